@@ -1,0 +1,34 @@
+"""Predict how cells respond to a perturbation, the scikit-learn way.
+
+Submodules are loaded when first touched, so that ``import sklperturb`` stays
+instant and pulls in neither torch nor matplotlib nor anndata.
+"""
+
+import importlib as _importlib
+
+from sklperturb._version import __version__
+
+_SUBMODULES = (
+    "baseline",
+    "datasets",
+    "inspection",
+    "linear_model",
+    "metrics",
+    "model_selection",
+    "neural_network",
+    "preprocessing",
+    "registry",
+    "utils",
+)
+
+__all__ = ["__version__", *_SUBMODULES]
+
+
+def __dir__():
+    return list(__all__)
+
+
+def __getattr__(name):
+    if name in _SUBMODULES:
+        return _importlib.import_module(f"sklperturb.{name}")
+    raise AttributeError(f"module 'sklperturb' has no attribute {name!r}")

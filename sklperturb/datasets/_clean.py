@@ -1,0 +1,205 @@
+"""Turn a table as read into conditions and a response, by documented rules."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from sklperturb.datasets._schema import KNOWN_SPELLINGS
+
+LINCS_ID = "sm_lincs_id"
+# Columns that describe a condition even where they hold numbers.
+_CONDITION_NAMES = {"id", "split", LINCS_ID}.union(*KNOWN_SPELLINGS.values())
+_BLANK = {"", "nan", "na"}
+_FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False}
+_FLAGS |= {"0.0": False, "": False, "nan": False, "none": False, "<na>": False}
+
+
+def split_columns(frame, schema, file_name):
+    """Tell the conditions from the genes.
+
+    A column is a gene if all its values are numbers, or text that spells numbers,
+    and its name is not that of a condition.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    schema : PerturbationSchema
+        Its columns are conditions, whatever they hold.
+    file_name : str
+        Named in errors.
+
+    Returns
+    -------
+    X : DataFrame of shape (n_samples, n_columns)
+    y : DataFrame of shape (n_samples, n_genes), float64
+    """
+    names = _CONDITION_NAMES.union(schema.columns())
+    conditions, genes = [], {}
+    for column in frame.columns:
+        if column in names:
+            conditions.append(column)
+            continue
+        values = _as_numbers(frame[column], file_name)
+        if values is None:
+            conditions.append(column)
+        else:
+            genes[column] = values
+    if not genes:
+        raise ValueError(
+            f"{file_name} has no column of numbers, so no genes; its columns are "
+            f"{list(frame.columns)[:10]}."
+        )
+    y = np.empty((len(frame), len(genes)))
+    for j, values in enumerate(genes.values()):
+        y[:, j] = values
+    return frame[conditions].copy(), pd.DataFrame(y, columns=list(genes))
+
+
+def _as_numbers(column, file_name):
+    """Return the values as floats, or None if none of them is a number."""
+    if types.is_bool_dtype(column):
+        return None
+    if types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if types.is_datetime64_any_dtype(column):
+        return None
+    column = column.astype(object)
+    blank = column.map(lambda v: isinstance(v, str) and v.strip().lower() in _BLANK)
+    column = column.mask(blank.astype(bool))
+    present = column.dropna()
+    if present.map(lambda value: isinstance(value, bool | np.bool_)).any():
+        return None
+    numbers = pd.to_numeric(present, errors="coerce")
+    if numbers.notna().sum() == 0:
+        return None
+    if numbers.isna().any():
+        unread = present[numbers.isna()]
+        raise ValueError(
+            f"Column {column.name!r} of {file_name} mixes numbers with text: "
+            f"{len(unread)} of {len(present)} values are not numbers, such as "
+            f"{unread.iloc[0]!r}. Correct them, or name the column in schema= if it "
+            "describes a condition."
+        )
+    return numbers.reindex(column.index).to_numpy(dtype=np.float64)
+
+
+def clean_conditions(X, schema, file_name):
+    """Check labels and read the control flag of a table of conditions.
+
+    Labels of perturbation and context become text, and a missing control column
+    or flag means that the row is not a control.
+    """
+    schema.require(X, "perturbation", *["context"] * (schema.context is not None))
+    X = X.reset_index(drop=True)
+    for column in schema.columns("perturbation", "context"):
+        absent = np.flatnonzero(X[column].isna())
+        if len(absent):
+            raise ValueError(
+                f"Column {column!r} of {file_name} is missing in {len(absent)} of "
+                f"{len(X)} rows, first in row {absent[0]}. Every row needs its "
+                "perturbation and context; fill in or remove these rows."
+            )
+        X[column] = X[column].astype(str).astype(object)
+    for column in X.select_dtypes("category"):
+        X[column] = X[column].astype(X[column].cat.categories.dtype)
+    for column in X.select_dtypes(["object", "string"]):
+        X[column] = X[column].astype(object).where(X[column].notna(), None)
+    if schema.control is not None:
+        X[schema.control] = _as_flags(X, schema.control, file_name)
+    return X
+
+
+def _as_flags(X, column, file_name):
+    if column not in X:
+        return np.zeros(len(X), dtype=bool)
+    spelled = X[column].astype(object).map(lambda value: str(value).strip().lower())
+    flags = spelled.map(_FLAGS)
+    if flags.isna().any():
+        raise ValueError(
+            f"Column {column!r} of {file_name} marks controls and holds "
+            f"{X[column][flags.isna()].iloc[0]!r}; allowed are True, False, 1 and 0, "
+            "as values or as text."
+        )
+    return flags.to_numpy(dtype=bool)
+
+
+def replace_nonfinite(y, on_nonfinite, rows, file_name):
+    """Apply the `on_nonfinite` rule to a response.
+
+    Parameters
+    ----------
+    y : DataFrame of shape (n_samples, n_genes)
+    on_nonfinite : {"error", "replace"}
+    rows : DataFrame of shape (n_samples, n_labels)
+        Labels that name the rows in the error.
+    file_name : str
+
+    Returns
+    -------
+    y : DataFrame of shape (n_samples, n_genes)
+    n_replaced : int
+    """
+    values = y.to_numpy()
+    bad = ~np.isfinite(values)
+    n_bad = int(bad.sum())
+    if n_bad == 0:
+        return y, 0
+    if on_nonfinite == "error":
+        genes = y.columns[bad.any(axis=0)]
+        first = tuple(rows.iloc[np.flatnonzero(bad.any(axis=1))[0]])
+        raise ValueError(
+            f"{file_name} has {n_bad} values that are NaN or infinite, in "
+            f"{len(genes)} genes such as {list(genes[:3])} and "
+            f"{int(bad.any(axis=1).sum())} rows, first {first}. Correct them, or "
+            'pass on_nonfinite="replace": NaN becomes 0 and an infinite value the '
+            "largest finite magnitude."
+        )
+    largest = np.abs(values[~bad]).max(initial=0.0)
+    values = np.nan_to_num(values, nan=0.0, posinf=largest, neginf=-largest)
+    return pd.DataFrame(values, index=y.index, columns=y.columns), n_bad
+
+
+def drop_duplicates(X, y, schema, file_name):
+    """Drop rows that repeat another in full, and warn of repeated conditions.
+
+    Returns
+    -------
+    X, y : DataFrame
+    n_dropped, n_repeated : int
+        Rows dropped, and conditions kept that occur more than once.
+    """
+    # Comparing 18,000 columns is slow, and only rows of equal conditions can agree.
+    suspects = np.flatnonzero(X.duplicated(keep=False))
+    conditions = (
+        X.iloc[suspects].astype(str).agg(tuple, axis=1) if len(suspects) else []
+    )
+    seen, drop = set(), []
+    for row, condition in zip(suspects, conditions, strict=True):
+        key = (condition, (y.iloc[row].to_numpy() + 0.0).tobytes())
+        if key in seen:
+            drop.append(row)
+        seen.add(key)
+    if drop:
+        warnings.warn(
+            f"{file_name}: dropped {len(drop)} rows that repeat another row in every "
+            "column. Remove them from the file to silence this.",
+            UserWarning,
+            stacklevel=3,
+        )
+        X = X.drop(index=drop).reset_index(drop=True)
+        y = y.drop(index=drop).reset_index(drop=True)
+    # Rows that a replicate or batch column tells apart are declared replicates.
+    roles = ("perturbation", "context", "dose", "batch", "replicate")
+    repeated = X[X.duplicated(schema.columns(*roles), keep=False)]
+    labels = repeated[schema.columns("perturbation", "context")].drop_duplicates()
+    if len(labels):
+        warnings.warn(
+            f"{file_name}: {len(labels)} conditions occur in more than one row with "
+            f"different values, such as {tuple(labels.iloc[0])}. The rows are kept "
+            "as replicates; average them first if they are not.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return X, y, len(drop), len(labels)

@@ -1,0 +1,144 @@
+"""Read the files of a folder, and say which one is missing or broken."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+LAYOUTS = (
+    "Allowed are the Kaggle layout (de_train.parquet and id_map.csv, with "
+    "sample_submission.csv where the genes are to be fixed) and the benchmark's "
+    "(de_train.h5ad with de_test.h5ad or id_map.csv)"
+)
+DEFAULT_LAYER = "clipped_sign_log10_pval"
+
+
+def open_folder(folder):
+    """Return `folder` as a path, or raise if it is not a folder."""
+    folder = Path(folder)
+    if not folder.exists():
+        raise FileNotFoundError(f"The folder {folder} does not exist. {LAYOUTS}.")
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            f"{folder} is a file; pass the folder that holds it. {LAYOUTS}."
+        )
+    return folder
+
+
+def missing_file(folder, name):
+    """Make the error that says which file is missing and what is there."""
+    present = sorted(path.name for path in folder.iterdir())
+    if len(present) > 12:
+        present = [*present[:12], f"... {len(present) - 12} more"]
+    return FileNotFoundError(
+        f"{name} is not in {folder}, which holds {present or 'nothing'}. {LAYOUTS}."
+    )
+
+
+def _broken_file(path, kind, error):
+    return ValueError(
+        f"{path} cannot be read as {kind}; it may be truncated or of another kind. "
+        f"Get the file again. The reader said: {error}"
+    )
+
+
+def read_parquet(path):
+    """Read a parquet file; named index levels become columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read()
+        check_unique_columns(table.column_names, path.name)
+        frame = table.to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise _broken_file(path, "parquet", error) from error
+    named = [name for name in frame.index.names if name is not None]
+    return frame.reset_index(level=named).reset_index(drop=True)
+
+
+def read_csv(path, text_columns=()):
+    """Read a CSV file, keeping compounds called "NA" or "None" as they are.
+
+    Parameters
+    ----------
+    path : Path
+    text_columns : iterable of str
+        Columns to read as text even if they hold numbers.
+    """
+    check_unique_columns(read_header(path), path.name)
+    try:
+        return pd.read_csv(
+            path,
+            keep_default_na=False,
+            na_values=[""],
+            dtype=dict.fromkeys(text_columns, str),
+        )
+    except (ValueError, OSError) as error:
+        raise _broken_file(path, "CSV", error) from error
+
+
+def read_header(path):
+    """Read the column names of a CSV file."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header = next(csv.reader(file), [])
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise _broken_file(path, "CSV", error) from error
+    if not header:
+        raise _broken_file(path, "CSV", "it is empty")
+    return header
+
+
+def read_layer(path, layer):
+    """Read the conditions and one layer of an h5ad file.
+
+    Parameters
+    ----------
+    path : Path
+    layer : str or None
+        None stands for the layer that the benchmark scores.
+
+    Returns
+    -------
+    obs : DataFrame of shape (n_samples, n_columns)
+    y : DataFrame of shape (n_samples, n_genes)
+    """
+    try:
+        import h5py
+        from anndata.io import read_elem
+    except ImportError as error:
+        raise ImportError(
+            f"Reading {path.name} needs anndata; run: pip install anndata"
+        ) from error
+    # Only what is needed: the other layers and the single cells in `uns` can be
+    # many times larger.
+    try:
+        with h5py.File(path, "r") as file:
+            layers = sorted(file["layers"]) if "layers" in file else []
+            wanted = DEFAULT_LAYER if layer is None else layer
+            values = read_elem(file[f"layers/{wanted}"]) if wanted in layers else None
+            obs, var = read_elem(file["obs"]), read_elem(file["var"])
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise _broken_file(path, "h5ad", error) from error
+    if values is None:
+        raise ValueError(
+            f"{path.name} has no layer {wanted!r}; it has {layers}. Pass one of them "
+            "as layer=."
+        )
+    genes = var.index.astype(str)
+    check_unique_columns(genes, path.name)
+    values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+    return obs.reset_index(drop=True), pd.DataFrame(values, columns=genes)
+
+
+def check_unique_columns(names, file_name):
+    """Raise if a name occurs twice."""
+    index = pd.Index(names)
+    if not index.is_unique:
+        twice = list(index[index.duplicated()].unique())
+        raise ValueError(
+            f"{file_name} has {len(twice)} column names that occur more than once, "
+            f"such as {twice[:3]}. Rename or remove the repeated columns."
+        )

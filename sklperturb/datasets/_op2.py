@@ -1,0 +1,359 @@
+"""Load a screen in one of the two layouts that OP2 was published in."""
+
+from dataclasses import replace
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+from sklearn.utils import Bunch
+
+from sklperturb.datasets._clean import (
+    LINCS_ID,
+    clean_conditions,
+    drop_duplicates,
+    replace_nonfinite,
+    split_columns,
+)
+from sklperturb.datasets._files import (
+    DEFAULT_LAYER,
+    check_unique_columns,
+    missing_file,
+    open_folder,
+    read_csv,
+    read_header,
+    read_layer,
+    read_parquet,
+)
+from sklperturb.datasets._schema import PerturbationSchema
+
+
+def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"):
+    """Load signatures to learn from and conditions to predict.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        A folder that holds the Kaggle layout (``de_train.parquet``,
+        ``id_map.csv`` and, to fix the genes, ``sample_submission.csv``) or the
+        benchmark's (``de_train.h5ad`` with ``de_test.h5ad``, ``id_map.csv`` or
+        both). Where both are there, the Kaggle layout is read unless `layer` is
+        given.
+    layer : str, default=None
+        Layer of the h5ad files, such as ``"sign_log10_pval"``, ``"logFC"`` or
+        ``"t"``; by default ``"clipped_sign_log10_pval"``, which the benchmark
+        scores.
+    schema : PerturbationSchema, default=None
+        Column roles; by default inferred from the spellings in public use.
+    clip : float, default=None
+        Limit `y` and `y_test` to plus and minus this value. Recommended where
+        the values are combined z-scores with heavy tails, as in L1000.
+    on_nonfinite : {"error", "replace"}, default="error"
+        What to do with NaN and infinite values of the response. With
+        ``"replace"``, NaN becomes 0 and an infinite value the largest finite
+        magnitude of its table, with its sign.
+
+    Returns
+    -------
+    screen : :class:`~sklearn.utils.Bunch`
+        X : DataFrame of shape (n_samples, n_columns)
+            Conditions: cell type, compound, SMILES, LINCS id, control flag and
+            whatever else describes a row.
+        y : DataFrame of shape (n_samples, n_genes)
+            Response, float64.
+        X_test : DataFrame of shape (n_test, n_columns)
+            Conditions to predict, indexed by submission id.
+        y_test : DataFrame of shape (n_test, n_genes) or None
+            Response to them where the folder holds it.
+        schema : PerturbationSchema
+        target_names : list of str
+            Genes, in the order of `y`.
+        id_map : DataFrame
+            As read; made from ``de_test`` where there is no ``id_map.csv``.
+        DESCR : str
+            What was read, and which of the rules below were applied.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        If the folder or a file of the layout is missing.
+    ValueError
+        If a file cannot be read or its content contradicts itself.
+
+    Warns
+    -----
+    UserWarning
+        If rows were dropped as duplicates, or conditions are repeated.
+
+    See Also
+    --------
+    make_chemical_screen : Generate data of the same layout.
+    write_screen : Write a screen in the Kaggle layout.
+    write_submission : Write predictions for `X_test`.
+
+    Notes
+    -----
+    The following rules hold.
+
+    - Columns of numbers are genes, unless the schema or a known spelling names
+      them; so are columns of text of which every value spells a number.
+    - Structure, LINCS id and control flag of a condition to predict come from
+      ``id_map.csv`` if given there, else from the training rows of the same
+      compound, or from ``de_test``, else they are missing and False. Other columns that
+      ``id_map.csv`` does not have are missing.
+    - Rows equal in every column are dropped with a warning; rows of the same
+      condition with different values are kept as replicates with a warning.
+    - Compounds and contexts may occur in ``id_map.csv`` only.
+    - Without a control column no row is a control.
+    - ``de_test.parquet``, written by :func:`write_screen`, is this package's
+      extension of the Kaggle layout and gives `y_test`.
+
+    References
+    ----------
+    .. [1] Szalata A. et al., "A benchmark for prediction of transcriptomic
+       responses to chemical perturbations across cell types", NeurIPS 2024
+       Datasets and Benchmarks. Measurements: GEO GSE279945.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklperturb.datasets import load_op2, make_chemical_screen, write_screen
+    >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     loaded = load_op2(write_screen(folder, screen))
+    >>> loaded.y.equals(screen.y), list(loaded.X_test.columns)
+    (True, ['cell_type', 'sm_name', 'sm_lincs_id', 'SMILES', 'control'])
+    """
+    _check_options(clip, on_nonfinite)
+    folder = open_folder(folder)
+    suffix = _choose_layout(folder, layer)
+    train_name, test_name = f"de_train{suffix}", f"de_test{suffix}"
+    notes = []
+
+    X, y, schema = _read_signatures(folder / train_name, layer, schema)
+    if suffix == ".parquet":
+        y = _order_genes(y, folder, train_name)
+    X, y, n_dropped, n_repeated = drop_duplicates(X, y, schema, train_name)
+    if n_dropped:
+        notes.append(f"{n_dropped} duplicate rows were dropped")
+    if n_repeated:
+        notes.append(f"{n_repeated} repeated conditions were kept as replicates")
+    y = _finish_response(y, X, schema, clip, on_nonfinite, train_name, notes)
+
+    X_known, y_test = None, None
+    if (folder / test_name).exists():
+        X_known, y_test, _ = _read_signatures(folder / test_name, layer, schema)
+    id_map = _read_id_map(folder, X_known, schema, test_name)
+    X_test = _test_conditions(id_map, X, X_known, schema)
+    if y_test is not None:
+        y_test = _align_test(X_known, y_test, X_test, y.columns, schema, test_name)
+        y_test = _finish_response(
+            y_test, X_test, schema, clip, on_nonfinite, test_name, notes
+        )
+    if clip is not None:
+        notes.append(f"values were clipped to +-{clip}")
+    source = train_name
+    if suffix == ".h5ad":
+        source += f" (layer {layer or DEFAULT_LAYER})"
+    return Bunch(
+        X=X,
+        y=y,
+        X_test=X_test,
+        y_test=y_test,
+        schema=schema,
+        target_names=list(y.columns),
+        id_map=id_map,
+        DESCR=_describe(source, X, y, X_test, y_test, schema, notes),
+    )
+
+
+def _check_options(clip, on_nonfinite):
+    if on_nonfinite not in ("error", "replace"):
+        raise ValueError(
+            f"on_nonfinite={on_nonfinite!r} is not known; allowed are 'error' and "
+            "'replace'."
+        )
+    if clip is None:
+        return
+    if isinstance(clip, bool) or not isinstance(clip, Real):
+        raise TypeError(f"clip={clip!r} is not a number; pass one such as 10, or None.")
+    if not clip > 0:
+        raise ValueError(
+            f"clip={clip!r} is not positive; pass one such as 10, or None."
+        )
+
+
+def _choose_layout(folder, layer):
+    has_parquet = (folder / "de_train.parquet").exists()
+    has_h5ad = (folder / "de_train.h5ad").exists()
+    if layer is not None and has_parquet and not has_h5ad:
+        raise ValueError(
+            f"layer={layer!r} chooses a layer of de_train.h5ad, and {folder} has only "
+            "de_train.parquet, which has no layers. Leave out layer=."
+        )
+    if has_h5ad and (layer is not None or not has_parquet):
+        return ".h5ad"
+    if not has_parquet:
+        raise missing_file(folder, "de_train.parquet (or de_train.h5ad)")
+    return ".parquet"
+
+
+def _read_signatures(path, layer, schema):
+    """Read conditions and response, and settle the schema."""
+    if path.suffix == ".h5ad":
+        X, y = read_layer(path, layer)
+        schema = schema or PerturbationSchema.infer(X)
+        y = y.astype(np.float64)
+    else:
+        frame = read_parquet(path)
+        schema = schema or PerturbationSchema.infer(frame)
+        X, y = split_columns(frame, schema, path.name)
+    if len(X) == 0:
+        raise ValueError(f"{path.name} has no rows.")
+    if schema.control is None:
+        schema = replace(schema, control="control")
+    return clean_conditions(X, schema, path.name), y, schema
+
+
+def _order_genes(y, folder, train_name):
+    """Put genes in the order of sample_submission.csv, where there is one."""
+    path = folder / "sample_submission.csv"
+    if not path.exists():
+        return y
+    header = read_header(path)
+    check_unique_columns(header, path.name)
+    wanted = pd.Index([name for name in header if name != "id"])
+    for lacking, ours, theirs in (
+        (wanted.difference(y.columns), train_name, path.name),
+        (y.columns.difference(wanted), path.name, train_name),
+    ):
+        if len(lacking):
+            raise ValueError(
+                f"{ours} lacks {len(lacking)} genes that {theirs} has, such as "
+                f"{list(lacking[:3])}. Make the two agree, remove {path.name}, or "
+                "name a column of numbers that is no gene in schema=."
+            )
+    return y[wanted]
+
+
+def _finish_response(y, X, schema, clip, on_nonfinite, file_name, notes):
+    labels = X[schema.columns("perturbation", "context")]
+    y, n_replaced = replace_nonfinite(y, on_nonfinite, labels, file_name)
+    if n_replaced:
+        notes.append(f"{n_replaced} values of {file_name} were not finite and replaced")
+    return y if clip is None else y.clip(-clip, clip)
+
+
+def _read_id_map(folder, X_known, schema, test_name):
+    """Read the conditions to predict, or take them from the known test rows."""
+    path = folder / "id_map.csv"
+    labels = schema.columns("perturbation", "context")
+    if path.exists():
+        id_map = read_csv(path, text_columns=labels)
+        file_name = path.name
+    elif X_known is None:
+        raise missing_file(folder, "id_map.csv")
+    else:
+        id_map = X_known.copy()
+        if "id" not in id_map:
+            id_map.insert(0, "id", np.arange(len(id_map)))
+        id_map = id_map[["id", *labels]]
+        file_name = test_name
+    absent = [column for column in ["id", *labels] if column not in id_map]
+    if absent:
+        raise ValueError(
+            f"{file_name} lacks the columns {absent}; it has {list(id_map.columns)}. "
+            f"Needed are {['id', *labels]}, in any order."
+        )
+    ids = id_map["id"]
+    if ids.isna().any():
+        raise ValueError(f"{file_name} has {int(ids.isna().sum())} rows without an id.")
+    if ids.duplicated().any():
+        raise ValueError(
+            f"{file_name} has {int(ids.duplicated().sum())} repeated ids, such as "
+            f"{ids[ids.duplicated()].tolist()[0]!r}. Each row needs its own."
+        )
+    return id_map
+
+
+def _test_conditions(id_map, X, X_known, schema):
+    """Give the rows to predict the columns of the training rows."""
+    known = clean_conditions(id_map, schema, "id_map.csv")
+    compound = known[schema.perturbation]
+    measured = X if X_known is None else pd.concat([X, X_known], ignore_index=True)
+    by_compound = measured.groupby(schema.perturbation)
+    X_test = pd.DataFrame(index=pd.Index(id_map["id"], name="id"))
+    for column in X.columns:
+        given = column in id_map
+        missing = np.nan if is_numeric_dtype(X[column]) else None
+        values = known[column] if given else pd.Series(missing, known.index)
+        if column == schema.control and not given:
+            is_control = by_compound[column].any()
+            values = compound.isin(is_control.index[is_control])
+        elif column in (schema.smiles, LINCS_ID):
+            # groupby.first skips missing values.
+            of_compound = by_compound[column].first()
+            values = values.where(values.notna(), compound.map(of_compound))
+            values = values.astype(object).where(values.notna(), None)
+        X_test[column] = values.to_numpy()
+    return X_test
+
+
+def _align_test(X_known, y_test, X_test, genes, schema, test_name):
+    """Put the known test response in the order of the ids and of the genes."""
+    absent = genes.difference(y_test.columns)
+    if len(absent):
+        raise ValueError(
+            f"{test_name} lacks {len(absent)} genes of the training data, such as "
+            f"{list(absent[:3])}."
+        )
+    if "id" in X_known:
+        have, want = X_known["id"].astype(str), X_test.index.astype(str)
+        have = pd.Index(have)
+    else:
+        keys = schema.columns("perturbation", "context")
+        if schema.dose in X_known and X_test[schema.dose].notna().all():
+            keys.append(schema.dose)
+        have = pd.MultiIndex.from_frame(X_known[keys])
+        want = pd.MultiIndex.from_frame(X_test[keys])
+    if not have.is_unique:
+        raise ValueError(
+            f"{test_name} has more than one row for {have[have.duplicated()][0]!r}, so "
+            "it is not clear which one belongs to the id. Average or remove them."
+        )
+    position = have.get_indexer(want)
+    if (position < 0).any():
+        raise ValueError(
+            f"{test_name} lacks {int((position < 0).sum())} of the {len(want)} "
+            f"conditions of id_map.csv, such as {want[position < 0][0]!r}."
+        )
+    values = y_test[genes].to_numpy()[position]
+    return pd.DataFrame(values, index=X_test.index, columns=genes)
+
+
+def _describe(source, X, y, X_test, y_test, schema, notes):
+    """Say in a few lines what was read."""
+    lines = [
+        f"{len(X)} signatures of {y.shape[1]} genes from {source}, and {len(X_test)} "
+        f"conditions to predict, whose response is "
+        f"{'not known' if y_test is None else 'known'}."
+    ]
+    for role, noun in (("context", "contexts"), ("perturbation", "compounds")):
+        column = getattr(schema, role)
+        if column is None:
+            continue
+        seen, wanted = set(X[column]), set(X_test[column])
+        unseen = sorted(wanted - seen)
+        line = f"{len(seen)} {noun} in training, {len(wanted)} to predict"
+        if unseen:
+            named = ", ".join(unseen[:10]) + (", ..." if len(unseen) > 10 else "")
+            line += f", of which {len(unseen)} occur nowhere in training: {named}"
+        lines.append(f"{line}.")
+    if schema.smiles is not None and schema.smiles in X:
+        lines.append(
+            f"SMILES missing: {int(X[schema.smiles].isna().sum())} training rows, "
+            f"{int(X_test[schema.smiles].isna().sum())} rows to predict."
+        )
+    if notes:
+        lines.append(f"Rules applied: {'; '.join(notes)}.")
+    return "\n".join(lines)

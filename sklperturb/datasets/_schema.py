@@ -1,0 +1,143 @@
+"""Which column of a table of conditions plays which role."""
+
+from dataclasses import asdict, dataclass
+
+# How public data sets spell each role, most specific first. Importers and
+# ``PerturbationSchema.infer`` read this table; no estimator holds a column name.
+KNOWN_SPELLINGS = {
+    "perturbation": (
+        "sm_name",
+        "target_gene",
+        "perturbation",
+        "condition",
+        "drug",
+        "compound",
+        "target",
+        "gene",
+    ),
+    "context": ("cell_type", "context", "cell_line", "celltype", "cell_line_id"),
+    "control": ("control", "is_control"),
+    "smiles": ("SMILES", "smiles", "canonical_smiles"),
+    "dose": ("dose_uM", "dose_um", "dose", "dose_value", "dose_val"),
+    "batch": ("batch", "gem_group", "plate", "plate_name"),
+    "replicate": ("replicate", "donor_id", "donor", "well"),
+}
+
+
+@dataclass(frozen=True)
+class PerturbationSchema:
+    """Say which column of `X` is the perturbation, the context, and so on.
+
+    Estimators and splitters of the toolkit take their column names from a
+    schema, so that no name is written into any of them.
+
+    Parameters
+    ----------
+    perturbation : str or int
+        Column that names the compound, the target gene or the combination. An
+        integer is a position, for arrays.
+    context : str, int or None, default=None
+        Column that names the cell type, cell line, or time and dose in which
+        the perturbation was applied.
+    control, smiles, dose, batch, replicate : str, int or None, default=None
+        Columns that hold the boolean control flag, the structure, the dose,
+        the technical batch and the biological replicate.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklperturb.datasets import PerturbationSchema
+    >>> X = pd.DataFrame({"cell_type": ["B"], "sm_name": ["Idelalisib"]})
+    >>> schema = PerturbationSchema.infer(X)
+    >>> schema.perturbation, schema.context
+    ('sm_name', 'cell_type')
+    """
+
+    perturbation: str | int
+    context: str | int | None = None
+    control: str | int | None = None
+    smiles: str | int | None = None
+    dose: str | int | None = None
+    batch: str | int | None = None
+    replicate: str | int | None = None
+
+    @classmethod
+    def infer(cls, X):
+        """Find the roles of `X`'s columns by the spellings in public use.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+            A table of conditions. In an array, or where the names are integers, the
+            first column is the context and the second the perturbation; a
+            single column is the perturbation.
+
+        Returns
+        -------
+        schema : PerturbationSchema
+
+        Raises
+        ------
+        ValueError
+            If no column has a known spelling of the perturbation.
+        """
+        columns = getattr(X, "columns", None)
+        if columns is None or all(isinstance(c, int) for c in columns):
+            if X.shape[1] == 1:
+                return cls(perturbation=0)
+            return cls(perturbation=1, context=0)
+        roles = {
+            role: next((name for name in names if name in columns), None)
+            for role, names in KNOWN_SPELLINGS.items()
+        }
+        if roles["perturbation"] is None:
+            raise ValueError(
+                f"No column of {list(columns)} is known as a perturbation; known "
+                f"spellings are {list(KNOWN_SPELLINGS['perturbation'])}. Pass "
+                "schema=PerturbationSchema(perturbation=...) to name it."
+            )
+        return cls(**roles)
+
+    def columns(self, *roles):
+        """Return the columns that play `roles`, leaving out the absent ones.
+
+        Parameters
+        ----------
+        *roles : str
+            Names of fields; all of them by default.
+
+        Returns
+        -------
+        columns : list of str or int
+        """
+        table = asdict(self)
+        return [table[r] for r in roles or table if table[r] is not None]
+
+    def require(self, X, *roles):
+        """Check that `X` holds the columns for `roles`.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+        *roles : str
+            Names of fields that must be set and whose columns must be in `X`.
+
+        Raises
+        ------
+        ValueError
+            Names the role that is not set, or the column that is missing.
+        """
+        names = getattr(X, "columns", range(X.shape[1]))
+        for role in roles:
+            column = getattr(self, role)
+            if column is None:
+                raise ValueError(
+                    f"The schema names no {role} column, and one is needed here. "
+                    f"X has {list(names)}; pass schema=PerturbationSchema(..., "
+                    f"{role}=...)."
+                )
+            if column not in names:
+                raise ValueError(
+                    f"The schema says that {role} is column {column!r}, which X "
+                    f"does not have. X has {list(names)}."
+                )

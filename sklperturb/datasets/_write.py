@@ -1,0 +1,258 @@
+"""Write screens and predictions, whole or not at all."""
+
+import csv
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+SUFFIXES = (".csv", ".h5ad")
+
+
+def write_screen(folder, screen, *, overwrite=False):
+    """Write a screen in the Kaggle layout of OP2.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Made if it does not exist.
+    screen : :class:`~sklearn.utils.Bunch`
+        As given by :func:`load_op2` or :func:`make_chemical_screen`.
+    overwrite : bool, default=False
+        Replace the files of a screen that is already there.
+
+    Returns
+    -------
+    folder : Path
+        So that ``load_op2(write_screen(...))`` works.
+
+    Raises
+    ------
+    FileExistsError
+        If one of the files is there and `overwrite` is False.
+
+    Notes
+    -----
+    Written are ``de_train.parquet``, ``id_map.csv``, ``sample_submission.csv`` (all
+    zeros) and, if `y_test` is known, ``de_test.parquet``. The last is no part of
+    OP2's layout; :func:`load_op2` reads `y_test` from it. Files are written under
+    another name and moved into place when all of them are complete.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklperturb.datasets import make_chemical_screen, write_screen
+    >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     folder = write_screen(f"{parent}/screen", screen)
+    ...     sorted(path.name for path in folder.iterdir())
+    ['de_test.parquet', 'de_train.parquet', 'id_map.csv', 'sample_submission.csv']
+    """
+    folder = Path(folder)
+    names = ("de_train.parquet", "id_map.csv", "sample_submission.csv")
+    names += ("de_test.parquet",)
+    present = [name for name in names if (folder / name).exists()]
+    if present and not overwrite:
+        raise FileExistsError(
+            f"{folder} already holds {present}. Pass overwrite=True to replace them, "
+            "or choose another folder."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with _unfinished_folder(folder) as unfinished:
+        _join(screen.X, screen.y).to_parquet(unfinished / names[0], index=False)
+        screen.id_map.to_csv(unfinished / names[1], index=False)
+        zeros = np.zeros((len(screen.id_map), len(screen.target_names)))
+        write_submission(
+            unfinished / names[2], zeros, screen.id_map, screen.target_names
+        )
+        if screen.y_test is not None:
+            test = _join(screen.X_test, screen.y_test).reset_index()
+            test.to_parquet(unfinished / names[3], index=False)
+        for name in names:
+            if (unfinished / name).exists():
+                os.replace(unfinished / name, folder / name)
+            else:  # the answers that belong to the screen just replaced
+                (folder / name).unlink(missing_ok=True)
+    return folder
+
+
+def write_submission(
+    path, y_pred, id_map, target_names, *, dataset_id=None, method_id=None
+):
+    """Write predictions as the competition or the benchmark expects them.
+
+    Parameters
+    ----------
+    path : str or path-like
+        ``.csv`` for the competition's table, ``id`` and one column per gene;
+        ``.h5ad`` for the benchmark's file, with the layer ``"prediction"``.
+    y_pred : array-like of shape (n_test, n_genes)
+        Rows in the order of `id_map`. The columns of a DataFrame are put in the
+        order of `target_names`, and its rows in that of the ids if its index is
+        named ``"id"``.
+    id_map : DataFrame
+        With a column ``id``, or with an index of that name, as `X_test` has.
+    target_names : list of str
+        Genes in the order to be written.
+    dataset_id, method_id : str, default=None
+        Stored in an h5ad file's `uns`.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        If the suffix is unknown, ids repeat, the shape or the names do not fit,
+        or a value is not finite.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from sklperturb.datasets import write_submission
+    >>> id_map = pd.DataFrame({"id": [0, 1]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_submission(
+    ...         f"{folder}/submission.csv", [[0.5], [-1.25]], id_map, ["A1BG"]
+    ...     )
+    ...     print(path.read_text().strip())
+    id,A1BG
+    0,0.5
+    1,-1.25
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"{path.name} ends in {path.suffix!r}; allowed are {list(SUFFIXES)}."
+        )
+    ids = _ids(id_map)
+    genes = pd.Index(target_names)
+    values = _check_predictions(y_pred, ids, genes)
+    uns = {"dataset_id": dataset_id, "method_id": method_id}
+    uns = {key: value for key, value in uns.items() if value is not None}
+    if uns and path.suffix == ".csv":
+        raise ValueError(
+            f"{list(uns)} can be stored in an .h5ad file only, and {path.name} is a "
+            "CSV file. Leave them out."
+        )
+    with _unfinished_folder(path.parent) as folder:
+        unfinished = folder / path.name
+        if path.suffix == ".csv":
+            _write_csv(unfinished, values, ids, genes)
+        else:
+            _write_h5ad(unfinished, values, ids, genes, uns)
+        os.replace(unfinished, path)
+    return path
+
+
+def _join(X, y):
+    return pd.concat([X, y], axis=1)
+
+
+@contextmanager
+def _unfinished_folder(parent):
+    """Make a folder inside `parent`, from where a file can be moved in one step."""
+    if not parent.is_dir():
+        raise FileNotFoundError(f"The folder {parent} does not exist; make it first.")
+    unfinished = Path(tempfile.mkdtemp(dir=parent, prefix=".unfinished-"))
+    try:
+        yield unfinished
+    finally:
+        shutil.rmtree(unfinished)
+
+
+def _ids(id_map):
+    if "id" in getattr(id_map, "columns", ()):
+        ids = pd.Index(id_map["id"], name="id")
+    elif getattr(getattr(id_map, "index", None), "name", None) == "id":
+        ids = id_map.index
+    else:
+        raise ValueError(
+            "id_map has neither a column nor an index named 'id'. Pass the id_map or "
+            "the X_test that load_op2 gives."
+        )
+    if not ids.is_unique:
+        raise ValueError(
+            f"id_map has {int(ids.duplicated().sum())} repeated ids, such as "
+            f"{ids[ids.duplicated()].tolist()[0]!r}."
+        )
+    return ids
+
+
+def _check_predictions(y_pred, ids, genes):
+    """Return the predictions as an array in the order of ids and genes."""
+    if not genes.is_unique:
+        raise ValueError(
+            f"target_names names {genes[genes.duplicated()][0]!r} more than once."
+        )
+    shape = (len(ids), len(genes))
+    if np.shape(y_pred) != shape:
+        raise ValueError(
+            f"y_pred has shape {np.shape(y_pred)}, but {shape[0]} ids and {shape[1]} "
+            f"target names need {shape}."
+        )
+    if isinstance(y_pred, pd.DataFrame):
+        y_pred = _in_order(y_pred, genes, "columns", "target_names")
+        if y_pred.index.name == "id":
+            y_pred = _in_order(y_pred, ids, "index", "the ids of id_map")
+    values = np.asarray(y_pred)
+    if values.dtype != np.float32:
+        values = values.astype(np.float64)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"y_pred has {int(bad.sum())} values that are NaN or infinite, first for "
+            f"id {ids.tolist()[row]!r} and {genes[column]!r}. Replace them."
+        )
+    return values
+
+
+def _in_order(y_pred, wanted, axis, meaning):
+    given = getattr(y_pred, axis)
+    different = given.symmetric_difference(wanted)
+    if len(different) or not given.is_unique:
+        raise ValueError(
+            f"The {axis} of y_pred is not the same set as {meaning}; they differ in "
+            f"{list(different[:3])}."
+        )
+    return y_pred.reindex(wanted, axis=axis)
+
+
+def _write_csv(path, values, ids, genes):
+    import pyarrow as pa
+    import pyarrow.csv
+
+    # pyarrow spells a float with the digits that give the same float back, and is
+    # some ten times faster here than pandas. It would quote every column name, so
+    # the header is written apart.
+    columns = [pa.array(ids)]
+    columns += [pa.array(column) for column in np.ascontiguousarray(values.T)]
+    names = ["id", *genes]
+    table = pa.Table.from_arrays(columns, names=[str(i) for i in range(len(names))])
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerow(names)
+    options = pa.csv.WriteOptions(include_header=False)
+    with open(path, "ab") as file:
+        pa.csv.write_csv(table, file, options)
+
+
+def _write_h5ad(path, values, ids, genes, uns):
+    try:
+        from anndata import AnnData
+    except ImportError as error:
+        raise ImportError(
+            "Writing .h5ad files needs anndata; run: pip install anndata"
+        ) from error
+    AnnData(
+        obs=pd.DataFrame(index=ids.astype(str)),
+        var=pd.DataFrame(index=genes.astype(str)),
+        layers={"prediction": values},
+        uns=uns,
+    ).write_h5ad(path, compression="gzip")

@@ -1,0 +1,148 @@
+"""The scorer objects, and the one table of the rowwise metrics."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sklearn.metrics import make_scorer
+
+from sklperturb.metrics._mean_rowwise import (
+    mean_rowwise_cosine,
+    mean_rowwise_pearson,
+    mean_rowwise_spearman,
+    mrmae,
+    mrrmse,
+)
+from sklperturb.metrics._rowwise import (
+    rowwise_absolute_error,
+    rowwise_cosine,
+    rowwise_pearson,
+    rowwise_root_mean_squared_error,
+    rowwise_spearman,
+)
+
+neg_mrrmse_scorer = make_scorer(mrrmse, greater_is_better=False)
+neg_mrmae_scorer = make_scorer(mrmae, greater_is_better=False)
+rowwise_pearson_scorer = make_scorer(mean_rowwise_pearson)
+rowwise_spearman_scorer = make_scorer(mean_rowwise_spearman)
+rowwise_cosine_scorer = make_scorer(mean_rowwise_cosine)
+
+
+@dataclass(frozen=True)
+class RowwiseMetric:
+    """A metric that gives every row a score.
+
+    Attributes
+    ----------
+    name : str
+        Short name, the key in ``ROWWISE_METRICS``.
+    row_function : callable
+        ``row_function(y_true, y_pred)`` gives an ndarray of shape
+        (n_samples,), in the metric's own sign.
+    greater_is_better : bool
+        False for errors.
+    scorer : callable
+        ``scorer(estimator, X, y)`` gives the mean over the rows, negated for
+        errors, so that greater is better.
+    description : str
+        One line for tables and reports.
+    """
+
+    name: str
+    row_function: Callable
+    greater_is_better: bool
+    scorer: Callable
+    description: str
+
+
+ROWWISE_METRICS = {
+    metric.name: metric
+    for metric in (
+        RowwiseMetric(
+            "mrrmse",
+            rowwise_root_mean_squared_error,
+            False,
+            neg_mrrmse_scorer,
+            "mean rowwise root mean squared error",
+        ),
+        RowwiseMetric(
+            "mrmae",
+            rowwise_absolute_error,
+            False,
+            neg_mrmae_scorer,
+            "mean rowwise absolute error",
+        ),
+        RowwiseMetric(
+            "pearson",
+            rowwise_pearson,
+            True,
+            rowwise_pearson_scorer,
+            "mean rowwise Pearson correlation",
+        ),
+        RowwiseMetric(
+            "spearman",
+            rowwise_spearman,
+            True,
+            rowwise_spearman_scorer,
+            "mean rowwise Spearman rank correlation",
+        ),
+        RowwiseMetric(
+            "cosine",
+            rowwise_cosine,
+            True,
+            rowwise_cosine_scorer,
+            "mean rowwise cosine similarity",
+        ),
+    )
+}
+
+
+def get_metric(metric):
+    """Look up a rowwise metric by its name or by its scorer.
+
+    Parameters
+    ----------
+    metric : str, RowwiseMetric or callable
+        A key of ``ROWWISE_METRICS``, or one of the toolkit's scorer objects or
+        a copy of one.
+
+    Returns
+    -------
+    metric : RowwiseMetric
+
+    Raises
+    ------
+    ValueError
+        If no metric has that name; the message lists the near ones.
+    TypeError
+        If `metric` is neither a name nor one of the toolkit's scorers.
+
+    Examples
+    --------
+    >>> from sklperturb.metrics import get_metric, neg_mrrmse_scorer
+    >>> get_metric("mrrmse").description
+    'mean rowwise root mean squared error'
+    >>> get_metric(neg_mrrmse_scorer).name
+    'mrrmse'
+    """
+    if isinstance(metric, RowwiseMetric):
+        return metric
+    if isinstance(metric, str):
+        if metric in ROWWISE_METRICS:
+            return ROWWISE_METRICS[metric]
+        near = difflib.get_close_matches(metric.lower(), ROWWISE_METRICS)
+        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise ValueError(
+            f"{metric!r} is no rowwise metric. {hint}There are {list(ROWWISE_METRICS)}."
+        )
+    # Searches and workers copy and pickle scorers, so a scorer is recognised by
+    # the function that it calls and not by its identity.
+    function = getattr(metric, "_score_func", None)
+    for entry in ROWWISE_METRICS.values():
+        if function is entry.scorer._score_func:
+            return entry
+    raise TypeError(
+        f"{metric!r} is neither the name of a rowwise metric nor one of its scorer "
+        f"objects. Names are {list(ROWWISE_METRICS)}; scorers end in '_scorer', as "
+        "in sklperturb.metrics.neg_mrrmse_scorer."
+    )

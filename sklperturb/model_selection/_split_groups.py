@@ -1,0 +1,256 @@
+"""Splitters that hold out families of perturbations."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from sklperturb.model_selection._folds import (
+    BaseConditionKFold,
+    complete_column,
+    encode,
+    read_column,
+    resolve_schema,
+)
+
+
+class UnseenGroupKFold(BaseConditionKFold):
+    """Hold out whole groups of perturbations, such as mechanisms of action.
+
+    The question is what a model says of a compound when it has seen none that
+    works alike. Groups are always shuffled and then dealt, each to the fold
+    with the fewest rows so far.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2 and at most the number of groups.
+    by : str or int
+        Column of X that names the group of each row.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the shuffling. With None every call of `split` deals anew.
+    schema : PerturbationSchema, default=None
+        Names the columns of X. None infers them from their spelling.
+
+    Raises
+    ------
+    ValueError
+        From `split`, if X has no column `by`, if there are fewer groups than
+        folds, or if rows of one condition belong to different groups, which
+        would put replicates on both sides of a split.
+
+    See Also
+    --------
+    UnseenScaffoldKFold : Groups of compounds by their structure.
+
+    Notes
+    -----
+    A row without a group takes the group that its perturbation has in other
+    rows. A perturbation that has none in any row is a group of its own, rather
+    than one big group of unknowns, which have nothing in common.
+
+    Groups of contexts, such as the tissue of a cell line, are possible too:
+    a group must only be the same for all rows of one (context, perturbation).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklperturb.model_selection import UnseenGroupKFold
+    >>> X = pd.DataFrame({"sm_name": ["x", "y", "z", "w"],
+    ...                   "moa": ["HDAC", "HDAC", "MEK", None]})
+    >>> cv = UnseenGroupKFold(n_splits=3, by="moa", random_state=0)
+    >>> for train, test in cv.split(X):
+    ...     print(X.loc[test, "sm_name"].tolist())
+    ['w']
+    ['z']
+    ['x', 'y']
+    """
+
+    def __init__(self, n_splits=5, *, by, random_state=None, schema=None):
+        self.n_splits = n_splits
+        self.by = by
+        self.random_state = random_state
+        self.schema = schema
+
+    def _iter_test_masks(self, X, y=None, groups=None):
+        X, schema = resolve_schema(X, self.schema)
+        names = getattr(X, "columns", range(X.shape[1]))
+        if self.by not in names:
+            raise ValueError(
+                f"by={self.by!r} is no column of X, which has {list(names)}."
+            )
+        schema.require(X, "perturbation")
+        condition = [
+            complete_column(X, column)
+            for column in schema.columns("perturbation", "context")
+        ]
+        codes = _complete_groups(read_column(X, self.by), condition, repr(self.by))
+        folds = self._deal(np.bincount(codes), f"groups of {self.by!r} in X")
+        yield from self._masks(folds[codes])
+
+
+class UnseenScaffoldKFold(BaseConditionKFold):
+    """Hold out whole Bemis-Murcko scaffolds of compounds.
+
+    Compounds with the same ring systems and linkers [1]_ tend to act alike, so
+    that a model which has seen one of them does not meet an unseen compound in
+    the others. Scaffolds are always shuffled and then dealt, each to the fold
+    with the fewest rows so far. Needs rdkit.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2 and at most the number of scaffolds.
+    schema : PerturbationSchema, default=None
+        Names the columns of X, among them the SMILES. None infers them from
+        their spelling.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the shuffling. With None every call of `split` deals anew.
+
+    Raises
+    ------
+    ImportError
+        From `split`, if rdkit is not installed.
+    ValueError
+        From `split`, if there are fewer scaffolds than folds, if X has no
+        SMILES column, or if one compound has structures of different
+        scaffolds.
+
+    Warns
+    -----
+    UserWarning
+        If SMILES cannot be read.
+
+    See Also
+    --------
+    UnseenGroupKFold : Groups named by a column of X.
+    UnseenPerturbationKFold : Similar compounds may be on both sides.
+
+    Notes
+    -----
+    A compound without a scaffold is a group of its own: an acyclic molecule, a
+    missing SMILES, or one that rdkit cannot read. Stereochemistry is not part
+    of a scaffold. Of a salt all parts that have rings count.
+
+    References
+    ----------
+    .. [1] Bemis and Murcko. "The properties of known drugs. 1. Molecular
+       frameworks". Journal of Medicinal Chemistry 39(15), 1996.
+       :doi:`10.1021/jm9602928`
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklperturb.model_selection import UnseenScaffoldKFold
+    >>> X = pd.DataFrame({"sm_name": ["toluene", "phenol", "pyridine", "ethanol"],
+    ...                   "SMILES": ["Cc1ccccc1", "Oc1ccccc1", "c1ccncc1", "CCO"]})
+    >>> cv = UnseenScaffoldKFold(n_splits=3, random_state=0)
+    >>> for train, test in cv.split(X):
+    ...     print(X.loc[test, "sm_name"].tolist())
+    ['ethanol']
+    ['pyridine']
+    ['toluene', 'phenol']
+    """
+
+    def __init__(self, n_splits=5, *, schema=None, random_state=None):
+        self.n_splits = n_splits
+        self.schema = schema
+        self.random_state = random_state
+
+    def _iter_test_masks(self, X, y=None, groups=None):
+        X, schema = resolve_schema(X, self.schema)
+        schema.require(X, "perturbation", "smiles")
+        compounds = complete_column(X, schema.perturbation)
+        smiles = read_column(X, schema.smiles)
+        scaffolds, invalid = murcko_scaffolds(smiles)
+        if invalid.any():
+            names = list(pd.unique(compounds[invalid]))
+            shown = ", ".join(map(str, names[:5])) + ", ..." * (len(names) > 5)
+            warnings.warn(
+                f"rdkit cannot read the SMILES of {len(names)} compounds ({shown}). "
+                "UnseenScaffoldKFold makes each of them a group of its own; correct "
+                "the SMILES or drop the rows.",
+                UserWarning,
+                stacklevel=2,
+            )
+        codes = _complete_groups(scaffolds, [compounds], "the scaffold")
+        folds = self._deal(np.bincount(codes), "scaffolds in X")
+        yield from self._masks(folds[codes])
+
+
+def murcko_scaffolds(smiles):
+    """Compute the Bemis-Murcko scaffold of each molecule.
+
+    Parameters
+    ----------
+    smiles : array-like of shape (n_samples,)
+        SMILES; may hold missing values.
+
+    Returns
+    -------
+    scaffolds : ndarray of shape (n_samples,)
+        Canonical SMILES of the scaffold without stereochemistry; None for
+        acyclic molecules and for missing or invalid SMILES.
+    invalid : ndarray of bool of shape (n_samples,)
+        Where a SMILES is there but cannot be read.
+    """
+    try:
+        from rdkit import Chem, rdBase
+        from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
+    except ImportError as error:
+        raise ImportError(
+            "Scaffolds need rdkit, which is not installed. Install it with: "
+            'pip install "sklperturb[chem]"'
+        ) from error
+
+    codes, unique = pd.factorize(np.asarray(smiles, dtype=object))
+    # The extra last entry is for missing SMILES, whose code is -1.
+    scaffolds = np.full(len(unique) + 1, None, dtype=object)
+    invalid = np.zeros(len(unique) + 1, dtype=bool)
+    # rdkit writes to stderr about each SMILES that it cannot read; the caller
+    # gets a single warning for all of them.
+    with rdBase.BlockLogs():
+        for i, text in enumerate(unique):
+            molecule = Chem.MolFromSmiles(str(text))
+            # An empty text is a molecule without atoms.
+            invalid[i] = molecule is None or molecule.GetNumAtoms() == 0
+            if not invalid[i]:
+                scaffolds[i] = MurckoScaffoldSmiles(mol=molecule) or None
+    return scaffolds[codes], invalid[codes]
+
+
+def _complete_groups(groups, condition, described):
+    """Number the groups of the rows, and give a group to the rows without one.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n_samples,)
+        May hold missing values.
+    condition : list of ndarray of shape (n_samples,)
+        The perturbation, then the other columns that make a condition.
+    described : str
+        What the groups are, for the error messages.
+    """
+    codes, names = encode(groups)
+    perturbation, perturbation_names = encode(condition[0])
+    for unit in np.unique(perturbation[codes < 0]):
+        rows = perturbation == unit
+        known = np.unique(codes[rows & (codes >= 0)])
+        if len(known) > 1:
+            raise ValueError(
+                f"Rows of {perturbation_names[unit]!r} have no value of {described}, "
+                f"and its other rows have several: {list(names[known])}. Fill in "
+                "the missing ones."
+            )
+        own = len(names) + unit
+        codes[rows & (codes < 0)] = known[0] if len(known) else own
+    # A condition is to lie on one side of every split.
+    n_groups = pd.Series(codes).groupby(condition, sort=False).nunique()
+    if (n_groups > 1).any():
+        raise ValueError(
+            f"Rows of the condition {n_groups.idxmax()!r} differ in {described}, so "
+            "replicates would lie on both sides of a split. Give all rows of a "
+            "condition the same group."
+        )
+    # Close the gaps between the numbers of the perturbations that got a group.
+    return np.unique(codes, return_inverse=True)[1]

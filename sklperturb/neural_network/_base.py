@@ -1,0 +1,214 @@
+"""The one place that knows skorch: plain estimators that build a net in ``fit``."""
+
+import sys
+from abc import abstractmethod
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+from skorch import NeuralNetRegressor
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.dataset import ValidSplit
+from tqdm.auto import tqdm
+
+from sklperturb.modules import RowwiseRMSELoss
+from sklperturb.neural_network._batches import TensorBatches, TensorDataset
+from sklperturb.preprocessing import TargetReducer
+
+LOSSES = {
+    "huber": torch.nn.HuberLoss,
+    "mae": torch.nn.L1Loss,
+    "mse": torch.nn.MSELoss,
+    "mrrmse": RowwiseRMSELoss,
+}
+# Rows of a prediction batch, padded to this number: equal shapes give a row the same
+# result, bit for bit, whatever rows come with it.
+PREDICT_ROWS = 128
+
+
+class _EpochProgress(Callback):
+    """Show a bar over epochs with the latest losses, on a terminal only."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.bar_ = tqdm(
+            total=net.max_epochs, unit="epoch", disable=not sys.stderr.isatty()
+        )
+
+    def on_epoch_end(self, net, **kwargs):
+        last = net.history[-1]
+        losses = {
+            k: f"{last[k]:.4f}" for k in ("train_loss", "valid_loss") if k in last
+        }
+        self.bar_.set_postfix(losses, refresh=False)
+        self.bar_.update()
+
+    def on_train_end(self, net, **kwargs):
+        self.bar_.close()
+
+
+class BaseNetRegressor(RegressorMixin, BaseEstimator):
+    """Base of the neural estimators: a subclass names its module and its parameters."""
+
+    _parameter_constraints = {
+        "loss": [StrOptions(set(LOSSES))],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "lr_patience": [Interval(Integral, 1, None, closed="left"), None],
+        "patience": [Interval(Integral, 1, None, closed="left"), None],
+        "target_components": [
+            StrOptions({"full", "gavish-donoho"}),
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+            None,
+        ],
+        "net_params": [dict, None],
+        "device": [str],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Encoded conditions.
+        y : array-like of shape (n_samples,) or (n_samples, n_genes)
+            Responses.
+
+        Returns
+        -------
+        self : object
+        """
+        X, y = validate_data(
+            self, X, y, dtype=np.float32, multi_output=True, y_numeric=True
+        )
+        self._y_ndim = y.ndim
+        targets = self._encode_targets(y.astype(np.float64).reshape(len(y), -1))
+        X = self._arrange(X)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        cuda = [self.device] if str(self.device).startswith("cuda") else []
+        with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
+            torch.manual_seed(seed)
+            self.net_ = self._make_net(X, targets, seed)
+            self.net_.fit(X, targets)
+        return self
+
+    def predict(self, X):
+        """Return the expected response of each row, independent of the other rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Encoded conditions.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        padded = np.arange(len(X) + -len(X) % PREDICT_ROWS) % len(X)
+        targets = self.net_.predict(self._arrange(X)[padded])[: len(X)]
+        y_pred = self._decode_targets(targets.astype(np.float64))
+        return y_pred.ravel() if self._y_ndim == 1 else y_pred
+
+    @abstractmethod
+    def _module(self, n_outputs):
+        """Return (torch module class, its keyword arguments)."""
+
+    def _arrange(self, X):
+        """Return the columns of `X` in the order that the module expects."""
+        return X
+
+    def _encode_targets(self, y):
+        """Return what the network learns: centred, in a basis, at unit scale."""
+        n_components = self.target_components
+        self.reducer_ = None
+        if n_components is not None:
+            self.reducer_ = TargetReducer(n_components).fit(y)
+            targets = self.reducer_.transform(y)
+        else:
+            self._target_mean = y.mean(axis=0)
+            targets = y - self._target_mean
+        # One scale for all targets, so that distances keep their proportions.
+        self._target_scale = float(np.sqrt(np.mean(targets**2))) or 1.0
+        return (targets / self._target_scale).astype(np.float32)
+
+    def _decode_targets(self, targets):
+        targets = targets * self._target_scale
+        if self.reducer_ is not None:
+            return self.reducer_.inverse_transform(targets)
+        return targets + self._target_mean
+
+    def _make_net(self, X, targets, seed):
+        module, sizes = self._module(targets.shape[1])
+        n_held_out = int(self.validation_fraction * len(X))
+        validated = n_held_out > 0
+        monitor = "valid_loss" if validated else "train_loss"
+        params = dict(
+            criterion=LOSSES[self.loss],
+            optimizer=torch.optim.Adam,
+            optimizer__weight_decay=self.weight_decay,
+            lr=self.learning_rate,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            dataset=TensorDataset,
+            iterator_train=TensorBatches,
+            iterator_train__shuffle=True,
+            iterator_valid=TensorBatches,
+            iterator_valid__batch_size=PREDICT_ROWS,
+            train_split=ValidSplit(n_held_out / len(X), random_state=seed)
+            if validated
+            else None,
+            callbacks=self._callbacks(monitor, validated),
+            device=self.device,
+            verbose=0,
+            **{f"module__{name}": value for name, value in sizes.items()},
+        )
+        return NeuralNetRegressor(module, **(params | (self.net_params or {})))
+
+    def _callbacks(self, monitor, validated):
+        callbacks = []
+        if self.lr_patience is not None:
+            callbacks.append(
+                (
+                    "plateau",
+                    LRScheduler(
+                        torch.optim.lr_scheduler.ReduceLROnPlateau,
+                        monitor=monitor,
+                        patience=self.lr_patience,
+                        factor=0.5,
+                    ),
+                )
+            )
+        if self.patience is not None:
+            # load_best keeps a deep copy: a bare state_dict would go on training.
+            callbacks.append(
+                (
+                    "early_stopping",
+                    EarlyStopping(
+                        monitor,
+                        patience=self.patience,
+                        load_best=validated,
+                        sink=lambda message: None,
+                    ),
+                )
+            )
+        if self.verbose:
+            callbacks.append(("progress", _EpochProgress()))
+        return callbacks
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

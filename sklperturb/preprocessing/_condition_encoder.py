@@ -1,0 +1,98 @@
+"""The usual features of a condition, side by side."""
+
+from sklearn.compose import ColumnTransformer
+from sklearn.preprocessing import OneHotEncoder
+
+from sklperturb.preprocessing._target_statistics import TargetStatisticsEncoder
+from sklperturb.utils._conditions import resolve_schema
+
+
+class SchemaColumns:
+    """Select columns of a DataFrame by their role, for a ColumnTransformer.
+
+    Parameters
+    ----------
+    *roles : str
+        Roles in a `PerturbationSchema`; a role that the data lacks is left out.
+    schema : PerturbationSchema, default=None
+        None infers the roles from the column names.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklperturb.preprocessing import SchemaColumns
+    >>> X = pd.DataFrame({"sm_name": ["u"], "cell_type": ["A"], "note": ["-"]})
+    >>> SchemaColumns("context", "perturbation")(X)
+    ['cell_type', 'sm_name']
+    """
+
+    def __init__(self, *roles, schema=None):
+        self.roles = roles
+        self.schema = schema
+
+    def __call__(self, X):
+        """Return the columns of `X` that play the roles.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_samples, n_columns)
+
+        Returns
+        -------
+        columns : list of str
+        """
+        return resolve_schema(self.schema, X).columns(*self.roles)
+
+    def __repr__(self):
+        roles = ", ".join(map(repr, self.roles))
+        return f"SchemaColumns({roles}, schema={self.schema!r})"
+
+
+def make_condition_encoder(
+    *, statistics=("mean", "std"), n_components=32, schema=None, smooth="auto", cv=5
+):
+    """Return one-hot columns and target statistics of context and perturbation.
+
+    Parameters
+    ----------
+    statistics, n_components, smooth, cv
+        See `TargetStatisticsEncoder`.
+    schema : PerturbationSchema, default=None
+        Roles of the columns. None infers them from the column names.
+
+    Returns
+    -------
+    encoder : ColumnTransformer
+        With the steps "onehot" and "statistics", so that, say,
+        ``statistics__n_components`` can be tuned.
+
+    See Also
+    --------
+    TargetStatisticsEncoder : The part that sees the response, cross-fitted.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from sklperturb.preprocessing import make_condition_encoder
+    >>> X = pd.DataFrame({"cell_type": list("ABAB"), "sm_name": list("uuvv")})
+    >>> encoder = make_condition_encoder(statistics=["mean"], n_components=1, cv=2)
+    >>> encoder.fit_transform(X, np.eye(4)).shape
+    (4, 6)
+    """
+    columns = SchemaColumns("context", "perturbation", schema=schema)
+    return ColumnTransformer(
+        [
+            (
+                "onehot",
+                OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+                columns,
+            ),
+            (
+                "statistics",
+                TargetStatisticsEncoder(
+                    statistics, n_components, schema=schema, smooth=smooth, cv=cv
+                ),
+                columns,
+            ),
+        ]
+    )

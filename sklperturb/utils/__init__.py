@@ -1,0 +1,1 @@
+"""Shared helpers for estimators, and checks for their authors."""
