@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetRegressor
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.dataset import ValidSplit
+from skorch.utils import noop
 from tqdm.auto import tqdm
 
 from sklperturb.modules import RowwiseRMSELoss
@@ -93,6 +94,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
             self, X, y, dtype=np.float32, multi_output=True, y_numeric=True
         )
         self._y_ndim = y.ndim
+        self._prepare(X, y)
         targets = self._encode_targets(y.astype(np.float64).reshape(len(y), -1))
         X = self._arrange(X)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -125,6 +127,9 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
     @abstractmethod
     def _module(self, n_outputs):
         """Return (torch module class, its keyword arguments)."""
+
+    def _prepare(self, X, y):
+        """Check parameters against the data and learn what `_arrange` needs."""
 
     def _arrange(self, X):
         """Return the columns of `X` in the order that the module expects."""
@@ -200,7 +205,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
                         monitor,
                         patience=self.patience,
                         load_best=validated,
-                        sink=lambda message: None,
+                        sink=noop,
                     ),
                 )
             )

@@ -1,8 +1,6 @@
 """The splitters: what they hold out, and what they refuse."""
 
-import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -512,13 +510,8 @@ def test_names_of_mixed_types():
     assert {tuple(test) for _, test in cv.split(X)} == {(0, 4), (1,), (2,), (3,)}
 
 
-def test_op2_design():
-    default = Path(__file__).parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("SKLPERTURB_SHARED_DATA", default))
-    path = folder / "op2_design" / "kaggle_train_obs_614.csv"
-    if not path.exists():
-        pytest.skip(f"the design of OP2 is not at {path}")
-    X = pd.read_csv(path)
+def test_op2_design(shared_data):
+    X = pd.read_csv(shared_data("op2_design") / "kaggle_train_obs_614.csv")
     targets = ["B cells", "Myeloid cells"]
     in_target = X["cell_type"].isin(targets)
     assert X["sm_name"][in_target].nunique() == 17

@@ -1,0 +1,70 @@
+# `make` lists the targets. Each one sets up what it needs in .venv, once.
+# Paths are relative to this file, so a space in the path of the checkout is fine.
+
+PYTHON ?= python3
+WORKERS ?= auto
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed-
+METADATA := setup.cfg constraints.txt sklperturb/_version.py
+
+# The model that `make demo` predicts the held-out conditions with.
+DEMO_MODEL ?= target_encoded_ridge
+
+# Benchmarks that are quick and need no download say so in a line of their own.
+BENCH_MARK := ^\# make bench runs this$$
+
+# One BLAS or OpenMP thread per process: two test workers on two cores do not fight.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check docs bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+
+demo: $(STAMP)plot ## generate a screen, rank the models on it, write a submission
+	$(VENV)/bin/sklperturb simulate --output demo/screen --overwrite
+	$(VENV)/bin/sklperturb leaderboard --data demo/screen --output demo/leaderboard
+	$(VENV)/bin/sklperturb submit --data demo/screen --model $(DEMO_MODEL) \
+	    --output demo/submission.csv --overwrite
+	@echo
+	@echo "The demo wrote:"
+	@find demo/leaderboard demo/submission.csv -type f | sort | sed 's/^/  /'
+
+test: $(STAMP)test ## run the tests and the docstring examples
+	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
+
+check: $(STAMP)test ## lint, and check the formatting
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+
+docs: $(STAMP)docs ## build the site and run the examples: docs/_build/html
+	$(ONE_THREAD) $(PY) -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
+
+bench: $(STAMP)plot ## run the quick benchmarks
+	@set -e; for script in benchmarks/*.py; do \
+	    if [ -f "$$script" ] && grep -q '$(BENCH_MARK)' "$$script"; then \
+	        echo "== $$script"; $(PY) "$$script"; \
+	    fi; \
+	done
+
+clean: ## remove .venv and everything that was generated
+	rm -rf $(VENV) demo build dist sklperturb.egg-info .pytest_cache .ruff_cache
+	rm -rf docs/_build docs/generated docs/auto_examples docs/sg_execution_times.rst
+	find sklperturb tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP)%: $(METADATA) | $(PY)
+	$(PY) -m pip install -c constraints.txt -e ".[$*]"
+	@touch $@
+
+$(PY):
+	@command -v "$(PYTHON)" > /dev/null || { \
+	    echo "$(PYTHON) was not found. Install Python 3.11 or newer, or name one:" \
+	        "make PYTHON=python3.11 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "sklperturb needs Python 3.11 or newer, and $(PYTHON) is" \
+	        "$$("$(PYTHON)" --version 2>&1). Name another one:" \
+	        "make PYTHON=python3.11 ..." >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }

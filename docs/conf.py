@@ -1,0 +1,57 @@
+"""How Sphinx builds the site; `make docs` runs it."""
+
+from sklperturb import __version__
+
+project = "sklperturb"
+author = "The sklperturb developers"
+copyright = author
+version = release = __version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.extlinks",
+    "sphinx_gallery.gen_gallery",
+]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"sklperturb {release}"
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {"navigation_with_keys": False}
+
+# Docstrings follow numpydoc. A name in single backticks links to the object, if any.
+default_role = "autolink"
+autosummary_generate = True
+autodoc_typehints = "none"
+autodoc_default_options = {
+    # scikit-learn writes the docstrings of these, with links into its own manual.
+    "exclude-members": ", ".join(
+        f"set_{method}_request"
+        for method in ("fit", "predict", "score", "transform", "inverse_transform")
+    )
+}
+numpydoc_attributes_as_param_list = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
+
+myst_enable_extensions = ["deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+# Every script of examples/ is run, but for those named *_slow.py.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"(?<!_slow)\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "write_computation_times": False,
+    "show_memory": False,
+    "show_signature": False,
+    "download_all_examples": False,
+}

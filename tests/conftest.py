@@ -1,0 +1,37 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from sklperturb.datasets import make_chemical_screen
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Return a function that gives a folder of real data, or skips."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    root = Path(os.environ.get("SKLPERTURB_SHARED_DATA", beside))
+
+    def folder(name):
+        if not (root / name).is_dir():
+            pytest.skip(f"{name} is not in {root}; set SKLPERTURB_SHARED_DATA")
+        return root / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def screen():
+    """A small generated screen; it is shared, so copy before changing it."""
+    return make_chemical_screen(4, 20, 30, random_state=0)
+
+
+@pytest.fixture
+def pyplot():
+    """Return matplotlib.pyplot without a window; its figures are closed after."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    yield pyplot
+    pyplot.close("all")

@@ -1,0 +1,160 @@
+"""What every estimator and every public name of the toolkit has to do."""
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklperturb.metrics import neg_mrrmse_scorer
+from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.preprocessing import TargetStatisticsEncoder, make_condition_encoder
+from sklperturb.utils.discovery import (
+    all_estimators,
+    public_members,
+    public_packages,
+)
+from sklperturb.utils.estimator_checks import perturbation_checks
+
+# Smaller than the defaults where training is long; what is checked is the contract.
+CHEAP = {"TransformerRegressor": {"max_epochs": 3}}
+# A number to tune, by its name in a pipeline whose last step is "model".
+TUNED = {
+    "AdditiveRegressor": {"model__effects": ["means", "joint"]},
+    "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
+    "ProductKernelRidge": {"model__context_kernel": ["learned", "identity"]},
+    "TargetEncodedRidge": {"model__n_statistics": [2, 4]},
+    "TransformerRegressor": {"model__learning_rate": [1e-3, 1e-2]},
+}
+
+
+def construct(name, kind):
+    return kind(**CHEAP.get(name, {}))
+
+
+def expected_failed_checks(estimator):
+    return {}
+
+
+ESTIMATORS = [construct(*pair) for pair in all_estimators()]
+OWN_CHECKS = [
+    pytest.param(check, id=f"{type(estimator).__name__}-{name}")
+    for estimator in [*ESTIMATORS, make_condition_encoder(n_components=4)]
+    for name, check in perturbation_checks(estimator)
+]
+PUBLIC = [
+    pytest.param(member, id=f"{package.__name__}.{name}")
+    for package in public_packages()
+    for name, member in public_members(package)
+    if inspect.isclass(member) or inspect.isfunction(member)
+]
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failed_checks)
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("check", OWN_CHECKS)
+def test_perturbation(check):
+    check()
+
+
+@pytest.mark.parametrize("member", PUBLIC)
+def test_public_names_have_an_example(member):
+    text = inspect.getdoc(member)
+    assert text
+    assert "Examples\n--------\n" in text
+    assert ">>> " in text
+
+
+@pytest.mark.parametrize(("name", "kind"), all_estimators())
+def test_estimators_are_documented(name, kind):
+    text = inspect.getdoc(kind)
+    sections = ["Attributes", "Examples"]
+    parameters = kind().get_params()
+    if parameters:
+        sections.insert(0, "Parameters")
+    places = [text.find(f"{title}\n{'-' * len(title)}\n") for title in sections]
+    assert -1 not in places, f"{name} lacks one of {sections}"
+    assert places == sorted(places)
+    listed = {
+        word
+        for line in text[places[0] : places[-1]].splitlines()
+        if " : " in line and not line.startswith(" ")
+        for word in line.partition(" : ")[0].replace(" ", "").split(",")
+    } | {
+        word
+        for line in text.splitlines()
+        if not line.startswith(" ") and ", " in line
+        for word in line.replace(" ", "").split(",")
+    }
+    assert set(parameters) <= listed, f"{set(parameters) - listed} are not described"
+    for method in ("fit", "predict", "transform", "fit_transform"):
+        if method in vars(kind):
+            assert inspect.getdoc(vars(kind)[method]), f"{name}.{method}"
+
+
+def pipeline_of(name, kind):
+    model = construct(name, kind)
+    encoder = "passthrough"
+    if not get_tags(model).input_tags.categorical:
+        encoder = make_condition_encoder(n_components=4)
+    return Pipeline([("encoder", encoder), ("model", model)])
+
+
+@pytest.mark.parametrize(("name", "kind"), all_estimators("regressor"))
+def test_regressors_work_with_scikit_learn(name, kind, screen):
+    pipeline = clone(pipeline_of(name, kind))
+    cv = UnseenPairKFold(2, random_state=0)
+    scores = cross_val_score(
+        pipeline, screen.X, screen.y, cv=cv, scoring=neg_mrrmse_scorer
+    )
+    assert scores.shape == (2,)
+    assert np.isfinite(scores).all()
+    if name not in TUNED:
+        assert not pipeline["model"].get_params(), f"name a parameter of {name} to tune"
+        return
+    search = GridSearchCV(
+        pipeline, TUNED[name], cv=cv, scoring=neg_mrrmse_scorer, error_score="raise"
+    )
+    search.fit(screen.X, screen.y)
+    assert search.predict(screen.X_test).shape == screen.y_test.shape
+    ((parameter, values),) = TUNED[name].items()
+    assert search.best_params_[parameter] in values
+    assert not hasattr(clone(search), "best_estimator_")
+
+
+def test_encoder_gives_pandas_inside_a_pipeline(screen):
+    pipeline = make_pipeline(make_condition_encoder(n_components=2), Ridge())
+    pipeline.set_output(transform="pandas").fit(screen.X, screen.y)
+    names = pipeline[-1].feature_names_in_
+    assert "statistics__sm_name_mean_component0" in names
+    assert "onehot__cell_type_B cells" in names
+    encoded = pipeline[:-1].transform(screen.X_test)
+    assert isinstance(encoded, pd.DataFrame)
+    assert list(encoded.columns) == list(names)
+    assert list(encoded.index) == list(screen.X_test.index)
+
+
+def test_groups_reach_the_encoder_in_a_pipeline(screen):
+    X, y = screen.X, screen.y
+    groups = pd.factorize(X["sm_name"])[0]
+    by_group = TargetStatisticsEncoder(n_components=2, cv=GroupKFold(3))
+    splits = list(GroupKFold(3).split(X, y, groups))
+    encoded = clone(by_group).set_params(cv=splits).fit_transform(X, y)
+    expected = Ridge().fit(encoded, y).coef_
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipeline = make_pipeline(by_group, Ridge()).fit(X, y, groups=groups)
+    np.testing.assert_allclose(pipeline[-1].coef_, expected)
+    # Compounds of a fold are never seen outside it: all get one encoding.
+    assert np.ptp(encoded[:, 4:6], axis=0).max() < 1e-5
+    usual = clone(by_group).set_params(cv=3).fit_transform(X, y)
+    assert np.ptp(usual[:, 4:6], axis=0).min() > 0.1

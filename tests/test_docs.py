@@ -1,0 +1,102 @@
+"""The documentation names what exists, and all that is public."""
+
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sklperturb
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts)
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
+ROOMS = [
+    module.name
+    for module in pkgutil.iter_modules(sklperturb.__path__)
+    if not module.name.startswith("_")
+]
+TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^```(?:bash|sh|console|shell)?\n(.*?)^```|`([^`\n]+)`", re.M | re.S)
+
+
+def api_entries():
+    """Return {module: names listed for it} of the API page."""
+    entries, module = {}, None
+    for line in (DOCS / "api.md").read_text(encoding="utf-8").splitlines():
+        if found := re.match(r"\.\. currentmodule:: (\S+)", line):
+            module = found.group(1)
+            entries.setdefault(module, [])
+        elif module and (found := re.fullmatch(r"   (\w+)", line)):
+            entries[module].append(found.group(1))
+    return entries
+
+
+def commands(text, program):
+    """Return the code of `text` that calls `program`, one call per item."""
+    code = "\n".join(block or inline for block, inline in CODE.findall(text))
+    code = re.sub(r"\\\n\s*", " ", code)
+    calls = re.findall(rf"^(?:\$ )?(?:\S*/)?{program} (.+)$", code, re.MULTILINE)
+    return [call.partition(" #")[0].partition(" && ")[0].split() for call in calls]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_api_page_lists_every_public_name(room):
+    module = f"sklperturb.{room}"
+    public = getattr(importlib.import_module(module), "__all__", [])
+    listed = api_entries().get(module, [])
+    assert sorted(listed) == sorted(set(public)), (
+        f"docs/api.md and {module}.__all__ differ in "
+        f"{sorted(set(listed) ^ set(public))}"
+    )
+
+
+def test_every_page_is_in_a_toctree():
+    named = {"index"}
+    for page in PAGES:
+        for block in TOCTREE.findall(page.read_text(encoding="utf-8")):
+            named.update(re.sub(r".*<(.*)>", r"\1", x) for x in block.splitlines())
+    missing = [p.name for p in PAGES if str(p.relative_to(DOCS))[:-3] not in named]
+    assert not missing, f"in no toctree of docs/: {missing}"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_links_to_files_resolve(path):
+    targets = re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
+    files = [t for t in targets if "://" not in t and not t.startswith("mailto:")]
+    assert not [t for t in files if not (path.parent / t).exists()]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_make_targets_exist(path):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    calls = commands(path.read_text(encoding="utf-8"), "make")
+    named = {word for call in calls for word in call if re.fullmatch("[a-z-]+", word)}
+    assert named <= targets, f"the Makefile has no {sorted(named - targets)}"
+
+
+def test_commands_exist_with_their_options():
+    """Ask the command line for help on each call that a text shows."""
+    wanted = {}
+    for path in TEXTS:
+        for command, *words in commands(path.read_text(encoding="utf-8"), "sklperturb"):
+            options = {w.partition("=")[0] for w in words if w.startswith("--")}
+            wanted.setdefault(command, set()).update(options)
+    wanted.pop("--help", None)
+    for command, options in wanted.items():
+        done = subprocess.run(
+            [sys.executable, "-c", "from sklperturb.cli import main; main()"]
+            + [command, "--help"],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"},
+        )
+        assert done.returncode == 0, f"no command {command!r}: {done.stderr}"
+        missing = [x for x in sorted(options) if not re.search(rf"{x}\b", done.stdout)]
+        assert not missing, f"sklperturb {command} has no {missing}"
