@@ -2,13 +2,12 @@
 
 import csv
 import os
-import shutil
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from sklperturb.utils._atomic import unfinished_folder, written_whole
 
 SUFFIXES = (".csv", ".h5ad")
 
@@ -62,7 +61,7 @@ def write_screen(folder, screen, *, overwrite=False):
             "or choose another folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    with _unfinished_folder(folder) as unfinished:
+    with unfinished_folder(folder) as unfinished:
         _join(screen.X, screen.y).to_parquet(unfinished / names[0], index=False)
         screen.id_map.to_csv(unfinished / names[1], index=False)
         zeros = np.zeros((len(screen.id_map), len(screen.target_names)))
@@ -141,30 +140,16 @@ def write_submission(
             f"{list(uns)} can be stored in an .h5ad file only, and {path.name} is a "
             "CSV file. Leave them out."
         )
-    with _unfinished_folder(path.parent) as folder:
-        unfinished = folder / path.name
+    with written_whole(path) as unfinished:
         if path.suffix == ".csv":
             _write_csv(unfinished, values, ids, genes)
         else:
             _write_h5ad(unfinished, values, ids, genes, uns)
-        os.replace(unfinished, path)
     return path
 
 
 def _join(X, y):
     return pd.concat([X, y], axis=1)
-
-
-@contextmanager
-def _unfinished_folder(parent):
-    """Make a folder inside `parent`, from where a file can be moved in one step."""
-    if not parent.is_dir():
-        raise FileNotFoundError(f"The folder {parent} does not exist; make it first.")
-    unfinished = Path(tempfile.mkdtemp(dir=parent, prefix=".unfinished-"))
-    try:
-        yield unfinished
-    finally:
-        shutil.rmtree(unfinished)
 
 
 def _ids(id_map):

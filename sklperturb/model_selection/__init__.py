@@ -1,5 +1,7 @@
 """Split screens by condition, and compare models on the splits."""
 
+from sklperturb.model_selection._compare import compare
+from sklperturb.model_selection._leaderboard import leaderboard
 from sklperturb.model_selection._split import (
     LeaveOneContextOut,
     UnseenContextKFold,
@@ -10,6 +12,7 @@ from sklperturb.model_selection._split_groups import (
     UnseenGroupKFold,
     UnseenScaffoldKFold,
 )
+from sklperturb.model_selection._suggest import suggest_cv
 
 __all__ = [
     "LeaveOneContextOut",
@@ -18,4 +21,7 @@ __all__ = [
     "UnseenPairKFold",
     "UnseenPerturbationKFold",
     "UnseenScaffoldKFold",
+    "compare",
+    "leaderboard",
+    "suggest_cv",
 ]

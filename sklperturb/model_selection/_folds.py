@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
-from sklperturb.datasets import PerturbationSchema
+from sklperturb.utils._conditions import resolve_schema
 
 
 class BaseConditionKFold(BaseCrossValidator):
@@ -77,7 +77,7 @@ def check_n_splits(n_splits, n_available, described):
         )
 
 
-def resolve_schema(X, schema):
+def read_table(X, schema):
     """Return X as something with columns or a shape, and its schema."""
     if not hasattr(X, "columns"):
         # Objects, so that a list of mixed values keeps its numbers.
@@ -87,12 +87,12 @@ def resolve_schema(X, schema):
                 f"X has {X.ndim} dimensions; it must be a table with one row per "
                 "sample, since the columns say which condition a row is."
             )
-    return X, PerturbationSchema.infer(X) if schema is None else schema
+    return X, resolve_schema(schema, X)
 
 
 def read_roles(X, schema, *roles):
     """Return one `(codes, names)` for each of the schema's `roles`."""
-    X, schema = resolve_schema(X, schema)
+    X, schema = read_table(X, schema)
     schema.require(X, *roles)
     return [encode(complete_column(X, getattr(schema, role))) for role in roles]
 

@@ -10,7 +10,7 @@ from sklperturb.model_selection._folds import (
     complete_column,
     encode,
     read_column,
-    resolve_schema,
+    read_table,
 )
 
 
@@ -73,7 +73,7 @@ class UnseenGroupKFold(BaseConditionKFold):
         self.schema = schema
 
     def _iter_test_masks(self, X, y=None, groups=None):
-        X, schema = resolve_schema(X, self.schema)
+        X, schema = read_table(X, self.schema)
         names = getattr(X, "columns", range(X.shape[1]))
         if self.by not in names:
             raise ValueError(
@@ -158,7 +158,7 @@ class UnseenScaffoldKFold(BaseConditionKFold):
         self.random_state = random_state
 
     def _iter_test_masks(self, X, y=None, groups=None):
-        X, schema = resolve_schema(X, self.schema)
+        X, schema = read_table(X, self.schema)
         schema.require(X, "perturbation", "smiles")
         compounds = complete_column(X, schema.perturbation)
         smiles = read_column(X, schema.smiles)

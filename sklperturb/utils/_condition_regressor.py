@@ -1,4 +1,4 @@
-"""What every regressor on (context, perturbation) does before and after its own work."""
+"""What every regressor on (context, perturbation) does around its own work."""
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin

@@ -1,6 +1,7 @@
 """Statistics of the response for every level of categorical columns."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Real
 
 import numpy as np
@@ -167,7 +168,7 @@ def _level_quantiles(code, n_levels, residual, quantiles):
     order = np.argsort(code, kind="stable")
     by_level = np.ascontiguousarray(residual[order].T)
     starts = np.searchsorted(code[order], np.arange(n_levels + 1))
-    for level, (start, stop) in enumerate(zip(starts, starts[1:], strict=False)):
+    for level, (start, stop) in enumerate(pairwise(starts)):
         if start == stop:
             continue
         ordered = np.sort(by_level[:, start:stop], axis=1)

@@ -1,0 +1,61 @@
+"""Folds that ask what a submission will be asked."""
+
+import numpy as np
+
+from sklperturb.model_selection._split import (
+    UnseenContextKFold,
+    UnseenPairKFold,
+    UnseenPerturbationKFold,
+)
+from sklperturb.utils._conditions import resolve_schema
+
+
+def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
+    """Choose the splitter whose held-out rows resemble the rows to predict.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_samples, n_columns)
+        Conditions with a known response.
+    X_test : DataFrame of shape (n_test, n_columns)
+        Conditions to predict.
+    n_splits : int, default=5
+        Folds; fewer where the design has not as many perturbations or contexts.
+    schema : PerturbationSchema, default=None
+        Roles of the columns. None infers them from the column names.
+    random_state : int, RandomState instance or None, default=0
+        Seeds the splitter.
+
+    Returns
+    -------
+    cv : splitter
+        `UnseenPerturbationKFold` if most rows to predict have a perturbation that was
+        never seen, else `UnseenContextKFold` if most have a new context, else
+        `UnseenPairKFold` on the contexts to predict.
+
+    Examples
+    --------
+    >>> from sklperturb.datasets import make_chemical_screen
+    >>> from sklperturb.model_selection import suggest_cv
+    >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
+    >>> suggest_cv(screen.X, screen.X_test, n_splits=3).contexts
+    ['B cells', 'Myeloid cells']
+    """
+    schema = resolve_schema(schema, X)
+    common = {"schema": schema, "random_state": random_state}
+    perturbations = X[schema.perturbation]
+    new = ~X_test[schema.perturbation].isin(perturbations)
+    if schema.context is None or new.mean() > 0.5:
+        return UnseenPerturbationKFold(min(n_splits, perturbations.nunique()), **common)
+    contexts = X[schema.context]
+    if (~X_test[schema.context].isin(contexts)).mean() > 0.5:
+        return UnseenContextKFold(min(n_splits, contexts.nunique()), **common)
+    targets = sorted(set(X_test[schema.context]) & set(contexts))
+    inside = contexts.isin(targets)
+    shared = np.intersect1d(
+        perturbations[inside].astype(str), perturbations[~inside].astype(str)
+    )
+    if len(shared) < 2:
+        # Every context is to be predicted, or the targets share nothing with the rest.
+        return UnseenPairKFold(n_splits, **common)
+    return UnseenPairKFold(min(n_splits, len(shared)), contexts=targets, **common)

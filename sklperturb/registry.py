@@ -1,0 +1,267 @@
+"""Every model of the toolkit under a name, with good defaults.
+
+The command line, :func:`~sklperturb.model_selection.compare` and the tests read this
+one table.
+"""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+KINDS = ("baseline", "linear", "kernel", "boosting", "network", "ensemble", "flow")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A named model.
+
+    Attributes
+    ----------
+    name : str
+        What a user types.
+    kind : str
+        One of ``KINDS``.
+    summary : str
+        One line for tables.
+    build : callable
+        ``build(schema, random_state)`` gives an unfitted estimator that takes a frame
+        of conditions.
+    default : bool
+        Whether a leaderboard runs it without being asked.
+    requires : str or None
+        Package that it needs besides the core ones.
+    extra : str or None
+        The extra of this package that brings `requires`.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    build: Callable
+    default: bool = True
+    requires: str | None = None
+    extra: str | None = None
+
+    @property
+    def available(self):
+        """Whether the package that it needs is installed."""
+        return self.requires is None or find_spec(self.requires) is not None
+
+
+def _no_change(schema, random_state):
+    from sklperturb.baseline import NoChangeRegressor
+
+    return NoChangeRegressor()
+
+
+def _group(by, statistic="mean", n_components=None):
+    def build(schema, random_state):
+        from sklperturb.baseline import GroupStatisticRegressor
+
+        return GroupStatisticRegressor(by, statistic, n_components, schema=schema)
+
+    return build
+
+
+def _additive(effects):
+    def build(schema, random_state):
+        from sklperturb.baseline import AdditiveRegressor
+
+        return AdditiveRegressor(effects, schema=schema)
+
+    return build
+
+
+def _ridge(schema, random_state):
+    from sklperturb.linear_model import TargetEncodedRidge
+
+    return TargetEncodedRidge(schema=schema)
+
+
+def _product_kernel(schema, random_state):
+    from sklperturb.linear_model import ProductKernelRidge
+
+    return ProductKernelRidge(schema=schema)
+
+
+def _transformer(schema, random_state):
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from sklperturb.neural_network import TransformerRegressor
+    from sklperturb.preprocessing import make_condition_encoder
+
+    return Pipeline(
+        [
+            ("encoder", make_condition_encoder(statistics=("mean",), schema=schema)),
+            ("scaler", StandardScaler()),
+            (
+                "regressor",
+                TransformerRegressor(loss="mrrmse", random_state=random_state),
+            ),
+        ]
+    )
+
+
+_ENTRIES = (
+    ModelEntry("no_change", "baseline", "zero for every gene", _no_change),
+    ModelEntry("gene_mean", "baseline", "mean of each gene", _group(None)),
+    ModelEntry(
+        "gene_median", "baseline", "median of each gene", _group(None, "median")
+    ),
+    ModelEntry(
+        "context_mean",
+        "baseline",
+        "mean per cell type (published as mean_across_celltypes)",
+        _group("context"),
+    ),
+    ModelEntry(
+        "perturbation_mean",
+        "baseline",
+        "mean per compound (published as mean_across_compounds)",
+        _group("perturbation"),
+    ),
+    ModelEntry(
+        "perturbation_median",
+        "baseline",
+        "median per compound",
+        _group("perturbation", "median"),
+    ),
+    ModelEntry(
+        "perturbation_quantile",
+        "baseline",
+        "quantile 0.6 per compound",
+        _group("perturbation", 0.6),
+    ),
+    ModelEntry(
+        "denoised_quantile",
+        "baseline",
+        "quantile 0.54 per compound after 35-component denoising",
+        _group("perturbation", 0.54, 35),
+    ),
+    ModelEntry(
+        "additive",
+        "baseline",
+        "context mean + perturbation mean - grand mean",
+        _additive("means"),
+    ),
+    ModelEntry(
+        "additive_joint",
+        "linear",
+        "shrunken context and perturbation effects, fitted together",
+        _additive("joint"),
+    ),
+    ModelEntry("ridge", "linear", "ridge on cross-fitted target statistics", _ridge),
+    ModelEntry(
+        "product_kernel",
+        "kernel",
+        "ridge on context x perturbation kernels, context similarity learnt",
+        _product_kernel,
+    ),
+    ModelEntry(
+        "transformer",
+        "network",
+        "transformer over one-hot and target-statistic tokens",
+        _transformer,
+    ),
+)
+_BY_NAME = {entry.name: entry for entry in _ENTRIES}
+
+
+def list_models(kind=None):
+    """Return the registered models, in the order of the table.
+
+    Parameters
+    ----------
+    kind : str, default=None
+        Only models of this kind.
+
+    Returns
+    -------
+    entries : list of ModelEntry
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+
+    Examples
+    --------
+    >>> from sklperturb.registry import list_models
+    >>> [entry.name for entry in list_models("kernel")][:1]
+    ['product_kernel']
+    """
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"kind={kind!r} is not one of {list(KINDS)}.")
+    return [entry for entry in _ENTRIES if kind in (None, entry.kind)]
+
+
+def get_entry(name):
+    """Look up a model by its name.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    entry : ModelEntry
+
+    Raises
+    ------
+    ValueError
+        If there is no such model; the message lists the near names.
+
+    Examples
+    --------
+    >>> from sklperturb.registry import get_entry
+    >>> get_entry("ridge").kind
+    'linear'
+    """
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    near = difflib.get_close_matches(str(name), _BY_NAME, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    raise ValueError(
+        f"There is no model named {name!r}. {hint}Registered are {', '.join(_BY_NAME)}."
+    )
+
+
+def make_model(name, *, schema=None, random_state=None):
+    """Build a registered model.
+
+    Parameters
+    ----------
+    name : str
+        See `list_models`.
+    schema : PerturbationSchema, default=None
+        Roles of the columns. None infers them from the column names.
+    random_state : int, RandomState instance or None, default=None
+        Given to the parts that draw random numbers.
+
+    Returns
+    -------
+    estimator : estimator
+        Unfitted; takes a frame of conditions and the responses.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model; the message lists the near names.
+    ImportError
+        If it needs a package that is not installed.
+
+    Examples
+    --------
+    >>> from sklperturb.registry import make_model
+    >>> make_model("gene_median")
+    GroupStatisticRegressor(statistic='median')
+    """
+    entry = get_entry(name)
+    if not entry.available:
+        raise ImportError(
+            f"The model {name!r} needs {entry.requires}; run: "
+            f'pip install "sklperturb[{entry.extra}]"'
+        )
+    return entry.build(schema, random_state)

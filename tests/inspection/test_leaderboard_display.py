@@ -1,0 +1,25 @@
+"""The drawn leaderboard."""
+
+import numpy as np
+
+from sklperturb.inspection import LeaderboardDisplay
+from sklperturb.model_selection import compare, leaderboard
+
+
+def test_plot(pyplot, screen):
+    table = leaderboard(compare(["no_change"], screen.X, screen.y, cv=2))
+    display = LeaderboardDisplay(table).plot()
+    scores, differences = display.axes_
+    assert [t.get_text() for t in scores.get_yticklabels()] == table["model"].tolist()
+    drawn = np.concatenate([c[0].get_xdata() for c in scores.containers])
+    np.testing.assert_allclose(sorted(drawn), sorted(table["mean"]))
+    drawn = np.concatenate([c[0].get_xdata() for c in differences.containers])
+    np.testing.assert_allclose(sorted(drawn), sorted(table["difference"]))
+    assert scores.get_xlabel() == "MRRMSE"
+
+
+def test_failed_models_are_left_out(pyplot, screen):
+    table = leaderboard(compare(["no_change"], screen.X, screen.y, cv=2))
+    table.loc[len(table) - 1, "mean"] = np.nan
+    display = LeaderboardDisplay(table).plot()
+    assert len(display.axes_[0].get_yticklabels()) == len(table) - 1

@@ -1,0 +1,50 @@
+"""Folds that resemble the rows to predict."""
+
+import pandas as pd
+
+from sklperturb.datasets import PerturbationSchema
+from sklperturb.model_selection import (
+    UnseenContextKFold,
+    UnseenPairKFold,
+    UnseenPerturbationKFold,
+    suggest_cv,
+)
+
+
+def _table(pairs):
+    return pd.DataFrame(pairs, columns=["cell_type", "sm_name"])
+
+
+X = _table([(c, p) for c in "ABC" for p in "uvwx"] + [("T", p) for p in "uvw"])
+
+
+def test_known_compounds_in_few_contexts():
+    cv = suggest_cv(X, _table([("T", "x")]), n_splits=5)
+    assert isinstance(cv, UnseenPairKFold)
+    assert cv.contexts == ["T"]
+    assert cv.n_splits == 3  # the target context shares three compounds
+    assert len(list(cv.split(X))) == 3
+
+
+def test_unseen_compounds():
+    cv = suggest_cv(X, _table([("T", "y"), ("T", "z"), ("A", "u")]), n_splits=9)
+    assert isinstance(cv, UnseenPerturbationKFold)
+    assert cv.n_splits == 4
+
+
+def test_unseen_contexts():
+    cv = suggest_cv(X, _table([("D", "u"), ("D", "v")]))
+    assert isinstance(cv, UnseenContextKFold)
+
+
+def test_all_contexts_to_predict():
+    cv = suggest_cv(X, _table([(c, "u") for c in "ABCT"]))
+    assert isinstance(cv, UnseenPairKFold)
+    assert cv.contexts is None
+
+
+def test_no_context_column():
+    schema = PerturbationSchema(perturbation="sm_name")
+    cv = suggest_cv(X, _table([("T", "x")]), schema=schema)
+    assert isinstance(cv, UnseenPerturbationKFold)
+    assert cv.schema == schema
