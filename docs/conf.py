@@ -1,5 +1,7 @@
 """How Sphinx builds the site; `make docs` runs it."""
 
+import re
+
 from sklperturb import __version__
 
 project = "sklperturb"
@@ -36,7 +38,6 @@ autodoc_default_options = {
         for method in ("fit", "predict", "score", "transform", "inverse_transform")
     )
 }
-numpydoc_attributes_as_param_list = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
@@ -55,3 +56,23 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "download_all_examples": False,
 }
+
+
+def mend_types(app, what, name, obj, options, lines):
+    """Make the types in docstrings readable for docutils, before numpydoc sees them.
+
+    A type that goes on after a backslash becomes one line, and a name that ends in an
+    underscore, which docutils takes for a link, goes into backticks.
+    """
+    for i in reversed(range(len(lines) - 1)):
+        if lines[i].endswith("\\"):
+            lines[i : i + 2] = [lines[i][:-1].rstrip() + " " + lines[i + 1].lstrip()]
+    for i, line in enumerate(lines):
+        name, colon, kind = line.partition(" : ")
+        if colon and not line.startswith((" ", ">>>")):
+            kind = re.sub(r"(?<![`\w])([A-Za-z]\w*_)(?![`\w])", r"`\1`", kind)
+            lines[i] = name + colon + kind
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", mend_types, priority=400)

@@ -10,11 +10,13 @@ from sklperturb._version import __version__
 
 _SUBMODULES = (
     "baseline",
+    "compose",
     "datasets",
     "inspection",
     "linear_model",
     "metrics",
     "model_selection",
+    "modules",
     "neural_network",
     "preprocessing",
     "registry",

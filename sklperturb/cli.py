@@ -94,8 +94,9 @@ def simulate(
 def leaderboard(
     data: Data,
     models: Annotated[
-        str | None, typer.Option(help="Comma-separated; all by default.")
-    ] = None,
+        str,
+        typer.Option(help="Comma-separated names, 'default', or 'all'."),
+    ] = "default",
     cv: Annotated[str, typer.Option(help=f"One of {', '.join(CV_NAMES)}.")] = "auto",
     folds: Annotated[int, typer.Option(help="Folds of the splitter.", min=2)] = 5,
     metric: Annotated[
@@ -120,8 +121,10 @@ def leaderboard(
     from sklperturb.model_selection import leaderboard as rank
 
     get_metric(metric)
-    names = _model_names(models)
+    names = _named(models)
     screen = load_op2(data, layer=layer, clip=clip)
+    if names is None:
+        names = _usable(models, screen.schema)
     splitter = _splitter(cv, screen, folds, seed)
     log.print(screen.DESCR)
     log.print(f"Held out: {splitter}")
@@ -176,23 +179,33 @@ def submit(
         out.print(f"MRRMSE on the known answers: {mrrmse(screen.y_test, y_pred):.4f}")
 
 
-def _model_names(models):
-    from sklperturb.registry import get_entry, list_models
+def _named(models):
+    """Return the models asked for by name, None for 'default' and 'all'."""
+    from sklperturb.registry import get_entry
 
-    if models is not None:
-        names = [name.strip() for name in models.split(",") if name.strip()]
-        for name in names:
-            get_entry(name)
-        return names
-    entries = [entry for entry in list_models() if entry.default]
-    for entry in entries:
+    if models in ("default", "all"):
+        return None
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    for name in names:
+        get_entry(name)
+    return names
+
+
+def _usable(models, schema):
+    """Return the registered models that the installation and the data allow."""
+    from sklperturb.registry import list_models
+
+    names = []
+    for entry in list_models():
         if not entry.available:
             log.print(
                 f"Left out {entry.name}: it needs {entry.requires} "
                 f'(pip install "sklperturb[{entry.extra}]").',
                 markup=False,
             )
-    return [entry.name for entry in entries if entry.available]
+        elif entry.fits(schema) and (entry.default or models == "all"):
+            names.append(entry.name)
+    return names
 
 
 def _splitter(name, screen, n_splits, seed):

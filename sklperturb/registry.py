@@ -33,6 +33,8 @@ class ModelEntry:
         Package that it needs besides the core ones.
     extra : str or None
         The extra of this package that brings `requires`.
+    role : str or None
+        Role of a column that the data must have, such as "smiles".
     """
 
     name: str
@@ -42,11 +44,25 @@ class ModelEntry:
     default: bool = True
     requires: str | None = None
     extra: str | None = None
+    role: str | None = None
 
     @property
     def available(self):
         """Whether the package that it needs is installed."""
         return self.requires is None or find_spec(self.requires) is not None
+
+    def fits(self, schema):
+        """Whether the data have the column that it needs.
+
+        Parameters
+        ----------
+        schema : PerturbationSchema
+
+        Returns
+        -------
+        fits : bool
+        """
+        return self.role is None or getattr(schema, self.role) is not None
 
 
 def _no_change(schema, random_state):
@@ -85,23 +101,79 @@ def _product_kernel(schema, random_state):
     return ProductKernelRidge(schema=schema)
 
 
-def _transformer(schema, random_state):
+def _nearest_compound(schema, random_state):
+    from sklperturb.baseline import NearestCompoundRegressor
+
+    return NearestCompoundRegressor(schema=schema)
+
+
+def _tanimoto(schema, random_state):
+    from sklperturb.linear_model import TanimotoKernelRidge
+
+    return TanimotoKernelRidge(schema=schema)
+
+
+def _encoded(schema, regressor):
+    """Return a regressor of numbers behind one-hot columns and target statistics."""
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from sklperturb.neural_network import TransformerRegressor
     from sklperturb.preprocessing import make_condition_encoder
 
     return Pipeline(
         [
             ("encoder", make_condition_encoder(statistics=("mean",), schema=schema)),
             ("scaler", StandardScaler()),
-            (
-                "regressor",
-                TransformerRegressor(loss="mrrmse", random_state=random_state),
-            ),
+            ("regressor", regressor),
         ]
     )
+
+
+def _transformer(schema, random_state):
+    from sklperturb.neural_network import TransformerRegressor
+
+    # The metric as the loss: on TG-GATEs 0.03 to 0.05 better than Huber's.
+    return _encoded(
+        schema, TransformerRegressor(loss="mrrmse", random_state=random_state)
+    )
+
+
+def _token_mlp(schema, random_state):
+    from sklperturb.neural_network import TokenEmbeddingMLPRegressor
+
+    return TokenEmbeddingMLPRegressor(schema=schema, random_state=random_state)
+
+
+def _dual_branch(schema, random_state):
+    from sklperturb.neural_network import DualBranchRegressor
+
+    return DualBranchRegressor(schema=schema, random_state=random_state)
+
+
+def _sequence(architecture):
+    def build(schema, random_state):
+        from sklperturb.neural_network import SequenceNetRegressor
+
+        network = SequenceNetRegressor(architecture, random_state=random_state)
+        return _encoded(schema, network)
+
+    return build
+
+
+def _latent(schema, random_state):
+    from sklperturb.compose import LatentTargetRegressor
+    from sklperturb.neural_network import AutoencoderTransformer, LatentNetRegressor
+
+    return LatentTargetRegressor(
+        _encoded(schema, LatentNetRegressor(random_state=random_state)),
+        AutoencoderTransformer(random_state=random_state),
+    )
+
+
+def _gan(schema, random_state):
+    from sklperturb.neural_network import ConditionalGANRegressor
+
+    return _encoded(schema, ConditionalGANRegressor(random_state=random_state))
 
 
 _ENTRIES = (
@@ -147,12 +219,26 @@ _ENTRIES = (
         _additive("means"),
     ),
     ModelEntry(
+        "nearest_compound",
+        "baseline",
+        "mean response of the structurally nearest compounds",
+        _nearest_compound,
+        requires="rdkit",
+        extra="chem",
+        role="smiles",
+    ),
+    ModelEntry(
         "additive_joint",
         "linear",
         "shrunken context and perturbation effects, fitted together",
         _additive("joint"),
     ),
-    ModelEntry("ridge", "linear", "ridge on cross-fitted target statistics", _ridge),
+    ModelEntry(
+        "ridge",
+        "linear",
+        "ridge on cross-fitted target statistics, around the additive model",
+        _ridge,
+    ),
     ModelEntry(
         "product_kernel",
         "kernel",
@@ -160,10 +246,67 @@ _ENTRIES = (
         _product_kernel,
     ),
     ModelEntry(
+        "tanimoto_kernel",
+        "kernel",
+        "ridge on the Tanimoto similarity of structures x contexts",
+        _tanimoto,
+        requires="rdkit",
+        extra="chem",
+        role="smiles",
+    ),
+    ModelEntry(
+        "token_mlp",
+        "network",
+        "MLP on learnt codes of compound and cell type",
+        _token_mlp,
+    ),
+    ModelEntry(
         "transformer",
         "network",
         "transformer over one-hot and target-statistic tokens",
         _transformer,
+    ),
+    ModelEntry(
+        "latent",
+        "network",
+        "two stages: a network predicts an autoencoder's latent space",
+        _latent,
+        default=False,
+    ),
+    ModelEntry(
+        "dual_branch",
+        "network",
+        "branches for compound and cell type on the most variable genes",
+        _dual_branch,
+        default=False,
+    ),
+    ModelEntry(
+        "gru",
+        "network",
+        "recurrent network on encoded features",
+        _sequence("gru"),
+        default=False,
+    ),
+    ModelEntry(
+        "lstm",
+        "network",
+        "recurrent network on encoded features",
+        _sequence("lstm"),
+        default=False,
+    ),
+    ModelEntry(
+        "conv",
+        "network",
+        "convolutional network on encoded features",
+        _sequence("conv"),
+        default=False,
+    ),
+    ModelEntry(
+        "gan",
+        "network",
+        "conditional generator, mean over draws",
+        _gan,
+        default=False,
     ),
 )
 _BY_NAME = {entry.name: entry for entry in _ENTRIES}

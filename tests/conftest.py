@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from sklperturb.datasets import make_chemical_screen
+# Read when torch and the linear algebra libraries are first imported. Their threads
+# wait for each other for most of the time on problems as small as those of the tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,8 @@ def shared_data():
 @pytest.fixture(scope="session")
 def screen():
     """A small generated screen; it is shared, so copy before changing it."""
+    from sklperturb.datasets import make_chemical_screen
+
     return make_chemical_screen(4, 20, 30, random_state=0)
 
 

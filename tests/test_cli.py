@@ -95,24 +95,25 @@ def test_stopped_leaderboard_goes_on(folder, tmp_path):
         str(tmp_path / "out"),
         "--models",
         "transformer",
+        "--folds",
+        "2",
     ]
     process = subprocess.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     kept = tmp_path / "out" / "folds"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(list(kept.glob("*.json"))) < 46:
-        time.sleep(0.02)  # nine baselines in five folds, then the network
+    while time.monotonic() < deadline and len(list(kept.glob("*.json"))) < 5:
+        time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     before = {path: path.stat().st_mtime_ns for path in kept.glob("*.json")}
     assert before
     run(*arguments)
     after = {path: path.stat().st_mtime_ns for path in kept.glob("*.json")}
-    assert len(after) == 50
     assert {path: after[path] for path in before} == before
     table = pd.read_csv(tmp_path / "out" / "leaderboard.csv")
-    assert len(table) == 10
+    assert len(after) == 2 * len(table)
     assert np.isfinite(table["mean"]).all()
 
 
@@ -152,7 +153,7 @@ def test_real_layouts(shared_data, tmp_path):
         ("tggates_op2_layout", (242, 294)),
         ("l1000_consensus_op2_layout", (246, 979)),
     ):
-        data, output = shared_data / name, tmp_path / f"{name}.csv"
+        data, output = shared_data(name), tmp_path / f"{name}.csv"
         done = run("leaderboard", "--data", data, "--models", "additive_joint")
         assert "additive_joint" in done.stdout
         run("submit", "--data", data, "--model", "additive_joint", "--output", output)

@@ -2,6 +2,12 @@
 
 from sklperturb.baseline._additive import AdditiveRegressor
 from sklperturb.baseline._group_statistic import GroupStatisticRegressor
+from sklperturb.baseline._nearest_compound import NearestCompoundRegressor
 from sklperturb.baseline._no_change import NoChangeRegressor
 
-__all__ = ["AdditiveRegressor", "GroupStatisticRegressor", "NoChangeRegressor"]
+__all__ = [
+    "AdditiveRegressor",
+    "GroupStatisticRegressor",
+    "NearestCompoundRegressor",
+    "NoChangeRegressor",
+]

@@ -2,7 +2,11 @@
 
 from sklperturb.utils._condition_regressor import ConditionRegressor
 from sklperturb.utils._levels import take_levels
-from sklperturb.utils._statistics import LevelStatistics, joint_effects
+from sklperturb.utils._statistics import (
+    LevelStatistics,
+    estimate_smoothing,
+    joint_effects,
+)
 
 
 class AdditiveRegressor(ConditionRegressor):
@@ -83,19 +87,20 @@ class AdditiveRegressor(ConditionRegressor):
         *codes, y = self._start_fit(X, y)
         n_levels = [len(self.contexts_), len(self.perturbations_)]
         self.grand_mean_ = y.mean(axis=0)
-        means = LevelStatistics.of_columns(
-            codes,
-            n_levels,
-            y - self.grand_mean_,
-            [("mean", None)],
-            smooth=0.0 if self.effects == "means" else "auto",
-            balance=False,
-        )
+        centred = y - self.grand_mean_
         if self.effects == "means":
-            found = [column.deviations[0] for column in means]
+            columns = LevelStatistics.of_columns(
+                codes,
+                n_levels,
+                centred,
+                [("mean", None)],
+                lambdas=[0.0, 0.0],
+                balance=False,
+            )
+            found = [column.deviations[0] for column in columns]
         else:
-            lambdas = [column.smooth for column in means]
-            found = joint_effects(codes, n_levels, y - self.grand_mean_, lambdas)
+            lambdas = estimate_smoothing(codes, n_levels, centred, crossed=True)
+            found = joint_effects(codes, n_levels, centred, lambdas)
         self.context_effects_, self.perturbation_effects_ = found
         return self
 

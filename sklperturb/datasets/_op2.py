@@ -66,6 +66,7 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
         y_test : DataFrame of shape (n_test, n_genes) or None
             Response to them where the folder holds it.
         schema : PerturbationSchema
+            Which column plays which role.
         target_names : list of str
             Genes, in the order of `y`.
         id_map : DataFrame

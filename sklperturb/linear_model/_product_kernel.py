@@ -4,9 +4,11 @@ from itertools import product
 
 import numpy as np
 
+from sklperturb.linear_model._context_scale import context_scales
 from sklperturb.linear_model._kernel import context_similarity, loo_kernel_ridge
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.utils._condition_regressor import ConditionRegressor
+from sklperturb.utils._levels import take_levels
 
 
 class ProductKernelRidge(ConditionRegressor):
@@ -25,16 +27,19 @@ class ProductKernelRidge(ConditionRegressor):
 
     Parameters
     ----------
-    alphas : array-like of float, default=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
+    alphas : array-like of float, default=(0.03, 0.1, 0.3, 1, 3, 10, 30)
         Ridge penalties to choose from.
-    context_shares : array-like of float, default=(0.03, 0.1, 0.3, 1)
+    context_shares : array-like of float, default=(0.03, 0.1, 0.3)
         Values of :math:`a`: how much of a perturbation's effect is the same in
         every context.
-    perturbation_shares : array-like of float, default=(0, 0.03, 0.1, 0.3, 1)
+    perturbation_shares : array-like of float, default=(0, 0.03, 0.1, 0.3)
         Values of :math:`b`: how much of a context's effect is the same for every
         perturbation.
     context_kernel : {"learned", "identity"}, default="learned"
         :math:`S`; "identity" treats all contexts as equally far apart.
+    scale_contexts : bool, default=True
+        Whether to divide responses by how strongly their context responds in general
+        before fitting, and to multiply predictions by it.
     n_components : "full", int, float or "gavish-donoho", default="full"
         Basis of the targets (see `TargetReducer`); "full" loses nothing.
     schema : PerturbationSchema, default=None
@@ -45,6 +50,7 @@ class ProductKernelRidge(ConditionRegressor):
     alpha_, context_share_, perturbation_share_ : float
         The chosen values.
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
+    context_scales_ : ndarray of shape (n_contexts,)
     dual_coef_ : ndarray of shape (n_samples, n_components)
     reducer_ : TargetReducer
     contexts_, perturbations_ : ndarray
@@ -81,11 +87,12 @@ class ProductKernelRidge(ConditionRegressor):
 
     def __init__(
         self,
-        alphas=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
+        alphas=(0.03, 0.1, 0.3, 1, 3, 10, 30),
         *,
-        context_shares=(0.03, 0.1, 0.3, 1),
-        perturbation_shares=(0, 0.03, 0.1, 0.3, 1),
+        context_shares=(0.03, 0.1, 0.3),
+        perturbation_shares=(0, 0.03, 0.1, 0.3),
         context_kernel="learned",
+        scale_contexts=True,
         n_components="full",
         schema=None,
     ):
@@ -93,6 +100,7 @@ class ProductKernelRidge(ConditionRegressor):
         self.context_shares = context_shares
         self.perturbation_shares = perturbation_shares
         self.context_kernel = context_kernel
+        self.scale_contexts = scale_contexts
         self.n_components = n_components
         self.schema = schema
 
@@ -118,10 +126,14 @@ class ProductKernelRidge(ConditionRegressor):
         """
         self._check_parameters()
         context, perturbation, y = self._start_fit(X, y)
+        n_contexts = len(self.contexts_)
+        self.context_scales_ = np.ones(n_contexts)
+        if self.scale_contexts:
+            self.context_scales_ = context_scales(context, perturbation, y, n_contexts)
+        y = y / self.context_scales_[context][:, None]
         self.reducer_ = TargetReducer(self.n_components).fit(y)
         targets = self.reducer_.transform(y)
         self._train_codes = (context, perturbation)
-        n_contexts = len(self.contexts_)
         self.context_similarity_ = np.eye(n_contexts)
         if self.context_kernel == "learned" and n_contexts > 1:
             self.context_similarity_ = context_similarity(
@@ -150,11 +162,15 @@ class ProductKernelRidge(ConditionRegressor):
         -------
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
-        same_context, same_perturbation = self._similarities(*self._codes(X))
+        context, perturbation = self._codes(X)
+        same_context, same_perturbation = self._similarities(context, perturbation)
         kernel = (self.context_share_ + same_context) * (
             self.perturbation_share_ + same_perturbation
         )
-        return self._shaped(self.reducer_.inverse_transform(kernel @ self.dual_coef_))
+        y_pred = self.reducer_.inverse_transform(kernel @ self.dual_coef_)
+        return self._shaped(
+            y_pred * take_levels(self.context_scales_, context, 1.0)[:, None]
+        )
 
     def _similarities(self, context, perturbation):
         """Return both factors between the given codes and the training rows."""

@@ -1,36 +1,41 @@
 """Strongly regularised ridge on cross-fitted target statistics."""
 
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
 
+from sklperturb.linear_model._context_scale import context_scales
 from sklperturb.linear_model._kernel import loo_kernel_ridge
 from sklperturb.preprocessing import TargetReducer, TargetStatisticsEncoder
 from sklperturb.utils._condition_regressor import ConditionRegressor
 from sklperturb.utils._conditions import take_columns
-from sklperturb.utils._levels import indicator
+from sklperturb.utils._levels import indicator, take_levels
 
 
 class TargetEncodedRidge(ConditionRegressor):
-    r"""Ridge regression on target statistics of the context and the perturbation.
+    r"""Correct the additive model by ridge regression on target statistics.
 
-    Features are the statistics of both columns (`TargetStatisticsEncoder`) and, with
-    `interactions`, those of the perturbation once more for each context, so that a
-    cell type may answer to a compound's usual effect more or less strongly. The
-    penalty is chosen by closed-form leave-one-out over the training rows.
+    Each column's target statistic is its shrunken, balanced mean response
+    (`TargetStatisticsEncoder`); the two of a row add up to an additive prediction.
+    Ridge regression of what that leaves on the statistics, and on those of the
+    perturbation once more for each context, then learns where a cell type answers to
+    a compound's usual effect more, less or differently. The penalty is chosen by
+    closed-form leave-one-out; an infinite one is the additive model.
 
     Parameters
     ----------
     alphas : array-like of float, \
-            default=(0.1, 1, 10, 100, 1e3, 1e4, 1e5)
+            default=(1, 10, 100, 1e3, 1e4, 1e5, 1e6)
         Ridge penalties to choose from. In the competition only very strong ones
-        (100,000 for statistics over genes) were of use.
-    statistics : sequence of {"mean", "median", "std"} or float, \
-            default=("mean", "std")
-        Statistics to encode by; a float in (0, 1) is that quantile.
-    n_statistics : int or None, default=64
-        Components kept of each statistic; None keeps all genes.
+        (100,000) were of use.
+    n_statistics : int, default=64
+        Leading components of each statistic that are regressed on.
     interactions : bool, default=True
         Whether the perturbation's statistics enter once more for each context.
+    scale_contexts : bool, default=True
+        Whether to divide responses by how strongly their context responds in general
+        before fitting, and to multiply predictions by it.
     smooth : "auto" or float, default="auto"
         Shrinkage of the statistics, in rows.
     cv : int, splitter or iterable, default=5
@@ -45,7 +50,9 @@ class TargetEncodedRidge(ConditionRegressor):
     alpha_ : float
         The chosen penalty.
     coef_ : ndarray of shape (n_features, n_components)
+    context_scales_ : ndarray of shape (n_contexts,)
     encoder_ : TargetStatisticsEncoder
+        Fitted on the targets' coordinates.
     reducer_ : TargetReducer
     contexts_, perturbations_ : ndarray
         Levels seen in `fit`.
@@ -55,11 +62,12 @@ class TargetEncodedRidge(ConditionRegressor):
     See Also
     --------
     ProductKernelRidge : Borrows across contexts by how alike they respond.
+    sklperturb.baseline.AdditiveRegressor : What is corrected.
 
     Notes
     -----
-    The encodings of training rows are cross-fitted; predictions use those of all
-    training rows.
+    The statistics of training rows are cross-fitted, in the additive part too;
+    predictions use those of all training rows.
 
     References
     ----------
@@ -79,20 +87,20 @@ class TargetEncodedRidge(ConditionRegressor):
 
     def __init__(
         self,
-        alphas=(0.1, 1, 10, 100, 1e3, 1e4, 1e5),
+        alphas=(1, 10, 100, 1e3, 1e4, 1e5, 1e6),
         *,
-        statistics=("mean", "std"),
         n_statistics=64,
         interactions=True,
+        scale_contexts=True,
         smooth="auto",
         cv=5,
         n_components="full",
         schema=None,
     ):
         self.alphas = alphas
-        self.statistics = statistics
         self.n_statistics = n_statistics
         self.interactions = interactions
+        self.scale_contexts = scale_contexts
         self.smooth = smooth
         self.cv = cv
         self.n_components = n_components
@@ -115,29 +123,34 @@ class TargetEncodedRidge(ConditionRegressor):
         Raises
         ------
         ValueError
-            If a penalty is not positive, or a parameter of the encoder is out of
-            range.
+            If a penalty is not positive, `n_statistics` is no positive int, or a
+            parameter of the encoder is out of range.
         """
         if len(self.alphas) == 0 or min(self.alphas) <= 0:
             raise ValueError(
                 f"alphas={self.alphas!r} must be a non-empty list of positive numbers."
             )
-        context, _, y = self._start_fit(X, y)
+        if not (isinstance(self.n_statistics, Integral) and self.n_statistics >= 1):
+            raise ValueError(
+                f"n_statistics={self.n_statistics!r} must be an int of at least 1."
+            )
+        context, perturbation, y = self._start_fit(X, y)
+        n_contexts = len(self.contexts_)
+        self.context_scales_ = np.ones(n_contexts)
+        if self.scale_contexts:
+            self.context_scales_ = context_scales(context, perturbation, y, n_contexts)
+        y = y / self.context_scales_[context][:, None]
+        self.reducer_ = TargetReducer(self.n_components).fit(y)
+        targets = self.reducer_.transform(y)
         self.encoder_ = TargetStatisticsEncoder(
-            self.statistics,
-            self.n_statistics,
-            columns=self._roles(),
-            smooth=self.smooth,
-            cv=self.cv,
+            ("mean",), None, columns=self._roles(), smooth=self.smooth, cv=self.cv
         )
-        encoded = self.encoder_.fit_transform(self._table(X), y)
-        self._encoded_mean = encoded.mean(axis=0)
-        features = self._features(encoded, context)
+        encoded = self.encoder_.fit_transform(self._table(X), targets)
+        additive, features = self._features(encoded, context)
         self._feature_mean = features.mean(axis=0)
         features = features - self._feature_mean
-        self.reducer_ = TargetReducer(self.n_components).fit(y)
         _, self.alpha_, dual_coef = loo_kernel_ridge(
-            features @ features.T, self.reducer_.transform(y), self.alphas
+            features @ features.T, targets - additive, self.alphas
         )
         self.coef_ = features.T @ dual_coef
         return self
@@ -156,17 +169,23 @@ class TargetEncodedRidge(ConditionRegressor):
         """
         context, _ = self._codes(X)
         encoded = self.encoder_.transform(self._table(X))
-        features = self._features(encoded, context) - self._feature_mean
-        return self._shaped(self.reducer_.inverse_transform(features @ self.coef_))
+        additive, features = self._features(encoded, context)
+        correction = (features - self._feature_mean) @ self.coef_
+        y_pred = self.reducer_.inverse_transform(additive + correction)
+        return self._shaped(
+            y_pred * take_levels(self.context_scales_, context, 1.0)[:, None]
+        )
 
     def _table(self, X):
         return pd.DataFrame(take_columns(X, self._roles()), columns=self._roles())
 
     def _features(self, encoded, context):
-        encoded = encoded - self._encoded_mean
-        if not self.interactions or len(self.contexts_) < 2:
-            return encoded
-        perturbation = encoded[:, encoded.shape[1] // 2 :]
-        member = indicator(context, len(self.contexts_)).toarray()
-        crossed = member[:, :, None] * perturbation[:, None, :]
-        return np.hstack([encoded, crossed.reshape(len(encoded), -1)])
+        """Return the additive prediction and the features of its correction."""
+        # Coordinates are centred, so the statistics of the columns simply add up.
+        blocks = np.split(encoded, len(self._roles()), axis=1)
+        leading = [block[:, : self.n_statistics] for block in blocks]
+        if self.interactions and len(self.contexts_) > 1:
+            member = indicator(context, len(self.contexts_)).toarray()
+            crossed = member[:, :, None] * leading[-1][:, None, :]
+            leading.append(crossed.reshape(len(encoded), -1))
+        return sum(blocks), np.hstack(leading)

@@ -46,6 +46,13 @@ class RowwiseMetric:
         errors, so that greater is better.
     description : str
         One line for tables and reports.
+
+    Examples
+    --------
+    >>> from sklperturb.metrics import get_metric
+    >>> metric = get_metric("mrmae")
+    >>> metric.row_function([[1.0, -1.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]])
+    array([1., 2.])
     """
 
     name: str

@@ -19,7 +19,7 @@ from sklperturb.model_selection._fold_cache import FoldCache
 from sklperturb.model_selection._memory import ResourceMeter
 from sklperturb.registry import get_entry, list_models, make_model
 from sklperturb.utils._conditions import resolve_schema
-from sklperturb.utils._progress import progress_bar
+from sklperturb.utils._progress import ProgressBar
 
 COLUMNS = [
     "model",
@@ -74,8 +74,9 @@ def compare(
     scoring : str, scorer of `sklperturb.metrics`, or list of these, default="mrrmse"
         Row-wise metrics.
     baselines : "default", None, dict or list of str, default="default"
-        "default" runs every registered baseline; None runs none, and leaves the
-        columns that refer to one empty.
+        "default" runs every registered baseline whose packages are installed and whose
+        columns are there; None runs none, and leaves the columns that refer to one
+        empty.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
@@ -128,13 +129,13 @@ def compare(
     --------
     >>> from sklperturb.datasets import make_chemical_screen
     >>> from sklperturb.model_selection import UnseenPairKFold, compare, leaderboard
-    >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
-    >>> cv = UnseenPairKFold(2, random_state=0)
+    >>> screen = make_chemical_screen(6, 40, 50, random_state=0)
+    >>> cv = UnseenPairKFold(3, random_state=0)
     >>> comparison = compare(
-    ...     ["ridge"], screen.X, screen.y, cv=cv, baselines=["no_change", "gene_mean"]
+    ...     ["product_kernel"], screen.X, screen.y, cv=cv, baselines=["additive"]
     ... )
-    >>> leaderboard(comparison)["model"].tolist()[0]
-    'ridge'
+    >>> leaderboard(comparison)["model"].tolist()
+    ['product_kernel', 'additive']
     """
     schema = resolve_schema(schema, X)
     models = _collect(estimators, baselines, schema, random_state)
@@ -164,7 +165,11 @@ def compare(
 def _collect(estimators, baselines, schema, random_state):
     """Return {name: (kind, estimator)}, the baselines first."""
     if isinstance(baselines, str) and baselines == "default":
-        baselines = [entry.name for entry in list_models("baseline")]
+        baselines = [
+            entry.name
+            for entry in list_models("baseline")
+            if entry.available and entry.fits(schema)
+        ]
     models = {}
     for group, kind in ((baselines, "baseline"), (estimators, "custom")):
         for name, model in _name(group).items():
@@ -209,7 +214,7 @@ def _run(models, X, y, folds, metrics, cache, n_jobs, error_score):
     done = parallel(
         delayed(_fit_and_score)(*task, X, y, metrics, error_score) for task in waiting
     )
-    with progress_bar(len(waiting), "Fitting") as advance:
+    with ProgressBar(len(waiting), "Fitting") as progress:
         for name, fold, key, result, failure in done:
             if failure is not None:
                 message = f"Model {name!r} failed in fold {fold}: {failure}"
@@ -217,7 +222,7 @@ def _run(models, X, y, folds, metrics, cache, n_jobs, error_score):
             else:
                 cache.write(key, result)
             results[name, fold] = result
-            advance(name)
+            progress.advance(name)
     return results
 
 

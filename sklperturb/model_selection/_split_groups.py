@@ -158,6 +158,9 @@ class UnseenScaffoldKFold(BaseConditionKFold):
         self.random_state = random_state
 
     def _iter_test_masks(self, X, y=None, groups=None):
+        # Loaded only here: the other splitters need no features.
+        from sklperturb.preprocessing import murcko_scaffolds
+
         X, schema = read_table(X, self.schema)
         schema.require(X, "perturbation", "smiles")
         compounds = complete_column(X, schema.perturbation)
@@ -176,47 +179,6 @@ class UnseenScaffoldKFold(BaseConditionKFold):
         codes = _complete_groups(scaffolds, [compounds], "the scaffold")
         folds = self._deal(np.bincount(codes), "scaffolds in X")
         yield from self._masks(folds[codes])
-
-
-def murcko_scaffolds(smiles):
-    """Compute the Bemis-Murcko scaffold of each molecule.
-
-    Parameters
-    ----------
-    smiles : array-like of shape (n_samples,)
-        SMILES; may hold missing values.
-
-    Returns
-    -------
-    scaffolds : ndarray of shape (n_samples,)
-        Canonical SMILES of the scaffold without stereochemistry; None for
-        acyclic molecules and for missing or invalid SMILES.
-    invalid : ndarray of bool of shape (n_samples,)
-        Where a SMILES is there but cannot be read.
-    """
-    try:
-        from rdkit import Chem, rdBase
-        from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
-    except ImportError as error:
-        raise ImportError(
-            "Scaffolds need rdkit, which is not installed. Install it with: "
-            'pip install "sklperturb[chem]"'
-        ) from error
-
-    codes, unique = pd.factorize(np.asarray(smiles, dtype=object))
-    # The extra last entry is for missing SMILES, whose code is -1.
-    scaffolds = np.full(len(unique) + 1, None, dtype=object)
-    invalid = np.zeros(len(unique) + 1, dtype=bool)
-    # rdkit writes to stderr about each SMILES that it cannot read; the caller
-    # gets a single warning for all of them.
-    with rdBase.BlockLogs():
-        for i, text in enumerate(unique):
-            molecule = Chem.MolFromSmiles(str(text))
-            # An empty text is a molecule without atoms.
-            invalid[i] = molecule is None or molecule.GetNumAtoms() == 0
-            if not invalid[i]:
-                scaffolds[i] = MurckoScaffoldSmiles(mol=molecule) or None
-    return scaffolds[codes], invalid[codes]
 
 
 def _complete_groups(groups, condition, described):

@@ -1,6 +1,28 @@
 """torch modules; they know nothing of scikit-learn, pandas or skorch."""
 
-from sklperturb.modules._losses import RowwiseRMSELoss
+from sklperturb.modules._autoencoder import Autoencoder
+from sklperturb.modules._dual_branch import DualBranchNet
+from sklperturb.modules._gan import (
+    ConditionalCritic,
+    ConditionalGenerator,
+    gradient_norms,
+)
+from sklperturb.modules._latent_net import LatentNet
+from sklperturb.modules._losses import MixedLoss, RowwiseRMSELoss
+from sklperturb.modules._sequence_net import SequenceNet
+from sklperturb.modules._token_mlp import TokenMLP
 from sklperturb.modules._transformer import ConditionTransformer
 
-__all__ = ["ConditionTransformer", "RowwiseRMSELoss"]
+__all__ = [
+    "Autoencoder",
+    "ConditionTransformer",
+    "ConditionalCritic",
+    "ConditionalGenerator",
+    "DualBranchNet",
+    "LatentNet",
+    "MixedLoss",
+    "RowwiseRMSELoss",
+    "SequenceNet",
+    "TokenMLP",
+    "gradient_norms",
+]

@@ -23,6 +23,13 @@ class ConditionTransformer(nn.Module):
     n_layers, n_heads, hidden_dim : int
         Depth, attention heads and feed-forward width of the encoder.
     dropout : float
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklperturb.modules import ConditionTransformer
+    >>> ConditionTransformer(6, 4, 20)(torch.zeros(3, 10)).shape
+    torch.Size([3, 20])
     """
 
     def __init__(

@@ -26,11 +26,11 @@ class TransformerRegressor(BaseNetRegressor):
     sparse_features : "auto", None or array-like of int, default="auto"
         Positions of the sparse features. "auto" takes the columns with two values in
         the training rows, scaled or not; None takes none.
-    embedding_dim : int, default=64
+    embedding_dim : int, default=32
         Width of a token; a multiple of `n_heads`.
-    n_tokens : int, default=2
+    n_tokens : int, default=1
         Tokens for each of the two kinds of features.
-    n_layers, n_heads, hidden_dim : int, default=2, 4, 128
+    n_layers, n_heads, hidden_dim : int, default=2, 4, 64
         Depth, attention heads and feed-forward width of the encoder.
     dropout : float, default=0.3
         Share of activations dropped in training.
@@ -128,11 +128,11 @@ class TransformerRegressor(BaseNetRegressor):
         self,
         sparse_features="auto",
         *,
-        embedding_dim=64,
-        n_tokens=2,
+        embedding_dim=32,
+        n_tokens=1,
         n_layers=2,
         n_heads=4,
-        hidden_dim=128,
+        hidden_dim=64,
         dropout=0.3,
         loss="huber",
         learning_rate=0.002,
@@ -201,14 +201,14 @@ class TransformerRegressor(BaseNetRegressor):
 
     def _module(self, n_outputs):
         n_sparse = len(self.sparse_features_)
-        return ConditionTransformer, dict(
-            n_sparse=n_sparse,
-            n_dense=self.n_features_in_ - n_sparse,
-            n_outputs=n_outputs,
-            embedding_dim=self.embedding_dim,
-            n_tokens=self.n_tokens,
-            n_layers=self.n_layers,
-            n_heads=self.n_heads,
-            hidden_dim=self.hidden_dim,
-            dropout=self.dropout,
-        )
+        return ConditionTransformer, {
+            "n_sparse": n_sparse,
+            "n_dense": self.n_features_in_ - n_sparse,
+            "n_outputs": n_outputs,
+            "embedding_dim": self.embedding_dim,
+            "n_tokens": self.n_tokens,
+            "n_layers": self.n_layers,
+            "n_heads": self.n_heads,
+            "hidden_dim": self.hidden_dim,
+            "dropout": self.dropout,
+        }

@@ -4,12 +4,20 @@ from sklperturb.preprocessing._condition_encoder import (
     SchemaColumns,
     make_condition_encoder,
 )
+from sklperturb.preprocessing._fingerprint import (
+    CompoundFingerprint,
+    tanimoto_similarity,
+)
+from sklperturb.preprocessing._molecules import murcko_scaffolds
 from sklperturb.preprocessing._target_reducer import TargetReducer
 from sklperturb.preprocessing._target_statistics import TargetStatisticsEncoder
 
 __all__ = [
+    "CompoundFingerprint",
     "SchemaColumns",
     "TargetReducer",
     "TargetStatisticsEncoder",
     "make_condition_encoder",
+    "murcko_scaffolds",
+    "tanimoto_similarity",
 ]

@@ -184,8 +184,9 @@ class TargetReducer(TransformerMixin, BaseEstimator):
 def _right_singular_vectors(centred, choose_rank):
     """Return leading singular values and right singular vectors.
 
-    `choose_rank` says from the non-zero singular values how many to keep. Goes through whichever of the two Gram matrices is smaller. At least one
-    direction is returned, so that constant targets still have coordinates.
+    `choose_rank` says from the non-zero singular values how many to keep. Goes
+    through whichever of the two Gram matrices is smaller. At least one direction is
+    returned, so that constant targets still have coordinates.
     """
     n_samples, n_genes = centred.shape
     centred = centred.astype(np.float64, copy=False)

@@ -21,7 +21,12 @@ from sklperturb.utils._conditions import (
     validate_conditions,
 )
 from sklperturb.utils._levels import fit_levels, take_levels
-from sklperturb.utils._statistics import LevelStatistics, parse_statistic
+from sklperturb.utils._statistics import (
+    LevelStatistics,
+    compact_rows,
+    estimate_smoothing,
+    parse_statistic,
+)
 
 
 class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
@@ -88,9 +93,10 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
     Notes
     -----
     `y` has shape (n_samples, n_genes) in any unit; the encodings have the unit of
-    `y`. The projection basis is fitted on all rows given to `fit_transform`, as
-    it must be the same for each of its folds; the statistics never are. In a
-    Pipeline under cross-validation neither sees a held-out row.
+    `y`. The projection basis and the overall statistics come from all rows given to
+    `fit_transform`, as they must be the same for each of its folds; the statistics of
+    levels and their shrinkage never do. In a Pipeline under cross-validation none of
+    them sees a held-out row.
 
     References
     ----------
@@ -181,7 +187,7 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If `cv` does not hold out every row exactly once.
         """
-        codes, y, statistics = self._fit(X, y)
+        codes, y, compact, statistics = self._fit(X, y)
         if len(y) < 2:
             raise ValueError(
                 f"Cross-fitting needs at least 2 rows, got n_samples={len(y)}."
@@ -193,7 +199,9 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
             # Levels are measured from the statistics of all rows, one constant for
             # every row. A fold's own mean is low exactly where the held-out rows are
             # high, and the next step could learn to invert that.
-            learnt = self._learn([c[train] for c in codes], y[train], centres)
+            learnt = self._learn(
+                [c[train] for c in codes], y[train], compact[train], centres
+            )
             encoded[test] = self._encode(
                 [c[test] for c in codes], self._project(learnt)
             )
@@ -286,20 +294,25 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
         self._offset = self._level_offset(mean)
         # Half the memory traffic, and far finer than a measured response.
         y = (y - mean).astype(np.float32)
-        statistics = self._learn(codes, y)
+        compact = compact_rows(y) if self.smooth == "auto" else y
+        statistics = self._learn(codes, y, compact)
         self._statistics = self._project(statistics)
         self.smooth_ = [column.smooth for column in statistics]
-        return codes, y, statistics
+        return codes, y, compact, statistics
 
-    def _learn(self, codes, y, centres=None):
+    def _learn(self, codes, y, compact, centres=None):
         """Return the LevelStatistics of every column, over genes."""
         n_levels = [len(levels) for levels in self.categories_]
+        if self.smooth == "auto":
+            smooth = estimate_smoothing(codes, n_levels, compact, crossed=self.balance)
+        else:
+            smooth = [float(self.smooth)] * len(codes)
         return LevelStatistics.of_columns(
             codes,
             n_levels,
             y,
             self._plan,
-            smooth=self.smooth,
+            lambdas=smooth,
             balance=self.balance,
             centres=centres,
         )

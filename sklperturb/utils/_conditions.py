@@ -46,10 +46,6 @@ def validate_target(estimator, X, y):
         input_name="y",
         estimator=estimator,
     )
-    if y.ndim > 2:
-        raise ValueError(
-            f"y must have shape (n_samples,) or (n_samples, n_outputs), got {y.shape}."
-        )
     check_consistent_length(X, y)
     return y
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 from numbers import Real
 
 import numpy as np
+from scipy import linalg
 
 from sklperturb.utils._levels import indicator, take_levels
 
@@ -37,16 +38,12 @@ class LevelStatistics:
     smooth: float
 
     @classmethod
-    def of_columns(cls, codes, n_levels, y, plan, *, smooth, balance, centres=None):
+    def of_columns(cls, codes, n_levels, y, plan, *, lambdas, balance, centres=None):
         """Return one LevelStatistics for each column of codes.
 
-        `y` has the overall mean subtracted. `centres`, one list a column, replaces
-        the statistics over all rows of `y`.
+        `y` has the overall mean subtracted; `lambdas` shrinks each column, in rows.
+        `centres`, one list a column, replaces the statistics over all rows of `y`.
         """
-        lambdas = [
-            _empirical_bayes(code, n, y) if smooth == "auto" else float(smooth)
-            for code, n in zip(codes, n_levels, strict=True)
-        ]
         effects = None
         if balance and len(codes) > 1:
             effects = joint_effects(codes, n_levels, y, lambdas)
@@ -124,6 +121,45 @@ def joint_effects(codes, n_levels, centred, lambdas):
         gram[rows, rows] += np.eye(n_levels[i]) * max(min(lambdas[i], 1e6), 1e-3)
     solved = np.linalg.inv(gram).astype(centred.dtype) @ right
     return [solved[bounds[i] : bounds[i + 1]] for i in range(len(codes))]
+
+
+def compact_rows(y):
+    """Return rows with the inner products of `y`'s rows and no more columns than rows.
+
+    Variances pooled over targets depend on nothing else, and are far cheaper so.
+    """
+    if y.shape[1] <= len(y):
+        return y
+    eigenvalues, vectors = linalg.eigh((y @ y.T).astype(np.float64))
+    return vectors * np.sqrt(np.maximum(eigenvalues, 0))
+
+
+def estimate_smoothing(codes, n_levels, y, *, crossed):
+    """Return each column's shrinkage: variance within over variance between levels.
+
+    With `crossed`, the variances of a column are those of what the other columns'
+    effects leave; these depend on the shrinkage in turn, which is why the two are
+    estimated in rounds. In one pass, the effect of a strong other column would count
+    as noise and shrink everything.
+    """
+    residuals = [y] * len(codes)
+    for _ in range(3 if crossed and len(codes) > 1 else 1):
+        lambdas = [
+            _empirical_bayes(code, n, residual)
+            for code, n, residual in zip(codes, n_levels, residuals, strict=True)
+        ]
+        if not crossed or len(codes) == 1:
+            break
+        effects = joint_effects(codes, n_levels, y, lambdas)
+        fitted = [
+            take_levels(effect, code, 0.0)
+            for effect, code in zip(effects, codes, strict=True)
+        ]
+        residuals = [
+            y - sum(part for j, part in enumerate(fitted) if j != i)
+            for i in range(len(codes))
+        ]
+    return lambdas
 
 
 def _empirical_bayes(code, n_levels, centred):

@@ -21,7 +21,6 @@ from sklperturb.model_selection import (
     UnseenPerturbationKFold,
     UnseenScaffoldKFold,
 )
-from sklperturb.model_selection._split_groups import murcko_scaffolds
 
 SMILES = {
     "toluene": "Cc1ccccc1",
@@ -359,14 +358,6 @@ def test_missing_smiles_are_filled_from_replicates():
     )
     cv = UnseenScaffoldKFold(2, random_state=0)
     assert {tuple(test) for _, test in cv.split(X)} == {(0, 1, 2), (3,)}
-
-
-def test_murcko_scaffolds(capfd):
-    smiles = ["Cc1ccccc1", "CCO", None, "C[C@H](N)C1CC1", "x(", "Cl.Cc1ccncc1"]
-    scaffolds, invalid = murcko_scaffolds(smiles)
-    assert scaffolds.tolist() == ["c1ccccc1", None, None, "C1CC1", None, "c1ccncc1"]
-    assert invalid.tolist() == [False, False, False, False, True, False]
-    assert capfd.readouterr() == ("", "")
 
 
 def test_scaffolds_name_the_extra_when_rdkit_is_missing(monkeypatch):

@@ -1,0 +1,302 @@
+"""Predict in a latent space of the targets, and decode."""
+
+import sys
+import warnings
+
+import numpy as np
+from scipy import sparse
+from sklearn import get_config
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.linear_model import Ridge
+from sklearn.utils import _safe_indexing, check_array, check_consistent_length, get_tags
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.validation import check_is_fitted
+
+from sklperturb.preprocessing import TargetReducer
+
+# Rows on which the latent space is tried out.
+_CHECKED_ROWS = 100
+
+
+class LatentTargetRegressor(RegressorMixin, BaseEstimator):
+    """Predict responses through a latent space of the responses.
+
+    `fit` fits `transformer` on `y` and `regressor` on `X` and the latent
+    coordinates of `y`; `predict` decodes what the regressor predicts. Nothing else of
+    `y` is kept, and `X` never holds it: in a cross-validation, the latent space is
+    learnt from the training rows alone.
+
+    Parameters
+    ----------
+    regressor : regressor, default=None
+        Predicts latent coordinates from `X`; may be a Pipeline that begins with an
+        encoder of conditions. None is ``Ridge()``.
+    transformer : transformer, default=None
+        Has `transform` and `inverse_transform`, such as PCA, TruncatedSVD or
+        `AutoencoderTransformer`. None is ``TargetReducer("full")``, which loses
+        nothing.
+    target_format : {"matrix", "as_is"}, default="matrix"
+        What the transformer is given: "matrix" is the numbers alone, an ndarray, or
+        a CSR matrix if `y` is an AnnData that holds a sparse one; "as_is" is `y`
+        itself, for a transformer that reads gene names.
+    layer : str, default=None
+        Layer of an AnnData `y` that holds the responses; None is its `X`.
+    check_inverse : bool, default=True
+        Whether to warn if, on up to 100 training rows, decoded coordinates are no
+        better than the mean of those rows.
+
+    Attributes
+    ----------
+    regressor_ : regressor
+    transformer_ : transformer
+    n_features_in_ : int
+        Only if the fitted regressor has it.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if the fitted regressor has it.
+
+    See Also
+    --------
+    sklearn.compose.TransformedTargetRegressor : For transformations of one target.
+    sklperturb.neural_network.LatentNetRegressor : A regressor for latent spaces.
+    sklperturb.preprocessing.TargetReducer : The latent space that loses nothing.
+
+    Notes
+    -----
+    `y` is an array, a DataFrame or an AnnData; predictions are dense arrays with the
+    columns in the order of `y`. scikit-learn refuses sparse `y`, so sparse responses
+    travel as AnnData. An encoder of conditions inside `regressor` sees the latent
+    coordinates as its response; before this estimator in a Pipeline, it sees genes.
+
+    With metadata routing on, whatever the regressor asks for (`sample_weight`,
+    `groups` of an encoder's splitter) reaches it; without, keyword arguments of `fit`
+    and `predict` are handed to it as they are. The transformer gets `y` only.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklperturb.compose import LatentTargetRegressor
+    >>> from sklperturb.datasets import make_chemical_screen
+    >>> from sklperturb.preprocessing import make_condition_encoder
+    >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
+    >>> model = LatentTargetRegressor(
+    ...     make_pipeline(make_condition_encoder(n_components=4), Ridge()), PCA(4)
+    ... )
+    >>> model.fit(screen.X, screen.y).predict(screen.X_test).shape
+    (32, 50)
+    >>> model.set_params(transformer__n_components=8).transformer
+    PCA(n_components=8)
+    """
+
+    _parameter_constraints = {
+        "regressor": [HasMethods(["fit", "predict"]), None],
+        "transformer": [
+            HasMethods(["fit", "transform", "inverse_transform"]),
+            None,
+        ],
+        "target_format": [StrOptions({"matrix", "as_is"})],
+        "layer": [str, None],
+        "check_inverse": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        regressor=None,
+        transformer=None,
+        *,
+        target_format="matrix",
+        layer=None,
+        check_inverse=True,
+    ):
+        self.regressor = regressor
+        self.transformer = transformer
+        self.target_format = target_format
+        self.layer = layer
+        self.check_inverse = check_inverse
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, **fit_params):
+        """Fit the latent space on `y`, and the regressor on `X` and the latent `y`.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            Whatever the regressor reads.
+        y : array-like, DataFrame or AnnData of shape (n_samples, n_genes)
+            Responses; of shape (n_samples,) for one gene.
+        **fit_params : dict
+            Metadata for the regressor.
+
+        Returns
+        -------
+        self : LatentTargetRegressor
+
+        Raises
+        ------
+        ValueError
+            If `layer` is not in `y`, or if the transformer does not decode to as many
+            genes as `y` has.
+        """
+        matrix = self._read(y)
+        check_consistent_length(X, matrix)
+        self._y_ndim, matrix = matrix.ndim, _two_dimensional(matrix)
+        self._n_genes = matrix.shape[1]
+        given = matrix if self.target_format == "matrix" else y
+        transformer = TargetReducer() if self.transformer is None else self.transformer
+        self.transformer_ = clone(transformer).fit(given)
+        latent = _dense(self.transformer_.transform(given))
+        self._try_inverse(matrix, latent)
+        if self._y_ndim == 1 and latent.shape[1] == 1:
+            latent = latent.ravel()
+        routed = self._route("fit", fit_params)
+        self.regressor_ = clone(self._regressor()).fit(X, latent, **routed)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self.regressor_, name):
+                setattr(self, name, getattr(self.regressor_, name))
+        return self
+
+    def predict(self, X, **predict_params):
+        """Decode the latent coordinates that the regressor predicts.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+        **predict_params : dict
+            Metadata for the regressor.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples, n_genes) or (n_samples,)
+        """
+        check_is_fitted(self)
+        routed = self._route("predict", predict_params)
+        latent = _two_dimensional(np.asarray(self.regressor_.predict(X, **routed)))
+        y_pred = self._decode(latent)
+        return y_pred.ravel() if self._y_ndim == 1 else y_pred
+
+    def score(self, X, y, sample_weight=None):
+        """Return the coefficient of determination, uniformly averaged over genes.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+        y : array-like, DataFrame or AnnData of shape (n_samples, n_genes)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+        """
+        return super().score(X, _dense(self._read(y)), sample_weight)
+
+    def get_metadata_routing(self):
+        """Return the routing of metadata to the regressor.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        return MetadataRouter(owner=self).add(
+            regressor=self._regressor(),
+            method_mapping=MethodMapping()
+            .add(caller="fit", callee="fit")
+            .add(caller="predict", callee="predict"),
+        )
+
+    def _regressor(self):
+        return Ridge() if self.regressor is None else self.regressor
+
+    def _route(self, method, params):
+        if get_config()["enable_metadata_routing"]:
+            return process_routing(self, method, **params).regressor[method]
+        return params
+
+    def _read(self, y):
+        """Return the numbers of `y`: an ndarray, or a CSR matrix from an AnnData."""
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but "
+                "the target y is None."
+            )
+        anndata = sys.modules.get("anndata")  # loaded, if y is of its type
+        is_anndata = anndata is not None and isinstance(y, anndata.AnnData)
+        if is_anndata:
+            if self.layer is not None and self.layer not in y.layers:
+                raise ValueError(
+                    f"y has no layer {self.layer!r}; it has {list(y.layers)}. "
+                    "layer=None takes y.X."
+                )
+            y = y.to_memory() if y.isbacked else y
+            y = y.X if self.layer is None else y.layers[self.layer]
+        elif self.layer is not None:
+            raise ValueError(
+                f"layer={self.layer!r} needs an AnnData y, got {type(y).__name__}. "
+                "Pass layer=None."
+            )
+        y = check_array(
+            y,
+            accept_sparse="csr" if is_anndata else False,
+            dtype=[np.float64, np.float32],
+            ensure_2d=False,
+            input_name="y",
+            estimator=self,
+        )
+        if y.ndim > 2:
+            raise ValueError(
+                "y must have shape (n_samples,) or (n_samples, n_genes), got "
+                f"{y.shape}."
+            )
+        return y
+
+    def _try_inverse(self, matrix, latent):
+        """Refuse a transformer that decodes to other genes; warn of a useless one."""
+        rows = np.arange(0, len(latent), max(1, len(latent) // _CHECKED_ROWS))
+        rows = rows[:_CHECKED_ROWS] if self.check_inverse else rows[:1]
+        decoded = self._decode(latent[rows])
+        if not self.check_inverse:
+            return
+        truth = _dense(_safe_indexing(matrix, rows))
+        error = np.square(decoded - truth).sum()
+        spread = np.square(truth - truth.mean(axis=0)).sum()
+        if error > 0 and error >= spread > 0:
+            warnings.warn(
+                f"{type(self.transformer_).__name__} decodes training rows no better "
+                "than their mean, so no regressor can do well on it. Fit it longer or "
+                "with more components, or pass check_inverse=False.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _decode(self, latent):
+        decoded = self.transformer_.inverse_transform(latent)
+        decoded = _two_dimensional(_dense(getattr(decoded, "X", decoded)))
+        if decoded.shape[1] != self._n_genes:
+            raise ValueError(
+                f"{type(self.transformer_).__name__}.inverse_transform gives "
+                f"{decoded.shape[1]} columns, and y has {self._n_genes} genes; it must "
+                "give the genes of y and nothing else, in their order."
+            )
+        return decoded.astype(np.float64, copy=False)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        regressor = get_tags(self._regressor())
+        tags.input_tags = regressor.input_tags
+        tags.regressor_tags.poor_score = regressor.regressor_tags.poor_score
+        tags.non_deterministic = regressor.non_deterministic
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _dense(values):
+    return values.toarray() if sparse.issparse(values) else np.asarray(values)
+
+
+def _two_dimensional(values):
+    return values.reshape(-1, 1) if values.ndim == 1 else values

@@ -1,0 +1,250 @@
+"""Read molecules with rdkit: fingerprints, descriptors and scaffolds."""
+
+import threading
+from collections import OrderedDict
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from scipy import sparse
+from sklearn.utils import gen_even_slices
+
+KINDS = (
+    "morgan_counts",
+    "morgan_bits",
+    "atom_pairs",
+    "maccs",
+    "descriptors",
+    "physchem",
+)
+# What has a similarity by overlap; descriptors have none.
+COUNT_KINDS = KINDS[:4]
+
+_PHYSCHEM = (
+    "MolWt",
+    "MolLogP",
+    "TPSA",
+    "NumHDonors",
+    "NumHAcceptors",
+    "NumRotatableBonds",
+    "RingCount",
+    "NumAromaticRings",
+    "FractionCSP3",
+    "MolMR",
+    "FormalCharge",
+    "qed",
+)
+# Some descriptors, such as Ipc, grow exponentially with the size of a molecule.
+_LARGEST_DESCRIPTOR = 1e6
+# Below this many, starting processes takes longer than the fingerprints.
+_FEWEST_IN_PARALLEL = 200
+_CACHE_SIZE = 50_000
+# (kind, radius, n_bits, SMILES) -> (positions, values), or None for an invalid
+# SMILES; least recently used first.
+_cache = OrderedDict()
+_cache_lock = threading.Lock()
+
+
+def import_rdkit(purpose):
+    """Return rdkit's Chem and rdBase, or say how to install them."""
+    try:
+        from rdkit import Chem, rdBase
+    except ImportError as error:
+        raise ImportError(
+            f"{purpose} need rdkit, which is not installed. Install it with: "
+            'pip install "sklperturb[chem]"'
+        ) from error
+    return Chem, rdBase
+
+
+def smiles_or_none(values):
+    """Return an object array with None for what is no text, or empty text."""
+    return np.array(
+        [v if isinstance(v, str) and v.strip() else None for v in values], dtype=object
+    )
+
+
+def fingerprints(smiles, kind, *, radius=2, n_bits=2048, n_jobs=None):
+    """Compute the features of each molecule, each distinct SMILES once.
+
+    Parameters
+    ----------
+    smiles : ndarray of object of shape (n_samples,)
+        Texts, or None for a missing structure (see `smiles_or_none`).
+    kind : str
+        One of ``KINDS``.
+    radius, n_bits : int
+        See `CompoundFingerprint`.
+    n_jobs : int or None
+
+    Returns
+    -------
+    features : csr_array of shape (n_samples, n_features), float32
+        Rows of molecules without a structure are empty.
+    invalid : ndarray of bool of shape (n_samples,)
+        Where there is a text that rdkit cannot read.
+    """
+    codes, unique = pd.factorize(smiles)
+    # A parameter that a kind does not read must not split the cache.
+    key = (
+        kind,
+        radius if kind.startswith("morgan") else None,
+        n_bits if kind in COUNT_KINDS[:3] else None,
+    )
+    with _cache_lock:
+        known = {s: _cache[*key, s] for s in unique if (*key, s) in _cache}
+        for s in known:
+            _cache.move_to_end((*key, s))
+    new = [s for s in unique if s not in known]
+    known.update(zip(new, _compute(new, key, n_jobs), strict=True))
+    with _cache_lock:
+        _cache.update({(*key, s): known[s] for s in new})
+        while len(_cache) > _CACHE_SIZE:
+            _cache.popitem(last=False)
+    invalid = np.array([known[s] is None for s in unique] + [False])[codes]
+    empty = (np.empty(0, np.int32), np.empty(0, np.float32))
+    rows = [known[unique[c]] or empty if c >= 0 else empty for c in codes]
+    pointers = np.concatenate([[0], np.cumsum([len(p) for p, _ in rows])])
+    # One more empty row, so that there is something to concatenate.
+    positions, values = map(np.concatenate, zip(*rows, empty, strict=True))
+    width = len(feature_names(kind, n_bits))
+    return sparse.csr_array((values, positions, pointers), (len(rows), width)), invalid
+
+
+def feature_names(kind, n_bits):
+    """Return the name of each feature of a kind."""
+    if kind == "physchem":
+        names = _PHYSCHEM
+    elif kind == "descriptors":
+        import_rdkit("Descriptors")
+        from rdkit.Chem import Descriptors
+
+        names = [name for name, _ in Descriptors.descList]
+    else:
+        names = range(167 if kind == "maccs" else n_bits)
+    return [f"{kind}_{name}" for name in names]
+
+
+def _compute(smiles, key, n_jobs):
+    """Return what the cache holds for each SMILES, in parallel where it pays."""
+    if len(smiles) < _FEWEST_IN_PARALLEL or n_jobs == 1:
+        return _compute_some(smiles, key)
+    # More pieces than processes, since molecules differ in size.
+    slices = list(gen_even_slices(len(smiles), min(32, len(smiles))))
+    parts = Parallel(n_jobs=n_jobs)(
+        delayed(_compute_some)(smiles[piece], key) for piece in slices
+    )
+    return [entry for part in parts for entry in part]
+
+
+def _compute_some(smiles, key):
+    if not smiles:
+        return []
+    chem, rd_base = import_rdkit("Fingerprints")
+    compute = _function_of(*key)
+    entries = []
+    # rdkit writes to stderr about each SMILES that it cannot read; the caller
+    # gets a single warning for all of them.
+    with rd_base.BlockLogs():
+        for text in smiles:
+            molecule = chem.MolFromSmiles(text)
+            if molecule is None or molecule.GetNumAtoms() == 0:
+                entries.append(None)
+                continue
+            values = np.asarray(compute(molecule), dtype=np.float64)
+            values[~np.isfinite(values)] = 0.0
+            if key[0] not in COUNT_KINDS:
+                values = values.clip(-_LARGEST_DESCRIPTOR, _LARGEST_DESCRIPTOR)
+            positions = np.flatnonzero(values).astype(np.int32)
+            entries.append((positions, values[positions].astype(np.float32)))
+    return entries
+
+
+def _function_of(kind, radius, n_bits):
+    """Return the function from a molecule to the values of its features."""
+    from rdkit import Chem
+    from rdkit.Chem import Descriptors, rdFingerprintGenerator, rdMolDescriptors
+
+    if kind == "maccs":
+        return lambda molecule: list(rdMolDescriptors.GetMACCSKeysFingerprint(molecule))
+    if kind == "descriptors":
+        return lambda molecule: [f(molecule) for _, f in Descriptors.descList]
+    if kind == "physchem":
+        of_name = dict(Descriptors.descList) | {"FormalCharge": Chem.GetFormalCharge}
+        return lambda molecule: [of_name[name](molecule) for name in _PHYSCHEM]
+    if kind == "atom_pairs":
+        generator = rdFingerprintGenerator.GetAtomPairGenerator(fpSize=n_bits)
+        return generator.GetCountFingerprintAsNumPy
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bits)
+    if kind == "morgan_bits":
+        return generator.GetFingerprintAsNumPy
+    return generator.GetCountFingerprintAsNumPy
+
+
+@lru_cache(maxsize=_CACHE_SIZE)
+def canonical_smiles(text):
+    """Return rdkit's canonical SMILES, or None if it cannot read the text."""
+    chem, rd_base = import_rdkit("Structures")
+    with rd_base.BlockLogs():
+        molecule = chem.MolFromSmiles(text)
+        if molecule is None or molecule.GetNumAtoms() == 0:
+            return None
+        return chem.MolToSmiles(molecule)
+
+
+def murcko_scaffolds(smiles):
+    """Compute the Bemis-Murcko scaffold of each molecule.
+
+    The scaffold [1]_ is what is left of a molecule when all but its ring systems and
+    the linkers between them is cut off. Needs rdkit.
+
+    Parameters
+    ----------
+    smiles : array-like of shape (n_samples,)
+        SMILES; may hold missing values.
+
+    Returns
+    -------
+    scaffolds : ndarray of shape (n_samples,)
+        Canonical SMILES of the scaffold without stereochemistry; None for
+        acyclic molecules and for missing or invalid SMILES.
+    invalid : ndarray of bool of shape (n_samples,)
+        Where a SMILES is there but cannot be read.
+
+    Raises
+    ------
+    ImportError
+        If rdkit is not installed.
+
+    See Also
+    --------
+    sklperturb.model_selection.UnseenScaffoldKFold : Hold out whole scaffolds.
+
+    References
+    ----------
+    .. [1] Bemis and Murcko. "The properties of known drugs. 1. Molecular
+       frameworks". Journal of Medicinal Chemistry 39(15), 1996.
+       :doi:`10.1021/jm9602928`
+
+    Examples
+    --------
+    >>> from sklperturb.preprocessing import murcko_scaffolds
+    >>> murcko_scaffolds(["Cc1ccccc1", "CCO", "?"])
+    (array(['c1ccccc1', None, None], dtype=object), array([False, False,  True]))
+    """
+    chem, rd_base = import_rdkit("Scaffolds")
+    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
+
+    codes, unique = pd.factorize(np.asarray(smiles, dtype=object))
+    # The extra last entry is for missing SMILES, whose code is -1.
+    scaffolds = np.full(len(unique) + 1, None, dtype=object)
+    invalid = np.zeros(len(unique) + 1, dtype=bool)
+    with rd_base.BlockLogs():
+        for i, text in enumerate(unique):
+            molecule = chem.MolFromSmiles(str(text))
+            # An empty text is a molecule without atoms.
+            invalid[i] = molecule is None or molecule.GetNumAtoms() == 0
+            if not invalid[i]:
+                scaffolds[i] = MurckoScaffoldSmiles(mol=molecule) or None
+    return scaffolds[codes], invalid[codes]
