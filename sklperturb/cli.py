@@ -127,7 +127,7 @@ def leaderboard(
         names = _usable(models, screen.schema)
     splitter = _splitter(cv, screen, folds, seed)
     log.print(screen.DESCR)
-    log.print(f"Held out: {splitter}")
+    log.print(f"Folds: {_describe(splitter)}")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     comparison = compare(
@@ -227,6 +227,13 @@ def _splitter(name, screen, n_splits, seed):
     if name not in classes:
         raise ValueError(f"--cv {name!r} is not one of {', '.join(CV_NAMES)}.")
     return classes[name](n_splits, **common)
+
+
+def _describe(splitter):
+    """Return a splitter's name and parameters without the schema."""
+    params = vars(splitter).items()
+    shown = (f"{name}={value!r}" for name, value in params if name != "schema")
+    return f"{type(splitter).__name__}({', '.join(shown)})"
 
 
 def _render(table):

@@ -30,6 +30,7 @@ def check_pair(y_true, y_pred):
         If they are empty, not numeric, of different shapes, or hold different
         genes.
     """
+    y_true, y_pred = _without_annotation(y_true), _without_annotation(y_pred)
     columns = _match_columns(y_true, y_pred)
     truth, prediction = _as_2d(y_true, "y_true"), _as_2d(y_pred, "y_pred")
     if truth.shape != prediction.shape:
@@ -153,6 +154,17 @@ def _drop_weightless(codes, totals):
     rows = np.flatnonzero(totals[codes] > 0)
     renumbered = np.cumsum(totals > 0) - 1
     return renumbered[codes[rows]], rows
+
+
+def _without_annotation(y):
+    """Return the `X` of an AnnData as a frame with its genes; anything else as it is.
+
+    An AnnData is told by its attributes, since importing anndata takes a second.
+    """
+    if not (hasattr(y, "var_names") and hasattr(y, "X")):
+        return y
+    values = y.X.toarray() if sparse.issparse(y.X) else np.asarray(y.X)
+    return pd.DataFrame(values, columns=y.var_names)
 
 
 def _match_columns(y_true, y_pred):

@@ -411,3 +411,18 @@ def test_inputs_are_not_changed():
         mean(truth, prediction, conditions=np.arange(len(truth)) // 3)
     np.testing.assert_array_equal(truth, copies[0])
     np.testing.assert_array_equal(prediction, copies[1])
+
+
+@pytest.mark.parametrize("make_sparse", [False, True])
+def test_anndata_is_scored_by_its_genes(make_sparse):
+    anndata = pytest.importorskip("anndata")
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(5, 4)) * (rng.random((5, 4)) < 0.7)
+    y_true = anndata.AnnData(
+        sparse.csr_matrix(values) if make_sparse else values,
+        var=pd.DataFrame(index=list("abcd")),
+    )
+    y_pred = rng.normal(size=(5, 4))
+    assert mrrmse(y_true, y_pred) == pytest.approx(mrrmse(values, y_pred))
+    # Two AnnData are matched by name, as two frames are.
+    assert mrrmse(y_true, y_true[:, ::-1].copy()) == 0.0
