@@ -3,12 +3,12 @@
     python benchmarks/networks_tggates.py FOLDER > table.md
 
 FOLDER holds ``de_train.parquet`` and ``id_map.csv`` (see ``load_op2``); the numbers in
-``docs/networks.md`` are from TG-GATEs, rat liver, in which the target contexts "24h
-High" and "24h Middle" were seen for 24 of 131 compounds. Pairs in the target contexts
-are held out in six folds, dealt three times. A network is fitted with five seeds and
-scored twice: the mean error of single networks, and the error of the median prediction.
-The interval of the difference from TargetEncodedRidge comes from drawing compounds with
-replacement.
+``docs/networks.md`` are from TG-GATEs, human hepatocytes, in which the target
+contexts "24h High" and "24h Middle" were seen for 24 of 141 compounds. Pairs in the
+target contexts are held out in six folds, dealt three times. A network is fitted with
+five seeds and scored twice: the mean error of single networks, and the error of the
+median prediction. The interval of the difference from TargetEncodedRidge comes from
+drawing compounds with replacement.
 """
 
 import argparse

@@ -71,7 +71,7 @@ def forward_rows(module, *inputs, rows_at_once=1024):
     is far below anything that counts. Networks of conditions are small enough for it.
     """
     module = copy.deepcopy(module).cpu().double().eval()
-    tensors = [torch.as_tensor(np.asarray(values, np.float64)) for values in inputs]
+    tensors = [torch.as_tensor(np.array(values, np.float64)) for values in inputs]
     with torch.no_grad():
         batches = zip(*(t.split(rows_at_once) for t in tensors), strict=True)
         return torch.cat([module(*batch) for batch in batches]).numpy()

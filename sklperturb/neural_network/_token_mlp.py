@@ -95,7 +95,7 @@ class TokenEmbeddingMLPRegressor(BaseNetRegressor):
     Notes
     -----
     Single networks differ by their random start; the median of the predictions of
-    several seeds is better than nearly all of them.
+    several seeds is better than they are on average.
 
     In the orthonormal basis of the targets "mse" and "mrrmse" equal the loss over
     genes, up to what the basis leaves out. "mae" and "huber" do not: they are then

@@ -152,7 +152,7 @@ def test_failure_names_model_and_fold(screen, cv):
 
 def test_failed_model_comes_last(screen, cv):
     with pytest.warns(
-        FitFailedWarning, match="'broken' failed in fold 0: RuntimeError"
+        FitFailedWarning, match=r"'broken' failed in fold \d: RuntimeError"
     ):
         comparison = compare(
             {"broken": Failing()},
