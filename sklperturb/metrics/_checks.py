@@ -30,7 +30,7 @@ def check_pair(y_true, y_pred):
         If they are empty, not numeric, of different shapes, or hold different
         genes.
     """
-    y_true, y_pred = _without_annotation(y_true), _without_annotation(y_pred)
+    y_true, y_pred = without_annotation(y_true), without_annotation(y_pred)
     columns = _match_columns(y_true, y_pred)
     truth, prediction = _as_2d(y_true, "y_true"), _as_2d(y_pred, "y_pred")
     if truth.shape != prediction.shape:
@@ -156,7 +156,7 @@ def _drop_weightless(codes, totals):
     return renumbered[codes[rows]], rows
 
 
-def _without_annotation(y):
+def without_annotation(y):
     """Return the `X` of an AnnData as a frame with its genes; anything else as it is.
 
     An AnnData is told by its attributes, since importing anndata takes a second.

@@ -14,6 +14,7 @@ from sklearn.utils import _safe_indexing, check_random_state, indexable
 from sklearn.utils.validation import _num_samples
 
 from sklperturb.metrics import get_metric
+from sklperturb.metrics._checks import without_annotation
 from sklperturb.model_selection._bootstrap import ClusterBootstrap
 from sklperturb.model_selection._fold_cache import FoldCache
 from sklperturb.model_selection._memory import ResourceMeter
@@ -66,7 +67,7 @@ def compare(
         (`sklperturb.registry.list_models`).
     X : DataFrame of shape (n_samples, n_columns)
         Conditions.
-    y : array-like or DataFrame of shape (n_samples, n_genes)
+    y : array-like, DataFrame or AnnData of shape (n_samples, n_genes)
         Responses.
     cv : int, splitter or iterable, default=5
         Folds, such as `UnseenPairKFold`. Beware of an int: rows of one compound then
@@ -328,4 +329,4 @@ def _column(X, column):
 
 
 def _values(y):
-    return np.asarray(y, dtype=np.float64)
+    return np.asarray(without_annotation(y), dtype=np.float64)

@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.decomposition import PCA
 from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import root_mean_squared_error
 
 from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
+from sklperturb.compose import LatentTargetRegressor
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.metrics import neg_mrrmse_scorer, rowwise_pearson_scorer
 from sklperturb.model_selection import UnseenPairKFold, compare, leaderboard
@@ -172,6 +175,17 @@ def test_no_baselines_leaves_differences_empty(screen, cv):
     assert comparison["difference"].isna().all()
     assert comparison["best_baseline"].isna().all()
     assert comparison["relative_to_zeros"].notna().all()
+
+
+def test_anndata_is_compared_as_its_numbers(screen, cv):
+    anndata = pytest.importorskip("anndata")
+    model = {"pca": LatentTargetRegressor(GroupStatisticRegressor("context"), PCA(3))}
+    arguments = {"cv": cv, "baselines": None}
+    plain = compare(model, screen.X, screen.y, **arguments)
+    y = anndata.AnnData(sparse.csr_matrix(screen.y.to_numpy()))
+    annotated = compare(model, screen.X, y, **arguments)
+    columns = ["value", "ci_low", "relative_to_zeros"]
+    pd.testing.assert_frame_equal(annotated[columns], plain[columns])
 
 
 @pytest.mark.parametrize(
