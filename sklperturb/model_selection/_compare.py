@@ -215,7 +215,9 @@ def _run(models, X, y, folds, metrics, cache, n_jobs, error_score):
     done = parallel(
         delayed(_fit_and_score)(*task, X, y, metrics, error_score) for task in waiting
     )
-    with ProgressBar(len(waiting), "Fitting") as progress:
+    with warnings.catch_warnings(), ProgressBar(len(waiting), "Fitting") as progress:
+        # joblib takes a worker that has just imported torch for one that leaks.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs")
         for name, fold, key, result, failure in done:
             if failure is not None:
                 message = f"Model {name!r} failed in fold {fold}: {failure}"
