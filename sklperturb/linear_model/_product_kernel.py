@@ -65,8 +65,11 @@ class ProductKernelRidge(ConditionRegressor):
     Notes
     -----
     Leaving out one row is leaving out one pair, which is how OP2 asks: its compounds
-    and cell types were all seen, but not together. Time is cubic in the number of
-    rows and linear in the number of genes.
+    and cell types were all seen, but not together. The similarity and the strengths of
+    contexts are learnt from all training rows, the left-out one too, so the score that
+    chooses the penalty is slightly optimistic; cross-validation is not, since all of it
+    happens inside `fit`. Time is cubic in the number of rows and linear in the number
+    of genes.
 
     References
     ----------
