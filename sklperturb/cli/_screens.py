@@ -1,0 +1,144 @@
+"""Commands on screens of signatures: models, simulate, leaderboard, submit."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from sklperturb.cli._app import Clip, Data, Layer, Seed, app, log, out
+from sklperturb.cli._choices import CV_NAMES, describe, make_splitter, named, usable
+from sklperturb.cli._tables import render, write_tables
+
+
+@app.command()
+def models():
+    """List the registered models."""
+    from sklperturb.registry import list_models
+
+    table = Table("model", "kind", "what it is", box=None, pad_edge=False)
+    for entry in list_models():
+        missing = "" if entry.available else f" (needs sklperturb[{entry.extra}])"
+        table.add_row(entry.name, entry.kind, entry.summary + missing)
+    out.print(table)
+
+
+@app.command()
+def simulate(
+    output: Annotated[Path, typer.Option(help="Folder to write the screen to.")],
+    contexts: Annotated[int, typer.Option(help="Cell types.")] = 6,
+    compounds: Annotated[int, typer.Option(help="Compounds.")] = 146,
+    genes: Annotated[int, typer.Option(help="Genes.")] = 18211,
+    seed: Seed = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace a screen there.")] = False,
+):
+    """Generate a compound screen shaped like OP2 and write it in its layout."""
+    from sklperturb.datasets import make_chemical_screen, write_screen
+
+    screen = make_chemical_screen(contexts, compounds, genes, random_state=seed)
+    write_screen(output, screen, overwrite=overwrite)
+    out.print(
+        f"{len(screen.X)} signatures to learn from and {len(screen.X_test)} to "
+        f"predict, {len(screen.target_names)} genes: {output}"
+    )
+
+
+@app.command()
+def leaderboard(
+    data: Data,
+    models: Annotated[
+        str,
+        typer.Option(help="Comma-separated names, 'default', or 'all'."),
+    ] = "default",
+    cv: Annotated[str, typer.Option(help=f"One of {', '.join(CV_NAMES)}.")] = "auto",
+    folds: Annotated[int, typer.Option(help="Folds of the splitter.", min=2)] = 5,
+    metric: Annotated[
+        str, typer.Option(help="mrrmse, mrmae, pearson, spearman or cosine.")
+    ] = "mrrmse",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the tables and the plot.")
+    ] = None,
+    layer: Layer = None,
+    clip: Clip = None,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 is one a core.")] = 1,
+    seed: Seed = 0,
+):
+    """Compare models and baselines on the same folds and rank them.
+
+    With --output, finished folds are kept there, and a run that was stopped goes on
+    where it was.
+    """
+    from sklperturb.datasets import load_op2
+    from sklperturb.metrics import get_metric
+    from sklperturb.model_selection import compare
+    from sklperturb.model_selection import leaderboard as rank
+
+    get_metric(metric)
+    names = named(models)
+    screen = load_op2(data, layer=layer, clip=clip)
+    if names is None:
+        names = usable(models, screen.schema)
+    splitter = make_splitter(cv, screen, folds, seed)
+    log.print(screen.DESCR)
+    log.print(f"Folds: {describe(splitter)}")
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    comparison = compare(
+        names,
+        screen.X,
+        screen.y,
+        cv=splitter,
+        scoring=metric,
+        schema=screen.schema,
+        n_jobs=jobs,
+        error_score=float("nan"),
+        random_state=seed,
+        cache=None if output is None else output / "folds",
+    )
+    table = rank(comparison)
+    out.print(render(table))
+    if output is not None:
+        write_tables(output, table, comparison)
+
+
+@app.command()
+def submit(
+    data: Data,
+    model: Annotated[str, typer.Option(help="A registered model.")],
+    output: Annotated[Path, typer.Option(help="A .csv or .h5ad file.")],
+    layer: Layer = None,
+    clip: Clip = None,
+    seed: Seed = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file.")] = False,
+):
+    """Fit a model on everything and write its predictions for the id map."""
+    from sklperturb.datasets import load_op2, write_submission
+    from sklperturb.metrics import mrrmse
+    from sklperturb.registry import get_entry, make_model
+
+    get_entry(model)
+    _check_submission_path(output, overwrite)
+    screen = load_op2(data, layer=layer, clip=clip)
+    log.print(screen.DESCR)
+    start = time.perf_counter()
+    estimator = make_model(model, schema=screen.schema, random_state=seed)
+    y_pred = estimator.fit(screen.X, screen.y).predict(screen.X_test)
+    uns = {"method_id": model} if output.suffix == ".h5ad" else {}
+    write_submission(output, y_pred, screen.id_map, screen.target_names, **uns)
+    n_rows, n_genes = y_pred.shape
+    seconds = time.perf_counter() - start
+    out.print(f"{n_rows} rows, {n_genes} genes, {seconds:.1f} s: {output}")
+    if screen.y_test is not None:
+        out.print(f"MRRMSE on the known answers: {mrrmse(screen.y_test, y_pred):.4f}")
+
+
+def _check_submission_path(path, overwrite):
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"{path} exists. Pass --overwrite to replace it, or another --output."
+        )
+    if path.suffix not in (".csv", ".h5ad"):
+        raise ValueError(f"--output {path} must end in .csv or .h5ad.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"The folder {path.parent} does not exist.")
