@@ -28,9 +28,14 @@ CHEAP = {"max_epochs": 5}
 # A number to tune, by its name in a pipeline whose last step is "model".
 TUNED = {
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},
+    "BlendRegressor": {"model__method": ["greedy", "nnls"]},
     "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
     "LatentTargetRegressor": {"model__check_inverse": [True, False]},
     "NearestCompoundRegressor": {"model__n_neighbors": [2, 5]},
+    "PseudoLabelRegressor": {"model__weight": [0.5, 1.0]},
+    "RescaledRegressor": {"model__clip": [True, False]},
+    "SeedEnsembleRegressor": {"model__aggregate": ["median", "mean"]},
+    "SeenUnseenRegressor": {"model__schema": [None]},
     "ProductKernelRidge": {"model__context_kernel": ["learned", "identity"]},
     "TanimotoKernelRidge": {"model__leave_out": ["perturbation"]},
     "TargetEncodedRidge": {"model__n_statistics": [2, 4]},

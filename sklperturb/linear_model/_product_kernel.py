@@ -3,6 +3,7 @@
 from itertools import product
 
 import numpy as np
+from scipy import linalg
 
 from sklperturb.linear_model._context_scale import context_scales
 from sklperturb.linear_model._kernel import context_similarity, loo_kernel_ridge
@@ -52,6 +53,9 @@ class ProductKernelRidge(ConditionRegressor):
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
     context_scales_ : ndarray of shape (n_contexts,)
     dual_coef_ : ndarray of shape (n_samples, n_components)
+    left_out_ : ndarray of shape (n_samples, n_components)
+        Each training row as predicted from the others, in the basis of the targets and
+        at the scale of the typical context: features for a model that follows.
     reducer_ : TargetReducer
     contexts_, perturbations_ : ndarray
         Levels seen in `fit`.
@@ -151,6 +155,10 @@ class ProductKernelRidge(ConditionRegressor):
                 best_score = score
                 self.context_share_, self.perturbation_share_ = a, b
                 self.alpha_, self.dual_coef_ = alpha, dual_coef
+        kernel = self._kernel(*self._train_codes)
+        kernel[np.diag_indices_from(kernel)] += self.alpha_
+        precision = linalg.inv(kernel, overwrite_a=True)
+        self.left_out_ = targets - self.dual_coef_ / np.diag(precision)[:, None]
         return self
 
     def predict(self, X):
@@ -165,14 +173,23 @@ class ProductKernelRidge(ConditionRegressor):
         -------
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
+        return self._shaped(self._decode(*self._coordinates(X)))
+
+    def _coordinates(self, X):
+        """Return (predictions in the basis of the targets, context codes)."""
         context, perturbation = self._codes(X)
+        return self._kernel(context, perturbation) @ self.dual_coef_, context
+
+    def _decode(self, coordinates, context):
+        """Return responses of all genes at the scale of each row's context."""
+        scale = take_levels(self.context_scales_, context, 1.0)
+        return self.reducer_.inverse_transform(coordinates) * scale[:, None]
+
+    def _kernel(self, context, perturbation):
+        """Return the chosen kernel between the given codes and the training rows."""
         same_context, same_perturbation = self._similarities(context, perturbation)
-        kernel = (self.context_share_ + same_context) * (
+        return (self.context_share_ + same_context) * (
             self.perturbation_share_ + same_perturbation
-        )
-        y_pred = self.reducer_.inverse_transform(kernel @ self.dual_coef_)
-        return self._shaped(
-            y_pred * take_levels(self.context_scales_, context, 1.0)[:, None]
         )
 
     def _similarities(self, context, perturbation):

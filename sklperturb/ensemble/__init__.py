@@ -1,0 +1,19 @@
+"""Put several fits, several models and unlabelled conditions together."""
+
+from sklperturb.ensemble._best import BestRegressor
+from sklperturb.ensemble._blend import BlendRegressor
+from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
+from sklperturb.ensemble._pseudo_label import PseudoLabelRegressor
+from sklperturb.ensemble._rescale import RescaledRegressor
+from sklperturb.ensemble._seeds import SeedEnsembleRegressor
+from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
+
+__all__ = [
+    "BestRegressor",
+    "BlendRegressor",
+    "KernelResidualRegressor",
+    "PseudoLabelRegressor",
+    "RescaledRegressor",
+    "SeedEnsembleRegressor",
+    "SeenUnseenRegressor",
+]
