@@ -95,6 +95,12 @@ def _ridge(schema, random_state):
     return TargetEncodedRidge(schema=schema)
 
 
+def _context_transfer(schema, random_state):
+    from sklperturb.linear_model import ContextTransferRidge
+
+    return ContextTransferRidge(schema=schema)
+
+
 def _product_kernel(schema, random_state):
     from sklperturb.linear_model import ProductKernelRidge
 
@@ -238,6 +244,12 @@ _ENTRIES = (
         "linear",
         "ridge on cross-fitted target statistics, around the additive model",
         _ridge,
+    ),
+    ModelEntry(
+        "context_transfer",
+        "linear",
+        "ridge per context on the same compound's responses in the other contexts",
+        _context_transfer,
     ),
     ModelEntry(
         "product_kernel",
