@@ -12,6 +12,7 @@ _SUBMODULES = (
     "baseline",
     "compose",
     "datasets",
+    "ensemble",
     "inspection",
     "linear_model",
     "metrics",

@@ -135,6 +135,12 @@ def _encoded(schema, regressor):
     )
 
 
+def _boosting(schema, random_state):
+    from sklperturb.ensemble import BoostedTargetRegressor
+
+    return _encoded(schema, BoostedTargetRegressor(random_state=random_state))
+
+
 def _transformer(schema, random_state):
     from sklperturb.neural_network import TransformerRegressor
 
@@ -265,6 +271,14 @@ _ENTRIES = (
         requires="rdkit",
         extra="chem",
         role="smiles",
+    ),
+    ModelEntry(
+        "boosting",
+        "boosting",
+        "boosted trees on the leading components of the targets",
+        _boosting,
+        requires="lightgbm",
+        extra="boost",
     ),
     ModelEntry(
         "token_mlp",

@@ -28,6 +28,7 @@ CHEAP = {"max_epochs": 5}
 # A number to tune, by its name in a pipeline whose last step is "model".
 TUNED = {
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},
+    "BoostedTargetRegressor": {"model__n_components": [2, 4]},
     "ContextTransferRidge": {"model__kernel": ["linear", "rbf"]},
     "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
     "LatentTargetRegressor": {"model__check_inverse": [True, False]},
