@@ -95,6 +95,12 @@ def _ridge(schema, random_state):
     return TargetEncodedRidge(schema=schema)
 
 
+def _context_transfer(schema, random_state):
+    from sklperturb.linear_model import ContextTransferRidge
+
+    return ContextTransferRidge(schema=schema)
+
+
 def _product_kernel(schema, random_state):
     from sklperturb.linear_model import ProductKernelRidge
 
@@ -127,6 +133,12 @@ def _encoded(schema, regressor):
             ("regressor", regressor),
         ]
     )
+
+
+def _boosting(schema, random_state):
+    from sklperturb.ensemble import BoostedTargetRegressor
+
+    return _encoded(schema, BoostedTargetRegressor(random_state=random_state))
 
 
 def _transformer(schema, random_state):
@@ -174,6 +186,62 @@ def _gan(schema, random_state):
     from sklperturb.neural_network import ConditionalGANRegressor
 
     return _encoded(schema, ConditionalGANRegressor(random_state=random_state))
+
+
+def _token_ensemble(schema, random_state):
+    from sklperturb.compose import LatentTargetRegressor
+    from sklperturb.ensemble import SeedEnsembleRegressor
+    from sklperturb.neural_network import TokenEmbeddingMLPRegressor
+
+    network = TokenEmbeddingMLPRegressor(
+        schema=schema, hidden_dim=512, target_components=None, clip=False
+    )
+    return LatentTargetRegressor(
+        SeedEnsembleRegressor(network, random_state=random_state)
+    )
+
+
+def _kernel_residual(schema, random_state):
+    from sklperturb.ensemble import KernelResidualRegressor
+
+    return KernelResidualRegressor(schema=schema, random_state=random_state)
+
+
+def _pseudo_label(schema, random_state):
+    from sklperturb.ensemble import PseudoLabelRegressor
+
+    # Without X_unlabeled it is the network alone.
+    return PseudoLabelRegressor(
+        _product_kernel(schema, random_state), _token_ensemble(schema, random_state)
+    )
+
+
+def _blend(schema, random_state):
+    from sklperturb.ensemble import (
+        BlendRegressor,
+        RescaledRegressor,
+        SeenUnseenRegressor,
+    )
+    from sklperturb.linear_model import ContextTransferRidge
+
+    blend = BlendRegressor(
+        [
+            ("kernel", _product_kernel(schema, random_state)),
+            ("transfer", ContextTransferRidge(schema=schema)),
+            ("ridge", _ridge(schema, random_state)),
+        ],
+        random_state=random_state,
+    )
+    clipped = RescaledRegressor(blend, factors=[1.0], clip=True)
+    return SeenUnseenRegressor(
+        clipped, _additive("joint")(schema, random_state), schema=schema
+    )
+
+
+def _best(schema, random_state):
+    from sklperturb.ensemble import BestRegressor
+
+    return BestRegressor(schema=schema, random_state=random_state)
 
 
 _ENTRIES = (
@@ -240,6 +308,12 @@ _ENTRIES = (
         _ridge,
     ),
     ModelEntry(
+        "context_transfer",
+        "linear",
+        "ridge per context on the same compound's responses in the other contexts",
+        _context_transfer,
+    ),
+    ModelEntry(
         "product_kernel",
         "kernel",
         "ridge on context x perturbation kernels, context similarity learnt",
@@ -253,6 +327,14 @@ _ENTRIES = (
         requires="rdkit",
         extra="chem",
         role="smiles",
+    ),
+    ModelEntry(
+        "boosting",
+        "boosting",
+        "boosted trees on the leading components of the targets",
+        _boosting,
+        requires="lightgbm",
+        extra="boost",
     ),
     ModelEntry(
         "token_mlp",
@@ -306,6 +388,40 @@ _ENTRIES = (
         "network",
         "conditional generator, mean over draws",
         _gan,
+        default=False,
+    ),
+    ModelEntry(
+        "best",
+        "ensemble",
+        "what the toolkit recommends: kernels and networks, weights learnt",
+        _best,
+    ),
+    ModelEntry(
+        "blend",
+        "ensemble",
+        "linear and kernel models, weights learnt out of fold",
+        _blend,
+        default=False,
+    ),
+    ModelEntry(
+        "token_ensemble",
+        "ensemble",
+        "median of five token_mlp of twice the width",
+        _token_ensemble,
+        default=False,
+    ),
+    ModelEntry(
+        "kernel_residual",
+        "ensemble",
+        "networks that correct product_kernel's leave-one-out errors",
+        _kernel_residual,
+        default=False,
+    ),
+    ModelEntry(
+        "pseudo_label",
+        "ensemble",
+        "networks refitted on product_kernel's predictions too",
+        _pseudo_label,
         default=False,
     ),
 )

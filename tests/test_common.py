@@ -28,10 +28,14 @@ CHEAP = {"max_epochs": 5}
 # A number to tune, by its name in a pipeline whose last step is "model".
 TUNED = {
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},
+    "BestRegressor": {"model__budget": ["fast"]},
     "BlendRegressor": {"model__method": ["greedy", "nnls"]},
+    "BoostedTargetRegressor": {"model__n_components": [2, 4]},
+    "ContextTransferRidge": {"model__kernel": ["linear", "rbf"]},
     "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
     "LatentTargetRegressor": {"model__check_inverse": [True, False]},
     "NearestCompoundRegressor": {"model__n_neighbors": [2, 5]},
+    "KernelResidualRegressor": {"model__n_features": [2, 4]},
     "PseudoLabelRegressor": {"model__weight": [0.5, 1.0]},
     "RescaledRegressor": {"model__clip": [True, False]},
     "SeedEnsembleRegressor": {"model__aggregate": ["median", "mean"]},

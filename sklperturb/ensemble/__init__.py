@@ -2,6 +2,7 @@
 
 from sklperturb.ensemble._best import BestRegressor
 from sklperturb.ensemble._blend import BlendRegressor
+from sklperturb.ensemble._boosting import BoostedTargetRegressor
 from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
 from sklperturb.ensemble._pseudo_label import PseudoLabelRegressor
 from sklperturb.ensemble._rescale import RescaledRegressor
@@ -11,6 +12,7 @@ from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
 __all__ = [
     "BestRegressor",
     "BlendRegressor",
+    "BoostedTargetRegressor",
     "KernelResidualRegressor",
     "PseudoLabelRegressor",
     "RescaledRegressor",

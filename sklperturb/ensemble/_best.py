@@ -27,9 +27,10 @@ BUDGETS = {"fast": (6, 3, 3), "thorough": (12, 6, 5)}
 class BestRegressor(ConditionRegressor):
     """Predict a screen's missing signatures with what did best across screens.
 
-    Perturbations measured in other contexts are predicted by a blend of three models
+    Perturbations measured in other contexts are predicted by a blend of four models
     that err in different ways: a product kernel over contexts and perturbations
-    (`ProductKernelRidge`), networks on learnt codes (`TokenEmbeddingMLPRegressor`) and
+    (`ProductKernelRidge`), ridge from context to context (`ContextTransferRidge`),
+    networks on learnt codes (`TokenEmbeddingMLPRegressor`) and
     networks that correct the kernel's leave-one-out errors
     (`KernelResidualRegressor`), each network with several seeds. The weights are learnt
     on held-out pairs of the contexts in which few perturbations were measured, since
@@ -172,7 +173,7 @@ def pair_folds(X, schema, n_splits, seed):
 def seen_parts(schema, n_networks, n_residual, seeds, n_jobs):
     """Return the unfitted models of perturbations that were measured elsewhere."""
     from sklperturb.compose import LatentTargetRegressor
-    from sklperturb.linear_model import ProductKernelRidge
+    from sklperturb.linear_model import ContextTransferRidge, ProductKernelRidge
     from sklperturb.neural_network import TokenEmbeddingMLPRegressor
 
     def ensemble(network, n_seeds, seed):
@@ -193,6 +194,7 @@ def seen_parts(schema, n_networks, n_residual, seeds, n_jobs):
     clip = {"factors": [1.0], "clip": True}
     return [
         ("kernel", ProductKernelRidge(schema=schema)),
+        ("transfer", ContextTransferRidge(schema=schema)),
         ("network", RescaledRegressor(ensemble(own, n_networks, seeds[0]), **clip)),
         ("residual", RescaledRegressor(residual, **clip)),
     ]

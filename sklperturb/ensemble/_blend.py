@@ -85,7 +85,7 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
     >>> parts = [("zero", NoChangeRegressor()), ("additive", AdditiveRegressor())]
     >>> blend = BlendRegressor(parts, random_state=0).fit(screen.X, screen.y)
     >>> blend.weights_.round(2)
-    array([0.  , 0.99])
+    array([0.64, 0.36])
     """
 
     _parameter_constraints = {

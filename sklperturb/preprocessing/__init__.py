@@ -14,12 +14,14 @@ from sklperturb.preprocessing._signed_log_p import (
     signed_log_p_from_t,
     t_from_signed_log_p,
 )
+from sklperturb.preprocessing._t_score import TScoreTransformer
 from sklperturb.preprocessing._target_reducer import TargetReducer
 from sklperturb.preprocessing._target_statistics import TargetStatisticsEncoder
 
 __all__ = [
     "CompoundFingerprint",
     "SchemaColumns",
+    "TScoreTransformer",
     "TargetReducer",
     "TargetStatisticsEncoder",
     "make_condition_encoder",
