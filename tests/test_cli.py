@@ -86,6 +86,18 @@ def test_simulate_then_leaderboard_then_submit(tmp_path):
     assert "--overwrite" in done.stderr
 
 
+def test_submit_takes_a_budget_for_best(folder, tmp_path):
+    submission = tmp_path / "submission.csv"
+    arguments = ["submit", "--data", folder, "--output", submission, "--model"]
+    done = run(*arguments, "ridge", "--budget", "fast", code=2)
+    assert "--budget is for the model 'best'" in done.stderr
+    done = run(*arguments, "best", "--budget", "slow", code=2)
+    assert "pass one of ['fast', 'thorough']" in done.stderr
+    assert not submission.exists()
+    done = run(*arguments, "best", "--budget", "fast")
+    assert "MRRMSE on the known answers" in done.stdout
+
+
 def test_stopped_leaderboard_goes_on(folder, tmp_path):
     arguments = [
         "leaderboard",

@@ -110,6 +110,9 @@ def submit(
     layer: Layer = None,
     clip: Clip = None,
     seed: Seed = 0,
+    budget: Annotated[
+        str | None, typer.Option(help="Of a model that has one: fast or thorough.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the file.")] = False,
 ):
     """Fit a model on everything and write its predictions for the id map."""
@@ -119,10 +122,13 @@ def submit(
 
     get_entry(model)
     _check_submission_path(output, overwrite)
+    _check_budget(model, budget)
     screen = load_op2(data, layer=layer, clip=clip)
     log.print(screen.DESCR)
     start = time.perf_counter()
     estimator = make_model(model, schema=screen.schema, random_state=seed)
+    if budget is not None:
+        estimator.set_params(budget=budget)
     y_pred = estimator.fit(screen.X, screen.y).predict(screen.X_test)
     uns = {"method_id": model} if output.suffix == ".h5ad" else {}
     write_submission(output, y_pred, screen.id_map, screen.target_names, **uns)
@@ -131,6 +137,16 @@ def submit(
     out.print(f"{n_rows} rows, {n_genes} genes, {seconds:.1f} s: {output}")
     if screen.y_test is not None:
         out.print(f"MRRMSE on the known answers: {mrrmse(screen.y_test, y_pred):.4f}")
+
+
+def _check_budget(model, budget):
+    from sklperturb.ensemble._best import check_budget
+
+    if budget is None:
+        return
+    if model != "best":
+        raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
+    check_budget(budget)
 
 
 def _check_submission_path(path, overwrite):

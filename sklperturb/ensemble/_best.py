@@ -79,7 +79,7 @@ class BestRegressor(ConditionRegressor):
     >>> from sklperturb.datasets import make_chemical_screen
     >>> from sklperturb.ensemble import BestRegressor
     >>> from sklperturb.metrics import mrrmse
-    >>> screen = make_chemical_screen(4, 20, 50, n_shared=5, random_state=0)
+    >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
     >>> model = BestRegressor(random_state=0).fit(screen.X, screen.y)
     >>> error = mrrmse(screen.y_test, model.predict(screen.X_test))
     >>> bool(error < mrrmse(screen.y_test, 0 * screen.y_test))
@@ -111,10 +111,7 @@ class BestRegressor(ConditionRegressor):
         ValueError
             If `budget` is none of the allowed values.
         """
-        if self.budget not in BUDGETS:
-            raise ValueError(
-                f"budget={self.budget!r} is not allowed; pass one of {list(BUDGETS)}."
-            )
+        check_budget(self.budget)
         self._start_fit(X, y)
         n_networks, n_residual, n_splits = BUDGETS[self.budget]
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3)
@@ -144,6 +141,14 @@ class BestRegressor(ConditionRegressor):
         """
         self._codes(X)
         return np.asarray(self.model_.predict(X), dtype=np.float64)
+
+
+def check_budget(budget):
+    """Raise a ValueError if there is no such budget."""
+    if budget not in BUDGETS:
+        raise ValueError(
+            f"budget={budget!r} is not allowed; pass one of {list(BUDGETS)}."
+        )
 
 
 def pair_folds(X, schema, n_splits, seed):

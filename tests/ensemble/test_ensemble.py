@@ -1,0 +1,289 @@
+"""Averages over seeds, blends, and the steps that follow them."""
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import KFold, cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
+
+from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
+from sklperturb.datasets import make_chemical_screen
+from sklperturb.ensemble import (
+    BestRegressor,
+    BlendRegressor,
+    KernelResidualRegressor,
+    PseudoLabelRegressor,
+    RescaledRegressor,
+    SeedEnsembleRegressor,
+    SeenUnseenRegressor,
+)
+from sklperturb.ensemble._best import pair_folds
+from sklperturb.ensemble._blend import greedy_weights, least_squares_weights
+from sklperturb.linear_model import ProductKernelRidge
+from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
+from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.preprocessing import make_condition_encoder
+
+
+class Shrinking(RegressorMixin, BaseEstimator):
+    """Predicts a known share of the truth that it finds in X."""
+
+    def __init__(self, share=0.5):
+        self.share = share
+
+    def fit(self, X, y):
+        self.coef_ = np.linalg.lstsq(X, y, rcond=None)[0]
+        return self
+
+    def predict(self, X):
+        return self.share * (X @ self.coef_)
+
+
+@pytest.fixture
+def linear():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 4))
+    return X, X @ rng.normal(size=(4, 6)) + 0.1 * rng.normal(size=(80, 6))
+
+
+def test_seeds_differ_and_their_median_is_predicted(linear):
+    X, y = linear
+    model = SeedEnsembleRegressor(ExtraTreeRegressor(), 5, random_state=0).fit(X, y)
+    seeds = {fitted.random_state for fitted in model.estimators_}
+    assert len(seeds) == 5
+    single = np.stack([fitted.predict(X[:3] + 0.1) for fitted in model.estimators_])
+    expected = np.median(single, axis=0)
+    np.testing.assert_allclose(model.predict(X[:3] + 0.1), expected)
+    mean = SeedEnsembleRegressor(aggregate="mean", random_state=0).fit(X, y)
+    np.testing.assert_allclose(mean.predict(X[:3] + 0.1), single.mean(axis=0))
+
+
+def test_seeds_give_the_same_in_parallel_and_the_caller_is_left_alone(linear):
+    X, y = linear
+    inner = ExtraTreeRegressor(random_state=7)
+    serial = SeedEnsembleRegressor(inner, 3, random_state=1).fit(X, y).predict(X)
+    parallel = SeedEnsembleRegressor(inner, 3, random_state=1, n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(serial, parallel.predict(X))
+    assert inner.random_state == 7
+
+
+def test_the_encoder_of_a_pipeline_is_fitted_once(screen):
+    pipeline = make_pipeline(make_condition_encoder(n_components=3), Ridge())
+    shared = SeedEnsembleRegressor(pipeline, 3, random_state=0)
+    shared.fit(screen.X, screen.y)
+    assert isinstance(shared.encoder_, Pipeline)
+    assert all(isinstance(fitted, Ridge) for fitted in shared.estimators_)
+    apart = SeedEnsembleRegressor(pipeline, 3, share_encoder=False, random_state=0)
+    apart.fit(screen.X, screen.y)
+    assert apart.encoder_ is None
+    assert all(isinstance(fitted, Pipeline) for fitted in apart.estimators_)
+
+
+def test_weights_of_least_squares_are_found():
+    rng = np.random.default_rng(0)
+    predictions = rng.normal(size=(3, 40, 10))
+    truth = np.tensordot([0.7, 0.0, 0.6], predictions, 1)
+    weights = least_squares_weights(truth, predictions)
+    np.testing.assert_allclose(weights, [0.7, 0.0, 0.6], atol=1e-6)
+    # What a negative weight would fit stays at zero.
+    weights = least_squares_weights(-predictions[0], predictions[:1])
+    np.testing.assert_array_equal(weights, [0.0])
+
+
+def test_greedy_weights_suit_rows_of_any_size():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(60, 20)) * rng.lognormal(0, 2, size=(60, 1))
+    predictions = 0.6 * truth + 0.3 * rng.normal(size=(3, 60, 20))
+    weights = greedy_weights(truth, predictions, 20)
+    error = mrrmse(truth, np.tensordot(weights, predictions, 1))
+    for other in (*np.eye(3), np.full(3, 1 / 3), weights / weights.sum()):
+        assert error < mrrmse(truth, np.tensordot(other, predictions, 1))
+    assert weights.sum() > 1.2
+
+
+@pytest.mark.parametrize("method", ["greedy", "nnls"])
+def test_a_blend_is_not_taken_in_by_a_model_that_remembers(linear, method):
+    X, _ = linear
+    y = np.random.default_rng(1).normal(size=(80, 6))  # nothing to learn
+    parts = [("tree", DecisionTreeRegressor(random_state=0)), ("zero", Shrinking(0.0))]
+    blend = BlendRegressor(parts, method=method, random_state=0).fit(X, y)
+    # Fitted rows are predicted without error: in-sample weights would be (1, 0).
+    assert blend.weights_[0] < 0.3
+
+
+def test_blend_takes_given_weights_folds_and_names(linear):
+    X, y = linear
+    parts = [("half", Shrinking(0.5)), ("zero", Shrinking(0.0))]
+    given = BlendRegressor(parts, weights=[2.0, 0.0]).fit(X, y)
+    assert given.estimators_[1] is None
+    np.testing.assert_allclose(given.predict(X), 2 * given.estimators_[0].predict(X))
+    learnt = BlendRegressor(parts, cv=KFold(4), method="nnls").fit(X, y)
+    assert learnt.weights_[0] == pytest.approx(2, abs=0.01)
+    learnt.set_params(half__share=0.25)
+    assert learnt.get_params()["half__share"] == 0.25
+    with pytest.raises(ValueError, match="2 numbers, 0 or more"):
+        BlendRegressor(parts, weights=[1.0]).fit(X, y)
+    with pytest.raises(ValueError, match="Names provided are not unique"):
+        BlendRegressor([parts[0], parts[0]]).fit(X, y)
+    with pytest.raises(TypeError, match="no fit and"):
+        BlendRegressor([("text", "ridge")]).fit(X, y)
+
+
+def test_shrinkage_is_undone_and_no_more(linear):
+    X, y = linear
+    factors = [0.8, 1.0, 1.5, 2.0, 2.5]
+    halved = RescaledRegressor(Shrinking(0.5), factors, random_state=0).fit(X, y)
+    assert halved.factor_ == 2.0
+    right = RescaledRegressor(Shrinking(1.0), factors, random_state=0).fit(X, y)
+    assert right.factor_ == 1.0
+    with pytest.raises(ValueError, match="non-empty list of positive"):
+        RescaledRegressor(factors=[0.0]).fit(X, y)
+
+
+def test_clipping_is_to_the_range_of_the_training_rows(linear):
+    X, y = linear
+    clipped = RescaledRegressor(Shrinking(3.0), [1.0], clip=True).fit(X, y)
+    assert clipped.errors_ == {}
+    y_pred = clipped.predict(10 * X)
+    assert (y_pred <= y.max(axis=0)).all()
+    assert (y_pred >= y.min(axis=0)).all()
+    chosen = RescaledRegressor(Shrinking(3.0), [1.0], random_state=0).fit(X, y)
+    assert chosen.clip_
+    assert set(chosen.errors_) == {(1.0, False), (1.0, True)}
+
+
+def test_pseudo_labels_reach_the_fit_and_weigh_less(screen):
+    X, y, X_test = screen.X, screen.y, screen.X_test
+    seen = {}
+
+    class Recording(GroupStatisticRegressor):
+        def fit(self, X, y):
+            seen["rows"], seen["y"] = len(X), y
+            return super().fit(X, y)
+
+    first = ProductKernelRidge()
+    model = PseudoLabelRegressor(first, Recording(), weight=0.5)
+    model.fit(X, y, X_unlabeled=X_test)
+    assert seen["rows"] == 2 * len(X) + len(X_test)
+    labels = ProductKernelRidge().fit(X, y).predict(X_test)
+    np.testing.assert_allclose(seen["y"][-len(X_test) :], labels)
+    assert model.n_pseudo_labelled_ == len(X_test)
+    model.fit(X, y)
+    assert seen["rows"] == len(X)
+    with pytest.raises(ValueError, match=r"lacks the columns \['sm_name'"):
+        model.fit(X, y, X_unlabeled=X_test[["cell_type"]])
+
+
+def test_pseudo_labels_use_sample_weights_where_they_can(linear):
+    X, y = linear
+    model = PseudoLabelRegressor(LinearRegression(), weight=0.25)
+    # Labels on the fitted plane change nothing, whatever their weight.
+    model.fit(X, y, X_unlabeled=10 * X)
+    np.testing.assert_allclose(
+        model.predict(X), LinearRegression().fit(X, y).predict(X)
+    )
+    with pytest.raises(ValueError, match="needs the 4 columns"):
+        model.fit(X, y, X_unlabeled=X[:, :2])
+
+
+def test_unlabelled_conditions_are_routed_through_cross_validation(screen):
+    X, y = screen.X, screen.y
+    cv = UnseenPairKFold(2, random_state=0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = PseudoLabelRegressor(ProductKernelRidge())
+        model.set_fit_request(X_unlabeled=True)
+        scores = cross_val_score(
+            model,
+            X,
+            y,
+            cv=cv,
+            scoring=neg_mrrmse_scorer,
+            params={"X_unlabeled": screen.X_test},
+        )
+        fitted = Pipeline([("model", model)]).fit(X, y, X_unlabeled=screen.X_test)
+    assert np.isfinite(scores).all()
+    assert fitted["model"].n_pseudo_labelled_ == len(screen.X_test)
+
+
+def test_rows_go_to_the_model_that_knows_their_perturbation(screen):
+    known = GroupStatisticRegressor("perturbation")
+    model = SeenUnseenRegressor(known, NoChangeRegressor()).fit(screen.X, screen.y)
+    X = screen.X_test.iloc[:4].reset_index(drop=True)
+    X.loc[[1, 3], "sm_name"] = "never measured"
+    y_pred = model.predict(X)
+    assert (y_pred[[1, 3]] == 0).all()
+    expected = known.fit(screen.X, screen.y).predict(X.iloc[[0, 2]])
+    np.testing.assert_allclose(y_pred[[0, 2]], expected)
+    one_context = screen.X.drop_duplicates("sm_name")
+    alone = SeenUnseenRegressor(known, NoChangeRegressor())
+    alone.fit(
+        one_context, np.asarray(screen.y)[screen.X.index.get_indexer(one_context.index)]
+    )
+    assert alone.seen_ is None
+    assert (alone.predict(X) == 0).all()
+
+
+def test_the_kernels_left_out_rows_are_left_out(screen):
+    X, y = screen.X.reset_index(drop=True), np.asarray(screen.y)
+    kernel = ProductKernelRidge(
+        alphas=[0.3],
+        context_shares=[0.1],
+        perturbation_shares=[0.1],
+        context_kernel="identity",
+        scale_contexts=False,
+    ).fit(X, y)
+    row = 7
+    changed = y.copy()
+    changed[row] += 100.0
+    other = ProductKernelRidge(**kernel.get_params()).fit(X, changed)
+    predicted, moved = (
+        model.reducer_.inverse_transform(model.left_out_)[row] - centre.mean(axis=0)
+        for model, centre in ((kernel, y), (other, changed))
+    )
+    # The centre of the basis holds the row, with a weight of one in n; else nothing.
+    assert np.abs(moved - predicted).max() < 2 * 100 / len(X)
+
+
+def test_residuals_are_of_rows_left_out(screen):
+    seen = {}
+
+    class Recording(NoChangeRegressor):
+        def fit(self, X, y):
+            seen["columns"], seen["y"] = list(X.columns), y
+            return super().fit(X, y)
+
+    model = KernelResidualRegressor(regressor=Recording(), n_features=2)
+    model.fit(screen.X, screen.y)
+    assert seen["columns"] == ["context", "perturbation", "kernel0", "kernel1"]
+    fitted = screen.y - model.kernel_.predict(screen.X)
+    assert np.square(seen["y"]).mean() > np.square(np.asarray(fitted)).mean()
+    np.testing.assert_allclose(
+        model.predict(screen.X_test), model.kernel_.predict(screen.X_test)
+    )
+    with pytest.raises(ValueError, match="n_features=0"):
+        KernelResidualRegressor(n_features=0).fit(screen.X, screen.y)
+
+
+def test_weights_are_learnt_on_the_contexts_that_are_left_to_predict(screen):
+    schema = screen.schema
+    cv = pair_folds(screen.X, schema, 3, 0)
+    sizes = screen.X.groupby("cell_type")["sm_name"].nunique()
+    sparse = list(sizes.index[sizes < 0.5 * screen.X["sm_name"].nunique()])
+    # Two contexts share four compounds: too few pairs, so all contexts have a say.
+    assert len(sparse) == 2
+    assert cv.contexts is None
+    larger = make_chemical_screen(4, 60, 5, n_shared=12, random_state=0)
+    assert pair_folds(larger.X, schema, 3, 0).contexts == sparse
+    for train, test in cv.split(screen.X):
+        assert (
+            screen.X["sm_name"].iloc[test].isin(screen.X["sm_name"].iloc[train]).all()
+        )
+    assert pair_folds(screen.X.iloc[:3], schema, 3, 0) is None
+
+
+def test_best_refuses_a_budget_that_is_none_of_its_own(screen):
+    with pytest.raises(ValueError, match=r"pass one of \['fast', 'thorough'\]"):
+        BestRegressor("huge").fit(screen.X, screen.y)
