@@ -69,7 +69,6 @@ class Row:
         self.method = records[0]["method"]
         self.errors = np.concatenate([record["errors"] for record in self.records])
         self.compounds = np.concatenate([x["compounds"] for x in self.records])
-        self.folds = [record["fold"] for record in self.records]
 
     def mean(self, name):
         return float(np.mean([record[name] for record in self.records]))
@@ -79,7 +78,7 @@ class Row:
         share = first["training_share"]
         done = "in full" if share == 1 else f"{100 * share:.2g} % of the training"
         difference = "–" if best is self else ""  # noqa: RUF001
-        if not self.public and best is not None and self.folds == best.folds:
+        if not self.public and best is not None:
             paired = self.errors - best.errors
             low, high = interval(paired, self.compounds)
             difference = f"{paired.mean():+.3f} ({low:+.3f} to {high:+.3f})"
@@ -102,12 +101,15 @@ def table(data, records):
         Row([x for x in records if (x["data"], x["method"]) == (data, name)])
         for name in names
     ]
-    widest = max(rows, key=lambda row: len(row.folds)).folds
-    rows = [row for row in rows if row.folds == widest]
+    # Only folds that all of them were run on, so that the rows are the same.
+    common = set.intersection(*({x["fold"] for x in row.records} for row in rows))
+    if not common:
+        raise SystemExit(f"{data}: the methods have no fold in common.")
+    rows = [Row([x for x in row.records if x["fold"] in common]) for row in rows]
     rows.sort(key=lambda row: row.errors.mean())
     best = next((row for row in rows if row.public), None)
     threads = sorted({record["threads"] for row in rows for record in row.records})
-    counted = f"{len(rows[0].errors)} rows in {len(widest)} fold(s)"
+    counted = f"{len(rows[0].errors)} rows of {', '.join(sorted(common))}"
     title = f"`{data}`: {counted}; threads: {', '.join(map(str, threads))}."
     return [title, "", *HEADER, *(row.text(best) for row in rows)]
 

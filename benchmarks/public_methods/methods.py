@@ -134,9 +134,10 @@ def fingerprints(smiles_list):
     Morgan fingerprints of 600 bits, radius 1 and 2, for its two vectors of 600
     numbers; zeros without a structure.
     """
-    from rdkit import Chem
+    from rdkit import Chem, RDLogger
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
+    RDLogger.DisableLog("rdApp.*")  # a missing structure comes as the text "nan"
     vectors = np.zeros((2, len(smiles_list), 600), dtype=np.float32)
     for radius in (1, 2):
         generator = GetMorganGenerator(radius=radius, fpSize=600)
