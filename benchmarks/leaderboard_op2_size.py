@@ -48,30 +48,43 @@ def run(*arguments):
     return time.perf_counter() - start, peak / 2**30
 
 
-def on_real_conditions(screen, folder):
-    """Return a generated screen with its responses put on OP2's own conditions."""
-    X = pd.read_csv(folder / "kaggle_train_obs_614.csv")
-    id_map = pd.read_csv(folder / "kaggle_id_map_255_with_lb_split.csv")
-    # Compounds measured in the same number of contexts stand for each other.
+def drawn_positions(screen, X, conditions):
+    """Return where a generated screen holds the responses to real conditions.
+
+    Compounds of `X` and of the screen that were measured in the same number of
+    contexts stand for each other. Positions count the rows of `y` and then of
+    `y_test`; -1 is a pair that was not drawn. The names of the stand-ins come too.
+    """
     names = [
         frame["sm_name"].value_counts(sort=False).sort_values(kind="stable").index
         for frame in (screen.X, X)
     ]
     stand_in = dict(zip(names[1], names[0], strict=True))
     drawn = pd.concat([screen.X, screen.X_test])[["cell_type", "sm_name"]]
+    wanted = [conditions["cell_type"], conditions["sm_name"].map(stand_in)]
     drawn = pd.MultiIndex.from_frame(drawn)
-    wanted = pd.MultiIndex.from_arrays([X["cell_type"], X["sm_name"].map(stand_in)])
-    position = drawn.get_indexer(wanted)
+    return drawn.get_indexer(pd.MultiIndex.from_arrays(wanted)), wanted[1]
+
+
+def read_design(folder):
+    """Return OP2's conditions, to learn from and to predict."""
+    X = pd.read_csv(folder / "kaggle_train_obs_614.csv")
+    id_map = pd.read_csv(folder / "kaggle_id_map_255_with_lb_split.csv")
+    return X, id_map[["id", "cell_type", "sm_name"]]
+
+
+def on_real_conditions(screen, folder):
+    """Return a generated screen with its responses put on OP2's own conditions."""
+    X, id_map = read_design(folder)
+    position, stand_in = drawn_positions(screen, X, X)
     # A pair that was not drawn takes the compound's response in another context.
-    other = pd.Index(screen.X["sm_name"]).get_indexer_for(names[0])
-    first = dict(zip(screen.X["sm_name"].iloc[other], other, strict=True))
+    other = dict(zip(screen.X["sm_name"], range(len(screen.X)), strict=True))
     position = [
-        place if place >= 0 else first[compound]
-        for place, compound in zip(position, wanted.get_level_values(1), strict=True)
+        place if place >= 0 else other[compound]
+        for place, compound in zip(position, stand_in, strict=True)
     ]
     y = pd.concat([screen.y, screen.y_test]).iloc[position].reset_index(drop=True)
-    screen.update(X=X, y=y, y_test=None, X_test=None)
-    screen.update(id_map=id_map[["id", "cell_type", "sm_name"]])
+    screen.update(X=X, y=y, y_test=None, X_test=None, id_map=id_map)
     return screen
 
 

@@ -1,0 +1,172 @@
+"""Make the table of public methods and our models, on the same folds.
+
+    python compare.py --data TGGATES OP2_SIZE --models product_kernel,ridge \
+        --update ../../docs/public_methods.md
+
+Our models are run; the public methods come from ``results.jsonl``, where earlier runs
+left them. With --clone they are run too: those in --methods, within the limits below.
+A model's parameters follow its name: ``best:budget=thorough``.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from methods import RUNNERS
+from run import HERE, folds, keep, read_records, run
+
+sys.path.append(str(HERE.parent))
+from networks_tggates import interval
+
+# Of their default training, what is done here: see README.md.
+LIMITS = {
+    "tggates": {
+        "jn_ap_op2": {"n_replica": 3},
+        "transformer_ensemble": {"num_train_epochs": 50},
+        "lgc_ensemble": {"epochs": 12, "schemes": ["light"], "folds": [0]},
+        "nn_retraining_with_pseudolabels": {"reps": 1},
+    },
+    "op2_size": {
+        "jn_ap_op2": {"n_replica": 1, "submission_names": ["dl40"], "n_iter": 15},
+        "transformer_ensemble": {"num_train_epochs": 10},
+        "lgc_ensemble": {
+            "epochs": 4,
+            "schemes": ["light"],
+            "models": ["GRU"],
+            "folds": [0],
+        },
+        "nn_retraining_with_pseudolabels": {"reps": 1},
+    },
+}
+START, END = "<!-- table: start -->", "<!-- table: end -->"
+HEADER = (
+    "| method | run | MRRMSE | difference from best public (95 %) | wall, s "
+    "| processor, s | peak, GB | in full, processor |",
+    "|---|---|---|---|---|---|---|---|",
+)
+
+
+def read_model(text):
+    """Return the name of a model and its parameters."""
+    name, *options = text.split(":")
+    return name, dict(option.split("=", 1) for option in options)
+
+
+def duration(seconds):
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+class Row:
+    """What the folds of one method have in common."""
+
+    def __init__(self, records):
+        self.records = sorted(records, key=lambda record: record["fold"])
+        self.public = records[0]["public"]
+        self.method = records[0]["method"]
+        self.errors = np.concatenate([record["errors"] for record in self.records])
+        self.compounds = np.concatenate([x["compounds"] for x in self.records])
+
+    def mean(self, name):
+        return float(np.mean([record[name] for record in self.records]))
+
+    def text(self, best):
+        first = self.records[0]
+        share = first["training_share"]
+        done = "in full" if share == 1 else f"{100 * share:.2g} % of the training"
+        difference = "–" if best is self else ""  # noqa: RUF001
+        if not self.public and best is not None:
+            paired = self.errors - best.errors
+            low, high = interval(paired, self.compounds)
+            difference = f"{paired.mean():+.3f} ({low:+.3f} to {high:+.3f})"
+        # Processor time, for other work on the machine stretches the wall time.
+        used = self.mean("processor_seconds")
+        full = used * self.mean("full_seconds") / self.mean("seconds")
+        name = self.method if self.public else f"**{self.method}**"
+        return (
+            f"| {name} | {done} | {self.errors.mean():.3f} | {difference} "
+            f"| {self.mean('seconds'):.0f} | {used:.0f} "
+            f"| {max(record['peak_gb'] for record in self.records):.1f} "
+            f"| {duration(full)} |"
+        )
+
+
+def table(data, records):
+    """Return the lines of the table of one data set."""
+    names = dict.fromkeys(x["method"] for x in records if x["data"] == data)
+    rows = [
+        Row([x for x in records if (x["data"], x["method"]) == (data, name)])
+        for name in names
+    ]
+    # Only folds that all of them were run on, so that the rows are the same.
+    common = set.intersection(*({x["fold"] for x in row.records} for row in rows))
+    if not common:
+        raise SystemExit(f"{data}: the methods have no fold in common.")
+    rows = [Row([x for x in row.records if x["fold"] in common]) for row in rows]
+    rows.sort(key=lambda row: row.errors.mean())
+    best = next((row for row in rows if row.public), None)
+    threads = sorted({record["threads"] for row in rows for record in row.records})
+    counted = f"{len(rows[0].errors)} rows of {', '.join(sorted(common))}"
+    title = f"`{data}`: {counted}; threads: {', '.join(map(str, threads))}."
+    return [title, "", *HEADER, *(row.text(best) for row in rows)]
+
+
+def update(path, lines):
+    """Put the tables between the markers of a page."""
+    page = path.read_text(encoding="utf-8")
+    if START not in page or END not in page:
+        raise SystemExit(f"{path} lacks {START} and {END}.")
+    before, _, rest = page.partition(START)
+    after = rest.partition(END)[2]
+    text = "\n".join(lines)
+    path.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, nargs="+", default=[])
+    parser.add_argument("--models", default="", help="ours, with commas")
+    parser.add_argument("--clone", type=Path)
+    parser.add_argument("--methods", nargs="+", choices=RUNNERS, default=[*RUNNERS])
+    parser.add_argument("--full", action="store_true", help="public methods unlimited")
+    parser.add_argument(
+        "--tensorflow", default=sys.executable, help="python that has TensorFlow"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=HERE.parent / "results")
+    parser.add_argument("--update", type=Path, help="page that shows the tables")
+    args = parser.parse_args()
+    for data in args.data:
+        jobs = [(name, *read_model(name)) for name in args.models.split(",") if name]
+        if args.clone:
+            limits = {} if args.full else LIMITS.get(data.name, {})
+            jobs += [(name, name, limits.get(name, {})) for name in args.methods]
+        for label, name, options in jobs:
+            needs = args.tensorflow if name.startswith("nn_") else sys.executable
+            for folder in folds(data.resolve()):
+                record = run(
+                    name,
+                    folder,
+                    args.output,
+                    clone=args.clone,
+                    options=options,
+                    python=needs,
+                    threads=args.threads,
+                    label=label,
+                )
+                keep(record)
+                print(label, folder, np.mean(record["errors"]), file=sys.stderr)
+    records = read_records()
+    lines = []
+    for data in dict.fromkeys(record["data"] for record in records):
+        lines += [*table(data, records), ""]
+    print("\n".join(lines))
+    if args.update:
+        update(args.update, lines[:-1])
+
+
+if __name__ == "__main__":
+    main()
