@@ -45,7 +45,8 @@ def take_samples(adata, schema, control, covariates, min_replicates):
     table["context"] = (
         "all" if schema.context is None else labels[schema.context].astype(str)
     )
-    table["control"] = _is_control(adata.obs, table, schema, control)
+    table["control"] = is_control(adata.obs, schema, control)
+    _check_doses(adata.obs, table, schema)
     table.loc[table["control"], "perturbation"] = ""
     table = _with_replicates(table, min_replicates)
     samples = adata[adata.obs_names.isin(table.index)]
@@ -54,14 +55,20 @@ def take_samples(adata, schema, control, covariates, min_replicates):
     return schema, samples, table
 
 
-def _is_control(obs, table, schema, control):
+def is_control(obs, schema, control):
+    """Say which rows are controls, by a label or by the flag that the schema names.
+
+    Returns
+    -------
+    flags : ndarray of bool
+    """
     if control is not None:
-        flags = (table["perturbation"] == str(control)).to_numpy()
+        labels = obs[schema.perturbation].astype(str)
+        flags = (labels == str(control)).to_numpy()
         if not flags.any():
-            named = sorted(table["perturbation"].unique())[:10]
             raise ValueError(
-                f"control={control!r} is no label of {schema.perturbation!r}, "
-                f"which holds {named}."
+                f"control={control!r} is no label of {schema.perturbation!r}, which "
+                f"holds {sorted(labels.unique())[:10]}."
             )
         return flags
     if schema.control is None:
@@ -76,6 +83,21 @@ def _is_control(obs, table, schema, control):
             f"Column {schema.control!r} must be boolean and True for controls."
         )
     return flags.to_numpy(dtype=bool)
+
+
+def _check_doses(obs, table, schema):
+    """Refuse to take different doses for replicates of each other."""
+    if schema.dose is None or schema.dose not in obs:
+        return
+    treated = table[~table["control"]].assign(dose=obs[schema.dose].astype(str))
+    doses = treated.groupby(["context", "perturbation"])["dose"].unique()
+    several = doses[doses.map(len) > 1]
+    if len(several):
+        raise ValueError(
+            f"{len(several)} conditions were measured at several doses, such as "
+            f"{several.index[0]} at {list(several.iloc[0])[:4]}. Make dose a part of "
+            "the perturbation's or the context's label, or take one dose at a time."
+        )
 
 
 def _with_replicates(table, min_replicates):

@@ -125,7 +125,7 @@ def test_agrees_with_limma_of_inmoose_on_kang(kang, method, expressed_in):
         fitted = design @ estimate + to_size[:, None]
         weights = np.interp(fitted, line[:, 0], line[:, 1]) ** -4.0
         estimate, unscaled, variance = least_squares(y, design, weights)
-    squeezed = limma.squeezeVar.squeezeVar(
+    squeezed = limma.squeezeVar(
         variance,
         np.full(len(variance), len(y) - design.shape[1]),
         covariate=average if method == "trend" else None,
@@ -367,6 +367,7 @@ def test_control_flag(samples):
         ({}, {"covariates": ["plate"]}, r"obs has no \['plate'\]"),
         ({"well": np.arange(24).astype(str)}, {"covariates": ["well"]}, "told apart"),
         ({"donor": None}, {}, "'donor' is missing in 24"),
+        ({"dose": np.arange(24) // 2}, {}, "4 conditions were measured at several"),
         ({}, {"min_count": 1e9}, "0 genes have min_count"),
         ({}, {"min_replicates": 9}, "No context has controls"),
     ],
