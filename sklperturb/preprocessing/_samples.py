@@ -18,8 +18,8 @@ def take_samples(adata, schema, control, covariates, min_replicates):
     schema : PerturbationSchema
     samples : AnnData
     table : DataFrame
-        Columns context, perturbation, control, row (the position) and code (of the
-        condition; the same for all controls of a context).
+        Indexed like `samples`. Columns context, perturbation (empty for controls),
+        control, and row, the position in `samples`.
     """
     if not hasattr(adata, "obs_names"):
         raise TypeError(
