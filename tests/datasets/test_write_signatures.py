@@ -1,0 +1,82 @@
+"""Signatures that were written are the signatures that are read."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from sklperturb.datasets import (
+    PerturbationSchema,
+    load_op2,
+    make_chemical_screen,
+    write_screen,
+    write_signatures,
+)
+
+SCHEMA = PerturbationSchema("agent", context="line", smiles="smi", dose="uM")
+
+
+@pytest.fixture
+def signatures():
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame(
+        {
+            "line": ["K562", "K562", "A549"],
+            "agent": pd.Categorical(["a", "b", "a"]),
+            "smi": ["CC", None, "CC"],
+            "uM": [1.0, 2.0, 1.0],
+            "n_cells": [3, 4, 5],
+        },
+        index=["1", "2", "3"],
+    )
+    layers = {
+        "clipped_sign_log10_pval": rng.normal(size=(3, 6)),
+        "logFC": rng.normal(size=(3, 6)),
+    }
+    var = pd.DataFrame(index=[f"G{i}" for i in range(6)])
+    return ad.AnnData(obs=obs, var=var, layers=layers)
+
+
+def test_round_trip(signatures, tmp_path):
+    train, test = signatures[:2].copy(), signatures[2:].copy()
+    folder = write_signatures(
+        tmp_path / "new", train, test.obs, test=test, schema=SCHEMA
+    )
+    screen = load_op2(folder)
+    assert screen.schema.context == "cell_type"
+    assert screen.schema.perturbation == "sm_name"
+    np.testing.assert_array_equal(screen.y, train.layers["clipped_sign_log10_pval"])
+    np.testing.assert_array_equal(screen.y_test, test.layers["clipped_sign_log10_pval"])
+    assert screen.X_test["SMILES"].tolist() == ["CC"]
+    assert screen.X["dose_uM"].tolist() == [1.0, 2.0]
+    other = load_op2(folder, layer="logFC")
+    np.testing.assert_array_equal(other.y, train.layers["logFC"])
+    assert not list(folder.glob(".unfinished*"))
+
+
+def test_overwriting(signatures, tmp_path):
+    test = signatures[2:].copy()
+    arguments = {"schema": SCHEMA}
+    write_signatures(tmp_path, signatures, test.obs, test=test, **arguments)
+    with pytest.raises(FileExistsError, match="already holds"):
+        write_signatures(tmp_path, signatures, test.obs, **arguments)
+    write_signatures(tmp_path, signatures, test.obs, overwrite=True, **arguments)
+    assert not (tmp_path / "de_test.h5ad").exists()
+
+
+def test_bad_input(signatures, tmp_path):
+    with pytest.raises(ValueError, match="to_predict is empty"):
+        write_signatures(tmp_path / "x", signatures, signatures.obs[:0], schema=SCHEMA)
+    with pytest.raises(ValueError, match="known as a perturbation"):
+        write_signatures(tmp_path / "x", signatures, signatures.obs)
+    with pytest.raises(ValueError, match="'line', which X"):
+        write_signatures(
+            tmp_path / "x", signatures, signatures.obs[["agent"]], schema=SCHEMA
+        )
+    assert not (tmp_path / "x").exists()
+    screen = make_chemical_screen(3, 6, 4, random_state=0)
+    folder = write_screen(tmp_path / "kaggle", screen)
+    with pytest.raises(FileExistsError, match="Kaggle layout"):
+        write_signatures(
+            folder, signatures, signatures.obs, schema=SCHEMA, overwrite=True
+        )
