@@ -49,8 +49,15 @@ from sklperturb.metrics._transport import (
     sinkhorn_divergence,
     wasserstein_distance,
 )
+from sklperturb.metrics._wilcoxon import (
+    FOLD_CHANGES,
+    FoldChange,
+    wilcoxon_de,
+)
 
 __all__ = [
+    "FOLD_CHANGES",
+    "FoldChange",
     "POPULATION_METRICS",
     "ROWWISE_METRICS",
     "RowwiseMetric",
@@ -86,4 +93,5 @@ __all__ = [
     "wasserstein_distance",
     "weighted_r2",
     "weighted_squared_error",
+    "wilcoxon_de",
 ]

@@ -320,11 +320,14 @@ def population_scores(
         conditions_pred = conditions
     predicted = _rows_by_condition(conditions_pred, y_pred.shape[0], "conditions_pred")
     if groups.keys() != predicted.keys():
-        lost, added = groups.keys() - predicted.keys(), predicted.keys() - groups.keys()
+        lost, added = (
+            sorted(map(str, left.keys() - right.keys()))
+            for left, right in ((groups, predicted), (predicted, groups))
+        )
         raise ValueError(
             f"y_true and y_pred must hold the same conditions. {len(lost)} only in "
-            f"y_true, such as {sorted(map(str, lost))[:5]}; {len(added)} only in y_pred, such as "
-            f"{sorted(map(str, added))[:5]}. Predict the former and drop the latter."
+            f"y_true, such as {lost[:5]}; {len(added)} only in y_pred, such as "
+            f"{added[:5]}. Predict the former and drop the latter."
         )
     rows = [
         [
