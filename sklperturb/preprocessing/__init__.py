@@ -9,6 +9,11 @@ from sklperturb.preprocessing._fingerprint import (
     tanimoto_similarity,
 )
 from sklperturb.preprocessing._molecules import murcko_scaffolds
+from sklperturb.preprocessing._signed_log_p import (
+    signed_log_p,
+    signed_log_p_from_t,
+    t_from_signed_log_p,
+)
 from sklperturb.preprocessing._target_reducer import TargetReducer
 from sklperturb.preprocessing._target_statistics import TargetStatisticsEncoder
 
@@ -19,5 +24,8 @@ __all__ = [
     "TargetStatisticsEncoder",
     "make_condition_encoder",
     "murcko_scaffolds",
+    "signed_log_p",
+    "signed_log_p_from_t",
+    "t_from_signed_log_p",
     "tanimoto_similarity",
 ]
