@@ -9,6 +9,8 @@ from sklperturb.preprocessing._fingerprint import (
     tanimoto_similarity,
 )
 from sklperturb.preprocessing._molecules import murcko_scaffolds
+from sklperturb.preprocessing._pseudobulk import Pseudobulk, pseudobulk
+from sklperturb.preprocessing._signatures import DifferentialSignatures
 from sklperturb.preprocessing._signed_log_p import (
     signed_log_p,
     signed_log_p_from_t,
@@ -19,11 +21,14 @@ from sklperturb.preprocessing._target_statistics import TargetStatisticsEncoder
 
 __all__ = [
     "CompoundFingerprint",
+    "DifferentialSignatures",
+    "Pseudobulk",
     "SchemaColumns",
     "TargetReducer",
     "TargetStatisticsEncoder",
     "make_condition_encoder",
     "murcko_scaffolds",
+    "pseudobulk",
     "signed_log_p",
     "signed_log_p_from_t",
     "t_from_signed_log_p",
