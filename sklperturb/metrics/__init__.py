@@ -1,5 +1,11 @@
 """Score predicted responses, one row (one condition) at a time."""
 
+from sklperturb.metrics._conventions import (
+    cell_eval_metrics,
+    robust_metrics,
+    vcc2025_metrics,
+    vcc2026_metrics,
+)
 from sklperturb.metrics._discrimination import (
     centroid_accuracy,
     discrimination_score,
@@ -10,6 +16,12 @@ from sklperturb.metrics._effects import (
     pearson_delta,
     weighted_r2,
     weighted_squared_error,
+)
+from sklperturb.metrics._evaluation import (
+    CONVENTIONS,
+    CellEvaluation,
+    Convention,
+    evaluate_cells,
 )
 from sklperturb.metrics._mean_rowwise import (
     mean_rowwise_absolute_error,
@@ -56,15 +68,20 @@ from sklperturb.metrics._wilcoxon import (
 )
 
 __all__ = [
+    "CONVENTIONS",
+    "CellEvaluation",
+    "Convention",
     "FOLD_CHANGES",
     "FoldChange",
     "POPULATION_METRICS",
     "ROWWISE_METRICS",
     "RowwiseMetric",
+    "cell_eval_metrics",
     "centroid_accuracy",
     "differential_weights",
     "discrimination_score",
     "energy_distance",
+    "evaluate_cells",
     "get_metric",
     "maximum_mean_discrepancy",
     "mean_rowwise_absolute_error",
@@ -79,6 +96,7 @@ __all__ = [
     "pearson_delta",
     "population_scores",
     "retrieval_rank",
+    "robust_metrics",
     "rowwise_absolute_error",
     "rowwise_cosine",
     "rowwise_cosine_scorer",
@@ -90,6 +108,8 @@ __all__ = [
     "sinkhorn_divergence",
     "sliced_wasserstein_distance",
     "variance_ratio",
+    "vcc2025_metrics",
+    "vcc2026_metrics",
     "wasserstein_distance",
     "weighted_r2",
     "weighted_squared_error",

@@ -153,30 +153,34 @@ def wilcoxon_de(
             raise ValueError(f"{name}={value!r}; allowed are {', '.join(allowed)}.")
     if min_control_cpm is not None and values != "counts":
         raise ValueError('min_control_cpm needs raw counts and values="counts".')
-    if control_cells is None:
-        with opened_cells(adata, layer) as (obs, genes, matrix):
-            codes, names = _codes(obs, groupby, control, with_control=True)
-            parts = _test([(matrix, codes)], len(names) + 1, values, fold_change)
-    else:
-        with (
-            opened_cells(adata, layer) as (obs, genes, matrix),
-            opened_cells(control_cells, layer) as (obs_control, genes_control, other),
-        ):
-            if not genes.equals(genes_control):
-                raise ValueError(
-                    "control_cells must have the genes of adata in the same order; "
-                    f"{len(genes.intersection(genes_control))} of {len(genes)} agree."
-                )
-            codes, names = _codes(obs, groupby, control, with_control=False)
-            found, _ = _codes(obs_control, groupby, control, with_control=True)
-            found = np.where(found == 0, 0, -1)
-            sources = [(matrix, np.where(codes == 0, -1, codes)), (other, found)]
-            parts = _test(sources, len(names) + 1, values, fold_change)
-    u, p, lfc, control_mean = parts
-    if min_control_cpm is not None:
-        tested = control_mean > min_control_cpm
-        genes, u, p, lfc = genes[tested], u[:, tested], p[:, tested], lfc[:, tested]
-    return _table(names, genes, lfc, u, p, fdr)
+    options = {
+        "values": values,
+        "fold_change": fold_change,
+        "fdr": fdr,
+        "min_control_cpm": min_control_cpm,
+    }
+    with opened_cells(adata, layer) as (obs, genes, matrix):
+        codes, names = _codes(obs, groupby, control, with_control=control_cells is None)
+        if control_cells is None:
+            return compare_groups([(matrix, codes)], names, genes, **options)
+        with opened_cells(control_cells, layer) as (obs, genes_control, other):
+            check_same_genes(genes, genes_control, "control_cells", "adata")
+            found, _ = _codes(obs, groupby, control, with_control=True)
+            sources = [
+                (matrix, np.where(codes == 0, -1, codes)),
+                (other, np.where(found == 0, 0, -1)),
+            ]
+            return compare_groups(sources, names, genes, **options)
+
+
+def check_same_genes(genes, others, name, than):
+    """Refuse cells with other genes, or the same in another order."""
+    if not genes.equals(others):
+        raise ValueError(
+            f"{name} must have the genes of {than} in the same order; it has "
+            f"{len(others)}, of which {len(genes.intersection(others))} are among the "
+            f"{len(genes)} of {than}."
+        )
 
 
 def adjust_p_values(p, fdr):
@@ -208,8 +212,18 @@ def _codes(obs, groupby, control, *, with_control):
     return codes.astype(np.int64), names
 
 
-def _test(sources, n_groups, values, fold_change):
-    """Return U, p, log2 fold changes, (n_groups - 1, n_genes), and control means."""
+def compare_groups(
+    sources, names, genes, *, values, fold_change, fdr, min_control_cpm=None
+):
+    """Test the groups of some matrices and return the table of :func:`wilcoxon_de`.
+
+    Parameters
+    ----------
+    sources : list of (matrix, codes)
+        The code of a cell is 0 for a control, i + 1 for ``names[i]``, and -1 for a
+        cell that is left out.
+    """
+    n_groups = len(names) + 1
     if n_groups < 2:
         raise ValueError("There are control cells only; nothing is to be tested.")
     matrices = [matrix for matrix, _ in sources]
@@ -225,23 +239,27 @@ def _test(sources, n_groups, values, fold_change):
             [_depth(m)[k] for m, k in zip(matrices, kept, strict=True)]
         )
     geometric = convention.mean == "geometric"
+    transform = np.asarray if geometric else np.expm1
+    control_mean = np.empty(n_genes)
     with ProgressBar(n_genes, "Wilcoxon tests") as progress:
-        for genes, block in iter_gene_blocks(matrices, kept):
+        for part, block in iter_gene_blocks(matrices, kept):
             if depth is not None:
                 block.data = np.log1p(block.data / depth[block.indices])
-            # The ranks of log1p are those of what it is taken of.
-            transform = np.asarray if geometric else np.expm1
-            u[:, genes], ties[:, genes], (total,) = rank_sums(
-                block, codes, n_groups, [transform]
+            u[:, part], ties[:, part], (total, control) = rank_sums(
+                block, codes, n_groups, [transform, np.expm1]
             )
-            mean[:, genes] = total / sizes[:, None]
-            progress.advance(steps=genes.stop - genes.start)
-    control_mean = mean[0] if not geometric else None
+            mean[:, part] = total / sizes[:, None]
+            control_mean[part] = control[0] / sizes[0]
+            progress.advance(steps=part.stop - part.start)
     if geometric:
         mean = np.expm1(mean)
     lfc = convention.log2(mean[1:], mean[0])
     p = p_values(u, ties, sizes)
-    return u[1:], p[1:], lfc, control_mean
+    u, p = u[1:], p[1:]
+    if min_control_cpm is not None:
+        tested = control_mean > min_control_cpm
+        genes, u, p, lfc = genes[tested], u[:, tested], p[:, tested], lfc[:, tested]
+    return _table(names, genes, lfc, u, p, fdr)
 
 
 def _depth(matrix):
