@@ -1,5 +1,8 @@
 """Score predicted responses, one row (one condition) at a time."""
 
+from sklperturb.metrics._cell_scorer import (
+    CellScorer,
+)
 from sklperturb.metrics._conventions import (
     cell_eval_metrics,
     robust_metrics,
@@ -70,6 +73,7 @@ from sklperturb.metrics._wilcoxon import (
 __all__ = [
     "CONVENTIONS",
     "CellEvaluation",
+    "CellScorer",
     "Convention",
     "FOLD_CHANGES",
     "FoldChange",

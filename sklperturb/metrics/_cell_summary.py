@@ -60,7 +60,6 @@ def summarise(population, control, convention, reference=None):
     """
     names = population.names()
     codes = population.codes(names)
-    check_values(population.matrix, convention.values)
     sums = _sum_by_group(population.matrix, codes, len(names), None)
     noise = None
     if convention.values == "counts":

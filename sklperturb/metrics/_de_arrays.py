@@ -27,14 +27,19 @@ class DEArrays:
     def called(self):
         return self.p_adj < 0.05
 
-    def without_own(self):
-        """Return a copy in which no perturbation's own target gene is tested."""
-        own = self.genes.get_indexer(self.perturbations)
-        rows = np.flatnonzero(own >= 0)
+    def without_own(self, *, split=False):
+        """Return a copy in which no perturbation's own target gene is tested.
+
+        With `split`, "A+B" stands for the two genes, and not for one of that name.
+        """
+        targets = [n.split("+") if split else [n] for n in self.perturbations]
+        rows = np.repeat(np.arange(len(targets)), [len(names) for names in targets])
+        own = self.genes.get_indexer([name for names in targets for name in names])
+        at = rows[own >= 0], own[own >= 0]
         p_value, p_adj, lfc = self.p_value.copy(), self.p_adj.copy(), self.lfc.copy()
         tested = self.tested.copy()
-        p_value[rows, own[rows]] = p_adj[rows, own[rows]] = 1.0
-        lfc[rows, own[rows]], tested[rows, own[rows]] = np.nan, False
+        p_value[at] = p_adj[at] = 1.0
+        lfc[at], tested[at] = np.nan, False
         return DEArrays(self.perturbations, self.genes, lfc, p_value, p_adj, tested)
 
     def in_single_precision(self):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sklperturb.metrics._anchors import halves, mean_response
-from sklperturb.metrics._cell_summary import Population, summarise
+from sklperturb.metrics._cell_summary import Population, check_values, summarise
 from sklperturb.metrics._conventions import (
     cell_eval_metrics,
     robust_metrics,
@@ -211,7 +211,7 @@ def evaluate_cells(
     rule = _find(convention)
     with ExitStack() as stack:
         true, predicted = (
-            _open(stack, cells, groupby, layer) for cells in (real, pred)
+            _open(stack, cells, groupby, layer, rule) for cells in (real, pred)
         )
         check_same_genes(true.genes, predicted.genes, "pred", "real")
         _check_labels(true, predicted, control, rule)
@@ -225,7 +225,7 @@ def evaluate_cells(
             if baseline is None:
                 mean = mean_response(true, control, truth, rule, random_state)
             else:
-                mean = _open(stack, baseline, groupby, layer)
+                mean = _open(stack, baseline, groupby, layer, rule)
                 check_same_genes(true.genes, mean.genes, "baseline", "real")
             own = rule.own_control and control in mean.names()
             of_mean = summarise(mean, control, rule, None if own else true)
@@ -251,8 +251,9 @@ def _find(convention):
     return CONVENTIONS[convention]
 
 
-def _open(stack, cells, groupby, layer):
+def _open(stack, cells, groupby, layer, rule):
     obs, genes, matrix = stack.enter_context(opened_cells(cells, layer))
+    check_values(matrix, rule.values)
     if groupby not in obs:
         raise ValueError(f"groupby={groupby!r} is no column of obs: {list(obs)}.")
     if obs[groupby].isna().any():
