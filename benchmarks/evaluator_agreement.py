@@ -34,7 +34,7 @@ if convention == "cell_eval":
     table.write_csv(out)
 else:
     import dataclasses
-    from cell_eval2 import EvalConfig, aggregate_metrics, compute_metrics
+    from cell_eval2 import EvalConfig, compute_metrics
     preset = {"vcc2025": "v1", "vcc2026": "vcc2026"}[convention]
     config = dataclasses.replace(
         EvalConfig.from_preset(preset), control="ctrl", pert_col="target_gene",
@@ -42,7 +42,6 @@ else:
         metrics={"vcc2025": "vcc", "vcc2026": "vcc2026"}[convention])
     table = compute_metrics(ad.read_h5ad(pred), ad.read_h5ad(real), config=config)
     table.write_csv(out)
-    aggregate_metrics(table).write_csv(out + ".agg")
 """
 
 # Our name of a metric, where the evaluator has another.

@@ -23,18 +23,21 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = json.loads((Path(__file__).parent / "evaluator_scores.json").read_text())
 
 
-def benchmark():
-    path = ROOT / "benchmarks" / "evaluator_agreement.py"
-    spec = importlib.util.spec_from_file_location("evaluator_agreement", path)
+def benchmark(name):
+    path = ROOT / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
+TRICKS = benchmark("metric_tricks")
+
+
 @pytest.fixture(scope="module")
 def cells():
     """Counts and their log-normalised values; shared, so copy before changing."""
-    module = benchmark()
+    module = benchmark("evaluator_agreement")
     counts = module.generated()
     return {"counts": counts, "log1p": [module.log_normalised(c) for c in counts]}
 
@@ -109,64 +112,12 @@ def test_jackknife_by_leaving_out_every_cell():
     np.testing.assert_allclose(found, [*expected, 0.0])
 
 
-# How each trick changes a prediction, and what may not rise for it.
-
-
-def scaled(real, pred):
-    """Blow up the predicted effects."""
-    changed = pred.copy()
-    labels = changed.obs["target_gene"].to_numpy()
-    values = changed.X.toarray()
-    control = values[labels == "ctrl"].mean(axis=0)
-    others = labels != "ctrl"
-    for name in np.unique(labels[others]):
-        own = labels == name
-        effect = values[own].mean(axis=0) - control
-        values[own] = np.maximum(values[own] + 7 * effect, 0)
-    changed.X = sparse.csr_matrix(values.astype(np.float32))
-    return changed
-
-
-def moved_controls(real, pred):
-    """Move the prediction's own control cells away from the mean effect."""
-    changed = pred.copy()
-    labels = changed.obs["target_gene"].to_numpy()
-    values = changed.X.toarray()
-    control = values[labels == "ctrl"].mean(axis=0)
-    effect = values[labels != "ctrl"].mean(axis=0) - control
-    values[labels == "ctrl"] = np.maximum(values[labels == "ctrl"] - 5 * effect, 0)
-    changed.X = sparse.csr_matrix(values.astype(np.float32))
-    return changed
-
-
-def no_information(real):
-    """Predict control cells for every perturbation."""
-    labels = real.obs["target_gene"].to_numpy()
-    values = real.X.toarray()
-    rng = np.random.default_rng(1)
-    source = rng.choice(np.flatnonzero(labels == "ctrl"), len(labels))
-    source[labels == "ctrl"] = np.flatnonzero(labels == "ctrl")
-    changed = real.copy()
-    changed.X = sparse.csr_matrix(values[source])
-    return changed
-
-
-def spiked_targets(real):
-    """Raise the target genes of all other perturbations, and know nothing else."""
-    changed = no_information(real)
-    labels = changed.obs["target_gene"].to_numpy()
-    values = changed.X.toarray()
-    names = [n for n in np.unique(labels) if n != "ctrl"]
-    columns = changed.var_names.get_indexer(names)
-    for name, own in zip(names, columns, strict=True):
-        values[np.ix_(labels == name, np.setdiff1d(columns, own))] += 5
-    changed.X = sparse.csr_matrix(values)
-    return changed
+# The tricks are those of the challenges; benchmarks/metric_tricks.py plays them.
 
 
 def test_moving_the_own_controls_gains_nothing(cells):
     real, pred = cells["log1p"]
-    moved = moved_controls(real, pred)
+    moved = TRICKS.moved_controls(real, pred)
     honest, tricked = (
         evaluate(cells, "robust", pred=p, anchors=False) for p in (pred, moved)
     )
@@ -182,29 +133,15 @@ def test_scaling_gains_nothing(cells):
     real, pred = cells["log1p"]
     honest, tricked = (
         evaluate(cells, "robust", pred=p, anchors=False).scores["score"]
-        for p in (pred, scaled(real, pred))
+        for p in (pred, TRICKS.scaled(real, pred))
     )
     assert tricked["discrimination"] <= honest["discrimination"] + 0.05
     assert tricked["weighted_r2"] < honest["weighted_r2"]
 
 
-def knocked_down(cells):
-    """Express all target genes, but for each in the cells of its perturbation."""
-    real = cells["log1p"][0].copy()
-    labels = real.obs["target_gene"].to_numpy()
-    values = real.X.toarray()
-    names = [n for n in np.unique(labels) if n != "ctrl"]
-    columns = real.var_names.get_indexer(names)
-    values[:, columns] += 3
-    for name, own in zip(names, columns, strict=True):
-        values[labels == name, own] = 0
-    real.X = sparse.csr_matrix(values)
-    return real
-
-
 def test_spiking_other_targets_gains_nothing(cells):
-    real = knocked_down(cells)
-    sides = no_information(real), spiked_targets(real)
+    real = TRICKS.knocked_down(cells["log1p"][0])
+    sides = TRICKS.no_information(real), TRICKS.spiked_targets(real)
     options = {"control": "ctrl", "anchors": False}
 
     def gain(convention, metric):
@@ -220,11 +157,7 @@ def test_spiking_other_targets_gains_nothing(cells):
 
 def test_ties_are_not_won_by_the_alphabet(cells):
     real, _ = cells["log1p"]
-    labels = real.obs["target_gene"].to_numpy()
-    same = real.copy()
-    values = real.X.toarray()
-    values[labels != "ctrl"] = values[labels == "ctrl"].mean(axis=0)
-    same.X = sparse.csr_matrix(values)
+    same = TRICKS.control_mean(real)
     robust = evaluate(cells, "robust", pred=same, anchors=False).per_perturbation
     np.testing.assert_allclose(robust["discrimination"], 0.5)
     original = evaluate(cells, "vcc2025", pred=same, anchors=False).per_perturbation
@@ -233,12 +166,7 @@ def test_ties_are_not_won_by_the_alphabet(cells):
 
 def test_replicating_a_pseudobulk_gains_nothing(cells):
     _, pred = cells["log1p"]
-    labels = pred.obs["target_gene"].to_numpy()
-    values = pred.X.toarray()
-    for name in np.unique(labels[labels != "ctrl"]):
-        values[labels == name] = values[labels == name].mean(axis=0)
-    replicated = pred.copy()
-    replicated.X = sparse.csr_matrix(values)
+    replicated = TRICKS.replicated(None, pred)
     honest, tricked = (
         evaluate(cells, "robust", pred=p, anchors=False).scores["score"]
         for p in (pred, replicated)
