@@ -3,7 +3,11 @@
 import sys
 import warnings
 
-from sklperturb.cli import _screens, _signatures  # noqa: F401  (registers its commands)
+from sklperturb.cli import (  # noqa: F401  (each registers its commands)
+    _evaluate,
+    _screens,
+    _signatures,
+)
 from sklperturb.cli._app import app, log
 
 

@@ -4,12 +4,14 @@ from sklperturb.datasets._op2 import load_op2
 from sklperturb.datasets._schema import PerturbationSchema
 from sklperturb.datasets._screen import make_chemical_screen
 from sklperturb.datasets._write import write_screen, write_submission
+from sklperturb.datasets._write_cells import write_cells
 from sklperturb.datasets._write_signatures import write_signatures
 
 __all__ = [
     "PerturbationSchema",
     "load_op2",
     "make_chemical_screen",
+    "write_cells",
     "write_screen",
     "write_signatures",
     "write_submission",

@@ -8,6 +8,7 @@ from sklperturb.model_selection._split import (
     UnseenPairKFold,
     UnseenPerturbationKFold,
 )
+from sklperturb.model_selection._split_files import NamedSplit, RowSplit, load_split
 from sklperturb.model_selection._split_groups import (
     UnseenGroupKFold,
     UnseenScaffoldKFold,
@@ -16,6 +17,8 @@ from sklperturb.model_selection._suggest import suggest_cv
 
 __all__ = [
     "LeaveOneContextOut",
+    "NamedSplit",
+    "RowSplit",
     "UnseenContextKFold",
     "UnseenGroupKFold",
     "UnseenPairKFold",
@@ -23,5 +26,6 @@ __all__ = [
     "UnseenScaffoldKFold",
     "compare",
     "leaderboard",
+    "load_split",
     "suggest_cv",
 ]

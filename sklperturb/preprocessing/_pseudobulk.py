@@ -1,22 +1,16 @@
 """Add up the cells of each group, in memory or streaming from a file."""
 
-from contextlib import contextmanager
 from numbers import Integral
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.datasets import PerturbationSchema
-from sklperturb.utils._progress import ProgressBar
+from sklperturb.utils._cell_files import opened_cells
+from sklperturb.utils._group_sums import sum_by_group
 
-# Values of a block that is read at once: 32 MiB of float64.
-_BLOCK_VALUES = 2**22
-# A block of sparse rows holds about this share of values.
-_DENSITY = 0.25
 # What tells samples apart, where the columns to group by are not named.
 _ROLES = ("context", "perturbation", "dose", "batch", "replicate")
 
@@ -92,11 +86,11 @@ def pseudobulk(adata, groupby, *, layer=None, min_cells=1, chunk_size=None):
     _check_counts_of("min_cells", min_cells)
     if chunk_size is not None:
         _check_counts_of("chunk_size", chunk_size)
-    with _opened(adata, layer) as (obs, var, matrix):
+    with opened_cells(adata, layer) as (obs, var, matrix):
         codes, obs = _groups(obs, groupby, min_cells)
-        sums = _sum_by_group(matrix, codes, len(obs), chunk_size)
+        sums = sum_by_group(matrix, codes, len(obs), chunk_size)
     means = sums / obs["n_cells"].to_numpy()[:, None]
-    return AnnData(sums, obs=obs, var=var, layers={"mean": means})
+    return AnnData(sums, obs=obs, var=var.copy(), layers={"mean": means})
 
 
 class Pseudobulk(TransformerMixin, BaseEstimator):
@@ -156,7 +150,7 @@ class Pseudobulk(TransformerMixin, BaseEstimator):
         -------
         self : Pseudobulk
         """
-        with _opened(X, self.layer) as (obs, _, _):
+        with opened_cells(X, self.layer) as (obs, _, _):
             if self.groupby is None:
                 schema = PerturbationSchema.infer(obs)
                 self.groupby_ = schema.columns(*_ROLES)
@@ -198,62 +192,6 @@ def _as_list(groupby):
 def _check_counts_of(name, value):
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name}={value!r} must be a positive integer.")
-
-
-@contextmanager
-def _opened(adata, layer):
-    """Give obs, var and a matrix that can be sliced by row or column."""
-    if isinstance(adata, str | Path):
-        with _open_file(Path(adata), layer) as parts:
-            yield parts
-        return
-    for attribute in ("obs", "var", "layers"):
-        if not hasattr(adata, attribute):
-            raise TypeError(
-                f"adata must be an AnnData or the path of an h5ad file, got "
-                f"{type(adata).__name__}."
-            )
-    if layer is not None:
-        _check_layer(layer, adata.layers, "adata")
-        matrix = adata.layers[layer]
-    else:
-        matrix = adata.X
-    if matrix is None:
-        raise ValueError("adata has no X. Pass layer= to name the layer to add up.")
-    yield adata.obs, adata.var.copy(), matrix
-
-
-@contextmanager
-def _open_file(path, layer):
-    import h5py
-    from anndata.io import read_elem, sparse_dataset
-
-    if not path.exists():
-        raise FileNotFoundError(f"The file {path} does not exist.")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be read as h5ad; it may be truncated or of another kind. "
-            f"The reader said: {error}"
-        ) from error
-    with file:
-        if layer is not None:
-            _check_layer(layer, file.get("layers", ()), path.name)
-        name = "X" if layer is None else f"layers/{layer}"
-        if name not in file or "obs" not in file or "var" not in file:
-            raise ValueError(
-                f"{path.name} has no {name}, obs or var; it holds {sorted(file)}. "
-                "Pass a file written by AnnData.write_h5ad."
-            )
-        stored = file[name]
-        matrix = sparse_dataset(stored) if isinstance(stored, h5py.Group) else stored
-        yield read_elem(file["obs"]), read_elem(file["var"]), matrix
-
-
-def _check_layer(layer, layers, name):
-    if layer not in layers:
-        raise ValueError(f"{name} has no layer {layer!r}; it has {sorted(layers)}.")
 
 
 def _groups(obs, groupby, min_cells):
@@ -302,55 +240,3 @@ def is_constant(column, codes, first):
     """Say whether a column holds one value in each group, whose first row is given."""
     levels, _ = pd.factorize(column)
     return bool((levels == levels[first][codes]).all())
-
-
-def _sum_by_group(matrix, codes, n_groups, chunk_size):
-    """Return the (n_groups, n_genes) sums of rows with the same code."""
-    n_cells, n_genes = matrix.shape
-    sums = np.zeros((n_groups, n_genes))
-    by_column = getattr(matrix, "format", None) == "csc"
-    length, width = (n_genes, n_cells) if by_column else (n_cells, n_genes)
-    if chunk_size is None:
-        is_sparse = hasattr(matrix, "format")
-        values = _BLOCK_VALUES / (_DENSITY if is_sparse else 1)
-        chunk_size = max(1, int(values // max(width, 1)))
-    order = None
-    if sparse.issparse(matrix) and not by_column:
-        # In memory, rows may be taken group by group: a block then has few groups.
-        order = np.argsort(codes, kind="stable")
-    starts = range(0, length, chunk_size)
-    with ProgressBar(len(starts) if len(starts) > 1 else 0, "Pseudobulk") as progress:
-        for start in starts:
-            part = slice(start, start + chunk_size)
-            if by_column:
-                groups, added = _add_up(matrix[:, part], codes)
-                sums[groups, part] = added
-            else:
-                rows = part if order is None else order[part]
-                groups, added = _add_up(matrix[rows], codes[rows])
-                sums[groups] += added
-            progress.advance()
-    return sums
-
-
-def _add_up(block, codes):
-    """Return the codes that are present, and the sums of their rows."""
-    rows = np.argsort(codes, kind="stable")
-    rows = rows[codes[rows] >= 0]
-    groups, sizes = np.unique(codes[rows], return_counts=True)
-    ends = np.concatenate([[0], np.cumsum(sizes)])
-    if not sparse.issparse(block):
-        member = sparse.csr_array(
-            (np.ones(len(rows)), rows, ends), shape=(len(groups), len(codes))
-        )
-        return groups, member @ np.asarray(block)
-    block = block.tocsr()
-    if not np.array_equal(rows, np.arange(len(codes))):
-        block = block[rows]
-    # Rows of one group, joined to a single row, hold a gene several times; making it
-    # dense adds these up. Twice as fast as a product, which looks for the genes first.
-    data = block.data.astype(np.float64)
-    joined = sparse.csr_array(
-        (data, block.indices, block.indptr[ends]), shape=(len(groups), block.shape[1])
-    )
-    return groups, joined.toarray()

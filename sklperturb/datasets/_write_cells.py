@@ -1,0 +1,169 @@
+"""Write predicted cells as public evaluators expect them."""
+
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sklperturb.utils._atomic import unfinished_folder, written_whole
+
+CONTROL = "non-targeting"
+
+
+def write_cells(
+    path, cells, perturbations, *, genes=None, contexts=None, layout="cell-eval"
+):
+    """Write predicted cells for cell-eval, the challenge of 2025, or that of 2026.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file that ends in ``.h5ad``; or in ``.vcc`` for the archive that the
+        challenge of 2025 takes, which needs the program zstd.
+    cells : array-like, sparse matrix or AnnData of shape (n_cells, n_genes)
+        Predicted cells: log1p-normalised for "cell-eval", raw counts for
+        "cell-eval2".
+    perturbations : array-like of shape (n_cells,)
+        Target gene of each cell; "non-targeting" for a control.
+    genes : sequence of str, default=None
+        Names of the genes, in the order that the challenge prescribes. Needed unless
+        `cells` is an AnnData, whose genes are put into this order where it is given.
+    contexts : array-like of shape (n_cells,), default=None
+        Context of each cell, which "cell-eval2" needs.
+    layout : {"cell-eval", "cell-eval2"}, default="cell-eval"
+        "cell-eval" must hold control cells, "cell-eval2" must not.
+
+    Raises
+    ------
+    ValueError
+        If shapes or genes do not fit, values are not finite or negative, counts are
+        fractional, or control cells are missing where they are needed.
+    FileNotFoundError
+        If the folder does not exist, or zstd is needed and not installed.
+
+    See Also
+    --------
+    write_submission : For signatures, in the layout of OP2.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import anndata as ad
+    >>> from sklperturb.datasets import write_cells
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "pred.h5ad"
+    ...     write_cells(path, [[0.0, 1.5], [0.7, 0.2]], ["A", "non-targeting"],
+    ...                 genes=["A", "B"])
+    ...     print(ad.read_h5ad(path).obs["target_gene"].tolist())
+    ['A', 'non-targeting']
+    """
+    path = Path(path)
+    if layout not in ("cell-eval", "cell-eval2"):
+        raise ValueError(
+            f"layout={layout!r}; allowed are 'cell-eval' and 'cell-eval2'."
+        )
+    allowed = (".h5ad", ".vcc") if layout == "cell-eval" else (".h5ad",)
+    if path.suffix not in allowed:
+        raise ValueError(f"{path.name} must end in {' or '.join(allowed)}.")
+    matrix, genes = _matrix(cells, genes)
+    obs = _obs(perturbations, contexts, matrix.shape[0], layout)
+    _check_values(matrix, layout)
+    adata = _adata(matrix, obs, genes)
+    if path.suffix == ".h5ad":
+        with written_whole(path) as unfinished:
+            adata.write_h5ad(unfinished)
+    else:
+        _write_archive(path, adata)
+
+
+def _matrix(cells, genes):
+    if hasattr(cells, "var_names") and hasattr(cells, "X"):
+        if genes is not None and list(cells.var_names) != list(genes):
+            missing = pd.Index(genes).symmetric_difference(cells.var_names)
+            if len(missing):
+                raise ValueError(
+                    f"The cells hold other genes than asked for; {len(missing)} are on "
+                    f"one side only, such as {list(missing[:5])}."
+                )
+            cells = cells[:, list(genes)]
+        genes, cells = cells.var_names, cells.X
+    if genes is None:
+        raise ValueError("Pass genes= with the names of the columns.")
+    matrix = sparse.csr_matrix(cells, dtype=np.float32)
+    genes = pd.Index([str(gene) for gene in genes])
+    if matrix.shape[1] != len(genes) or not genes.is_unique:
+        raise ValueError(
+            f"The cells have {matrix.shape[1]} columns and there are {len(genes)} "
+            f"genes, {genes.nunique()} of them distinct; one name is needed for each."
+        )
+    return matrix, genes
+
+
+def _obs(perturbations, contexts, n_cells, layout):
+    columns = {"target_gene": perturbations}
+    if contexts is not None:
+        columns["context" if layout == "cell-eval2" else "celltype"] = contexts
+    elif layout == "cell-eval2":
+        raise ValueError("The layout of cell-eval2 needs contexts=.")
+    for name, values in columns.items():
+        values = np.asarray(values, dtype=object)
+        if values.shape != (n_cells,) or pd.isna(values).any():
+            raise ValueError(
+                f"{name} has shape {values.shape}; one name, and none missing, is "
+                f"needed for each of {n_cells} cells."
+            )
+        columns[name] = values.astype(str)
+    has_control = (columns["target_gene"] == CONTROL).any()
+    if has_control != (layout == "cell-eval"):
+        raise ValueError(
+            f"The layout of {layout} {'must not' if has_control else 'must'} hold "
+            f"control cells, which are labelled {CONTROL!r}."
+        )
+    obs = pd.DataFrame(columns)
+    obs.index = obs.index.astype(str)
+    return obs
+
+
+def _check_values(matrix, layout):
+    values = matrix.data
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise ValueError("The cells hold NaN, infinite or negative values.")
+    whole = np.array_equal(values, np.rint(values))
+    if layout == "cell-eval2" and not whole:
+        raise ValueError("cell-eval2 takes whole counts; the cells hold fractions.")
+    if layout == "cell-eval" and (
+        values.max(initial=0) >= 15 or (whole and len(values))
+    ):
+        raise ValueError(
+            "cell-eval takes log1p-normalised values below 15; the cells look like "
+            "counts. Normalise each cell to a common total and take log1p."
+        )
+
+
+def _adata(matrix, obs, genes):
+    from anndata import AnnData
+
+    return AnnData(matrix, obs=obs, var=pd.DataFrame(index=genes))
+
+
+def _write_archive(path, adata):
+    program = shutil.which("zstd")
+    if program is None:
+        raise FileNotFoundError(
+            "The program zstd is not installed, which a .vcc archive needs. Install "
+            "it, or write a .h5ad file and pack it with 'cell-eval prep'."
+        )
+    with unfinished_folder(path.parent) as folder:
+        file = folder / "pred.h5ad"
+        adata.write_h5ad(file)
+        subprocess.run([program, "-q", "--rm", str(file)], check=True)
+        (folder / "watermark.txt").write_text("vcc-prep", encoding="utf-8")
+        with tarfile.open(folder / path.name, "w") as archive:
+            for name in ("pred.h5ad.zst", "watermark.txt"):
+                archive.add(folder / name, name)
+        (folder / path.name).replace(path)

@@ -1,0 +1,293 @@
+"""Splits that other toolkits write down, as splitters."""
+
+import csv
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import BaseCrossValidator
+
+from sklperturb.model_selection._folds import complete_column, read_table
+
+
+class NamedSplit(BaseCrossValidator):
+    """Hold out the rows that a published split names.
+
+    One train-test split, as a cross-validator of a single fold, so that a model is
+    compared with published numbers on the rows that these were computed on. Use
+    :func:`load_split` to read it from a file.
+
+    Parameters
+    ----------
+    test : list of str or of (str, str or None)
+        Held-out perturbations, or pairs of context and perturbation; a pair with None
+        is a whole context.
+    exclude : list of str or of (str, str or None), default=()
+        What is in neither part, such as what serves for validation.
+    schema : PerturbationSchema, default=None
+        Names the columns of X. None infers them from their spelling.
+
+    Raises
+    ------
+    ValueError
+        From `split`, if X holds no row that is named, or none to train on.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklperturb.model_selection import NamedSplit
+    >>> X = pd.DataFrame({"cell_type": ["K562", "RPE1", "K562"],
+    ...                   "target_gene": ["A", "A", "B"]})
+    >>> [(train, test)] = NamedSplit([("RPE1", "A")]).split(X)
+    >>> train, test
+    (array([0, 2]), array([1]))
+    """
+
+    def __init__(self, test, *, exclude=(), schema=None):
+        self.test = test
+        self.exclude = exclude
+        self.schema = schema
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        """Return the number of splits, which is 1.
+
+        Parameters
+        ----------
+        X, y, groups : object
+            Ignored, present for scikit-learn's interface.
+
+        Returns
+        -------
+        n_splits : int
+        """
+        return 1
+
+    def split(self, X, y=None, groups=None):
+        """Yield the rows to train on and those to test on.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+        y, groups : object
+            Ignored.
+
+        Yields
+        ------
+        train, test : ndarray of int
+        """
+        test = self._named(X, self.test)
+        left_out = self._named(X, self.exclude) & ~test
+        if not test.any():
+            raise ValueError(
+                f"No row of X is named in the split, which holds out "
+                f"{list(self.test)[:5]}. Check the columns and the spelling."
+            )
+        if (test | left_out).all():
+            raise ValueError("The split leaves no row of X to train on.")
+        yield np.flatnonzero(~test & ~left_out), np.flatnonzero(test)
+
+    def _named(self, X, names):
+        X, schema = read_table(X, self.schema)
+        pairs = {tuple(name) for name in names if not isinstance(name, str)}
+        alone = {name for name in names if isinstance(name, str)}
+        schema.require(X, "perturbation", *(["context"] if pairs else []))
+        perturbations = complete_column(X, schema.perturbation).astype(str)
+        found = np.isin(perturbations, list(alone))
+        if pairs:
+            contexts = complete_column(X, schema.context).astype(str)
+            both = zip(contexts, perturbations, strict=True)
+            named = (p in pairs or (p[0], None) in pairs for p in both)
+            found |= np.fromiter(named, bool, len(found))
+        return found
+
+
+class RowSplit(BaseCrossValidator):
+    """Hold out the rows that a published split lists one by one.
+
+    Parameters
+    ----------
+    parts : array-like of shape (n_samples,)
+        "train", "val" or "test" for every row of X, in its order.
+
+    Raises
+    ------
+    ValueError
+        From `split`, if X has another number of rows, or nothing is held out.
+
+    Examples
+    --------
+    >>> from sklperturb.model_selection import RowSplit
+    >>> list(RowSplit(["train", "test", "val"]).split([[0], [1], [2]]))
+    [(array([0]), array([1]))]
+    """
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        """Return the number of splits, which is 1.
+
+        Parameters
+        ----------
+        X, y, groups : object
+            Ignored, present for scikit-learn's interface.
+
+        Returns
+        -------
+        n_splits : int
+        """
+        return 1
+
+    def split(self, X, y=None, groups=None):
+        """Yield the rows to train on and those to test on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_columns)
+        y, groups : object
+            Ignored.
+
+        Yields
+        ------
+        train, test : ndarray of int
+        """
+        parts = np.asarray(self.parts)
+        if len(parts) != len(X):
+            raise ValueError(
+                f"The split lists {len(parts)} rows and X has {len(X)}. Pass the cells "
+                "that it was made for, in their order."
+            )
+        train, test = (np.flatnonzero(parts == part) for part in ("train", "test"))
+        if not (len(train) and len(test)):
+            raise ValueError(
+                f"The split has {len(train)} rows to train on and {len(test)} to test "
+                "on; both must be some."
+            )
+        yield train, test
+
+
+def load_split(path, *, fold="test", cells=None, schema=None):
+    """Read a split that another toolkit wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A TOML file of cell-load, with the tables "zeroshot" and "fewshot"; a CSV file
+        of PerturBench, with a cell and its part in each row and no header; or a JSON
+        file with the split dictionary of GEARS, lists of conditions for "train",
+        "val" and "test". Pickled dictionaries are not read, since opening one can run
+        any code: write them as JSON.
+    fold : {"test", "val"}, default="test"
+        Which part to hold out; the other is left out of both sides.
+    cells : sequence of str, default=None
+        Names of the cells in the order of X, for PerturBench. None takes the order
+        of the file.
+    schema : PerturbationSchema, default=None
+        Names the columns of X.
+
+    Returns
+    -------
+    splitter : NamedSplit or RowSplit
+        A cell-load context that is held out whole is named by its data set and context
+        in the file; the splitter looks for the context.
+
+    Raises
+    ------
+    ValueError
+        If the file is of no known kind or holds out nothing, or cells are missing
+        from it.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> import json, tempfile
+    >>> from pathlib import Path
+    >>> from sklperturb.model_selection import load_split
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "split.json"
+    ...     _ = path.write_text(json.dumps({"train": ["A+ctrl"], "test": ["B+ctrl"]}))
+    ...     load_split(path)
+    NamedSplit(exclude=[], schema=None, test=['B+ctrl'])
+    """
+    path = Path(path)
+    if fold not in ("test", "val"):
+        raise ValueError(f"fold={fold!r}; allowed are 'test' and 'val'.")
+    readers = {".toml": _cell_load, ".csv": _perturbench, ".json": _gears}
+    if path.suffix not in readers:
+        raise ValueError(
+            f"{path.name} is no .toml (cell-load), .csv (PerturBench) or .json (GEARS) "
+            "file. Write a pickled dictionary as JSON first."
+        )
+    if not path.exists():
+        raise FileNotFoundError(f"The file {path} does not exist.")
+    return readers[path.suffix](path, fold, cells, schema)
+
+
+def _gears(path, fold, cells, schema):
+    with path.open(encoding="utf-8") as file:
+        parts = json.load(file)
+    known = isinstance(parts, dict) and parts.keys() >= {"train", fold}
+    if not known or not all(isinstance(v, list) for v in parts.values()):
+        raise ValueError(
+            f"{path.name} is no split of GEARS: a dictionary with lists of conditions "
+            f"for 'train' and {fold!r} is expected."
+        )
+    others = [n for key in ("val", "test") if key != fold for n in parts.get(key, [])]
+    return NamedSplit(list(parts[fold]), exclude=others, schema=schema)
+
+
+def _perturbench(path, fold, cells, schema):
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.reader(file) if row]
+    allowed = {"train", "val", "test", "nan", ""}
+    if rows and len(rows[0]) == 2 and rows[0][1] not in allowed:
+        rows = rows[1:]  # a header, which pandas writes by default
+    wrong = [row for row in rows if len(row) != 2 or row[1] not in allowed]
+    if wrong or not rows:
+        raise ValueError(
+            f"{path.name} is no split of PerturBench: each row names a cell and one of "
+            f"train, val and test. Found {wrong[:1] or 'nothing'}."
+        )
+    part_of = dict(rows)
+    if len(part_of) != len(rows):
+        raise ValueError(f"{path.name} names a cell more than once.")
+    names = list(part_of) if cells is None else [str(cell) for cell in cells]
+    missing = [name for name in names if name not in part_of]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} cells are not in {path.name}, such as {missing[:5]}."
+        )
+    parts = [part_of[name] for name in names]
+    swap = {"val": "test", "test": "val"} if fold == "val" else {}
+    return RowSplit([swap.get(part, part) for part in parts])
+
+
+def _cell_load(path, fold, cells, schema):
+    with path.open("rb") as file:
+        try:
+            content = tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path.name} is no valid TOML: {error}") from error
+    sides = {"val": [], "test": []}
+    for key, part in content.get("zeroshot", {}).items():
+        _check_part(path, key, part)
+        sides[part].append((key.rpartition(".")[2], None))
+    for key, parts in content.get("fewshot", {}).items():
+        for part, names in parts.items():
+            _check_part(path, key, part)
+            context = key.rpartition(".")[2]
+            sides[part].extend((context, str(name)) for name in names)
+    held_out = sides.pop(fold)
+    if not held_out:
+        raise ValueError(f"{path.name} holds out nothing as {fold!r}.")
+    [others] = sides.values()
+    return NamedSplit(held_out, exclude=others, schema=schema)
+
+
+def _check_part(path, key, part):
+    if part not in ("val", "test"):
+        raise ValueError(
+            f"{path.name}: {key!r} is put into {part!r}; allowed are 'val' and 'test'."
+        )

@@ -1,0 +1,68 @@
+import json
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from sklperturb.cli import main
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["non-targeting", "G0", "G1", "G2"], 40)
+    rate = np.full((160, 12), 2.0)
+    for i in range(3):
+        rate[labels == f"G{i}", 4 + i] = 8
+    obs = pd.DataFrame({"target_gene": labels}, index=np.arange(160).astype(str))
+    var = pd.DataFrame(index=[f"G{i}" for i in range(12)])
+    for name in ("real", "pred"):
+        values = np.log1p(rng.poisson(rate) / 3).astype(np.float32)
+        ad.AnnData(values, obs, var).write_h5ad(tmp_path / f"{name}.h5ad")
+    return tmp_path
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["sklperturb", "evaluate", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code
+
+
+def test_evaluate_writes_tables(files, monkeypatch, capsys):
+    paths = ("--pred", files / "pred.h5ad", "--real", files / "real.h5ad")
+    assert run(monkeypatch, *paths, "--output", files / "out") == 0
+    shown = capsys.readouterr().out
+    assert "discrimination" in shown and "ceiling" in shown and "overall" in shown
+    scores = pd.read_csv(files / "out" / "scores.csv", index_col="metric")
+    content = json.loads((files / "out" / "evaluation.json").read_text())
+    assert content["convention"] == "robust"
+    score = content["scores"]["discrimination"]["score"]
+    assert score == scores.loc["discrimination", "score"] > 0.9
+    rows = pd.read_csv(files / "out" / "per_perturbation.csv")
+    assert list(rows["perturbation"]) == ["G0", "G1", "G2"]
+    assert len(list((files / "out").iterdir())) == 3
+
+
+def test_evaluate_without_anchors(files, monkeypatch, capsys):
+    paths = ("--pred", files / "pred.h5ad", "--real", files / "real.h5ad")
+    options = ("--convention", "vcc2025", "--no-anchors")
+    assert run(monkeypatch, *paths, *options) == 0
+    shown = capsys.readouterr().out
+    assert "des" in shown and "ceiling" not in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--convention", "vcc"], "is not one of robust"),
+        (["--groupby", "gene"], "is no column"),
+        (["--control", "DMSO"], "no control cells 'DMSO'"),
+        (["--convention", "vcc2026"], "fractional"),
+    ],
+)
+def test_evaluate_refuses(files, monkeypatch, capsys, options, message):
+    paths = ("--pred", files / "pred.h5ad", "--real", files / "real.h5ad")
+    assert run(monkeypatch, *paths, *options) == 2
+    assert message in capsys.readouterr().err
