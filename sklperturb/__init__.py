@@ -12,6 +12,7 @@ _SUBMODULES = (
     "baseline",
     "compose",
     "datasets",
+    "embedding",
     "inspection",
     "linear_model",
     "metrics",

@@ -48,9 +48,9 @@ class ProgressBar:
             )
         return self
 
-    def advance(self, note=""):
+    def advance(self, note="", steps=1):
         if self._progress is not None:
-            self._progress.update(self._task, advance=1, note=note)
+            self._progress.update(self._task, advance=steps, note=note)
 
     def stop(self):
         if self._progress is not None:
