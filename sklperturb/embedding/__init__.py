@@ -2,5 +2,6 @@
 
 from sklperturb.embedding._checkpoint import SECheckpoint, SEConfig
 from sklperturb.embedding._se_embedding import SEEmbedding
+from sklperturb.embedding._streaming import embed_file
 
-__all__ = ["SECheckpoint", "SEConfig", "SEEmbedding"]
+__all__ = ["SECheckpoint", "SEConfig", "SEEmbedding", "embed_file"]

@@ -85,7 +85,8 @@ def open_cells(X, layer=None):
         return _of_anndata(X, layer)
     if layer is not None:
         raise ValueError(
-            f"layer={layer!r} needs an AnnData, got {type(X).__name__}. Pass layer=None."
+            f"layer={layer!r} needs an AnnData, got {type(X).__name__}. Pass "
+            "layer=None."
         )
     if isinstance(X, pd.DataFrame):
         return Cells(X.to_numpy(), "DataFrame", genes=X.columns, obs_names=X.index)

@@ -116,14 +116,14 @@ def choose_names(cells, gene_names, vocabulary):
         if cells.var is None or gene_names not in cells.var:
             columns = [] if cells.var is None else list(cells.var)
             raise ValueError(
-                f"gene_names={gene_names!r} is no column of the genes' table, which has "
-                f"{columns}. Pass one of them, a list of names, or 'auto'."
+                f"gene_names={gene_names!r} is no column of the genes' table, which "
+                f"has {columns}. Pass one of them, a list of names, or 'auto'."
             )
         return _text(cells.var[gene_names]), f"column {gene_names!r}"
     if cells.genes is None:
         raise ValueError(
-            f"X, of {cells.kind}, has no gene names. Pass an AnnData or a DataFrame, or "
-            "the names of its columns as gene_names."
+            f"X, of {cells.kind}, has no gene names. Pass an AnnData or a DataFrame, "
+            "or the names of its columns as gene_names."
         )
     names = _text(cells.genes)
     if cells.var is None or vocabulary.n_exact(names):

@@ -1,7 +1,9 @@
 """Arc's State Embedding model as a transformer."""
 
+import itertools
 import time
 import warnings
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral, Real
@@ -22,8 +24,9 @@ from sklperturb.embedding._runner import get_runner
 from sklperturb.embedding._tokens import Tokenizer, share_mapped
 from sklperturb.utils._progress import ProgressBar
 
-# Cells that are read and tokenised at once, while the model works on those before.
-_CHUNK = 512
+# Cells that are read and tokenised at once, and how often that is done ahead of the
+# model.
+_CHUNK, _AHEAD = 512, 2
 # Cells that tell which share of the counts is mapped: blocks of them, evenly spread.
 _SAMPLE_BLOCKS, _SAMPLE_ROWS = 8, 64
 # Share of the counts that may be on unmapped genes before that is worth a warning.
@@ -288,15 +291,16 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             self._check_genes(cells)
             n_out = len(self.get_feature_names_out())
             embedding = np.empty((cells.n_cells, n_out), np.float32)
-            tokenizer, done = self._tokenizer(), 0
+            scales, done = np.zeros(2, int), 0
             with ProgressBar(cells.n_cells, "Cells") as bar:
                 start = time.perf_counter()
-                for batch in self._batches(cells, tokenizer, 0, cells.n_cells):
+                for _, batch, more in self._batches(cells, [(0, cells.n_cells)]):
+                    scales += more
                     embedding[done : done + len(batch)] = batch
                     done += len(batch)
                     rate = done / (time.perf_counter() - start)
                     bar.advance(f"{rate:.1f} cells/s", len(batch))
-        warn_of_both_scales(tokenizer.n_raw, tokenizer.n_log, stacklevel=3)
+        warn_of_both_scales(*scales, stacklevel=3)
         if _get_output_config("transform", self)["dense"] == "pandas":
             # scikit-learn knows the names of a DataFrame's rows, not of an AnnData's.
             return pd.DataFrame(embedding, index=cells.obs_names)
@@ -387,8 +391,8 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
         config = self.checkpoint_.config
         if X.shape[1] != config.output_dim + config.dataset_dim:
             raise ValueError(
-                f"X has {X.shape[1]} columns; decoding needs the {config.output_dim} of "
-                f"the cell and the {config.dataset_dim} of the data set. Set "
+                f"X has {X.shape[1]} columns; decoding needs the {config.output_dim} "
+                f"of the cell and the {config.dataset_dim} of the data set. Set "
                 "include_dataset_token=True."
             )
         depth = self.read_depth if read_depth is None else read_depth
@@ -541,25 +545,47 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
     def _runner(self):
         return get_runner(self, self.checkpoint_, self.device, self.precision)
 
-    def _batches(self, cells, tokenizer, start, stop):
-        """Yield embeddings of the cells from `start` to `stop`, batch by batch.
+    def _batches(self, cells, ranges):
+        """Yield embeddings of ranges of cells, batch by batch.
 
         While the model works, a thread reads and tokenises what comes next.
-        """
-        starts = range(start, stop, _CHUNK)
 
-        def prepare(i):
-            return tokenizer(cells.read(i, min(i + _CHUNK, stop)))
+        Parameters
+        ----------
+        cells : Cells
+        ranges : list of (int, int)
+
+        Yields
+        ------
+        number : int
+            Of the range that the cells are of.
+        batch : ndarray of shape (n_cells, n_features_out)
+        scales : ndarray of shape (2,)
+            How many more cells were taken to hold counts, and log1p of counts.
+        """
+        tokenizer = self._tokenizer()
+        pieces = iter(
+            [
+                (number, i, min(i + _CHUNK, stop))
+                for number, (start, stop) in enumerate(ranges)
+                for i in range(start, stop, _CHUNK)
+            ]
+        )
+
+        def prepare(number, start, stop):
+            before = np.array([tokenizer.n_raw, tokenizer.n_log])
+            sentences = tokenizer(cells.read(start, stop))
+            return number, sentences, [tokenizer.n_raw, tokenizer.n_log] - before
 
         with ThreadPoolExecutor(1) as reader:
-            waiting = [reader.submit(prepare, i) for i in starts[:1]]
-            for following in [*starts[1:], None]:
-                if not waiting:
-                    return
-                prepared = waiting.pop().result()
-                if following is not None:
-                    waiting.append(reader.submit(prepare, following))
-                yield from self._embed(*prepared)
+            ahead = (reader.submit(prepare, *piece) for piece in pieces)
+            waiting = deque(itertools.islice(ahead, _AHEAD))
+            while waiting:
+                number, sentences, scales = waiting.popleft().result()
+                waiting.extend(itertools.islice(ahead, 1))
+                for batch in self._embed(*sentences):
+                    yield number, batch, scales
+                    scales = np.zeros_like(scales)
 
     def _embed(self, tokens, counts):
         runner = self._runner()
