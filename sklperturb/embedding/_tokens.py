@@ -61,7 +61,7 @@ class Tokenizer:
         self._prime = _prime_from(len(mapped) + 2)
         self._shuffled = rng.permutation(self._prime)
         self._salt = rng.integers(2**64, dtype=np.uint64)
-        self._marks = rng.integers(2**62, size=_BINS - 1)
+        self._marks = rng.integers(2**32, size=len(token_of), dtype=np.uint32)
 
     def __call__(self, X):
         """Tokenise the rows of a CSR matrix.
@@ -111,9 +111,9 @@ class Tokenizer:
             counts[:, 0] = self.cls_count
 
         values, columns, pointers = _highest(values, columns, pointers, top, room)
-        low, high, histogram = _cut(values, pointers, top, room)
-        a, b = self._order(histogram)
+        low, high = _cut(values, pointers, top, room)
         staying = values >= np.repeat(low, np.diff(pointers))
+        a, b = self._order(values, columns, pointers, staying)
         n_kept = _per_row(np.add, staying.view(np.int8), pointers, np.int64)
         surplus = np.maximum(n_kept - room, 0)
         if surplus.any():
@@ -183,10 +183,13 @@ class Tokenizer:
         found[np.searchsorted(pointers, entries, "right") - 1, 0] = values[entries]
         return found
 
-    def _order(self, histogram):
-        """Return two numbers for each row, made from its own values and the seed."""
-        content = (histogram * self._marks).sum(axis=1, dtype=np.int64)
-        mixed = _mix(content.view(np.uint64) ^ self._salt)
+    def _order(self, values, columns, pointers, staying):
+        """Return two numbers for each row, made from its content and the seed."""
+        marks = self._marks.take(columns)
+        marks *= values.view(np.uint32)
+        marks *= staying
+        content = _per_row(np.add, marks, pointers, np.uint32)
+        mixed = _mix(content.astype(np.uint64) ^ self._salt)
         b = (_mix(mixed) >> np.uint64(33)).astype(np.int64)
         return (mixed >> np.uint64(33)).astype(np.int64), b
 
@@ -306,7 +309,7 @@ def _highest(values, columns, pointers, top, room):
     """
     sampled = (pointers + 7) // 8
     enough = int(1.1 * room / 8 + 3 * (room / 8) ** 0.5)
-    low, _, _ = _cut(values[::8], sampled, top, enough)
+    low, _ = _cut(values[::8], sampled, top, enough)
     for _ in range(2):
         kept = np.flatnonzero(values >= np.repeat(low, np.diff(pointers)))
         starts = np.searchsorted(kept, pointers)
@@ -318,7 +321,7 @@ def _highest(values, columns, pointers, top, room):
 
 
 def _cut(values, pointers, top, room):
-    """Return where the sentence of each row ends, and the histogram of the row.
+    """Return two bounds of where the sentence of each row ends.
 
     The entries from `low` on are all positive ones, or enough for the sentence; what
     they are too many is among those below `high`.
@@ -337,10 +340,7 @@ def _cut(values, pointers, top, room):
     low = _lower_edge(base + last)
     # The lowest bin also has what is smaller, and zeros.
     low[~ends] = _TINY
-    # What is below does not count, so that a row's histogram is the same whatever
-    # was left out of it before.
-    histogram = histogram[:, 1:] * (np.arange(1, _BINS) >= last[:, None])
-    return np.maximum(low, _TINY), _lower_edge(base + last + 1), histogram
+    return np.maximum(low, _TINY), _lower_edge(base + last + 1)
 
 
 def _lower_edge(bins):
