@@ -18,8 +18,6 @@ class Cells:
         What holds it, for messages.
     genes, obs_names : Index or None
     var : DataFrame or None
-    rows : callable, default=None
-        Returns the rows from one number to another; None slices `matrix`.
     read_obs : callable, default=None
         Returns the table of cells.
     close : callable, default=None
@@ -32,7 +30,6 @@ class Cells:
         genes=None,
         var=None,
         obs_names=None,
-        rows=None,
         read_obs=None,
         close=None,
     ):
@@ -48,12 +45,12 @@ class Cells:
             )
         self.kind, self.genes, self.var, self.obs_names = kind, genes, var, obs_names
         self.n_cells, self.n_genes = (int(size) for size in matrix.shape)
-        self._rows = rows or (lambda start, stop: matrix[start:stop])
+        self._matrix = matrix
         self.read_obs, self._close = read_obs, close
 
     def read(self, start, stop):
         """Return rows as a CSR matrix without repeated entries."""
-        block = sparse.csr_matrix(self._rows(start, stop))
+        block = sparse.csr_matrix(self._matrix[start:stop])
         if not block.has_canonical_format:
             block = block.copy()
             block.sum_duplicates()
@@ -114,17 +111,9 @@ def _of_anndata(X, layer):
         "obs_names": X.obs_names,
         "read_obs": lambda: X.obs,
     }
-    if X.isbacked and layer is None and X.is_view:
-        first = X[:1].X
-        shape = _Shape(X.shape, first.dtype)
-        return Cells(shape, rows=lambda start, stop: X[start:stop].X, **known)
+    # Of a backed AnnData this is a data set on disk; of a view of one, its rows.
     matrix = X.X if layer is None else X.layers[layer]
     return Cells(_row_wise(matrix, "AnnData"), **known)
-
-
-class _Shape:
-    def __init__(self, shape, dtype):
-        self.shape, self.dtype = shape, dtype
 
 
 def _of_file(path, layer):

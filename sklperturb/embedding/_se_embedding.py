@@ -300,7 +300,7 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
                     done += len(batch)
                     rate = done / (time.perf_counter() - start)
                     bar.advance(f"{rate:.1f} cells/s", len(batch))
-        warn_of_both_scales(*scales, stacklevel=3)
+        warn_of_both_scales(*scales, stacklevel=4)
         if _get_output_config("transform", self)["dense"] == "pandas":
             # scikit-learn knows the names of a DataFrame's rows, not of an AnnData's.
             return pd.DataFrame(embedding, index=cells.obs_names)
