@@ -143,7 +143,7 @@ def _check_output(output, overwrite):
 
 
 class _Work:
-    """The folder of an unfinished output: a zarr store and what is known of it."""
+    """The folder of an unfinished output: a zarr store, and notes of what is done."""
 
     def __init__(self, output, path, cells, embedding, chunk_size):
         self.output = output.absolute()
@@ -170,17 +170,18 @@ class _Work:
 
     def begin(self, cells, resume):
         """Make the folder, or check that the one there is of the same work."""
-        if self.folder.exists() and not resume:
+        published = self.folder.exists() and not (self.folder / "store").exists()
+        if published or (self.folder.exists() and not resume):
             shutil.rmtree(self.folder)
         if not self.folder.exists():
             with unfinished_folder(self.folder.parent) as made:
-                self._write_store(made / "store", cells)
-                (made / "store" / "done").mkdir()
-                manifest = made / "store" / "manifest.json"
+                (made / "work" / "done").mkdir(parents=True)
+                self._write_store(made / "work" / "store", cells)
+                manifest = made / "work" / "manifest.json"
                 manifest.write_text(json.dumps(self._manifest, indent=1))
                 # Another shard may have been quicker.
                 with contextlib.suppress(OSError):
-                    (made / "store").rename(self.folder)
+                    (made / "work").rename(self.folder)
         if (self.folder / "checked").exists() and not (self.folder / "done").exists():
             (self.folder / "checked").rename(self.folder / "done")
         found = json.loads((self.folder / "manifest.json").read_text())
@@ -219,7 +220,7 @@ class _Work:
     def array(self, mode):
         import zarr
 
-        return zarr.open_array(str(self.folder / "obsm" / _KEY), mode=mode)
+        return zarr.open_array(str(self.folder / "store" / "obsm" / _KEY), mode=mode)
 
     def rows(self, chunk):
         start = chunk * self.chunk_size
@@ -265,7 +266,7 @@ class _Work:
             if self.output.suffix == ".h5ad":
                 self._write_h5ad(cells)
             else:
-                self._publish_zarr(mine)
+                self._publish_zarr()
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 mine.rename(self.folder / "done")
@@ -296,16 +297,13 @@ class _Work:
             )
         return notes
 
-    def _publish_zarr(self, notes):
+    def _publish_zarr(self):
         import zarr
 
-        zarr.consolidate_metadata(str(self.folder))
+        zarr.consolidate_metadata(str(self.folder / "store"))
         if self.output.exists():
             shutil.rmtree(self.output)
-        self.folder.rename(self.output)
-        # A reader of the output does not see these, should they stay.
-        shutil.rmtree(self.output / notes.name)
-        (self.output / "manifest.json").unlink()
+        (self.folder / "store").rename(self.output)
 
     def _write_h5ad(self, cells):
         import h5py
