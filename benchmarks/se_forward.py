@@ -4,7 +4,8 @@ Both run on random weights, the blocks sharing one set of them, so that a few hu
 megabytes do. The straightforward one projects each token's 5,120 numbers, and runs all
 blocks and the decoder at all 2,049 positions. FLOPs are counted from the shapes, two
 for a multiplication and addition, and compared with the machine's rate in a product of
-square matrices. Times are of one cell, the best of several runs taken in turn.
+square matrices. Times are of one cell, the best of several runs taken in turn, in
+seconds of the processor.
 
     python benchmarks/se_forward.py [--layers 2] [--runs 3] [--threads 1]
 
@@ -64,9 +65,10 @@ def best_seconds(functions, runs):
     best = [math.inf] * len(functions)
     for _ in range(runs):
         for i, function in enumerate(functions):
-            start = time.perf_counter()
+            start = time.process_time()
             function()
-            best[i] = min(best[i], time.perf_counter() - start)
+            seconds = (time.process_time() - start) / torch.get_num_threads()
+            best[i] = min(best[i], seconds)
     return best
 
 

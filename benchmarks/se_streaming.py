@@ -24,7 +24,7 @@ from sklperturb.embedding import SECheckpoint, SEConfig, SEEmbedding, embed_file
 
 
 def write_cells(path, n_cells, n_genes, per_cell, rng):
-    """Write cells block by block, the same block again and again but shifted."""
+    """Write cells block by block, new counts on the same genes."""
     names = [f"GENE{i + 1}" for i in range(n_genes)]
     obs = pd.DataFrame(index=[f"cell{i}" for i in range(n_cells)])
     var = pd.DataFrame(index=names)
@@ -39,13 +39,12 @@ def write_cells(path, n_cells, n_genes, per_cell, rng):
         data = group.create_dataset("data", (total,), "float32", chunks=(2**18,))
         indices = group.create_dataset("indices", (total,), "int32", chunks=(2**18,))
         group["indptr"] = np.arange(n_cells + 1, dtype=np.int64) * per_cell
+        shuffled = rng.random((block, n_genes)).argpartition(per_cell, axis=1)
+        genes = np.sort(shuffled[:, :per_cell])
         for start in range(0, n_cells, block):
             size = min(block, n_cells - start)
-            genes = np.sort(
-                rng.random((size, n_genes)).argpartition(per_cell, axis=1)[:, :per_cell]
-            )
             rows = slice(start * per_cell, (start + size) * per_cell)
-            indices[rows] = genes.ravel()
+            indices[rows] = genes[:size].ravel()
             data[rows] = rng.geometric(0.1, size * per_cell)
 
 
