@@ -12,6 +12,7 @@ _SUBMODULES = (
     "baseline",
     "compose",
     "datasets",
+    "embedding",
     "ensemble",
     "inspection",
     "linear_model",

@@ -1,6 +1,7 @@
 """What every estimator and every public name of the toolkit has to do."""
 
 import inspect
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from sklperturb.datasets import make_chemical_screen
+from sklperturb.embedding import SECheckpoint, SEConfig
 from sklperturb.metrics import neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
 from sklperturb.preprocessing import TargetStatisticsEncoder, make_condition_encoder
@@ -24,7 +27,17 @@ from sklperturb.utils.discovery import (
 from sklperturb.utils.estimator_checks import perturbation_checks
 
 # Smaller than the defaults where training is long; what is checked is the contract.
-CHEAP = {"max_epochs": 5}
+# A pretrained model gets random weights, with the genes of the checks' screen.
+FOLDER = tempfile.TemporaryDirectory()
+CHEAP = {
+    "max_epochs": 5,
+    "checkpoint": SECheckpoint.create(
+        f"{FOLDER.name}/small.ckpt",
+        config=SEConfig(length=12),
+        genes=list(make_chemical_screen(4, 20, 30, random_state=0).y),
+        random_state=0,
+    ),
+}
 # A number to tune, by its name in a pipeline whose last step is "model".
 TUNED = {
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},

@@ -4,6 +4,7 @@ import sys
 import warnings
 
 from sklperturb.cli import (  # noqa: F401  (each registers its commands)
+    _embed,
     _evaluate,
     _screens,
     _signatures,

@@ -10,10 +10,16 @@ from sklperturb.modules._gan import (
 from sklperturb.modules._latent_net import LatentNet
 from sklperturb.modules._losses import MixedLoss, RowwiseRMSELoss
 from sklperturb.modules._sequence_net import SequenceNet
+from sklperturb.modules._state_embedding import (
+    AttentionBlock,
+    SkipBlock,
+    StateEmbedding,
+)
 from sklperturb.modules._token_mlp import TokenMLP
 from sklperturb.modules._transformer import ConditionTransformer
 
 __all__ = [
+    "AttentionBlock",
     "Autoencoder",
     "ConditionTransformer",
     "ConditionalCritic",
@@ -23,6 +29,8 @@ __all__ = [
     "MixedLoss",
     "RowwiseRMSELoss",
     "SequenceNet",
+    "SkipBlock",
+    "StateEmbedding",
     "TokenMLP",
     "gradient_norms",
 ]

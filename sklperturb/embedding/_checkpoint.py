@@ -1,0 +1,396 @@
+"""A checkpoint of Arc's State Embedding model: settings, vocabulary, weights."""
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sklperturb.embedding._layout import find_contents
+
+_LAYER = re.compile(r"transformer_encoder\.layers\.(\d+)\.(.+)")
+# Names that torch's own encoder layers have for the same weights.
+_TORCH_NAMES = {
+    "self_attn.in_proj_weight": "qkv_proj.weight",
+    "self_attn.in_proj_bias": "qkv_proj.bias",
+    "self_attn.out_proj.weight": "out_proj.weight",
+    "self_attn.out_proj.bias": "out_proj.bias",
+}
+# Read by the training program only.
+_TRAINING_ONLY = ("dataset_encoder.", "pe_embedding.")
+# Settings without which the model would compute something else than it learnt.
+_REQUIRED_FLAGS = ("counts", "rda", "dataset_correction")
+
+
+@dataclass(frozen=True)
+class SEConfig:
+    """Sizes of a State Embedding model.
+
+    Attributes
+    ----------
+    token_dim : int
+        Length of a gene's vector.
+    width, n_heads, hidden_dim, n_layers : int
+        Width, attention heads, feed-forward width and depth of the transformer.
+    output_dim, dataset_dim : int
+        Length of the embedding of a cell, and of its data set.
+    length : int
+        Positions of a sentence, the first of which stands for the cell.
+    cls_gene : int
+        The mapped gene, from 0, whose count the first position carries.
+
+    Examples
+    --------
+    >>> from sklperturb.embedding import SEConfig
+    >>> SEConfig(n_layers=1).n_layers
+    1
+    """
+
+    token_dim: int = 40
+    width: int = 32
+    n_heads: int = 4
+    hidden_dim: int = 64
+    n_layers: int = 2
+    output_dim: int = 24
+    dataset_dim: int = 10
+    length: int = 32
+    cls_gene: int = 3
+
+
+class SECheckpoint:
+    """A checkpoint of Arc's State Embedding model on disk.
+
+    Opening one reads its settings and the names of its genes and checks every weight's
+    name and shape. The weights stay on disk, mapped into memory, until they are asked
+    for, whatever else the file holds.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file of weights (.ckpt, .pt or .safetensors), or a folder with one. Layouts:
+
+        - a Lightning checkpoint with its settings and gene vectors inside;
+        - an older one with a pickled configuration, gene vectors beside it;
+        - a folder with ``model.safetensors`` or a checkpoint, ``config.yaml`` and
+          ``protein_embeddings.pt``;
+        - a bare dictionary of weights, the other two files beside it.
+    config : str, Path or dict, default=None
+        Settings in place of those in or beside the weights.
+    protein_embeddings : str or Path, default=None
+        Gene vectors in place of those in or beside the weights.
+
+    Attributes
+    ----------
+    path : Path
+    config : SEConfig
+    genes : ndarray of str of shape (n_genes,)
+        The vocabulary, in the order of the tokens.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If the weights are safetensors and that package is not installed.
+    ValueError
+        If a file is damaged, asks for code to be run, or lacks what the model needs.
+
+    See Also
+    --------
+    SEEmbedding : The transformer that uses it.
+
+    Notes
+    -----
+    The pickled part of a file is read by an unpickler that knows tensors and plain
+    containers. What else a training program leaves there becomes an inert object, and
+    what no training program leaves there is an error. Nothing is imported or called.
+
+    The number of attention heads is in the settings alone; everything else there is
+    compared with the shapes of the weights. A missing weight is an error, and so is one
+    that the model does not know.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklperturb.embedding import SECheckpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint = SECheckpoint.create(f"{folder}/small.ckpt", random_state=0)
+    ...     checkpoint.config.output_dim, list(checkpoint.genes[:2])
+    (24, ['GENE1', 'GENE2'])
+    """
+
+    def __init__(self, path, *, config=None, protein_embeddings=None):
+        self.path = Path(path)
+        self._arguments = {"config": config, "protein_embeddings": protein_embeddings}
+        contents = find_contents(self.path, config, protein_embeddings)
+        self._file = contents.path
+        weights = _known_names(contents.weights, self._file)
+        if contents.vectors is None:
+            raise ValueError(
+                f"{self.path} has no gene vectors, and there is no "
+                f"protein_embeddings.pt in {self._file.parent}. Pass the path of one "
+                "as protein_embeddings."
+            )
+        self.config = _sizes(weights, contents.settings, self._file)
+        self._weights = _check_weights(weights, self.config, self._file)
+        self.genes = np.array(list(contents.vectors), dtype=object)
+        self._vectors = contents.vectors
+        length = len(next(iter(contents.vectors.values())))
+        if length != self.config.token_dim:
+            raise ValueError(
+                f"The gene vectors of {self.path} have {length} values, and the "
+                f"weights of {self._file} take {self.config.token_dim}."
+            )
+
+    @classmethod
+    def create(cls, path, *, config=None, genes=50, random_state=None):
+        """Write a small checkpoint with random weights, for tests and demonstrations.
+
+        Parameters
+        ----------
+        path : str or Path
+            A file that ends in .ckpt, or a folder to make, in the layout with
+            safetensors.
+        config : SEConfig, default=None
+            Sizes; None is ``SEConfig()``.
+        genes : int or list of str, default=50
+            The vocabulary, or how many genes, named GENE1, GENE2 and so on.
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        checkpoint : SECheckpoint
+
+        Raises
+        ------
+        FileExistsError
+            If there is something at `path`.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from sklperturb.embedding import SECheckpoint
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     SECheckpoint.create(f"{folder}/small.ckpt", genes=["TP53", "MYC"]).genes
+        array(['TP53', 'MYC'], dtype=object)
+        """
+        from sklperturb.embedding._create import write_checkpoint
+
+        write_checkpoint(Path(path), config or SEConfig(), genes, random_state)
+        return cls(path)
+
+    @property
+    def identity(self):
+        """Path, size and time of the weights, and what else was given."""
+        about = self._file.stat()
+        arguments = repr(self._arguments)
+        return (str(self._file.resolve()), about.st_size, about.st_mtime_ns, arguments)
+
+    def state_dict(self):
+        """Return the weights by the names of `modules.StateEmbedding`.
+
+        Returns
+        -------
+        weights : dict of str to Tensor
+            Mapped from the disk where the file allows it.
+        """
+        return dict(self._weights)
+
+    def vectors(self, genes=None):
+        """Return the vectors of genes.
+
+        Parameters
+        ----------
+        genes : sequence of str or None, default=None
+            None is the whole vocabulary. In the sequence, names that are not in it
+            have a vector of zeros.
+
+        Returns
+        -------
+        vectors : Tensor of shape (n_genes, token_dim), float32
+        """
+        import torch
+
+        missing = torch.zeros(self.config.token_dim)
+        names = self.genes if genes is None else genes
+        found = [self._vectors.get(name, missing).float() for name in names]
+        return torch.stack(found)
+
+    def make_net(self):
+        """Build the model with these weights.
+
+        Returns
+        -------
+        net : StateEmbedding
+            On the CPU, in float32, in evaluation mode.
+
+        Raises
+        ------
+        ValueError
+            If a weight is not finite.
+        """
+        import torch
+
+        from sklperturb.modules import StateEmbedding
+
+        sizes = asdict(self.config)
+        sizes.pop("length"), sizes.pop("cls_gene")
+        with torch.device("meta"):
+            net = StateEmbedding(**sizes)
+        weights = {name: tensor.float() for name, tensor in self._weights.items()}
+        bad = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+        if bad:
+            raise ValueError(f"{self._file} has NaN or infinite values in {bad}.")
+        net.load_state_dict(weights, assign=True)
+        return net.eval().requires_grad_(False)
+
+    def __repr__(self):
+        return f"SECheckpoint({str(self.path)!r})"
+
+    def __sklearn_clone__(self):
+        return self  # never changes
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        return _reopen, (self.path.resolve(), self._arguments)
+
+
+def _reopen(path, arguments):
+    return SECheckpoint(path, **arguments)
+
+
+def _known_names(weights, file):
+    """Return the weights by the names that the model has for them."""
+    import torch
+
+    known = {}
+    for given, tensor in weights.items():
+        if not isinstance(given, str) or not isinstance(tensor, torch.Tensor):
+            raise ValueError(
+                f"{given!r} of {file} is of {type(tensor).__name__}, no tensor."
+            )
+        name = given.replace("_orig_mod.", "")
+        if name.startswith(_TRAINING_ONLY):
+            continue
+        if found := _LAYER.fullmatch(name):
+            layer, rest = found.groups()
+            name = f"transformer_encoder.layers.{layer}.{_TORCH_NAMES.get(rest, rest)}"
+        # The same two layers go by two names.
+        name = re.sub(r"^gene_embedding_layer\.", "encoder.", name)
+        if name in known and not torch.equal(known[name], tensor):
+            raise ValueError(f"{file} has two different weights for {name}.")
+        known[name] = tensor
+    return known
+
+
+def _sizes(weights, settings, file):
+    """Return the sizes, from the shapes of weights and from the settings."""
+    if not settings:
+        raise ValueError(
+            f"{file} has no settings, and there is no config.yaml beside it; the "
+            "number of attention heads cannot be told from the weights. Pass config."
+        )
+    origin, config = settings[0]
+    for flag in _REQUIRED_FLAGS:
+        if _look_up(config, f"model.{flag}") not in (None, True):
+            raise ValueError(
+                f"model.{flag} is not true in {origin}; only models with it are known."
+            )
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    layers = {int(m.group(1)) for name in weights if (m := _LAYER.fullmatch(name))}
+    of_weights = {
+        "width": _side(shapes, "encoder.0.weight", 0, file),
+        "token_dim": _side(shapes, "encoder.0.weight", 1, file),
+        "hidden_dim": _side(
+            shapes, "transformer_encoder.layers.0.linear1.weight", 0, file
+        ),
+        "n_layers": len(layers),
+        "output_dim": _side(shapes, "dataset_embedder.weight", 1, file),
+        "dataset_dim": _side(shapes, "dataset_embedder.weight", 0, file),
+    }
+    if layers != set(range(len(layers))):
+        raise ValueError(f"{file} lacks some of its layers; it has {sorted(layers)}.")
+    names = {
+        "width": "model.emsize",
+        "token_dim": "tokenizer.token_dim",
+        "hidden_dim": "model.d_hid",
+        "n_layers": "model.nlayers",
+        "output_dim": "model.output_dim",
+    }
+    for size, name in names.items():
+        said = _look_up(config, name)
+        if said is not None and said != of_weights[size]:
+            raise ValueError(
+                f"{name} is {said!r} in {origin}, and the weights of {file} have "
+                f"{of_weights[size]}. Pass the config that belongs to them."
+            )
+    n_heads = _whole(config, "model.nhead", origin, 1)
+    if of_weights["width"] % n_heads:
+        raise ValueError(
+            f"model.nhead is {n_heads} in {origin}, which does not divide the width "
+            f"{of_weights['width']} of the weights of {file}."
+        )
+    return SEConfig(
+        **of_weights,
+        n_heads=n_heads,
+        length=_whole(config, "dataset.pad_length", origin, 2),
+        cls_gene=_whole(config, "dataset.cls_token_idx", origin, 0),
+    )
+
+
+def _side(shapes, name, side, file):
+    if len(shapes.get(name, ())) != 2:
+        found = ", ".join(list(shapes)[:5])
+        raise ValueError(
+            f"{file} has no matrix {name}, which every State Embedding model has; it "
+            f"begins with {found}. It may be of another model."
+        )
+    return shapes[name][side]
+
+
+def _look_up(config, name):
+    for key in name.split("."):
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
+
+
+def _whole(config, name, origin, least):
+    value = _look_up(config, name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(
+            f"{name} must be an int of at least {least}; in {origin} it is {value!r}."
+        )
+    return value
+
+
+def _check_weights(weights, config, file):
+    """Refuse weights that are missing, foreign, or of another shape."""
+    import torch
+
+    from sklperturb.modules import StateEmbedding
+
+    sizes = asdict(config)
+    sizes.pop("length"), sizes.pop("cls_gene")
+    with torch.device("meta"):
+        expected = {
+            name: tuple(tensor.shape)
+            for name, tensor in StateEmbedding(**sizes).state_dict().items()
+        }
+    problems = [f"{name} is missing" for name in expected if name not in weights]
+    problems += [f"{name} is unknown" for name in weights if name not in expected]
+    for name, shape in expected.items():
+        tensor = weights.get(name)
+        if tensor is None:
+            continue
+        if tuple(tensor.shape) != shape:
+            problems.append(f"{name} has shape {tuple(tensor.shape)}, not {shape}")
+        elif not tensor.is_floating_point():
+            problems.append(f"{name} has dtype {tensor.dtype}, not a float")
+    if problems:
+        shown = "; ".join(problems[:10]) + f"; and {len(problems) - 10} more" * (
+            len(problems) > 10
+        )
+        raise ValueError(f"{file} does not fit the State Embedding model: {shown}.")
+    return weights

@@ -1,0 +1,141 @@
+"""Find the genes of a data set in the vocabulary of a model."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+# The version of an Ensembl id: ENSG00000141510.17.
+_VERSION = re.compile(r"^(ENS[A-Z]*\d+)\.\d+$")
+
+
+class Vocabulary:
+    """Look up the tokens of genes.
+
+    A name is first looked up as it is, then in `gene_map`, there also without the
+    version of an Ensembl id, and last without regard to case.
+
+    Parameters
+    ----------
+    genes : sequence of str
+        Names in the order of the tokens.
+    gene_map : mapping, Series, DataFrame, path or None
+        From other names to those of `genes`.
+    ignore_case : bool
+    """
+
+    def __init__(self, genes, gene_map=None, ignore_case=False):
+        self._token = {name: token for token, name in enumerate(genes)}
+        self._exact = dict(self._token)
+        folded = {}
+        if gene_map is not None:
+            pairs = [(k, v) for k, v in _pairs(gene_map) if v in self._exact]
+            if not pairs:
+                raise ValueError(
+                    "gene_map leads to none of the genes of the checkpoint. Its values "
+                    f"must be names such as {', '.join(list(genes)[:3])}."
+                )
+            for name, gene in pairs:
+                for known in (name, _VERSION.sub(r"\1", name)):
+                    self._token.setdefault(known, self._exact[gene])
+        self._ignore_case = ignore_case
+        for name, token in self._token.items():
+            folded.setdefault(name.casefold(), set()).add(token)
+        # A name that is several without its case is none of them.
+        self._folded = {name: min(t) for name, t in folded.items() if len(t) == 1}
+
+    def tokens(self, names):
+        """Return the token of each name, -1 for names that are not known."""
+        found = [self._token.get(name, -1) for name in names]
+        found = [
+            self._token.get(_VERSION.sub(r"\1", name), -1) if token < 0 else token
+            for name, token in zip(names, found, strict=True)
+        ]
+        if self._ignore_case:
+            found = [
+                self._folded.get(_VERSION.sub(r"\1", name).casefold(), -1)
+                if token < 0
+                else token
+                for name, token in zip(names, found, strict=True)
+            ]
+        return np.array(found, dtype=np.int64)
+
+    def n_exact(self, names):
+        """Count the names that are in the vocabulary as they are."""
+        return sum(name in self._exact for name in names)
+
+
+def _pairs(gene_map):
+    """Return (name, gene) pairs of text."""
+    if isinstance(gene_map, (str, Path)):
+        path = Path(gene_map)
+        separator = "," if path.suffix == ".csv" else "\t"
+        gene_map = pd.read_csv(path, sep=separator, dtype=str, comment="#")
+    if isinstance(gene_map, pd.DataFrame):
+        if gene_map.shape[1] != 2:
+            raise ValueError(
+                "gene_map must have two columns, names and genes of the checkpoint; "
+                f"it has {list(gene_map.columns)}."
+            )
+        gene_map = gene_map.dropna()
+        pairs = zip(gene_map.iloc[:, 0], gene_map.iloc[:, 1], strict=True)
+    elif isinstance(gene_map, (pd.Series, Mapping)):
+        pairs = gene_map.items()
+    else:
+        raise TypeError(
+            "gene_map must be a dictionary, Series, table of two columns or the path "
+            f"of one, got {type(gene_map).__name__}."
+        )
+    return [(str(name), str(gene)) for name, gene in pairs]
+
+
+def choose_names(cells, gene_names, vocabulary):
+    """Return the names of the genes of `cells`, and where they were found.
+
+    Parameters
+    ----------
+    cells : Cells
+    gene_names : "auto", str or list of str
+    vocabulary : Vocabulary
+
+    Returns
+    -------
+    names : ndarray of str of shape (n_genes,)
+    origin : str
+    """
+    if not isinstance(gene_names, str):
+        names = np.asarray(gene_names, dtype=object).ravel()
+        if len(names) != cells.n_genes:
+            raise ValueError(
+                f"gene_names has {len(names)} names, and X has {cells.n_genes} columns."
+            )
+        return names.astype(str).astype(object), "gene_names"
+    if gene_names != "auto":
+        if cells.var is None or gene_names not in cells.var:
+            columns = [] if cells.var is None else list(cells.var)
+            raise ValueError(
+                f"gene_names={gene_names!r} is no column of the genes' table, which "
+                f"has {columns}. Pass one of them, a list of names, or 'auto'."
+            )
+        return _text(cells.var[gene_names]), f"column {gene_names!r}"
+    if cells.genes is None:
+        raise ValueError(
+            f"X, of {cells.kind}, has no gene names. Pass an AnnData or a DataFrame, "
+            "or the names of its columns as gene_names."
+        )
+    names = _text(cells.genes)
+    if cells.var is None or vocabulary.n_exact(names):
+        return names, "names"
+    columns = {
+        column: vocabulary.n_exact(_text(cells.var[column])) for column in cells.var
+    }
+    best = max(columns, key=columns.get, default=None)
+    if best is None or columns[best] == 0:
+        return names, "names"
+    return _text(cells.var[best]), f"column {best!r}"
+
+
+def _text(names):
+    return np.array([str(name) for name in names], dtype=object)

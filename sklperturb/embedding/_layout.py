@@ -1,0 +1,216 @@
+"""Find the weights, the settings and the vocabulary among a checkpoint's files."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from sklperturb.embedding._archive import Inert, read_archive
+
+_WEIGHT_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
+_EMBEDDINGS = "protein_embeddings*.pt"
+
+
+@dataclass
+class Contents:
+    """What was found, as it was found.
+
+    Attributes
+    ----------
+    path : Path
+        File of the weights.
+    weights : dict of str to Tensor
+    settings : list of (str, dict)
+        Settings and where they come from, the first in force.
+    vectors : dict of str to Tensor, or None
+        Vector of each gene.
+    """
+
+    path: Path
+    weights: dict
+    settings: list
+    vectors: dict | None
+
+
+def find_contents(path, config=None, protein_embeddings=None):
+    """Read a checkpoint of any layout.
+
+    Parameters
+    ----------
+    path : Path
+        A file of weights, or a folder with one.
+    config : Path or dict, default=None
+        Settings, if not those beside or in the weights.
+    protein_embeddings : Path, default=None
+        Vectors of genes, if not those beside or in the weights.
+
+    Returns
+    -------
+    contents : Contents
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"There is no checkpoint at {path}.")
+    folder = path if path.is_dir() else path.parent
+    file = _weights_in(path) if path.is_dir() else path
+    content = _read_weights(file)
+    weights, settings, vectors = _take_apart(file, content)
+    beside = folder / "config.yaml"
+    if config is not None:
+        settings = [("the config given", _read_config(config))]
+    elif beside.is_file() and (path.is_dir() or not settings):
+        settings.append((str(beside), _read_config(beside)))
+    if protein_embeddings is not None:
+        vectors = _read_vectors(Path(protein_embeddings))
+    elif path.is_dir() or vectors is None:
+        found = sorted(folder.glob(_EMBEDDINGS))
+        if len(found) > 1 and vectors is None:
+            raise ValueError(
+                f"{folder} has several files of gene vectors, "
+                f"{[f.name for f in found]}; pass one as protein_embeddings."
+            )
+        if len(found) == 1:
+            vectors = _read_vectors(found[0])
+    return Contents(file, weights, settings, vectors)
+
+
+def _weights_in(folder):
+    """Return the file of weights in a folder, safetensors first."""
+    files = sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix in _WEIGHT_SUFFIXES and not file.match(_EMBEDDINGS)
+    )
+    safe = [file for file in files if file.suffix == ".safetensors"]
+    others = [file for file in files if file.suffix != ".safetensors"]
+    if safe and (importlib.util.find_spec("safetensors") or not others):
+        files = safe
+    else:
+        files = others
+    if not files:
+        raise ValueError(
+            f"{folder} has no checkpoint: no file that ends in one of "
+            f"{', '.join(_WEIGHT_SUFFIXES)}."
+        )
+    if len(files) > 1:
+        raise ValueError(
+            f"{folder} has several checkpoints, {[file.name for file in files]}; pass "
+            "the path of one."
+        )
+    return files[0]
+
+
+def _read_weights(file):
+    if file.suffix != ".safetensors":
+        return read_archive(file)
+    try:
+        import safetensors
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ImportError(
+            f"{file} needs safetensors; install it with: pip install "
+            '"sklperturb[state]"'
+        ) from error
+    try:
+        return load_file(file)
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{file} cannot be read as safetensors: {error}. It may be damaged or "
+            "incomplete; download or copy it again."
+        ) from error
+
+
+def _take_apart(file, content):
+    """Return weights, settings and vectors of a file's content."""
+    import torch
+
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{file} holds no dictionary of weights.")
+    names = [name for name in ("state_dict", "model") if name in content]
+    if not names:
+        if any(not isinstance(value, torch.Tensor) for value in content.values()):
+            raise ValueError(
+                f"{file} holds neither a state_dict nor a dictionary of tensors; it "
+                f"has {_shown(content)}."
+            )
+        return content, [], None
+    weights = content[names[0]]
+    if not isinstance(weights, dict):
+        raise ValueError(f"{names[0]} of {file} is no dictionary.")
+    hyper = content.get("hyper_parameters")
+    hyper = hyper if isinstance(hyper, dict) else {}
+    settings = []
+    for origin, holder in (("", content), ("hyper_parameters.", hyper)):
+        if isinstance(holder.get("cfg_yaml"), str):
+            text = holder["cfg_yaml"]
+            settings.append((f"{origin}cfg_yaml of {file}", _parse(text, file)))
+    if (cfg := _plain(hyper.get("cfg"))) and isinstance(cfg, dict):
+        settings.append((f"hyper_parameters.cfg of {file}", cfg))
+    vectors = content.get("protein_embeds_dict")
+    return weights, settings, None if vectors is None else _check(vectors, file)
+
+
+def _plain(value):
+    """Turn what omegaconf pickled into plain containers."""
+    if isinstance(value, Inert) and isinstance(value.state, dict):
+        if "_content" in value.state:
+            return _plain(value.state["_content"])
+        return value.state.get("_val")
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _read_config(config):
+    if isinstance(config, dict):
+        return config
+    config = Path(config)
+    try:
+        return _parse(config.read_text(encoding="utf-8"), config)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{config} is no text file.") from error
+
+
+def _parse(text, origin):
+    import yaml
+
+    try:
+        parsed = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"The settings of {origin} are no YAML: {error}") from error
+    if not isinstance(parsed, dict):
+        raise ValueError(f"The settings of {origin} are no mapping of names to values.")
+    return parsed
+
+
+def _read_vectors(file):
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no file of gene vectors at {file}.")
+    return _check(read_archive(file), file)
+
+
+def _check(vectors, file):
+    """Refuse what is not a dictionary of gene names and vectors of one length."""
+    import torch
+
+    if not isinstance(vectors, dict) or not vectors:
+        raise ValueError(f"The gene vectors of {file} are no dictionary of names.")
+    shapes = set()
+    for name, vector in vectors.items():
+        if not isinstance(name, str) or not isinstance(vector, torch.Tensor):
+            raise ValueError(
+                f"The gene vectors of {file} are not names with tensors: {name!r} has "
+                f"{type(vector).__name__}."
+            )
+        shapes.add((*vector.shape, vector.is_floating_point()))
+    if len(shapes) > 1 or len(next(iter(shapes))) != 2 or not next(iter(shapes))[1]:
+        raise ValueError(
+            f"The gene vectors of {file} must be of floats and of one length; they "
+            f"have shapes {sorted({shape[:-1] for shape in shapes})[:3]}."
+        )
+    return vectors
+
+
+def _shown(names, most=5):
+    names = [str(name) for name in names]
+    return ", ".join(names[:most]) + ", ..." * (len(names) > most)

@@ -1,0 +1,151 @@
+"""Run a State Embedding model on a device."""
+
+import weakref
+
+import numpy as np
+
+# Bytes that the activations of a batch may take.
+_CPU_BYTES, _GPU_BYTES = 2**28, 2**32
+# Who shares a model, and keeps it alive; neither is part of anyone's state.
+_runners = weakref.WeakValueDictionary()
+_held = weakref.WeakKeyDictionary()
+
+
+def get_runner(owner, checkpoint, device, precision):
+    """Return a `Runner`, the same one to all owners that live at the same time.
+
+    Parameters
+    ----------
+    owner : object
+        The model is kept as long as this lives.
+    checkpoint : SECheckpoint
+    device : str
+        "auto" is a GPU if there is one.
+    precision : {"auto", "float32", "bfloat16"}
+
+    Returns
+    -------
+    runner : Runner
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={str(device)!r} cannot be used: {error}") from error
+    if precision == "auto":
+        precision = "bfloat16" if device.type == "cuda" else "float32"
+    key = (checkpoint.identity, str(device), precision)
+    runner = _runners.get(key)
+    if runner is None:
+        runner = _runners[key] = Runner(checkpoint, device, precision)
+    _held[owner] = runner
+    return runner
+
+
+class Runner:
+    """A model and the table of its genes on a device.
+
+    Parameters
+    ----------
+    checkpoint : SECheckpoint
+    device : torch.device
+    precision : {"float32", "bfloat16"}
+    """
+
+    def __init__(self, checkpoint, device, precision):
+        import torch
+
+        self._config = checkpoint.config
+        self._checkpoint = checkpoint
+        self._device = device
+        self._dtype = getattr(torch, precision)
+        with torch.inference_mode():
+            self._net = checkpoint.make_net().to(device)
+            # Projected once, and therefore in full precision.
+            self._table = self._project(self._net.gene_table, checkpoint.genes)
+            self._table = self._table.to(self._dtype)
+            self._net.transformer_encoder.to(self._dtype)
+        self._gene_inputs = (None, None)
+
+    def _project(self, projection, genes, block=1024):
+        """Project genes, reading the vectors of some at a time."""
+        import torch
+
+        return torch.cat(
+            [
+                projection(
+                    self._checkpoint.vectors(genes[i : i + block]).to(self._device)
+                )
+                for i in range(0, len(genes), block)
+            ]
+        )
+
+    def batch_size(self, given):
+        """Return how many cells to embed at once; `given` unless that is None."""
+        if given is not None:
+            return given
+        config = self._config
+        budget = _CPU_BYTES if self._device.type == "cpu" else _GPU_BYTES
+        values = (config.length + 1) * (8 * config.width + 2 * config.hidden_dim)
+        return int(np.clip(budget // (values * self._dtype.itemsize), 1, 256))
+
+    def embed(self, tokens, counts):
+        """Return cell and data set embeddings, side by side.
+
+        Parameters
+        ----------
+        tokens : ndarray of int of shape (n_cells, length)
+        counts : ndarray of shape (n_cells, length)
+
+        Returns
+        -------
+        embedding : ndarray of shape (n_cells, output_dim + dataset_dim), float32
+        """
+        import torch
+
+        with torch.inference_mode(), self._autocast():
+            tokens, counts = (
+                torch.as_tensor(a).to(self._device, non_blocking=True)
+                for a in (tokens, counts)
+            )
+            parts = self._net(self._table, tokens, counts)
+            return torch.cat(parts, dim=1).cpu().numpy()
+
+    def decode(self, genes, cells, read_depth):
+        """Return log1p counts of `genes` in `cells`.
+
+        Parameters
+        ----------
+        genes : tuple of str
+        cells : ndarray of shape (n_cells, output_dim + dataset_dim)
+        read_depth : ndarray of shape (n_cells,)
+
+        Returns
+        -------
+        log_counts : ndarray of shape (n_cells, n_genes), float32
+        """
+        import torch
+
+        with torch.inference_mode():
+            if self._gene_inputs[0] != genes:
+                self._gene_inputs = (
+                    genes,
+                    self._project(self._net.gene_inputs, genes),
+                )
+            with self._autocast():
+                cells, read_depth = (
+                    torch.as_tensor(a, dtype=torch.float32, device=self._device)
+                    for a in (cells, read_depth)
+                )
+                decoded = self._net.decode(self._gene_inputs[1], cells, read_depth)
+                return decoded.cpu().numpy()
+
+    def _autocast(self):
+        import torch
+
+        enabled = self._dtype != torch.float32
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
