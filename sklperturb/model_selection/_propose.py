@@ -16,6 +16,9 @@ from optuna.trial import TrialState, create_trial
 from sklperturb.model_selection._ledger import POSITION, VOID
 
 
+SAMPLER = "sklperturb:sampler"
+
+
 class Proposer:
     """Propose parameters for a position.
 
@@ -51,13 +54,26 @@ class Proposer:
                 sampler=self._sampler(position),
                 pruner=optuna.pruners.NopPruner(),
             )
+            self._recall(study)
             study.add_trials(self._history(trials, position))
             if fixed:
                 study.enqueue_trial(fixed)
             trial = self.space.draw(study)
+        self._remember(study)
         notes = dict(study.get_trials(deepcopy=False)[-1].system_attrs)
         notes.pop("fixed_params", None)
         return trial.params, trial.distributions, notes
+
+    def _recall(self, study):
+        """Give the sampler what it noted in the study, such as a place in a sequence."""
+        notes = self.ledger.study.user_attrs.get(SAMPLER, {})
+        for key, value in notes.items():
+            study._storage.set_study_system_attr(study._study_id, key, value)
+
+    def _remember(self, study):
+        notes = study._storage.get_study_system_attrs(study._study_id)
+        if notes:
+            self.ledger.study.set_user_attr(SAMPLER, dict(notes))
 
     def _sampler(self, position):
         if isinstance(self.sampler, optuna.samplers.BaseSampler):

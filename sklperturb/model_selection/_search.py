@@ -241,6 +241,11 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         """
         estimator = self._estimator()
         self._check_parameters()
+        if y is None and get_tags(estimator).target_tags.required:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but "
+                "the target y is None."
+            )
         scorers, metric = self._scorers()
         routed = self._route(params)
         X, y = indexable(X, y)
@@ -250,12 +255,12 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
             raise ValueError(f"cv={self.cv!r} gives no folds; nothing can be scored.")
         space = SearchSpace(self.param_distributions, estimator)
         data = (X, y, routed["fit"], routed["score"])
-        ledger = self._search(estimator, space, folds, (scorers, metric), data)
+        ledger, cause = self._search(estimator, space, folds, (scorers, metric), data)
         self.study_ = ledger.study
         self.n_splits_ = len(folds)
         self.multimetric_ = isinstance(self.scoring, list | tuple | set | dict)
         self.scorer_ = scorers if self.multimetric_ else scorers[metric]
-        self._keep_results(ledger, space, list(scorers), metric)
+        self._keep_results(ledger, space, list(scorers), metric, cause)
         if self.refit:
             self._refit(estimator, X, y, routed["fit"])
         return self
@@ -401,7 +406,7 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
             ):
                 ahead = max(self.ask_ahead, workers.n_workers)
                 first = space.current(estimator)
-                SearchLoop(
+                loop = SearchLoop(
                     ledger,
                     Proposer(space, self.sampler, seed, ahead, ledger, first),
                     pruning,
@@ -413,10 +418,11 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
                     deadline=self.timeout and started + self.timeout,
                     error_score=self.error_score,
                     on_trial=lambda number: self._tell(ledger, number, progress),
-                ).run()
+                )
+                loop.run()
         finally:
             ledger.close()
-        return ledger
+        return ledger, loop.first_error
 
     def _identity(self, estimator, space, folds, scoring, data):
         """Return a hash of all that scores and proposals depend on."""
@@ -462,7 +468,7 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
             for callback in self.callbacks:
                 callback(ledger.study, trial)
 
-    def _keep_results(self, ledger, space, metrics, metric):
+    def _keep_results(self, ledger, space, metrics, metric, cause):
         trials = [t for t in ledger.trials() if t is not None and t.status == "done"]
         names = metrics if self.multimetric_ else ["score"]
         if not self.multimetric_:
@@ -472,12 +478,14 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         results = tabulate(trials, space.decode, names, self.n_splits_)
         self.cv_results_ = results
         if not any(t.state.name == "COMPLETE" for t in trials):
-            errors = [fold["error"] for t in trials for fold in t.folds if fold["error"]]
-            first = f" The first error was: {errors[0]}" if errors else ""
-            raise ValueError(
+            text = (
                 f"None of {len(trials)} trials came to its end, so there are no best "
-                f"parameters.{first}"
+                "parameters."
             )
+            if cause is None:
+                raise ValueError(text)
+            cause.add_note(f"{text} This was the first error.")
+            raise cause
         mean = results[f"mean_test_{metric if self.multimetric_ else 'score'}"]
         self.best_index_ = int(np.nanargmax(mean))
         self.best_score_ = float(mean[self.best_index_])

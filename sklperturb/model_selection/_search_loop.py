@@ -65,6 +65,7 @@ class SearchLoop:
         self.deadline = deadline
         self.error_score = error_score
         self.on_trial = on_trial
+        self.first_error = None
         self._latest = -1
         self._active = {}  # position -> (trial, view)
         self._futures = {}  # future -> (position, times handed out)
@@ -168,11 +169,12 @@ class SearchLoop:
             where = (
                 f"Trial {trial.number} in fold {len(trial.folds)} with {trial.stored}"
             )
+            cause = cause or RuntimeError(result["error"])
             if self.error_score == "raise":
                 self.ledger.fail(trial, result["error"])
-                cause = cause or RuntimeError(result["error"])
                 cause.add_note(f"This was {where}.")
                 raise cause
+            self.first_error = self.first_error or cause
             warnings.warn(f"{where}: {result['error']}", FitFailedWarning, stacklevel=2)
             if not np.isnan(self.error_score):
                 scores = dict.fromkeys(self.scoring[0], float(self.error_score))
