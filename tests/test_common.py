@@ -24,7 +24,7 @@ from sklperturb.utils.discovery import (
 from sklperturb.utils.estimator_checks import perturbation_checks
 
 # Smaller than the defaults where training is long; what is checked is the contract.
-CHEAP = {"max_epochs": 5}
+CHEAP = {"max_epochs": 5, "n_trials": 2}
 # A number to tune, by its name in a pipeline whose last step is "model".
 TUNED = {
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},

@@ -108,7 +108,9 @@ def _fit_and_score(
     if view is not None:
         view.begin(folds)
         if view.pruning.by_epoch:
-            watch = watching_epochs(_EpochJudge(fitted, fold, folds, view, score, metric))
+            watch = watching_epochs(
+                _EpochJudge(fitted, fold, folds, view, score, metric)
+            )
     start = time.perf_counter()
     with watch:
         if y is None:

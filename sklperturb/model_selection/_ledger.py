@@ -134,7 +134,7 @@ class Ledger:
                     message = f"Its process died {ATTEMPTS} times, each time in it."
                     self.fail(before, message)
                     continue
-            # Written in one piece, so that whoever is killed here leaves all or nothing.
+            # In one piece, so that whoever is killed here leaves all or nothing.
             self.study.add_trial(
                 create_trial(
                     state=TrialState.RUNNING,

@@ -15,7 +15,6 @@ from optuna.trial import TrialState, create_trial
 
 from sklperturb.model_selection._ledger import POSITION, VOID
 
-
 SAMPLER = "sklperturb:sampler"
 
 
@@ -65,7 +64,7 @@ class Proposer:
         return trial.params, trial.distributions, notes
 
     def _recall(self, study):
-        """Give the sampler what it noted in the study, such as a place in a sequence."""
+        """Give the sampler what it noted in the study: its place in a sequence."""
         notes = self.ledger.study.user_attrs.get(SAMPLER, {})
         for key, value in notes.items():
             study._storage.set_study_system_attr(study._study_id, key, value)
@@ -132,7 +131,9 @@ def _result(trial):
         params=frozen.params,
         distributions=frozen.distributions,
         system_attrs=frozen.system_attrs,
-        intermediate_values={} if last is None else {last: frozen.intermediate_values[last]},
+        intermediate_values={}
+        if last is None
+        else {last: frozen.intermediate_values[last]},
     )
 
 

@@ -47,9 +47,13 @@ class Pruning:
     def _named(self, name, n_folds):
         if name == "wilcoxon":
             return optuna.pruners.WilcoxonPruner()
-        steps = n_folds * self.steps_per_fold
+        if not self.by_epoch:
+            return optuna.pruners.HyperbandPruner(1, max_resource=max(n_folds, 3))
+        # Two brackets: judged first after a quarter of the first fold's epochs, or
+        # after all of them. Rungs go on, at four times the epochs, over the folds.
+        n_epochs = self.steps_per_fold
         return optuna.pruners.HyperbandPruner(
-            min_resource=max(1, self.steps_per_fold // 3), max_resource=max(steps, 1)
+            max(1, n_epochs // 4), max_resource=max(4, n_epochs), reduction_factor=4
         )
 
     def view(self, trials, position, ask_ahead, name):
@@ -62,7 +66,11 @@ class Pruning:
 
 def _peer(trial, position, ask_ahead):
     if trial is None or not is_seen(trial, position, ask_ahead):
-        return create_trial(state=TrialState.RUNNING) if trial is None else placeholder(trial)
+        return (
+            create_trial(state=TrialState.RUNNING)
+            if trial is None
+            else placeholder(trial)
+        )
     frozen = trial.frozen
     curve = {step: value for fold in trial.folds for step, value in fold["curve"]}
     notes = trial.folds[-1]["notes"] if trial.folds else {}

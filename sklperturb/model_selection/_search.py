@@ -461,21 +461,20 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     def _tell(self, ledger, number, progress):
         if progress is not None:
-            complete = [t.value for t in ledger.study.trials if t.value is not None and t.state.name == "COMPLETE"]
+            complete = [
+                t.value
+                for t in ledger.study.get_trials(deepcopy=False)
+                if t.state.name == "COMPLETE"
+            ]
             progress.advance(f"best {max(complete):.4f}" if complete else "")
         if self.callbacks:
-            trial = ledger.study.trials[number]
+            trial = ledger.study.get_trials()[number]
             for callback in self.callbacks:
                 callback(ledger.study, trial)
 
     def _keep_results(self, ledger, space, metrics, metric, cause):
         trials = [t for t in ledger.trials() if t is not None and t.status == "done"]
-        names = metrics if self.multimetric_ else ["score"]
-        if not self.multimetric_:
-            for trial in trials:
-                for fold in trial.folds:
-                    fold["scores"] = {"score": v for v in fold["scores"].values()}
-        results = tabulate(trials, space.decode, names, self.n_splits_)
+        results = tabulate(trials, space.decode, metrics, self.n_splits_)
         self.cv_results_ = results
         if not any(t.state.name == "COMPLETE" for t in trials):
             text = (
@@ -486,7 +485,7 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
                 raise ValueError(text)
             cause.add_note(f"{text} This was the first error.")
             raise cause
-        mean = results[f"mean_test_{metric if self.multimetric_ else 'score'}"]
+        mean = results[f"mean_test_{metric}"]
         self.best_index_ = int(np.nanargmax(mean))
         self.best_score_ = float(mean[self.best_index_])
         self.best_params_ = results["params"][self.best_index_]

@@ -188,7 +188,9 @@ class SearchLoop:
         self.on_trial(trial.number)
 
     def _others_run(self):
-        return any(t is not None and t.status == "running" for t in self.ledger.trials())
+        return any(
+            t is not None and t.status == "running" for t in self.ledger.trials()
+        )
 
     def _timed_out(self):
         return self.deadline is not None and time.monotonic() > self.deadline

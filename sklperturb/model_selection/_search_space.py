@@ -121,7 +121,9 @@ class SearchSpace:
             return f"{function.__module__}.{function.__qualname__}"
         from optuna.distributions import distribution_to_json
 
-        return sorted((n, distribution_to_json(d)) for n, d in self.distributions.items())
+        return sorted(
+            (n, distribution_to_json(d)) for n, d in self.distributions.items()
+        )
 
 
 def _as_text(choice):

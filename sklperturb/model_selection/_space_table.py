@@ -122,7 +122,7 @@ SPACES = {
         "embedding_dim": _any(16, 32, 64, 128),
         "hidden_dim": _any(32, 64, 128, 256),
         "n_layers": _int(1, 3),
-        "n_heads": _any(1, 2, 4),
+        "n_heads": _any(2, 4, 8),
         "loss": _LOSS,
     },
     # sklperturb.compose and sklperturb.preprocessing

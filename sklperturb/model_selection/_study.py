@@ -1,11 +1,14 @@
 """Open the study that a search fills: in memory, in a file, or in a database."""
 
 import os
+import time
 from pathlib import Path
 
 # Seconds after which a lock on a journal that nobody touches is taken for left behind
 # by a process that was killed; it is held for milliseconds.
 _LOCK_SECONDS = 5
+# Times that opening a database is tried.
+_OPENINGS = 4
 
 
 def open_study(study, storage, name):
@@ -41,7 +44,7 @@ def open_study(study, storage, name):
             study_name=name,
             direction="maximize",
             load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(),  # trials come with their parameters
+            sampler=optuna.samplers.RandomSampler(),  # has nothing to draw
         )
     finally:
         optuna.logging.set_verbosity(verbosity)
@@ -64,11 +67,18 @@ def _database(url):
     if url.startswith("sqlite"):
         # Processes that share the file wait for each other.
         engine["connect_args"] = {"timeout": 60}
-    try:
-        return optuna.storages.RDBStorage(url, engine_kwargs=engine)
-    except sqlalchemy.exc.OperationalError as error:
-        shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-        raise OSError(f"The database {shown} cannot be opened: {error.orig}") from error
+    for attempt in range(_OPENINGS):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=engine)
+        except sqlalchemy.exc.DatabaseError as error:
+            # Processes that start together make the tables together, and all but one
+            # find them there in the middle of it.
+            if attempt < _OPENINGS - 1:
+                time.sleep(0.3 * (attempt + 1))
+                continue
+            shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+            reason = error.orig
+            raise OSError(f"The database {shown} cannot be opened: {reason}") from error
 
 
 def _journal(path):

@@ -294,9 +294,10 @@ def test_bad_parameters(table, params, error, match):
 
 def test_clone_and_signature():
     search = search_of(Ridge(), {"alpha": IntDistribution(1, 9)})
-    assert clone(search).get_params()["param_distributions"] == search.get_params()[
-        "param_distributions"
-    ]
+    assert (
+        clone(search).get_params()["param_distributions"]
+        == search.get_params()["param_distributions"]
+    )
     assert list(inspect.signature(PerturbationSearchCV).parameters)[:2] == [
         "estimator",
         "param_distributions",
