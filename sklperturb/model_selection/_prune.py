@@ -123,7 +123,7 @@ class PruningView:
         """Note a value, and return whether the trial is to end here."""
         self.trial.report(value, step)
         self.curve.append([step, value])
-        return self.trial.should_prune()
+        return bool(self.trial.should_prune())  # a study keeps no NumPy values
 
     @property
     def notes(self):
