@@ -309,3 +309,22 @@ def test_torn_journal_is_mended_and_other_files_are_refused(table, tmp_path):
     with pytest.raises(ValueError, match="no Optuna journal"):
         small_search(other).fit(*table)
     assert other.read_text() == '{"mine": 1}'
+
+
+def test_killed_worker_process_is_replaced(script, tmp_path, undisturbed):
+    """One of two processes of `n_jobs=2` dies once; the trials are those of one."""
+    script.write_text(
+        SCRIPT.replace(
+            "        time.sleep(",
+            '        flag = os.environ["FITS"] + ".killed"\n'
+            "        if self.alpha > 4 and not os.path.exists(flag):\n"
+            '            open(flag, "w").close()\n'
+            "            os.kill(os.getpid(), 9)\n"
+            "        time.sleep(",
+        ).replace("search(sys.argv[1])", "search(sys.argv[1], n_jobs=2)")
+    )
+    fits = tmp_path / "fits.txt"
+    process = start(script, tmp_path / "study.log", fits)
+    printed = process.communicate(timeout=90)[0]
+    assert fits.with_name("fits.txt.killed").exists()
+    assert printed == undisturbed[0]
