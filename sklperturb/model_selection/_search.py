@@ -8,7 +8,6 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.linear_model import Ridge
-from sklearn.metrics import check_scoring, get_scorer
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils.metadata_routing import (
@@ -19,9 +18,9 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.metrics import ROWWISE_METRICS
 from sklperturb.model_selection._fold_task import predicting_part
 from sklperturb.model_selection._search_results import tabulate
+from sklperturb.model_selection._search_scoring import is_several, resolve_scorers
 from sklperturb.model_selection._search_space import SearchSpace
 from sklperturb.utils._progress import ProgressBar
 
@@ -258,7 +257,7 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         ledger, cause = self._search(estimator, space, folds, (scorers, metric), data)
         self.study_ = ledger.study
         self.n_splits_ = len(folds)
-        self.multimetric_ = isinstance(self.scoring, list | tuple | set | dict)
+        self.multimetric_ = is_several(self.scoring)
         self.scorer_ = scorers if self.multimetric_ else scorers[metric]
         self._keep_results(ledger, space, list(scorers), metric, cause)
         if self.refit:
@@ -499,27 +498,7 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.refit_time_ = time.perf_counter() - start
 
     def _scorers(self):
-        """Return {name: scorer}, and the name of the one to optimise."""
-        if not isinstance(self.scoring, list | tuple | set | dict):
-            scoring = self.scoring
-            if isinstance(scoring, str) and scoring in ROWWISE_METRICS:
-                scoring = ROWWISE_METRICS[scoring].scorer
-            return {"score": check_scoring(self._estimator(), scoring)}, "score"
-        given = self.scoring
-        if not isinstance(given, dict):
-            given = {name: name for name in given}
-        scorers = {}
-        for name, scorer in given.items():
-            if isinstance(scorer, str):
-                own = ROWWISE_METRICS.get(scorer)
-                scorer = get_scorer(scorer) if own is None else own.scorer
-            scorers[name] = scorer
-        if not isinstance(self.refit, str) or self.refit not in scorers:
-            raise ValueError(
-                f"refit={self.refit!r} does not say which of the scores to optimise; "
-                f"pass one of {sorted(scorers)}."
-            )
-        return scorers, self.refit
+        return resolve_scorers(self._estimator(), self.scoring, self.refit)
 
     def _route(self, params):
         if get_config()["enable_metadata_routing"]:
