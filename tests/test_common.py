@@ -31,6 +31,7 @@ from sklperturb.utils.estimator_checks import perturbation_checks
 FOLDER = tempfile.TemporaryDirectory()
 CHEAP = {
     "max_epochs": 5,
+    "n_trials": 2,
     "checkpoint": SECheckpoint.create(
         f"{FOLDER.name}/small.ckpt",
         config=SEConfig(length=12),

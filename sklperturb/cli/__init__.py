@@ -8,6 +8,7 @@ from sklperturb.cli import (  # noqa: F401  (each registers its commands)
     _evaluate,
     _screens,
     _signatures,
+    _tuning,
 )
 from sklperturb.cli._app import app, log
 

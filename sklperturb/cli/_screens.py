@@ -10,6 +10,7 @@ from rich.table import Table
 from sklperturb.cli._app import Clip, Data, Layer, Seed, app, log, out
 from sklperturb.cli._choices import CV_NAMES, describe, make_splitter, named, usable
 from sklperturb.cli._tables import render, write_tables
+from sklperturb.cli._tuned import set_tuned
 
 
 @app.command()
@@ -107,6 +108,9 @@ def submit(
     data: Data,
     model: Annotated[str, typer.Option(help="A registered model.")],
     output: Annotated[Path, typer.Option(help="A .csv or .h5ad file.")],
+    params: Annotated[
+        Path | None, typer.Option(help="The best.json that tune has written.")
+    ] = None,
     layer: Layer = None,
     clip: Clip = None,
     seed: Seed = 0,
@@ -129,6 +133,8 @@ def submit(
     estimator = make_model(model, schema=screen.schema, random_state=seed)
     if budget is not None:
         estimator.set_params(budget=budget)
+    if params is not None:
+        set_tuned(estimator, model, params)
     y_pred = estimator.fit(screen.X, screen.y).predict(screen.X_test)
     uns = {"method_id": model} if output.suffix == ".h5ad" else {}
     write_submission(output, y_pred, screen.id_map, screen.target_names, **uns)

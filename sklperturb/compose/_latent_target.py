@@ -155,7 +155,9 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         if self._y_ndim == 1 and latent.shape[1] == 1:
             latent = latent.ravel()
         routed = self._route("fit", fit_params)
-        self.regressor_ = clone(self._regressor()).fit(X, latent, **routed)
+        # Kept before it is trained, so that who watches its epochs can predict.
+        self.regressor_ = clone(self._regressor())
+        self.regressor_.fit(X, latent, **routed)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.regressor_, name):
                 setattr(self, name, getattr(self.regressor_, name))

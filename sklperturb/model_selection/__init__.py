@@ -1,7 +1,9 @@
-"""Split screens by condition, and compare models on the splits."""
+"""Split screens by condition, compare models on the splits, and tune them."""
 
 from sklperturb.model_selection._compare import compare
 from sklperturb.model_selection._leaderboard import leaderboard
+from sklperturb.model_selection._search import PerturbationSearchCV
+from sklperturb.model_selection._spaces import search_space
 from sklperturb.model_selection._split import (
     LeaveOneContextOut,
     UnseenContextKFold,
@@ -18,6 +20,7 @@ from sklperturb.model_selection._suggest import suggest_cv
 __all__ = [
     "LeaveOneContextOut",
     "NamedSplit",
+    "PerturbationSearchCV",
     "RowSplit",
     "UnseenContextKFold",
     "UnseenGroupKFold",
@@ -27,5 +30,6 @@ __all__ = [
     "compare",
     "leaderboard",
     "load_split",
+    "search_space",
     "suggest_cv",
 ]

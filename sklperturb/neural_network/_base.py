@@ -26,6 +26,7 @@ from sklperturb.neural_network._batches import (
     forward_rows,
 )
 from sklperturb.preprocessing import TargetReducer
+from sklperturb.utils._epochs import is_watched, tell_epoch
 from sklperturb.utils._progress import ProgressBar
 
 LOSSES = {
@@ -49,6 +50,28 @@ class _EpochProgress(Callback):
 
     def on_train_end(self, net, **kwargs):
         self.bar_.stop()
+
+
+class _EpochReport(Callback):
+    """Tell whoever watches that an epoch is over."""
+
+    def on_epoch_end(self, net, **kwargs):
+        report_epoch(net, len(net.history))
+
+
+def report_epoch(net, epoch):
+    """Tell the watcher, who may predict, without a trace in the training that goes on.
+
+    Parameters
+    ----------
+    net : object
+        What a regressor keeps as ``net_``.
+    epoch : int
+        Epochs that are over.
+    """
+    if is_watched():
+        with torch.random.fork_rng([]):
+            tell_epoch(net, epoch)
 
 
 class OneCycle(Callback):
@@ -79,6 +102,8 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
 
     # A subclass that knows more losses says so here and in its constraints.
     _criteria = LOSSES
+    # A search asks before it counts on epochs that `watching_epochs` will show.
+    reports_epochs = True
     # Largest norm of the gradient; a parameter of the subclasses that need it.
     gradient_clip = None
 
@@ -234,7 +259,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
             )
 
     def _callbacks(self, monitor, validated):
-        callbacks = []
+        callbacks = [("report", _EpochReport())] if is_watched() else []
         if self.lr_patience is not None:
             callbacks.append(
                 (

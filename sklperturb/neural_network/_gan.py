@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.modules import ConditionalCritic, ConditionalGenerator, gradient_norms
-from sklperturb.neural_network._base import BaseNetRegressor
+from sklperturb.neural_network._base import BaseNetRegressor, report_epoch
 from sklperturb.neural_network._batches import forward_rows
 from sklperturb.utils._progress import ProgressBar
 
@@ -55,6 +55,7 @@ class _AdversarialNet:
                 record["rmse"] = self._error(X[watched], targets[watched])
                 self.history.append(record)
                 bar.advance(f"rmse {record['rmse']:.4f}")
+                report_epoch(self, epoch + 1)
                 if best is None or record["rmse"] < self.history[best]["rmse"]:
                     best = epoch
                     weights = copy.deepcopy(self.generator.state_dict())

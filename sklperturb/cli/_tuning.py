@@ -1,0 +1,226 @@
+"""Commands that search for parameters: tune."""
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from sklperturb.cli._app import Clip, Data, Layer, Seed, app, log, out
+from sklperturb.cli._choices import CV_NAMES, describe, make_splitter
+
+# Rows of the table of trials: the best ones and the latest ones.
+_SHOWN = 5
+
+
+@app.command()
+def tune(
+    data: Data,
+    model: Annotated[str, typer.Option(help="A registered model.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for best.json, trials.csv and the plots."),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(help="Trials in all, those in the storage included.", min=1)
+    ] = 50,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Journal file or URL of a database; processes that name the same one "
+            "share the trials. Default: study.log in --output."
+        ),
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds after which no trial is begun.", min=0)
+    ] = None,
+    cv: Annotated[str, typer.Option(help=f"One of {', '.join(CV_NAMES)}.")] = "auto",
+    folds: Annotated[int, typer.Option(help="Folds of the splitter.", min=2)] = 5,
+    metric: Annotated[
+        str, typer.Option(help="mrrmse, mrmae, pearson, spearman or cosine.")
+    ] = "mrrmse",
+    pruner: Annotated[
+        str, typer.Option(help="auto, hyperband, wilcoxon or none.")
+    ] = "auto",
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler to run on.")
+    ] = None,
+    layer: Layer = None,
+    clip: Clip = None,
+    jobs: Annotated[int, typer.Option(help="Trials at a time; -1 is one a core.")] = 1,
+    seed: Seed = 0,
+):
+    """Search for the best parameters of a model.
+
+    The same command goes on where it was stopped. Started several times, or on several
+    machines that share the storage, the processes share the trials.
+    """
+    from sklperturb.datasets import load_op2
+    from sklperturb.metrics import get_metric
+    from sklperturb.model_selection import PerturbationSearchCV
+    from sklperturb.registry import get_entry, make_model
+
+    get_entry(model)
+    greater_is_better = get_metric(metric).greater_is_better
+    if output is None and storage is None:
+        raise ValueError("Nothing would be kept: pass --output, --storage or both.")
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    screen = load_op2(data, layer=layer, clip=clip)
+    splitter = make_splitter(cv, screen, folds, seed)
+    log.print(screen.DESCR)
+    log.print(f"Folds: {describe(splitter)}")
+    progress = _Trials(trials, metric, sign=1 if greater_is_better else -1)
+    search = PerturbationSearchCV(
+        make_model(model, schema=screen.schema, random_state=seed),
+        cv=splitter,
+        scoring=metric,
+        n_trials=trials,
+        timeout=timeout,
+        storage=output / "study.log" if storage is None else storage,
+        study_name=study,
+        pruner=None if pruner == "none" else pruner,
+        n_jobs=jobs,
+        callbacks=[progress],
+        refit=False,
+        verbose=0,
+        random_state=seed,
+    )
+    with _cluster(dask), progress:
+        search.fit(screen.X, screen.y)
+    out.print(progress.table(search.study_))
+    best = {
+        "model": model,
+        "params": search.best_params_,
+        "metric": metric,
+        "score": progress.sign * search.best_score_,
+        "trials": len(search.cv_results_["params"]),
+    }
+    out.print_json(json.dumps(best))
+    if output is not None:
+        _write(output, best, search)
+
+
+@contextlib.contextmanager
+def _cluster(address):
+    if address is None:
+        yield
+        return
+    import joblib
+
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ImportError(
+            '--dask needs distributed; run: pip install "sklperturb[scale]"'
+        ) from error
+    with Client(address, timeout="30s"), joblib.parallel_config("dask"):
+        yield
+
+
+class _Trials:
+    """A table of the best and the latest trials, kept up to date on a terminal."""
+
+    def __init__(self, n_trials, metric, sign):
+        self.n_trials = n_trials
+        self.metric = metric
+        self.sign = sign
+        self._live = Live(console=log, refresh_per_second=2, transient=True)
+
+    def __enter__(self):
+        if sys.stderr.isatty():
+            self._live.start()
+        return self
+
+    def __exit__(self, *error):
+        self._live.stop()
+
+    def __call__(self, study, trial):
+        if self._live.is_started:
+            self._live.update(self.table(study))
+
+    def table(self, study):
+        finished = [
+            trial
+            for trial in study.get_trials(deepcopy=False)
+            if trial.state.is_finished() and "sklperturb:void" not in trial.user_attrs
+        ]
+        complete = [t for t in finished if t.state.name == "COMPLETE"]
+        best = sorted(complete, key=lambda t: -t.value)[:_SHOWN]
+        latest = [t for t in finished[-_SHOWN:] if t not in best]
+        table = Table(box=None, pad_edge=False)
+        table.title = f"{len(finished)} of {self.n_trials} trials"
+        table.title_justify = "left"
+        table.add_column("trial", justify="right")
+        table.add_column(self.metric, justify="right")
+        table.add_column("state")
+        table.add_column("parameters")
+        for trial in best + latest:
+            params = ", ".join(f"{k}={_short(v)}" for k, v in trial.params.items())
+            value = "-" if trial.value is None else f"{self.sign * trial.value:.4f}"
+            table.add_row(str(trial.number), value, trial.state.name.lower(), params)
+        return table
+
+
+def _short(value):
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _write(folder, best, search):
+    import pandas as pd
+
+    from sklperturb.utils._atomic import written_whole
+
+    with written_whole(folder / "best.json") as path:
+        path.write_text(json.dumps(best, indent=2) + "\n")
+    with written_whole(folder / "trials.csv") as path:
+        table = pd.DataFrame(search.cv_results_).drop(columns="params")
+        table.to_csv(path, index=False)
+    names = ["best.json", "trials.csv"]
+    try:
+        names += _write_plots(folder, search.study_)
+    except ImportError as error:
+        log.print(f"No plots: {error}", markup=False)
+    for name in names:
+        out.print(f"{folder / name}")
+
+
+def _write_plots(folder, study):
+    """Write Optuna's plots as PNG; leave out those that the study is too small for."""
+    import warnings
+
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ImportError(f'{error}; run: pip install "sklperturb[plot]"') from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from optuna.visualization import matplotlib as plots
+
+    from sklperturb.utils._atomic import written_whole
+
+    names = []
+    for kind in (
+        "optimization_history",
+        "intermediate_values",
+        "param_importances",
+        "slice",
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                axes = getattr(plots, f"plot_{kind}")(study)
+            except (RuntimeError, ValueError) as error:
+                log.print(f"No plot of the {kind}: {error}", markup=False)
+                continue
+        figure = getattr(axes, "figure", None) or axes.flat[0].figure
+        with written_whole(folder / f"{kind}.png") as path:
+            figure.savefig(path, dpi=120, bbox_inches="tight")
+        pyplot.close(figure)
+        names.append(f"{kind}.png")
+    return names

@@ -1,0 +1,284 @@
+"""The trials of a search by position, kept in a study that processes may share.
+
+A position is one set of parameters to try: position 0 is the first proposal, and a
+search of n trials has the positions 0 to n - 1. A study numbers trials as they come,
+so a trial that is tried again after its process died has a new number, and its old
+position.
+"""
+
+import os
+import platform
+import socket
+import threading
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+import psutil
+from optuna.trial import TrialState, create_trial
+
+# Seconds between two signs of life of a process, and after how many of silence a
+# process on another machine is taken for dead. On the same machine one can look.
+HEARTBEAT = 20
+SILENCE = 120
+# Times a trial is begun before it is given up: it may be what kills the processes.
+ATTEMPTS = 3
+
+_PREFIX = "sklperturb:"
+POSITION = _PREFIX + "position"
+RUN = _PREFIX + "run"
+ATTEMPT = _PREFIX + "attempt"
+ERROR = _PREFIX + "error"
+VOID = _PREFIX + "void"
+FOLD = _PREFIX + "fold:"
+
+
+@dataclass
+class Trial:
+    """One position: its parameters, and what is known of its folds."""
+
+    position: int
+    frozen: optuna.trial.FrozenTrial
+    status: str  # "done", "running" or "left", by a process that died
+    attempt: int = 1
+    folds: list = field(default_factory=list)
+
+    @property
+    def number(self):
+        return self.frozen.number
+
+    @property
+    def stored(self):
+        return self.frozen.params
+
+    @property
+    def state(self):
+        return self.frozen.state
+
+
+class Ledger:
+    """Claim positions, keep what was found out about them, and say who is alive.
+
+    Parameters
+    ----------
+    study : optuna.study.Study
+    identity : str or None
+        Hash of all that the scores depend on; a study of something else is refused.
+    """
+
+    def __init__(self, study, identity):
+        self.study = study
+        self.run = uuid.uuid4().hex
+        self.shared = identity is not None
+        self._stop = threading.Event()
+        if self.shared:
+            self._check_identity(identity)
+            self._alive(True)
+            self._thread = threading.Thread(target=self._beat, daemon=True)
+            self._thread.start()
+
+    def close(self):
+        """Say that whatever this run has not finished is free to be taken."""
+        self._stop.set()
+        if self.shared:
+            self._thread.join()
+            self._alive(False)
+
+    def trials(self):
+        """Return the trials by position; None where nobody holds a position yet."""
+        runs, held = {}, {}
+        for frozen in self.study.get_trials(deepcopy=False):
+            position = frozen.user_attrs.get(POSITION)
+            if position is None or VOID in frozen.user_attrs:
+                continue
+            trial = self._read(frozen, runs)
+            other = held.get(position)
+            if other is None or _rank(trial) < _rank(other):
+                held[position] = trial
+        return [held.get(position) for position in range(max(held, default=-1) + 1)]
+
+    def claim(self, n_trials, propose):
+        """Take the next position that nobody works on.
+
+        Parameters
+        ----------
+        n_trials : int or None
+            Positions in all; None for no end.
+        propose : callable
+            ``propose(trials, position)`` gives parameters, their distributions and
+            the notes of the sampler, for a position that has none.
+
+        Returns
+        -------
+        trial : Trial or None
+            None if all positions are taken.
+        """
+        while True:
+            trials = self.trials()
+            free = (p for p, t in enumerate(trials) if t is None or t.status == "left")
+            position = next(free, len(trials))
+            if n_trials is not None and position >= n_trials:
+                return None
+            before = trials[position] if position < len(trials) else None
+            attempt, folds = 1, []
+            if before is None:
+                params, distributions, notes = propose(trials, position)
+            else:
+                attempt, folds = before.attempt + 1, before.folds
+                params, distributions = before.stored, before.frozen.distributions
+                notes = before.frozen.system_attrs
+                if attempt > ATTEMPTS:
+                    message = f"Its process died {ATTEMPTS} times, each time in it."
+                    self.fail(before, message)
+                    continue
+            # In one piece, so that whoever is killed here leaves all or nothing.
+            self.study.add_trial(
+                create_trial(
+                    state=TrialState.RUNNING,
+                    params=params,
+                    distributions=distributions,
+                    system_attrs=notes,
+                    user_attrs={POSITION: position, RUN: self.run, ATTEMPT: attempt}
+                    | {f"{FOLD}{i}": fold for i, fold in enumerate(folds)},
+                )
+            )
+            taken = self._settle(position)
+            if taken is not None:
+                return taken
+
+    def _settle(self, position):
+        """Return the trial just added, or None if somebody else was faster."""
+        mine = others = None
+        for frozen in self.study.get_trials(deepcopy=False):
+            attrs = frozen.user_attrs
+            if attrs.get(POSITION) != position or VOID in attrs:
+                continue
+            if attrs[RUN] == self.run and frozen.state == TrialState.RUNNING:
+                mine = frozen
+            elif self._read(frozen, {}).status != "left":
+                others = frozen if others is None else others
+            elif frozen.state == TrialState.RUNNING and mine is None:
+                self._void(frozen)
+        if others is not None and others.number < mine.number:
+            self._void(mine)
+            return None
+        return self._read(mine, {})
+
+    def save_fold(self, trial, fold, result):
+        """Keep the result of a fold, so that it is not computed again."""
+        handle = self._handle(trial)
+        handle.set_user_attr(f"{FOLD}{fold}", result)
+        if result["curve"]:
+            step, value = result["curve"][-1]
+            handle.report(value, step)
+        trial.folds.append(result)
+
+    def complete(self, trial, value):
+        self.study.tell(trial.number, value)
+
+    def prune(self, trial):
+        self.study.tell(trial.number, state=TrialState.PRUNED)
+
+    def fail(self, trial, message):
+        self._handle(trial).set_user_attr(ERROR, message)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def waiting(self):
+        """Pop the parameters of a trial that the user has enqueued, None without."""
+        states = (TrialState.WAITING,)
+        if not self.study.get_trials(deepcopy=False, states=states):
+            return None
+        asked = self.study.ask()
+        asked_for = self.study.get_trials(deepcopy=False)[asked.number]
+        fixed = asked_for.system_attrs.get("fixed_params")
+        asked.set_user_attr(VOID, True)
+        self.study.tell(asked, state=TrialState.FAIL)
+        return fixed
+
+    def _handle(self, trial):
+        return optuna.trial.Trial(self.study, trial.frozen._trial_id)
+
+    def _void(self, frozen):
+        with suppress(optuna.exceptions.UpdateFinishedTrialError, ValueError):
+            optuna.trial.Trial(self.study, frozen._trial_id).set_user_attr(VOID, True)
+            self.study.tell(frozen.number, state=TrialState.FAIL)
+
+    def _read(self, frozen, runs):
+        attrs = frozen.user_attrs
+        given_up = frozen.state == TrialState.FAIL and attrs[ATTEMPT] >= ATTEMPTS
+        if frozen.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            status = "done"
+        elif given_up or ERROR in attrs:
+            status = "done"
+        elif frozen.state == TrialState.RUNNING and self._lives(attrs[RUN], runs):
+            status = "running"
+        else:
+            status = "left"
+        folds = []
+        while f"{FOLD}{len(folds)}" in attrs:
+            folds.append(attrs[f"{FOLD}{len(folds)}"])
+        return Trial(attrs[POSITION], frozen, status, attrs[ATTEMPT], folds)
+
+    def _lives(self, run, runs):
+        if run == self.run:
+            return True
+        if run not in runs:
+            sign = self.study.user_attrs.get(f"{_PREFIX}run:{run}")
+            runs[run] = sign is not None and _is_alive(sign)
+        return runs[run]
+
+    def _alive(self, alive):
+        process = psutil.Process()
+        sign = {
+            "machine": _machine(),
+            "pid": process.pid,
+            "created": process.create_time(),
+            "seen": time.time(),
+            "alive": alive,
+        }
+        self.study.set_user_attr(f"{_PREFIX}run:{self.run}", sign)
+
+    def _beat(self):
+        while not self._stop.wait(HEARTBEAT):
+            self._alive(True)
+
+    def _check_identity(self, identity):
+        known = self.study.user_attrs.get(_PREFIX + "identity")
+        if known is None:
+            self.study.set_user_attr(_PREFIX + "identity", identity)
+        elif known != identity:
+            raise ValueError(
+                f"The study {self.study.study_name!r} holds trials of other data, "
+                "folds, estimator, scoring or search space, which cannot be compared "
+                "with those of this search. Pass another study_name, or none: then "
+                "each search finds its own study in the storage."
+            )
+
+
+def _rank(trial):
+    """Order the trials that hold one position, the valid one first."""
+    return ("done", "running", "left").index(trial.status), trial.number
+
+
+def _machine():
+    """Return a name for what shares process numbers: a boot, or a container in it."""
+    parts = [socket.gethostname(), platform.node()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _is_alive(sign):
+    if not sign["alive"]:
+        return False
+    if sign["machine"] != _machine():
+        return time.time() - sign["seen"] < SILENCE
+    try:
+        created = psutil.Process(sign["pid"]).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    return abs(created - sign["created"]) < 1

@@ -1,0 +1,120 @@
+"""Open the study that a search fills: in memory, in a file, or in a database."""
+
+import os
+import time
+from pathlib import Path
+
+# Seconds after which a lock on a journal that nobody touches is taken for left behind
+# by a process that was killed; it is held for milliseconds.
+_LOCK_SECONDS = 5
+# Times that opening a database is tried.
+_OPENINGS = 4
+
+
+def open_study(study, storage, name):
+    """Return an Optuna study in which greater is better.
+
+    Parameters
+    ----------
+    study : optuna.study.Study or None
+        Taken as it is.
+    storage : None, str, path-like or optuna.storages.BaseStorage
+        A text with "://" is the URL of a database, any other one the path of a
+        journal.
+    name : str
+        The study is made under this name, or found.
+    """
+    import optuna
+
+    if study is not None:
+        if storage is not None:
+            raise ValueError("Pass study or storage, not both: a study has a storage.")
+        if study.directions != [optuna.study.StudyDirection.MAXIMIZE]:
+            raise ValueError(
+                "The study must have one value to maximise, since for every scorer "
+                "greater is better; make it with "
+                "optuna.create_study(direction='maximize')."
+            )
+        return study
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(
+            storage=open_storage(storage),
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            sampler=optuna.samplers.RandomSampler(),  # has nothing to draw
+        )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def open_storage(storage):
+    """Return what Optuna takes as the storage of a study."""
+    if storage is None or not isinstance(storage, str | os.PathLike):
+        return storage
+    if "://" in str(storage):
+        return _database(str(storage))
+    return _journal(Path(storage))
+
+
+def _database(url):
+    import optuna
+    import sqlalchemy
+
+    engine = {"pool_pre_ping": True}
+    if url.startswith("sqlite"):
+        # Processes that share the file wait for each other.
+        engine["connect_args"] = {"timeout": 60}
+    for attempt in range(_OPENINGS):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=engine)
+        except sqlalchemy.exc.DatabaseError as error:
+            # Processes that start together make the tables together, and all but one
+            # find them there in the middle of it.
+            if attempt < _OPENINGS - 1:
+                time.sleep(0.3 * (attempt + 1))
+                continue
+            shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+            reason = error.orig
+            raise OSError(f"The database {shown} cannot be opened: {reason}") from error
+
+
+def _journal(path):
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+    # The lock is a link, which is read from its own folder.
+    path = path.absolute()
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"The folder {path.parent} does not exist; make it first."
+        )
+    lock = JournalFileSymlinkLock(str(path), grace_period=_LOCK_SECONDS)
+    if path.exists():
+        _mend(path, lock)
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _mend(path, lock):
+    """Cut off a last line that a killed process did not finish; refuse other files."""
+    with path.open("rb") as file:
+        first = file.readline()
+        if first and b'"op_code"' not in first:
+            raise ValueError(
+                f"{path} is no Optuna journal. Pass the path of one, or a new path."
+            )
+    with path.open("rb+") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+    lock.acquire()  # another process may be in the middle of a line
+    try:
+        with path.open("rb+") as file:
+            whole = file.read().rpartition(b"\n")
+            file.truncate(len(whole[0]) + len(whole[1]))
+    finally:
+        lock.release()

@@ -1,0 +1,88 @@
+"""The tune command, and submit with what it found."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from sklperturb.datasets import make_chemical_screen, write_screen
+
+COMMAND = [sys.executable, "-m", "sklperturb"]
+
+
+def run(*arguments, code=0):
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    screen = make_chemical_screen(4, 20, 30, random_state=0)
+    return write_screen(tmp_path_factory.mktemp("tuning") / "screen", screen)
+
+
+def test_tune_is_killed_goes_on_and_submit_uses_it(folder, tmp_path):
+    output = tmp_path / "tuned"
+    tune = ["tune", "--data", folder, "--model", "ridge", "--folds", 2]
+    tune += ["--trials", 6, "--output", output]
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, tune)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 60
+    log = output / "study.log"
+    while not log.exists() or "fold:1" not in log.read_text():
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+    done = run(*tune)
+    assert "6 of 6 trials" in done.stdout
+    best = json.loads((output / "best.json").read_text())
+    assert best["model"] == "ridge"
+    assert best["trials"] == 6
+    table = pd.read_csv(output / "trials.csv")
+    assert len(table) == 6
+    assert -table["mean_test_score"].max() == pytest.approx(best["score"])
+    for plot in ("optimization_history", "slice"):
+        assert (output / f"{plot}.png").stat().st_size > 5_000
+
+    params = ["--params", output / "best.json"]
+    submit = ["submit", "--data", folder, "--output"]
+    run(*submit, tmp_path / "default.csv", "--model", "ridge")
+    done = run(*submit, tmp_path / "tuned.csv", "--model", "ridge", *params)
+    assert str(best["params"]) in done.stderr
+    default, tuned = (
+        pd.read_csv(tmp_path / f"{name}.csv").iloc[:, 1:].to_numpy()
+        for name in ("default", "tuned")
+    )
+    assert (default != tuned).any() == (table["mean_test_score"].idxmax() != 0)
+
+    done = run(*submit, tmp_path / "x.csv", "--model", "additive", *params, code=2)
+    assert "has the parameters of 'ridge', not of 'additive'" in done.stderr
+    bad = tmp_path / "bad.json"
+    bad.write_text("{}")
+    params = ["--params", bad]
+    done = run(*submit, tmp_path / "x.csv", "--model", "ridge", *params, code=2)
+    assert 'has no "params"' in done.stderr
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_tune_refuses_to_forget_and_what_has_nothing_to_tune(folder, tmp_path):
+    tune = ["tune", "--data", folder, "--model"]
+    done = run(*tune, "ridge", code=2)
+    assert "pass --output, --storage or both" in done.stderr
+    done = run(*tune, "no_change", "--output", tmp_path / "none", code=2)
+    assert "nothing to tune" in done.stderr
