@@ -1,6 +1,7 @@
 """Load, generate and write perturbation screens."""
 
 from sklperturb.datasets._op2 import load_op2
+from sklperturb.datasets._perturbseq import load_perturbseq
 from sklperturb.datasets._schema import PerturbationSchema
 from sklperturb.datasets._screen import make_chemical_screen
 from sklperturb.datasets._write import write_screen, write_submission
@@ -8,6 +9,7 @@ from sklperturb.datasets._write import write_screen, write_submission
 __all__ = [
     "PerturbationSchema",
     "load_op2",
+    "load_perturbseq",
     "make_chemical_screen",
     "write_screen",
     "write_submission",
