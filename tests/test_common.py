@@ -25,6 +25,12 @@ from sklperturb.utils.estimator_checks import perturbation_checks
 
 # Smaller than the defaults where training is long; what is checked is the contract.
 CHEAP = {"max_epochs": 5}
+# What some estimators cannot do without, and have no default for.
+_NAMES = ["Badrodolin", "Bapratinib", "Cerodolin", "Lokotinib", "Zesetinib"]
+REQUIRED = {
+    "GeneSetEncoder": {"gene_sets": {"s": _NAMES[:4], "t": _NAMES[2:]}},
+    "LookupEmbedding": {"table": pd.DataFrame(np.eye(5), index=_NAMES)},
+}
 # A number to tune, by its name in a pipeline whose last step is "model".
 TUNED = {
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},
@@ -39,7 +45,8 @@ TUNED = {
 
 def construct(kind):
     params = inspect.signature(kind).parameters
-    return kind(**{name: value for name, value in CHEAP.items() if name in params})
+    cheap = {name: value for name, value in CHEAP.items() if name in params}
+    return kind(**cheap, **REQUIRED.get(kind.__name__, {}))
 
 
 def expected_failed_checks(estimator):

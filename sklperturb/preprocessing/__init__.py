@@ -4,16 +4,22 @@ from sklperturb.preprocessing._condition_encoder import (
     SchemaColumns,
     make_condition_encoder,
 )
+from sklperturb.preprocessing._expression_embedding import ExpressionGeneEmbedding
 from sklperturb.preprocessing._fingerprint import (
     CompoundFingerprint,
     tanimoto_similarity,
 )
+from sklperturb.preprocessing._gene_sets import GeneSetEncoder
+from sklperturb.preprocessing._lookup_embedding import LookupEmbedding
 from sklperturb.preprocessing._molecules import murcko_scaffolds
 from sklperturb.preprocessing._target_reducer import TargetReducer
 from sklperturb.preprocessing._target_statistics import TargetStatisticsEncoder
 
 __all__ = [
     "CompoundFingerprint",
+    "ExpressionGeneEmbedding",
+    "GeneSetEncoder",
+    "LookupEmbedding",
     "SchemaColumns",
     "TargetReducer",
     "TargetStatisticsEncoder",
