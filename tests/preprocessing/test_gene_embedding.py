@@ -68,7 +68,7 @@ def test_table_files_agree(tmp_path):
     np.savez(tmp_path / "each.npz", **each)
     safetensors.save_file(each, tmp_path / "each.safetensors")
     safetensors.save_file(
-        {"embeddings": values},
+        {"embeddings": np.ascontiguousarray(values)},
         tmp_path / "matrix.safetensors",
         metadata={"genes": json.dumps(genes.tolist())},
     )
