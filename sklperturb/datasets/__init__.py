@@ -1,5 +1,6 @@
 """Load, generate and write perturbation screens."""
 
+from sklperturb.datasets._genetic_screen import make_genetic_screen
 from sklperturb.datasets._op2 import load_op2
 from sklperturb.datasets._perturbseq import load_perturbseq
 from sklperturb.datasets._schema import PerturbationSchema
@@ -11,6 +12,7 @@ __all__ = [
     "load_op2",
     "load_perturbseq",
     "make_chemical_screen",
+    "make_genetic_screen",
     "write_screen",
     "write_submission",
 ]

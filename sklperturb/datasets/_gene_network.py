@@ -8,11 +8,11 @@ from scipy import sparse
 from scipy.sparse.linalg import eigsh
 from sklearn.neighbors import kneighbors_graph
 
-_N_MODULES = 50  # groups of genes that work together
+_N_MODULES = 15  # groups of genes that work together
 _POSITION_DIM = 8
 _MODULE_SPREAD = 0.6  # of genes around their module, in sds between modules
 _N_NEIGHBORS = 10
-_DIFFUSION = 0.9  # share of a gene's value that comes from its neighbours
+_DIFFUSION = 0.98  # share of a gene's value that comes from its neighbours
 _STEPS = 30
 _DENSE_GENES = 300  # up to here, the eigenvectors of the whole graph are taken
 
