@@ -34,9 +34,12 @@ REQUIRED = {
 # A number to tune, by its name in a pipeline whose last step is "model".
 TUNED = {
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},
+    "AdditiveCombinationRegressor": {"model__schema": [None]},
+    "BilinearGeneRegressor": {"model__alpha": [0.1, 1.0]},
     "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
     "LatentTargetRegressor": {"model__check_inverse": [True, False]},
     "NearestCompoundRegressor": {"model__n_neighbors": [2, 5]},
+    "PerturbationEffectRegressor": {"model__subtract_control": [True, False]},
     "ProductKernelRidge": {"model__context_kernel": ["learned", "identity"]},
     "TanimotoKernelRidge": {"model__leave_out": ["perturbation"]},
     "TargetEncodedRidge": {"model__n_statistics": [2, 4]},

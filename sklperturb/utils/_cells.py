@@ -98,7 +98,7 @@ def group_means(y, codes, n_groups, target_sum=None):
     sums = np.zeros((n_groups, y.shape[1]))
     for rows, values in blocks(y):
         values = log_normalise(values, target_sum)
-        part = indicator(codes[rows], n_groups) @ values
+        part = indicator(codes[rows], n_groups).T @ values
         sums += part.toarray() if sparse.issparse(part) else part
     if not np.isfinite(sums).all():
         raise ValueError(
