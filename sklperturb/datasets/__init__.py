@@ -1,5 +1,6 @@
 """Load, generate and write perturbation screens."""
 
+from sklperturb.datasets._describe import describe_perturbseq
 from sklperturb.datasets._genetic_screen import make_genetic_screen
 from sklperturb.datasets._op2 import load_op2
 from sklperturb.datasets._perturbseq import load_perturbseq
@@ -9,6 +10,7 @@ from sklperturb.datasets._write import write_screen, write_submission
 
 __all__ = [
     "PerturbationSchema",
+    "describe_perturbseq",
     "load_op2",
     "load_perturbseq",
     "make_chemical_screen",
