@@ -23,13 +23,15 @@ def make_genetic_baselines(embedding=None, *, target_sum=None, schema=None):
 
         - ``controls``: unchanged, the mean of the context's controls;
         - ``mean_shift``: controls plus the mean effect of all perturbations;
+        - ``context_shift``: controls plus the mean effect in the same context;
         - ``perturbed_mean``: mean of the perturbed conditions, controls or not;
         - ``perturbation_mean``: controls plus the mean effect of the same
           perturbation in other contexts; the mean shift where it was never seen;
         - ``additive``: controls plus the effects of a combination's parts;
         - ``bilinear``: the linear model of Ahlmann-Eltze et al. on the training data
           alone;
-        - with `embedding`, ``ridge``, ``knn`` and ``bilinear_embedding``.
+        - with `embedding`, ``ridge`` and ``knn``, which see the context besides, and
+          ``bilinear_embedding``.
 
     See Also
     --------
@@ -39,13 +41,14 @@ def make_genetic_baselines(embedding=None, *, target_sum=None, schema=None):
     --------
     >>> from sklperturb.baseline import make_genetic_baselines
     >>> list(make_genetic_baselines())[:3]
-    ['controls', 'mean_shift', 'perturbed_mean']
+    ['controls', 'mean_shift', 'context_shift']
     """
     import numpy as np
+    from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import RidgeCV
     from sklearn.neighbors import KNeighborsRegressor
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     from sklperturb.baseline import (
         AdditiveCombinationRegressor,
@@ -54,21 +57,30 @@ def make_genetic_baselines(embedding=None, *, target_sum=None, schema=None):
     )
     from sklperturb.compose import PerturbationEffectRegressor
     from sklperturb.linear_model import BilinearGeneRegressor
+    from sklperturb.preprocessing import SchemaColumns
 
     regressors = {
         "controls": NoChangeRegressor(),
         "mean_shift": GroupStatisticRegressor(),
+        "context_shift": GroupStatisticRegressor(by="context"),
         "perturbed_mean": GroupStatisticRegressor(),
         "perturbation_mean": GroupStatisticRegressor(by="perturbation"),
         "additive": AdditiveCombinationRegressor(),
         "bilinear": BilinearGeneRegressor(),
     }
     if embedding is not None:
-        ridge = RidgeCV(np.logspace(-1, 4, 11))
-        regressors["ridge"] = make_pipeline(embedding, StandardScaler(), ridge)
-        regressors["knn"] = make_pipeline(
-            embedding, StandardScaler(), KNeighborsRegressor(10, weights="distance")
+        onehot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        encoder = ColumnTransformer(
+            [
+                ("gene", embedding, SchemaColumns("perturbation", schema=schema)),
+                ("context", onehot, SchemaColumns("context", schema=schema)),
+            ]
         )
+        for name, regressor in (
+            ("ridge", RidgeCV(np.logspace(-1, 4, 11))),
+            ("knn", KNeighborsRegressor(10, weights="distance")),
+        ):
+            regressors[name] = make_pipeline(encoder, StandardScaler(), regressor)
         regressors["bilinear_embedding"] = BilinearGeneRegressor(embedding)
     return {
         name: PerturbationEffectRegressor(
