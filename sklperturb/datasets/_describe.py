@@ -288,6 +288,8 @@ def _describe_conditions(obs, facts, problems):
 def _candidates(obs):
     """Say which column may be the perturbation, since it names controls."""
     for name in obs.columns:
+        if pd.api.types.is_numeric_dtype(obs[name]):
+            continue
         for label in obs[name].dropna().unique():
             if is_control_label(str(label)):
                 return f" Column {name!r} may be it: it holds {str(label)!r}."

@@ -364,9 +364,11 @@ def _draw_cells(model, cells, X, var, embedding, path):
             head = anndata.AnnData(obs=X.copy(), var=var, varm=varm)
             write_elem(file, "/", head)
             for block, out in drawn:
-                if "X" in file and "data" in file["X"]:
+                if escaped:
                     sparse_dataset(file["X"]).append(block)
                 else:
+                    # The file may come to hold more values than 32 bits can count.
+                    block.indptr = block.indptr.astype(np.int64)
                     write_elem(file, "X", block)
                 escaped.append(out)
                 bar.advance()

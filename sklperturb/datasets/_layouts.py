@@ -196,7 +196,7 @@ def _tahoe_dose(text):
 
 
 def _as_text(column):
-    return each_label(column, str)
+    return each_label(column, lambda value: None if pd.isna(value) else str(value))
 
 
 def _numbers(column):

@@ -88,7 +88,8 @@ def join_combination(parts):
 
 def each_label(labels, function):
     """Return ``function(label)`` for every label, computed once for equal labels."""
-    codes, levels = pd.factorize(np.asarray(labels, dtype=object))
+    labels = np.asarray(labels, dtype=object)
+    codes, levels = pd.factorize(labels, use_na_sentinel=False)
     values = np.empty(len(levels), dtype=object)
     values[:] = [function(level) for level in levels]
     return values[codes]
@@ -105,7 +106,14 @@ def control_rows(X, schema):
     schema : PerturbationSchema
     """
     if schema.control is not None:
-        return _column(X, schema.control).astype(bool)
+        # Only here, since the readers of data sets need this module.
+        from sklperturb.datasets._clean import as_flags
+
+        schema.require(X, "control")
+        flags = _column(X, schema.control)
+        if flags.dtype == bool:
+            return flags
+        return as_flags(pd.DataFrame({schema.control: flags}), schema.control, "X")
     labels = _column(X, schema.perturbation)
     marked = each_label(
         labels, lambda label: is_control_label(str(label), schema.control_labels)

@@ -1,6 +1,7 @@
 """Generated knock-downs have the structure that they promise."""
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -192,3 +193,5 @@ def test_blocks_of_cells_do_not_need_memory_for_all(tmp_path):
     cells = anndata.read_h5ad(tmp_path / "s.h5ad")
     totals = np.asarray(cells.X.sum(axis=1)).ravel()
     assert (totals > 500).all()
+    with h5py.File(tmp_path / "s.h5ad") as file:
+        assert file["X/indptr"].dtype == np.int64

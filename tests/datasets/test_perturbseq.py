@@ -124,6 +124,14 @@ def test_unassigned_cells():
     assert len(screen.X) == screen.y.n_obs == 2
 
 
+def test_missing_context_stays_missing():
+    cells = cells_of(
+        target_gene=["non-targeting", "KLF1", "MYC"], cell_type=["A", None, "B"]
+    )
+    X = load_perturbseq(cells).X
+    assert X["cell_type"].tolist() == ["A", None, "B"]
+
+
 def test_repeated_genes_are_refused():
     cells = cells_of(target_gene=["non-targeting", "KLF1"])
     cells.var_names = ["A", "A", "B", "C"]
@@ -188,3 +196,8 @@ def test_combination_parts():
     labels = np.array([["A", "ctrl"], ["A", "MYC"]], dtype=object)
     found = control_rows(labels, PerturbationSchema(perturbation=1, context=0))
     assert found.tolist() == [True, False]
+    schema = PerturbationSchema("gene", control="control")
+    spelled = pd.DataFrame({"gene": ["A", "B"], "control": ["True", "False"]})
+    assert control_rows(spelled, schema).tolist() == [True, False]
+    with pytest.raises(ValueError, match="control is column 'control'"):
+        control_rows(spelled[["gene"]], schema)
