@@ -119,6 +119,29 @@ def _tanimoto(schema, random_state):
     return TanimotoKernelRidge(schema=schema)
 
 
+def _effect(build):
+    """Return a builder of a regressor on the mean effects of cells."""
+
+    def build_effect(schema, random_state):
+        from sklperturb.compose import PerturbationEffectRegressor
+
+        return PerturbationEffectRegressor(build(schema, random_state), schema=schema)
+
+    return build_effect
+
+
+def _combination(schema, random_state):
+    from sklperturb.baseline import AdditiveCombinationRegressor
+
+    return AdditiveCombinationRegressor(schema=schema)
+
+
+def _bilinear(schema, random_state):
+    from sklperturb.linear_model import BilinearGeneRegressor
+
+    return BilinearGeneRegressor(schema=schema)
+
+
 def _encoded(schema, regressor):
     """Return a regressor of numbers behind one-hot columns and target statistics."""
     from sklearn.pipeline import Pipeline
@@ -286,6 +309,23 @@ _ENTRIES = (
         "context mean + perturbation mean - grand mean",
         _additive("means"),
     ),
+    # Measured from negative controls, which compound screens of signatures lack.
+    ModelEntry(
+        "mean_shift",
+        "baseline",
+        "of expression: controls plus the mean effect",
+        _effect(_group(None)),
+        default=False,
+        role="control",
+    ),
+    ModelEntry(
+        "additive_combination",
+        "baseline",
+        "of expression: controls plus the effects of a combination's parts",
+        _effect(_combination),
+        default=False,
+        role="control",
+    ),
     ModelEntry(
         "nearest_compound",
         "baseline",
@@ -300,6 +340,14 @@ _ENTRIES = (
         "linear",
         "shrunken context and perturbation effects, fitted together",
         _additive("joint"),
+    ),
+    ModelEntry(
+        "bilinear",
+        "linear",
+        "of expression: gene and perturbation loadings, of Ahlmann-Eltze et al.",
+        _effect(_bilinear),
+        default=False,
+        role="control",
     ),
     ModelEntry(
         "ridge",

@@ -39,6 +39,12 @@ CHEAP = {
         random_state=0,
     ),
 }
+# What some estimators cannot do without, and have no default for.
+_NAMES = ["Badrodolin", "Bapratinib", "Cerodolin", "Lokotinib", "Zesetinib"]
+REQUIRED = {
+    "GeneSetEncoder": {"gene_sets": {"s": _NAMES[:4], "t": _NAMES[2:]}},
+    "LookupEmbedding": {"table": pd.DataFrame(np.eye(5), index=_NAMES)},
+}
 # A number to tune, by its name in a pipeline whose last step is "model".
 TUNED = {
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},
@@ -54,6 +60,9 @@ TUNED = {
     "RescaledRegressor": {"model__clip": [True, False]},
     "SeedEnsembleRegressor": {"model__aggregate": ["median", "mean"]},
     "SeenUnseenRegressor": {"model__schema": [None]},
+    "AdditiveCombinationRegressor": {"model__schema": [None]},
+    "BilinearGeneRegressor": {"model__alpha": [0.1, 1.0]},
+    "PerturbationEffectRegressor": {"model__subtract_control": [True, False]},
     "ProductKernelRidge": {"model__context_kernel": ["learned", "identity"]},
     "TanimotoKernelRidge": {"model__leave_out": ["perturbation"]},
     "TargetEncodedRidge": {"model__n_statistics": [2, 4]},
@@ -62,7 +71,8 @@ TUNED = {
 
 def construct(kind):
     params = inspect.signature(kind).parameters
-    return kind(**{name: value for name, value in CHEAP.items() if name in params})
+    cheap = {name: value for name, value in CHEAP.items() if name in params}
+    return kind(**cheap, **REQUIRED.get(kind.__name__, {}))
 
 
 def expected_failed_checks(estimator):

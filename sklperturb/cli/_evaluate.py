@@ -9,16 +9,6 @@ from rich.table import Table
 
 from sklperturb.cli._app import Seed, app, log, out
 
-# How public data sets spell the label of a control cell.
-_CONTROLS = (
-    "non-targeting",
-    "control",
-    "ctrl",
-    "DMSO_TF",
-    "DMSO",
-    "Dimethyl Sulfoxide",
-)
-
 
 @app.command()
 def evaluate(
@@ -78,6 +68,7 @@ def _find_control(real, groupby, control, layer):
     """Return the column and label of the controls, looked for where not given."""
     from sklperturb.datasets import PerturbationSchema
     from sklperturb.utils._cell_files import opened_cells
+    from sklperturb.utils._combinations import is_control_label
 
     with opened_cells(real, layer) as (obs, _, _):
         if groupby is None:
@@ -85,8 +76,8 @@ def _find_control(real, groupby, control, layer):
         if groupby not in obs:
             raise ValueError(f"--groupby {groupby!r} is no column: {list(obs)}.")
         if control is None:
-            labels = set(obs[groupby].astype(str).unique())
-            found = [name for name in _CONTROLS if name in labels]
+            labels = sorted(obs[groupby].dropna().astype(str).unique())
+            found = [label for label in labels if is_control_label(label)]
             if len(found) != 1:
                 raise ValueError(
                     f"{len(found)} labels of {groupby!r} are spelt as a control "

@@ -1,5 +1,6 @@
-"""Join estimators: a regressor with a latent space of its targets."""
+"""Join estimators: a regressor with a latent space, or with the mean of controls."""
 
 from sklperturb.compose._latent_target import LatentTargetRegressor
+from sklperturb.compose._perturbation_effect import PerturbationEffectRegressor
 
-__all__ = ["LatentTargetRegressor"]
+__all__ = ["LatentTargetRegressor", "PerturbationEffectRegressor"]

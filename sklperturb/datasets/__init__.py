@@ -1,6 +1,9 @@
 """Load, generate and write perturbation screens."""
 
+from sklperturb.datasets._describe import describe_perturbseq
+from sklperturb.datasets._genetic_screen import make_genetic_screen
 from sklperturb.datasets._op2 import load_op2
+from sklperturb.datasets._perturbseq import load_perturbseq
 from sklperturb.datasets._schema import PerturbationSchema
 from sklperturb.datasets._screen import make_chemical_screen
 from sklperturb.datasets._write import write_screen, write_submission
@@ -9,8 +12,11 @@ from sklperturb.datasets._write_signatures import write_signatures
 
 __all__ = [
     "PerturbationSchema",
+    "describe_perturbseq",
     "load_op2",
+    "load_perturbseq",
     "make_chemical_screen",
+    "make_genetic_screen",
     "write_cells",
     "write_screen",
     "write_signatures",

@@ -107,11 +107,12 @@ def clean_conditions(X, schema, file_name):
     for column in X.select_dtypes(["object", "string"]):
         X[column] = X[column].astype(object).where(X[column].notna(), None)
     if schema.control is not None:
-        X[schema.control] = _as_flags(X, schema.control, file_name)
+        X[schema.control] = as_flags(X, schema.control, file_name)
     return X
 
 
-def _as_flags(X, column, file_name):
+def as_flags(X, column, file_name):
+    """Read a column of control flags; where it is missing, nothing is a control."""
     if column not in X:
         return np.zeros(len(X), dtype=bool)
     spelled = X[column].astype(object).map(lambda value: str(value).strip().lower())

@@ -42,6 +42,11 @@ class PerturbationSchema:
     control, smiles, dose, batch, replicate : str, int or None, default=None
         Columns that hold the boolean control flag, the structure, the dose,
         the technical batch and the biological replicate.
+    control_labels : str or tuple of str, default=()
+        Names that the perturbation column gives to controls, such as
+        ``"non-targeting"``. Readers of files need them where a file has no control
+        column and spells controls in a way of its own; without any, the spellings of
+        public data sets count. No role of a column: `columns` leaves them out.
 
     Examples
     --------
@@ -60,6 +65,12 @@ class PerturbationSchema:
     dose: str | int | None = None
     batch: str | int | None = None
     replicate: str | int | None = None
+    control_labels: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        labels = self.control_labels
+        labels = (labels,) if isinstance(labels, str) else tuple(labels)
+        object.__setattr__(self, "control_labels", labels)
 
     @classmethod
     def infer(cls, X):
@@ -111,6 +122,7 @@ class PerturbationSchema:
         columns : list of str or int
         """
         table = asdict(self)
+        del table["control_labels"]
         return [table[r] for r in roles or table if table[r] is not None]
 
     def require(self, X, *roles):

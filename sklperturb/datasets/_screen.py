@@ -177,7 +177,7 @@ def make_chemical_screen(
         ("scaffold_share", scaffold_share, 1),
         ("control_noise_share", control_noise_share, 1),
     ):
-        _check_number(name, value, Real, 0, high)
+        check_number(name, value, Real, 0, high)
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
     compounds = invent_compounds(n_compounds, rng)
     rank = rng.permutation(n_compounds)  # by strength, strongest 0
@@ -227,7 +227,7 @@ def signed_log10_p(scores):
     return np.sign(scores) * log_p / -np.log(10.0)
 
 
-def _check_number(name, value, kind, low, high):
+def check_number(name, value, kind, low, high):
     if isinstance(value, bool) or not isinstance(value, kind):
         expected = "an integer" if kind is Integral else "a number"
         raise TypeError(
@@ -241,11 +241,11 @@ def _check_request(
     n_contexts, n_compounds, n_genes, n_target, n_shared, n_test, n_programmes
 ):
     """Check the counts against each other and fill in the defaults."""
-    _check_number("n_contexts", n_contexts, Integral, 2, np.inf)
-    _check_number("n_compounds", n_compounds, Integral, 2, MAX_COMPOUNDS)
-    _check_number("n_genes", n_genes, Integral, 1, np.inf)
-    _check_number("n_programmes", n_programmes, Integral, 2, np.inf)
-    _check_number("n_target_contexts", n_target, Integral, 1, np.inf)
+    check_number("n_contexts", n_contexts, Integral, 2, np.inf)
+    check_number("n_compounds", n_compounds, Integral, 2, MAX_COMPOUNDS)
+    check_number("n_genes", n_genes, Integral, 1, np.inf)
+    check_number("n_programmes", n_programmes, Integral, 2, np.inf)
+    check_number("n_target_contexts", n_target, Integral, 1, np.inf)
     if n_target >= n_contexts:
         raise ValueError(
             f"n_target_contexts={n_target} leaves none of the n_contexts={n_contexts} "
@@ -254,7 +254,7 @@ def _check_request(
         )
     if n_shared is None:
         n_shared = min(max(round(n_compounds * 17 / 146), 4), n_compounds - 1)
-    _check_number("n_shared", n_shared, Integral, 0, np.inf)
+    check_number("n_shared", n_shared, Integral, 0, np.inf)
     if n_shared >= n_compounds:
         raise ValueError(
             f"n_shared={n_shared} leaves none of the n_compounds={n_compounds} "
@@ -263,7 +263,7 @@ def _check_request(
     n_unshared = n_compounds - n_shared
     if n_test is None:
         n_test = n_unshared
-    _check_number("n_test_compounds", n_test, Integral, 1, np.inf)
+    check_number("n_test_compounds", n_test, Integral, 1, np.inf)
     if n_test > n_unshared:
         raise ValueError(
             f"n_test_compounds={n_test} exceeds the {n_unshared} compounds that are "
@@ -311,7 +311,7 @@ def _lay_out(rank, n_dense, n_target, n_shared, n_test, n_lost, strong_fraction,
         ("of the last dense context", "to predict"),
         strict=True,
     ):
-        _check_number("n_lost", given, Integral, 0, np.inf)
+        check_number("n_lost", given, Integral, 0, np.inf)
         if given > most:
             raise ValueError(
                 f"n_lost={n_lost!r} asks to lose {given} conditions {where}, where "

@@ -74,7 +74,7 @@ def _write_folder(path, weights, settings, vectors):
     except ImportError as error:
         raise ImportError(
             "A checkpoint in a folder needs safetensors; choose a path that ends in "
-            '.ckpt, or install it with: pip install "sklperturb[state]"'
+            '.ckpt, or install it with: pip install "sklperturb[embed]"'
         ) from error
     with unfinished_folder(path.parent) as folder:
         made = folder / path.name

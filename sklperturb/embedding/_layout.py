@@ -107,7 +107,7 @@ def _read_weights(file):
     except ImportError as error:
         raise ImportError(
             f"{file} needs safetensors; install it with: pip install "
-            '"sklperturb[state]"'
+            '"sklperturb[embed]"'
         ) from error
     try:
         return load_file(file)

@@ -1,5 +1,6 @@
-"""Look at what models do."""
+"""Look at data, and at what models do."""
 
+from sklperturb.inspection._cells import CellScreenDisplay
 from sklperturb.inspection._leaderboard import LeaderboardDisplay
 
-__all__ = ["LeaderboardDisplay"]
+__all__ = ["CellScreenDisplay", "LeaderboardDisplay"]

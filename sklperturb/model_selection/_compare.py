@@ -75,9 +75,9 @@ def compare(
     scoring : str, scorer of `sklperturb.metrics`, or list of these, default="mrrmse"
         Row-wise metrics.
     baselines : "default", None, dict or list of str, default="default"
-        "default" runs every registered baseline whose packages are installed and whose
-        columns are there; None runs none, and leaves the columns that refer to one
-        empty.
+        "default" runs every registered baseline that a leaderboard runs unasked, whose
+        packages are installed and whose columns are there; None runs none, and leaves
+        the columns that refer to one empty.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
@@ -169,7 +169,7 @@ def _collect(estimators, baselines, schema, random_state):
         baselines = [
             entry.name
             for entry in list_models("baseline")
-            if entry.available and entry.fits(schema)
+            if entry.default and entry.available and entry.fits(schema)
         ]
     models = {}
     for group, kind in ((baselines, "baseline"), (estimators, "custom")):

@@ -40,6 +40,7 @@ _NETWORK = {
 
 SPACES = {
     # sklperturb.baseline
+    "AdditiveCombinationRegressor": {},
     "AdditiveRegressor": {"effects": _any("means", "joint")},
     "GroupStatisticRegressor": {
         "statistic": _any("mean", "median", 0.4, 0.45, 0.54, 0.6, 0.65),
@@ -73,6 +74,10 @@ SPACES = {
     "SeedEnsembleRegressor": {"aggregate": _any("median", "mean")},
     "SeenUnseenRegressor": {},
     # sklperturb.linear_model
+    "BilinearGeneRegressor": {
+        "n_components": _int(4, 64, log=True),
+        "alpha": _float(1e-3, 10.0, log=True),
+    },
     "ContextTransferRidge": {
         "kernel": _any("linear", "rbf"),
         "min_shared": _int(2, 10),
@@ -155,7 +160,14 @@ SPACES = {
         "radius": _int(1, 3),
     },
     "DifferentialSignatures": {},
+    "ExpressionGeneEmbedding": {"n_components": _int(8, 128, log=True)},
+    "GeneSetEncoder": {
+        "n_components": _int(8, 256, log=True),
+        "max_size": _int(100, 2000, log=True),
+    },
     "LatentTargetRegressor": {},
+    "LookupEmbedding": {"combine": _any("sum", "mean")},
+    "PerturbationEffectRegressor": {},
     "Pseudobulk": {},
     "TScoreTransformer": {},
     "TargetReducer": {"n_components": _any("full", "gavish-donoho", 0.8, 0.95)},

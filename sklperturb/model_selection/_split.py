@@ -10,7 +10,9 @@ from sklperturb.model_selection._folds import (
     check_n_splits,
     find_names,
     read_roles,
+    read_table,
 )
+from sklperturb.utils._combinations import control_rows
 
 
 class UnseenPerturbationKFold(BaseConditionKFold):
@@ -24,6 +26,9 @@ class UnseenPerturbationKFold(BaseConditionKFold):
     ----------
     n_splits : int, default=5
         Number of folds, at least 2 and at most the number of perturbations.
+    keep_controls : bool, default=False
+        Leave controls in every training set and out of every test set, as cells need
+        it: what is predicted is measured from them.
     schema : PerturbationSchema, default=None
         Names the columns of X. None infers them from their spelling.
     random_state : int, RandomState instance or None, default=None
@@ -44,9 +49,10 @@ class UnseenPerturbationKFold(BaseConditionKFold):
     -----
     Folds differ by at most the rows of the largest perturbation. Which
     perturbations share a fold depends on their names, their numbers of
-    rows and the seed, not on the order of the rows. Control rows are held out
-    as any other perturbation; where a model needs controls, keep them apart
-    from X.
+    rows and the seed, not on the order of the rows. By default, control rows
+    are held out as any other perturbation, since the controls of a compound
+    screen are compounds too. Controls are the rows that the control column
+    marks, or, without one, those whose perturbation is spelled as a control.
 
     Examples
     --------
@@ -62,15 +68,23 @@ class UnseenPerturbationKFold(BaseConditionKFold):
     ['x']
     """
 
-    def __init__(self, n_splits=5, *, schema=None, random_state=None):
+    def __init__(
+        self, n_splits=5, *, keep_controls=False, schema=None, random_state=None
+    ):
         self.n_splits = n_splits
+        self.keep_controls = keep_controls
         self.schema = schema
         self.random_state = random_state
 
     def _iter_test_masks(self, X, y=None, groups=None):
         [(codes, _)] = read_roles(X, self.schema, "perturbation")
-        folds = self._deal(np.bincount(codes), "perturbations in X")
-        yield from self._masks(folds[codes])
+        dealt = np.ones(len(codes), dtype=bool)
+        if self.keep_controls:
+            dealt = ~control_rows(*read_table(X, self.schema))
+        folds = self._deal(np.bincount(codes[dealt]), "perturbations in X")
+        fold_of_row = np.full(len(codes), -1)
+        fold_of_row[dealt] = folds[codes[dealt]]
+        yield from self._masks(fold_of_row)
 
 
 class UnseenContextKFold(BaseConditionKFold):

@@ -4,10 +4,13 @@ from sklperturb.preprocessing._condition_encoder import (
     SchemaColumns,
     make_condition_encoder,
 )
+from sklperturb.preprocessing._expression_embedding import ExpressionGeneEmbedding
 from sklperturb.preprocessing._fingerprint import (
     CompoundFingerprint,
     tanimoto_similarity,
 )
+from sklperturb.preprocessing._gene_sets import GeneSetEncoder
+from sklperturb.preprocessing._lookup_embedding import LookupEmbedding
 from sklperturb.preprocessing._molecules import murcko_scaffolds
 from sklperturb.preprocessing._pseudobulk import Pseudobulk, pseudobulk
 from sklperturb.preprocessing._signatures import DifferentialSignatures
@@ -23,6 +26,9 @@ from sklperturb.preprocessing._target_statistics import TargetStatisticsEncoder
 __all__ = [
     "CompoundFingerprint",
     "DifferentialSignatures",
+    "ExpressionGeneEmbedding",
+    "GeneSetEncoder",
+    "LookupEmbedding",
     "Pseudobulk",
     "SchemaColumns",
     "TScoreTransformer",

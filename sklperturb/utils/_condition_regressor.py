@@ -43,6 +43,14 @@ class ConditionRegressor(RegressorMixin, BaseEstimator):
             self._level_encoder.transform(take_columns(X, self._roles()))
         )
 
+    def _names(self, X):
+        """Return (context codes, names of the perturbations), which may be new."""
+        check_is_fitted(self)
+        X = validate_conditions(self, X, reset=False)
+        table = take_columns(X, self._roles())
+        context, _ = self._split(self._level_encoder.transform(table))
+        return context, table[:, -1]
+
     def _shaped(self, y_pred):
         """Give a prediction the number of dimensions that `y` had in fit."""
         y_pred = np.asarray(y_pred, dtype=np.float64)

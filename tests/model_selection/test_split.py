@@ -521,3 +521,18 @@ def test_op2_design(shared_data):
     assert max(sizes) - min(sizes) <= 6
     for train, test in UnseenScaffoldKFold(random_state=0).split(X):
         assert not column(X, train, "sm_name") & column(X, test, "sm_name")
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_controls_stay_in_training(flagged):
+    X = pd.DataFrame({"target_gene": list("ABCD") * 3 + ["non-targeting"] * 8})
+    if flagged:
+        X["control"] = X["target_gene"] == "non-targeting"
+        X.loc[12:, "target_gene"] = "g0"
+    cv = UnseenPerturbationKFold(4, keep_controls=True, random_state=0)
+    for train, test in cv.split(X):
+        assert X["target_gene"].iloc[test].nunique() == 1
+        assert set(range(12, 20)) <= set(train)
+        assert len(train) + len(test) == len(X)
+    with pytest.raises(ValueError, match="perturbations in X: 4"):
+        next(UnseenPerturbationKFold(5, keep_controls=True).split(X))

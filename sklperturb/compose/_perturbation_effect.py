@@ -1,0 +1,307 @@
+"""Learn what perturbations change, from cells and their controls."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.utils import check_consistent_length, get_tags
+from sklearn.utils.validation import check_is_fitted
+
+from sklperturb.baseline import GroupStatisticRegressor
+from sklperturb.utils._cells import (
+    gene_names,
+    group_means,
+    is_annotated,
+    looks_like_counts,
+    rows_of,
+)
+from sklperturb.utils._combinations import control_rows
+from sklperturb.utils._conditions import (
+    resolve_schema,
+    take_columns,
+    validate_conditions,
+    validate_target,
+)
+
+_PEEKED = 50  # rows looked at to tell counts from normalised values
+
+
+class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
+    """Fit a regressor to the mean effect of each condition, measured from controls.
+
+    Cells are averaged by condition, the controls of the same context are subtracted,
+    and `regressor` learns these effects, one row for each condition. A prediction is
+    the mean of the row's controls plus the effect. With one regressor or another,
+    this is every simple baseline for single cells; see `make_genetic_baselines`.
+
+    Parameters
+    ----------
+    regressor : estimator, default=None
+        Takes conditions, and learns one row of effects for each. None is the mean of
+        all effects, the "mean shift". Where it or a part of it has a parameter
+        `schema` that is None, it is given this estimator's.
+    subtract_control : bool, default=True
+        False lets the regressor learn expression itself: with the default regressor,
+        the "perturbed mean".
+    predicts : {"expression", "change"}, default="expression"
+        What `predict` returns: expected expression, or its change from the controls.
+    match_batch : bool, default=False
+        Compare a cell with the controls of its own batch, where there are any.
+    target_sum : float, default=None
+        Scale each cell to this sum and take log(1 + x) first, for raw counts.
+    schema : PerturbationSchema, default=None
+        Roles of the columns. None infers them from the column names.
+
+    Attributes
+    ----------
+    regressor_ : estimator
+        Fitted to the effects.
+    conditions_ : DataFrame or ndarray of shape (n_conditions, n_columns)
+        The perturbed conditions; of each, the first row.
+    effects_ : ndarray of shape (n_conditions, n_genes)
+        What `regressor_` was fitted to.
+    n_cells_ : ndarray of int of shape (n_conditions,)
+    control_mean_ : ndarray of shape (n_genes,)
+        Of all controls.
+    schema_ : PerturbationSchema
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    See Also
+    --------
+    sklperturb.baseline.make_genetic_baselines : What to compare a model with.
+    LatentTargetRegressor : Learn in a latent space.
+
+    Notes
+    -----
+    A condition is a perturbation in a context, at a dose if there is one. Each counts
+    once, however many cells it has. Controls are the rows that the control column
+    marks, or, without such a column, those whose perturbation is spelled as a control;
+    they are not conditions, and are predicted as what they are. Where a context has no
+    controls, those of all contexts stand in for them. Without any control row, `y` is
+    taken to hold changes from control already.
+
+    Cells are read a block at a time, so an AnnData may be backed by a file. Cells of a
+    compressed-column file are read slowly.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklperturb.compose import PerturbationEffectRegressor
+    >>> X = pd.DataFrame({"target_gene": ["control", "KLF1", "MYC", "MYC"]})
+    >>> y = [[1.0, 1.0], [3.0, 1.0], [1.0, 4.0], [1.0, 6.0]]
+    >>> new = pd.DataFrame({"target_gene": ["TP53", "control"]})
+    >>> PerturbationEffectRegressor().fit(X, y).predict(new)
+    array([[2., 3.],
+           [1., 1.]])
+    """
+
+    def __init__(
+        self,
+        regressor=None,
+        *,
+        subtract_control=True,
+        predicts="expression",
+        match_batch=False,
+        target_sum=None,
+        schema=None,
+    ):
+        self.regressor = regressor
+        self.subtract_control = subtract_control
+        self.predicts = predicts
+        self.match_batch = match_batch
+        self.target_sum = target_sum
+        self.schema = schema
+
+    def fit(self, X, y):
+        """Average the cells of each condition and fit the regressor.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_cells, n_columns)
+            Condition of each cell, or of each pseudobulk.
+        y : AnnData, DataFrame or array-like of shape (n_cells, n_genes)
+            Expression.
+
+        Returns
+        -------
+        self : PerturbationEffectRegressor
+
+        Raises
+        ------
+        ValueError
+            If all rows are controls, or values are not finite.
+
+        Warns
+        -----
+        UserWarning
+            If `y` looks like raw counts and `target_sum` is None.
+        """
+        if self.predicts not in ("expression", "change"):
+            raise ValueError(
+                f"predicts={self.predicts!r} is not allowed; pass 'expression' or "
+                "'change'."
+            )
+        X = validate_conditions(self, X, reset=True)
+        genes = gene_names(y)
+        y = self._read(X, y)
+        self.schema_ = resolve_schema(self.schema, X)
+        self.schema_.require(X, "perturbation")
+        is_control = control_rows(X, self.schema_)
+        if is_control.all():
+            raise ValueError(
+                "All rows are controls, and there is no perturbation to learn from. "
+                "Check the control column that the schema names."
+            )
+        conditions, first = self._number_conditions(X, is_control)
+        keys = self._reference_keys(X)
+        n_conditions = len(first)
+        levels, codes = _factorize(keys[is_control])
+        groups = conditions.copy()
+        groups[is_control] = n_conditions + codes
+        means, sizes = group_means(
+            y, groups, n_conditions + len(levels), self.target_sum
+        )
+        self._remember_controls(levels, means[n_conditions:], sizes[n_conditions:])
+        self.n_cells_ = sizes[:n_conditions]
+        self.effects_ = means[:n_conditions]
+        if self.subtract_control:
+            rows = np.flatnonzero(~is_control)
+            references, at = self._find_references(keys[rows])
+            weights = sparse.csr_array(
+                (1 / self.n_cells_[conditions[rows]], (conditions[rows], at)),
+                shape=(n_conditions, len(references)),
+            )
+            self.effects_ = self.effects_ - weights @ references
+        self.conditions_ = X.iloc[first] if hasattr(X, "iloc") else X[first]
+        self._fit_regressor(genes)
+        return self
+
+    def predict(self, X):
+        """Return the expected response of each row's condition.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+            Conditions.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
+        """
+        check_is_fitted(self)
+        X = validate_conditions(self, X, reset=False)
+        is_control = control_rows(X, self.schema_)
+        references, at = self._find_references(self._reference_keys(X))
+        references = references[at]
+        predicted = np.array(self.regressor_.predict(X), dtype=np.float64)
+        predicted = predicted.reshape(len(references), -1)
+        if self.subtract_control:
+            predicted += references
+        predicted[is_control] = references[is_control]
+        if self.predicts == "change":
+            predicted -= references
+        return predicted.ravel() if self._y_ndim == 1 else predicted
+
+    def _read(self, X, y):
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but "
+                "the target y is None."
+            )
+        if not is_annotated(y):
+            y = validate_target(self, X, y)
+            self._y_ndim = y.ndim
+            y = y.reshape(len(y), -1)
+        else:
+            check_consistent_length(X, y)
+            self._y_ndim = 2
+        if self.target_sum is None and is_annotated(y):
+            if looks_like_counts(rows_of(y, slice(0, _PEEKED))):
+                warnings.warn(
+                    f"{type(self).__name__}: y looks like raw counts, whose means "
+                    "follow the depth of sequencing. Pass target_sum=10000, or "
+                    "normalised values.",
+                    UserWarning,
+                    stacklevel=3,
+                )
+        return y
+
+    def _number_conditions(self, X, is_control):
+        """Return each row's condition, -1 for controls, and each one's first row."""
+        columns = self.schema_.columns("context", "perturbation", "dose")
+        _, codes = _factorize(take_columns(X, columns)[~is_control])
+        conditions = np.full(len(is_control), -1)
+        conditions[~is_control] = codes
+        rows = np.flatnonzero(~is_control)
+        _, first = np.unique(codes, return_index=True)
+        return conditions, rows[first]
+
+    def _reference_keys(self, X):
+        """Return what a row's controls must share with it, one column for each."""
+        roles = ["context"] + ["batch"] * bool(self.match_batch)
+        columns = self.schema_.columns(*roles)
+        if not columns:
+            return np.empty((len(X), 0), dtype=object)
+        return take_columns(X, columns)
+
+    def _remember_controls(self, levels, means, sizes):
+        """Keep the mean of the controls of each key, and of each start of a key."""
+        n_genes = means.shape[1]
+        self._references = {(): np.zeros(n_genes)}
+        starts = {level[:length] for level in levels for length in range(len(level))}
+        for start in starts:
+            rows = [i for i, level in enumerate(levels) if level[: len(start)] == start]
+            self._references[start] = np.average(means[rows], 0, weights=sizes[rows])
+        self._references |= dict(zip(levels, means, strict=True))
+        self.control_mean_ = self._references[()]
+
+    def _find_references(self, keys):
+        """Return the control means that rows need, and which of them each needs."""
+        levels, codes = _factorize(keys)
+        found = []
+        for level in levels:
+            while level not in self._references:
+                level = level[:-1]
+            found.append(self._references[level])
+        return np.array(found), codes
+
+    def _fit_regressor(self, genes):
+        regressor = (
+            GroupStatisticRegressor()
+            if self.regressor is None
+            else clone(self.regressor)
+        )
+        unset = [
+            name
+            for name, value in regressor.get_params().items()
+            if value is None and name.rpartition("__")[2] == "schema"
+        ]
+        regressor.set_params(**dict.fromkeys(unset, self.schema_))
+        effects = self.effects_
+        if self._y_ndim == 1:
+            effects = effects.ravel()
+        elif genes is not None:
+            effects = pd.DataFrame(effects, columns=genes)
+            if isinstance(self.conditions_, pd.DataFrame):
+                effects.index = self.conditions_.index
+        self.regressor_ = regressor.fit(self.conditions_, effects)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.regressor_tags.poor_score = True
+        if self.regressor is not None:
+            tags.non_deterministic = get_tags(self.regressor).non_deterministic
+        return tags
+
+
+def _factorize(table):
+    """Return the distinct rows of an object array as tuples, and each row's number."""
+    rows = pd.Series([tuple(row) for row in table], dtype=object)
+    codes, levels = pd.factorize(rows)
+    return list(levels), codes

@@ -1,0 +1,323 @@
+"""Look into a file of cells: what it holds, and what is wrong with it."""
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.utils import Bunch
+
+from sklperturb.datasets._layouts import find_layout, read_conditions, settle_schema
+from sklperturb.utils._combinations import is_control_label
+
+_STRIPES = 8  # places of the matrix that are looked at
+_ROWS = 64  # rows at each of them,
+_COLUMNS = 8  # or columns, which are far longer, where those are contiguous
+_MIN_CELLS = 30  # fewer cells say little of a perturbation's mean
+_LARGEST_LOG = 20  # log(1 + x) of a count is never above
+_ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
+
+
+def describe_perturbseq(path):
+    """Say what a file of cells holds, without reading its matrix into memory.
+
+    Parameters
+    ----------
+    path : str or path-like
+        An ``.h5ad`` file or a ``.zarr`` folder.
+
+    Returns
+    -------
+    description : :class:`~sklearn.utils.Bunch`
+        facts : dict of str to str
+            Size, storage, values, genes, layout, columns, perturbations and so on.
+        schema : PerturbationSchema or None
+            What `load_perturbseq` would give, or None if no column is known as the
+            perturbation.
+        cells_per_perturbation : Series
+            Numbers of cells, most first; empty without a schema.
+        problems : list of str
+            What is wrong, and what to do about it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read.
+
+    See Also
+    --------
+    load_perturbseq : Load the cells.
+
+    Notes
+    -----
+    Names of cells and genes and the columns that describe them are read in full. Of
+    the matrix, 512 rows at eight places are looked at, or 64 columns if it is stored
+    by column; so whether there are negative values, missing values and counts
+    is known of the sample only.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklperturb.datasets import describe_perturbseq, make_genetic_screen
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/screen.h5ad"
+    ...     screen = make_genetic_screen(
+    ...         5, 100, cells_per_perturbation=60, n_controls=20, embedding_dim=8,
+    ...         path=path, random_state=0,
+    ...     )
+    ...     screen.y.file.close()
+    ...     description = describe_perturbseq(path)
+    >>> description.facts["values"]
+    'raw counts'
+    >>> description.schema.perturbation, description.problems
+    ('target_gene', ['Only 20 cells are controls; ...'])
+    """
+    path = Path(path)
+    with _opened(path) as store:
+        try:
+            from anndata.io import read_elem
+
+            obs, var = read_elem(store["obs"]), read_elem(store["var"])
+            storage, shape, sample = _look_at_matrix(store)
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise _unreadable(path, error) from error
+        parts = {
+            name: sorted(store[name])
+            for name in ("layers", "obsm", "varm", "obsp", "uns")
+            if name in store and len(store[name])
+        }
+    if shape is None:
+        shape = (len(obs), len(var))
+    facts = {"cells": f"{shape[0]}", "genes": f"{shape[1]}", "storage": storage}
+    problems = []
+    _describe_values(sample, facts, problems)
+    _describe_genes(var, facts, problems)
+    if not obs.index.is_unique:
+        n_twice = int(obs.index.duplicated().sum())
+        problems.append(
+            f"{n_twice} names of cells occur more than once; call "
+            "obs_names_make_unique() on the AnnData."
+        )
+    schema, sizes = _describe_conditions(obs, facts, problems)
+    for name, keys in parts.items():
+        facts[name] = ", ".join(keys)
+    return Bunch(
+        facts=facts, schema=schema, cells_per_perturbation=sizes, problems=problems
+    )
+
+
+@contextmanager
+def _opened(path):
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; pass an .h5ad file or a .zarr folder."
+        )
+    try:
+        if path.suffix == ".zarr":
+            import zarr
+
+            store = zarr.open_group(str(path), mode="r")
+        else:
+            import h5py
+
+            store = h5py.File(path, "r")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    try:
+        yield store
+    finally:
+        if path.suffix != ".zarr":
+            store.close()
+
+
+def _unreadable(path, error):
+    return ValueError(
+        f"{path} cannot be read as AnnData; it may be truncated or of another kind. "
+        f"The reader said: {error}"
+    )
+
+
+def _look_at_matrix(store):
+    """Return how `X` is stored, its shape, and some of its rows or columns."""
+    from anndata.io import sparse_dataset
+
+    if "X" not in store:
+        return "no matrix X", None, None
+    X = store["X"]
+    if hasattr(X, "shape"):
+        storage = f"dense, {X.dtype}"
+    else:
+        n_stored, dtype = X["data"].shape[0], X["data"].dtype
+        X = sparse_dataset(X)
+        density = n_stored / max(X.shape[0] * X.shape[1], 1)
+        storage = f"{X.format}, {dtype}, {n_stored} values ({density:.1%} not zero)"
+    along = 1 if getattr(X, "format", "csr") == "csc" else 0
+    width = _COLUMNS if along else _ROWS
+    size = X.shape[along]
+    starts = np.unique(np.linspace(0, max(size - width, 0), _STRIPES).astype(int))
+    seen = 0
+    values = []
+    for start in starts:
+        part = slice(max(int(start), seen), min(int(start) + width, size))
+        seen = part.stop
+        if part.start < part.stop:
+            values.append(X[:, part] if along else X[part])
+    if not values:
+        return storage, X.shape, None
+    sample = (sparse.hstack if along else sparse.vstack)(
+        [sparse.csr_array(v) for v in values], format="csr"
+    )
+    return storage, X.shape, (along, sample)
+
+
+def _describe_values(sample, facts, problems):
+    if sample is None:
+        facts["values"] = "none"
+        problems.append("There are no values of expression in X.")
+        return
+    along, rows = sample
+    values = rows.data
+    if not np.isfinite(values).all():
+        n_bad = int((~np.isfinite(values)).sum())
+        problems.append(
+            f"{n_bad} of the values looked at are NaN or infinite; correct or remove "
+            "them."
+        )
+        values = values[np.isfinite(values)]
+    whole = bool((values == np.floor(values)).all())
+    largest, smallest = values.max(initial=0), values.min(initial=0)
+    if smallest < 0:
+        facts["values"] = f"from {smallest:.3g} to {largest:.3g}, scaled or z-scores"
+        problems.append(
+            "There are negative values, so these are neither counts nor their "
+            "logarithms; models of counts, and scaling by depth, do not apply."
+        )
+    elif whole and largest > 1:
+        facts["values"] = "raw counts"
+    elif largest > _LARGEST_LOG:
+        facts["values"] = f"up to {largest:.3g}, normalised but not logarithms"
+        problems.append(
+            "Values are normalised but no logarithms; take log(1 + x) before fitting."
+        )
+    elif len(values):
+        facts["values"] = f"logarithms of normalised counts, up to {largest:.3g}"
+    else:
+        facts["values"] = "zeros"
+        problems.append("All values looked at are zero.")
+    if along == 0 and facts["values"] == "raw counts":
+        totals = np.asarray(rows.sum(axis=1)).ravel()
+        low, middle, high = np.quantile(totals, [0.05, 0.5, 0.95])
+        facts["counts per cell"] = (
+            f"median {middle:.0f}, 90 % in {low:.0f} to {high:.0f}"
+        )
+        if (totals == 0).any():
+            problems.append(
+                f"{int((totals == 0).sum())} of the {len(totals)} cells looked at have "
+                "no counts; remove them."
+            )
+
+
+def _describe_genes(var, facts, problems):
+    names = var.index.astype(str)
+    facts["gene names"] = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    if not names.is_unique:
+        twice = names[names.duplicated()].unique()
+        problems.append(
+            f"{len(twice)} genes occur more than once, such as {list(twice[:3])}; call "
+            "var_names_make_unique() on the AnnData."
+        )
+    if len(names) and all(_ENSEMBL.match(name) for name in names[:20]):
+        text = [c for c in var.columns if not pd.api.types.is_numeric_dtype(var[c])]
+        problems.append(
+            "Genes have Ensembl identifiers; gene sets and most embeddings know "
+            f"symbols. Columns of var that may hold them: {text or 'none'}."
+        )
+
+
+def _describe_conditions(obs, facts, problems):
+    """Describe the perturbations; return the schema and the cells of each."""
+    columns = [f"{name} ({obs[name].nunique()})" for name in obs.columns]
+    facts["columns"] = ", ".join(columns) or "none"
+    nothing = None, pd.Series(dtype=int)
+    try:
+        layout = find_layout(obs)
+        schema = settle_schema(obs, layout, None)
+    except ValueError as error:
+        problems.append(f"{error}{_candidates(obs)}")
+        return nothing
+    facts["layout"] = "none that is known" if layout is None else layout.name
+    missing = obs[schema.perturbation].isna()
+    if missing.any():
+        problems.append(
+            f"{int(missing.sum())} cells have no {schema.perturbation!r}; load with "
+            "drop_unassigned=True to leave them out."
+        )
+    try:
+        X, schema = read_conditions(obs[~missing], schema, layout)
+    except ValueError as error:
+        problems.append(f"{error}")
+        return nothing
+    for role in ("perturbation", "context", "dose", "batch", "replicate"):
+        column = getattr(schema, role)
+        if column is not None:
+            facts[role] = f"{column!r}, {X[column].nunique()} levels"
+    is_control = X[schema.control].to_numpy()
+    facts["controls"] = f"{int(is_control.sum())} cells"
+    sizes = X.loc[~is_control, schema.perturbation].value_counts()
+    sizes.name = "cells"
+    if len(sizes):
+        facts["cells per perturbation"] = (
+            f"{sizes.min()} to {sizes.max()}, median {sizes.median():.0f}"
+        )
+        combined = (
+            sum("+" in name for name in sizes.index)
+            if (layout is None or layout.combines)
+            else 0
+        )
+        facts["combinations"] = f"{combined} of {len(sizes)} perturbations"
+    else:
+        problems.append("All cells are controls; there is no perturbation.")
+    _describe_sizes(X, schema, is_control, sizes, problems)
+    return schema, sizes
+
+
+def _candidates(obs):
+    """Say which column may be the perturbation, since it names controls."""
+    for name in obs.columns:
+        if pd.api.types.is_numeric_dtype(obs[name]):
+            continue
+        for label in obs[name].dropna().unique():
+            if is_control_label(str(label)):
+                return f" Column {name!r} may be it: it holds {str(label)!r}."
+    return ""
+
+
+def _describe_sizes(X, schema, is_control, sizes, problems):
+    n_controls = int(is_control.sum())
+    if n_controls == 0:
+        problems.append(
+            f"No cell is a control. The most frequent labels of "
+            f"{schema.perturbation!r} are {list(sizes.index[:5])}; if one of them is, "
+            "pass schema=PerturbationSchema(..., control_labels=...)."
+        )
+    elif n_controls < max(_MIN_CELLS, sizes.median() if len(sizes) else 0):
+        problems.append(
+            f"Only {n_controls} cells are controls; their noise is in every effect."
+        )
+    few = sizes[sizes < _MIN_CELLS]
+    if len(few):
+        problems.append(
+            f"{len(few)} perturbations have fewer than {_MIN_CELLS} cells, such as "
+            f"{list(few.index[:3])}; their mean is mostly noise."
+        )
+    if schema.context is not None and n_controls:
+        lacking = set(X[schema.context]) - set(X.loc[is_control, schema.context])
+        if lacking:
+            problems.append(
+                f"{len(lacking)} levels of {schema.context!r} have no controls, such "
+                f"as {sorted(lacking)[:3]}; effects there cannot be measured."
+            )

@@ -1,0 +1,112 @@
+"""Invent genes, the graph that links them, and what knocking one down does."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.sparse.linalg import eigsh
+from sklearn.neighbors import kneighbors_graph
+
+_N_MODULES = 15  # groups of genes that work together
+_POSITION_DIM = 8
+_MODULE_SPREAD = 0.6  # of genes around their module, in sds between modules
+_N_NEIGHBORS = 10
+_DIFFUSION = 0.98  # share of a gene's value that comes from its neighbours
+_STEPS = 30
+_DENSE_GENES = 300  # up to here, the eigenvectors of the whole graph are taken
+
+
+@dataclass(frozen=True)
+class GeneNetwork:
+    """Genes and their relations.
+
+    Attributes
+    ----------
+    genes : ndarray of str of shape (n_genes,)
+    graph : csr_array of shape (n_genes, n_genes)
+        1 where two genes are linked.
+    embedding : DataFrame of shape (n_genes, embedding_dim)
+    programmes : ndarray of shape (n_programmes, n_genes)
+        How each gene follows each programme; rows of root mean square 1.
+    response : ndarray of shape (n_genes, n_programmes)
+        Direction in which a knock-down of each gene moves the programmes; rows of
+        length 1.
+    """
+
+    genes: np.ndarray
+    graph: sparse.csr_array
+    embedding: pd.DataFrame
+    programmes: np.ndarray
+    response: np.ndarray
+
+
+def make_gene_network(
+    n_genes, n_programmes, embedding_dim, predictability, nonlinearity, noise, rng
+):
+    """Draw a `GeneNetwork`.
+
+    What a gene does, and what it follows, diffuses over the graph, so that linked
+    genes are alike; the embedding holds the leading eigenvectors of the same graph.
+
+    Parameters
+    ----------
+    n_genes, n_programmes, embedding_dim : int
+    predictability : float
+        Share of the response that follows the graph; the rest is the gene's own.
+    nonlinearity : float
+        Share of what follows the graph that is a product of two smooth functions, and
+        so no linear function of the embedding.
+    noise : float
+        Standard deviation of the noise of the embedding, in that of its columns.
+    rng : numpy.random.Generator
+    """
+    genes = np.array([f"GENE{i:05d}" for i in range(1, n_genes + 1)], dtype=object)
+    module = rng.integers(min(_N_MODULES, n_genes), size=n_genes)
+    positions = rng.standard_normal((_N_MODULES, _POSITION_DIM))[module]
+    positions += _MODULE_SPREAD * rng.standard_normal(positions.shape)
+    n_neighbors = min(_N_NEIGHBORS, n_genes - 1)
+    nearest = sparse.csr_array(kneighbors_graph(positions, n_neighbors))
+    graph = sparse.csr_array(nearest.maximum(nearest.T))
+    degree = np.asarray(graph.sum(axis=1)).ravel()
+    scale = sparse.diags_array(1 / np.sqrt(degree))
+    links = sparse.csr_array(scale @ graph @ scale)
+
+    def smooth():
+        own = rng.standard_normal((n_genes, n_programmes))
+        values = own
+        for _ in range(_STEPS):
+            values = _DIFFUSION * (links @ values) + (1 - _DIFFUSION) * own
+        return values / values.std(axis=0)
+
+    response = np.sqrt(1 - nonlinearity) * smooth()
+    response += np.sqrt(nonlinearity) * smooth() * smooth()
+    response = np.sqrt(predictability) * response
+    response += np.sqrt(1 - predictability) * rng.standard_normal(response.shape)
+    response /= np.linalg.norm(response, axis=1, keepdims=True)
+    embedding = _spectral(links, embedding_dim)
+    embedding += noise * rng.standard_normal(embedding.shape) * embedding.std(axis=0)
+    return GeneNetwork(
+        genes,
+        graph,
+        pd.DataFrame(embedding, index=genes),
+        smooth().T,
+        response,
+    )
+
+
+def _spectral(links, n_components):
+    """Return the leading eigenvectors, weighted as the diffusion weighs them."""
+    n_genes = links.shape[0]
+    if n_genes <= _DENSE_GENES or n_components > n_genes // 3:
+        values, vectors = np.linalg.eigh(links.toarray())
+        values, vectors = values[-n_components:], vectors[:, -n_components:]
+    else:
+        start = np.ones(n_genes)
+        values, vectors = eigsh(links, k=n_components, which="LA", v0=start)
+    order = np.argsort(-values)
+    values, vectors = values[order], vectors[:, order]
+    # The sign of an eigenvector is arbitrary; the largest entry is made positive.
+    largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(n_components)]
+    weight = (1 - _DIFFUSION) / (1 - _DIFFUSION * values)
+    return vectors * np.sign(largest) * weight * np.sqrt(n_genes)

@@ -1,0 +1,196 @@
+"""Look at a screen of single cells before modelling it."""
+
+import numpy as np
+import pandas as pd
+
+from sklperturb.utils._cells import (
+    blocks,
+    group_means,
+    log_normalise,
+    looks_like_counts,
+    rows_of,
+)
+
+
+class CellScreenDisplay:
+    """Plot how many counts and cells there are, and how far perturbations move.
+
+    Four questions come before any model: are cells sequenced deeply and evenly enough,
+    are genes, does every perturbation have enough cells, and how far is the centroid
+    of its cells from that of the controls, compared with what sampling alone gives?
+
+    Parameters
+    ----------
+    counts_per_cell : ndarray of shape (n_cells,)
+        Sum of each cell's expression.
+    counts_per_gene : ndarray of shape (n_genes,)
+        Sum of each gene's.
+    perturbations : DataFrame
+        Indexed by perturbation, with the columns ``cells``, ``distance`` and
+        ``noise``.
+
+    Attributes
+    ----------
+    axes_ : ndarray of four matplotlib Axes
+        Counts per cell, counts per gene, cells per perturbation, and centroid
+        distances.
+    figure_ : matplotlib Figure
+
+    See Also
+    --------
+    sklperturb.datasets.describe_perturbseq : The same in words, of a file.
+
+    Examples
+    --------
+    >>> from sklperturb.datasets import make_genetic_screen
+    >>> from sklperturb.inspection import CellScreenDisplay
+    >>> screen = make_genetic_screen(
+    ...     5, 100, cells_per_perturbation=20, n_controls=50, embedding_dim=8,
+    ...     random_state=0,
+    ... )
+    >>> display = CellScreenDisplay.from_screen(screen)
+    >>> display.perturbations.columns.tolist()
+    ['cells', 'distance', 'noise']
+    >>> display.plot().axes_[0].get_xlabel()  # doctest: +SKIP
+    'counts per cell'
+    """
+
+    def __init__(self, *, counts_per_cell, counts_per_gene, perturbations):
+        self.counts_per_cell = counts_per_cell
+        self.counts_per_gene = counts_per_gene
+        self.perturbations = perturbations
+
+    @classmethod
+    def from_screen(cls, screen, *, target_sum="auto"):
+        """Compute the numbers, reading the cells a block at a time.
+
+        Parameters
+        ----------
+        screen : :class:`~sklearn.utils.Bunch`
+            As given by `load_perturbseq` or `make_genetic_screen`.
+        target_sum : float, None or "auto", default="auto"
+            Before distances are taken, scale each cell to this sum and take
+            log(1 + x). "auto" does it, to 10,000, where the values are raw counts.
+
+        Returns
+        -------
+        display : CellScreenDisplay
+
+        Notes
+        -----
+        A distance is Euclidean, between the mean of a perturbation's cells and that of
+        all controls, over genes. ``noise`` is the distance to expect from as many
+        cells if the perturbation did nothing, the root of the variance of the two
+        means. Contexts are pooled, so their mixture should not differ between
+        perturbations.
+
+        Raises
+        ------
+        ValueError
+            If no cell is a control.
+        """
+        if not screen.is_control.any():
+            raise ValueError(
+                "No cell is a control, and distances are measured from controls. See "
+                "control_labels of PerturbationSchema."
+            )
+        y = screen.y
+        if target_sum == "auto":
+            raw = looks_like_counts(rows_of(y, slice(0, 50)))
+            target_sum = 1e4 if raw else None
+        labels = screen.X[screen.schema.perturbation].to_numpy()
+        codes, names = pd.factorize(np.where(screen.is_control, "", labels), sort=True)
+        means, sizes = group_means(y, codes, len(names), target_sum)
+        per_cell, per_gene, variance = _sums(y, screen.is_control, means[0], target_sum)
+        # The controls come first: the empty name sorts before all others.
+        distance = np.linalg.norm(means[1:] - means[0], axis=1)
+        noise = np.sqrt(variance * (1 / sizes[1:] + 1 / sizes[0]))
+        table = pd.DataFrame(
+            {"cells": sizes[1:], "distance": distance, "noise": noise},
+            index=pd.Index(names[1:], name=screen.schema.perturbation),
+        )
+        return cls(
+            counts_per_cell=per_cell,
+            counts_per_gene=per_gene,
+            perturbations=table.sort_values("distance", ascending=False),
+        )
+
+    def plot(self, axes=None):
+        """Draw.
+
+        Parameters
+        ----------
+        axes : sequence of four matplotlib Axes, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        self : CellScreenDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        try:
+            from matplotlib import pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                'Plots need matplotlib; run: pip install "sklperturb[plot]"'
+            ) from error
+        if axes is None:
+            _, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
+        axes = np.ravel(axes)
+        table = self.perturbations
+        for ax, values, label, unit in zip(
+            axes,
+            (self.counts_per_cell, self.counts_per_gene, table["cells"]),
+            ("counts per cell", "counts per gene", "cells per perturbation"),
+            ("cells", "genes", "perturbations"),
+            strict=False,
+        ):
+            _histogram(ax, np.asarray(values, dtype=float), label, unit)
+        ax = axes[3]
+        rank = np.arange(1, len(table) + 1)
+        ax.plot(rank, table["distance"], "o", markersize=3, label="measured")
+        ax.plot(rank, table["noise"], "_", color="0.5", label="without any effect")
+        ax.set_ylim(bottom=0)
+        ax.set_xlabel("perturbations by distance")
+        ax.set_ylabel("distance of centroids")
+        ax.legend(frameon=False, fontsize="small")
+        for ax in axes:
+            ax.spines[["top", "right"]].set_visible(False)
+        self.axes_, self.figure_ = axes, axes[0].figure
+        return self
+
+
+def _sums(y, is_control, control_mean, target_sum):
+    """Return the sums of rows and columns, and the total variance of controls."""
+    per_cell = np.zeros(y.shape[0])
+    per_gene = np.zeros(y.shape[1])
+    squares = 0.0
+    for rows, values in blocks(y):
+        per_cell[rows] = np.asarray(values.sum(axis=1)).ravel()
+        per_gene += np.asarray(values.sum(axis=0)).ravel()
+        own = log_normalise(values[is_control[rows]], target_sum)
+        squares += float((own * own).sum())
+    n_controls = is_control.sum()
+    total = squares - n_controls * float(control_mean @ control_mean)
+    return per_cell, per_gene, max(total, 0.0) / max(n_controls - 1, 1)
+
+
+def _histogram(ax, values, label, unit):
+    """Draw a histogram, of logarithms where values span more than a decade."""
+    positive = values[values > 0]
+    bins = 40
+    if len(positive) and positive.max() > 10 * positive.min():
+        bins = np.geomspace(positive.min(), positive.max(), 41)
+        ax.set_xscale("log")
+        if len(positive) < len(values):
+            label += f" ({len(values) - len(positive)} at zero not shown)"
+        values = positive
+    ax.hist(values, bins=bins, color="tab:blue")
+    if len(values):
+        ax.axvline(np.median(values), color="0.3", linestyle=":")
+    ax.set_xlabel(label)
+    ax.set_ylabel(unit)

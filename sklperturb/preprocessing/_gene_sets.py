@@ -1,0 +1,174 @@
+"""Embeddings of genes from the sets that they belong to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.feature_extraction.text import TfidfTransformer
+
+from sklperturb.preprocessing._gene_embedding import (
+    GeneEmbedding,
+    check_n_components,
+    scores,
+)
+
+
+class GeneSetEncoder(GeneEmbedding):
+    """Embed perturbed genes by the pathways and processes that they belong to.
+
+    Genes are to sets what documents are to words: membership is weighted so that
+    small sets count for more than large ones (TF-IDF), and the matrix is reduced by a
+    singular value decomposition. What comes out needs no pretrained model and no
+    measurement, so it knows genes that no training cell has.
+
+    Parameters
+    ----------
+    gene_sets : str, path-like, list of these, or mapping, default=None
+        ``.gmt`` files (GO, Reactome, MSigDB), or a mapping from the name of a set to
+        its genes. There is no default, and `fit` needs it.
+    n_components : int or None, default=64
+        Singular directions to keep; None keeps one column for each set.
+    min_size, max_size : int, default=3 and 500
+        Sets with fewer or more genes are left out: the small ones tell genes apart by
+        chance, and the large ones say little.
+    combine : {"sum", "mean"}, default="sum"
+        How the vectors of a combination ``"A+B"`` become one.
+    add_indicator : bool, default=True
+        Append the share of a row's genes that are in no set.
+    schema : PerturbationSchema, default=None
+        Roles of the columns. None infers them from the column names.
+
+    Attributes
+    ----------
+    genes_ : ndarray of str of shape (n_genes,)
+        Genes that are in at least one set that was kept.
+    embedding_ : ndarray of shape (n_genes, n_components_)
+    sets_ : list of str
+        Names of the sets that were kept.
+    n_components_ : int
+    schema_ : PerturbationSchema
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    See Also
+    --------
+    LookupEmbedding : From a table of vectors.
+    ExpressionGeneEmbedding : From the training data alone.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklperturb.preprocessing import GeneSetEncoder
+    >>> sets = {"erythroid": ["KLF1", "GATA1"], "growth": ["MYC", "GATA1"]}
+    >>> X = pd.DataFrame({"target_gene": ["KLF1", "GATA1", "control"]})
+    >>> GeneSetEncoder(sets, min_size=2).fit(X).transform(X).shape
+    (3, 3)
+    """
+
+    def __init__(
+        self,
+        gene_sets=None,
+        *,
+        n_components=64,
+        min_size=3,
+        max_size=500,
+        combine="sum",
+        add_indicator=True,
+        schema=None,
+    ):
+        self.gene_sets = gene_sets
+        self.n_components = n_components
+        self.min_size = min_size
+        self.max_size = max_size
+        self.combine = combine
+        self.add_indicator = add_indicator
+        self.schema = schema
+
+    def fit(self, X, y=None):
+        """Read the sets and reduce them.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+            Conditions.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : GeneSetEncoder
+
+        Raises
+        ------
+        ValueError
+            If a file is no ``.gmt`` file, or no set is of the right size.
+        """
+        check_n_components(self.n_components)
+        self._start_fit(X)
+        sets = {
+            name: genes
+            for name, genes in read_gene_sets(self.gene_sets).items()
+            if self.min_size <= len(genes) <= self.max_size
+        }
+        if not sets:
+            raise ValueError(
+                f"No gene set has between {self.min_size} and {self.max_size} genes; "
+                "lower min_size or raise max_size."
+            )
+        self.sets_ = list(sets)
+        codes, genes = pd.factorize(
+            np.concatenate([np.array(g, dtype=object) for g in sets.values()])
+        )
+        sizes = [len(g) for g in sets.values()]
+        members = sparse.csr_array(
+            (np.ones(len(codes)), (codes, np.repeat(np.arange(len(sets)), sizes))),
+            shape=(len(genes), len(sets)),
+        )
+        weights = TfidfTransformer().fit_transform(members)
+        n_components = len(sets) if self.n_components is None else self.n_components
+        embedding = (
+            weights.toarray()
+            if self.n_components is None
+            else scores(weights, n_components)
+        )
+        return self._finish_fit(genes, embedding)
+
+
+def read_gene_sets(gene_sets):
+    """Return {name of the set: sorted list of its genes}."""
+    if isinstance(gene_sets, Mapping):
+        return {str(name): sorted(set(g)) for name, g in gene_sets.items()}
+    if isinstance(gene_sets, str | Path):
+        gene_sets = [gene_sets]
+    if not isinstance(gene_sets, list | tuple) or not gene_sets:
+        raise ValueError(
+            f"gene_sets={gene_sets!r} is not allowed; pass the path of a .gmt file, a "
+            "list of them, or a mapping from the name of a set to its genes."
+        )
+    sets = {}
+    for path in map(Path, gene_sets):
+        sets.update(_read_gmt(path))
+    return sets
+
+
+def _read_gmt(path):
+    if not path.is_file():
+        raise FileNotFoundError(f"The gene sets {path} do not exist.")
+    sets = {}
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            name, *rest = line.rstrip("\n").split("\t")
+            if len(rest) < 2:
+                raise ValueError(
+                    f"{path.name} is no .gmt file: line {number} has fewer than three "
+                    "fields, and a set is a name, a description and its genes, "
+                    "separated by tabs."
+                )
+            # Some collections write a weight after each gene.
+            genes = {field.partition(",")[0].strip() for field in rest[1:]} - {""}
+            sets[name] = sorted(genes)
+    return sets

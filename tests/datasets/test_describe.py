@@ -1,0 +1,125 @@
+"""What a file of cells holds, seen from outside."""
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from typer.testing import CliRunner
+
+from sklperturb.cli import app
+from sklperturb.datasets import describe_perturbseq
+
+
+def write(path, values, labels=None, genes=None, **columns):
+    n_cells, n_genes = values.shape
+    if labels is None:
+        labels = np.resize(["non-targeting", "A", "B"], n_cells)
+    obs = pd.DataFrame(
+        {"target_gene": labels, **columns}, index=[f"c{i}" for i in range(n_cells)]
+    )
+    genes = [f"G{i}" for i in range(n_genes)] if genes is None else genes
+    cells = anndata.AnnData(values, obs, pd.DataFrame(index=genes))
+    write = cells.write_zarr if path.suffix == ".zarr" else cells.write_h5ad
+    write(path)
+    return path
+
+
+@pytest.fixture
+def counts():
+    rng = np.random.default_rng(0)
+    return rng.poisson(1.0, (900, 20)).astype("float32")
+
+
+@pytest.mark.parametrize("kind", ["dense", "csr", "csc", "zarr"])
+@pytest.mark.filterwarnings("ignore:Writing zarr")
+def test_a_sound_file_has_no_problems(tmp_path, counts, kind):
+    values = counts if kind == "dense" else sparse.csr_matrix(counts)
+    if kind == "csc":
+        values = values.tocsc()
+    path = tmp_path / ("cells.zarr" if kind == "zarr" else "cells.h5ad")
+    found = describe_perturbseq(write(path, values))
+    assert found.problems == []
+    assert found.facts["values"] == "raw counts"
+    assert found.facts["layout"] == "vcc"
+    assert found.facts["cells"] == "900"
+    assert found.facts["storage"].startswith("csr" if kind == "zarr" else kind)
+    assert found.schema.perturbation == "target_gene"
+    assert found.cells_per_perturbation.to_dict() == {"A": 300, "B": 300}
+
+
+def test_problems_are_named(tmp_path, counts):
+    path = tmp_path / "cells.h5ad"
+
+    def problems(*args, **kwargs):
+        return " ".join(describe_perturbseq(write(path, *args, **kwargs)).problems)
+
+    assert "1 genes occur more than once" in problems(
+        counts, genes=["G"] * 2 + [f"H{i}" for i in range(18)]
+    )
+    assert "negative values" in problems(counts - 1)
+    assert "no logarithms" in problems(counts * 7.3 + 0.5)
+    assert "All values looked at are zero" in problems(counts * 0)
+    with_nan = counts.copy()
+    with_nan[0, 0] = np.nan
+    assert "1 of the values looked at are NaN" in problems(with_nan)
+    assert "Only 2 cells are controls" in problems(
+        counts, ["non-targeting"] * 2 + ["A"] * 898
+    )
+    assert "No cell is a control" in problems(counts, ["A"] * 900)
+    few = ["non-targeting"] * 500 + ["A"] * 395 + ["B"] * 5
+    assert "1 perturbations have fewer than 30 cells, such as ['B']" in problems(
+        counts, few
+    )
+    labels = np.resize(["non-targeting", "A"], 900)
+    assert "'cell_line' have no controls, such as ['K562']" in problems(
+        counts, labels, cell_line=np.resize(["RPE1", "K562"], 900)
+    )
+    genes = [f"ENSG{i:011d}" for i in range(20)]
+    assert "Ensembl identifiers" in problems(counts, genes=genes)
+    assert "3 cells have no 'target_gene'" in problems(
+        counts, [None] * 3 + ["non-targeting"] * 500 + ["A"] * 397
+    )
+    log = describe_perturbseq(write(path, np.log1p(counts * 100)))
+    assert log.facts["values"].startswith("logarithms")
+
+
+def test_a_column_with_controls_is_suggested(tmp_path, counts):
+    path = write(tmp_path / "cells.h5ad", counts)
+    cells = anndata.read_h5ad(path)
+    cells.obs = cells.obs.rename(columns={"target_gene": "arm"})
+    cells.write_h5ad(path)
+    found = describe_perturbseq(path)
+    assert found.schema is None
+    assert "Column 'arm' may be it: it holds 'non-targeting'" in found.problems[0]
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        describe_perturbseq(tmp_path / "no.h5ad")
+    broken = tmp_path / "broken.h5ad"
+    broken.write_bytes(b"x" * 100)
+    with pytest.raises(ValueError, match="cannot be read as AnnData"):
+        describe_perturbseq(broken)
+
+
+def test_the_matrix_is_not_read(tmp_path, monkeypatch):
+    from anndata._core import sparse_dataset
+
+    rng = np.random.default_rng(0)
+    values = sparse.random(20_000, 50, 0.2, format="csr", random_state=rng)
+    path = write(tmp_path / "cells.h5ad", values)
+    monkeypatch.setattr(
+        sparse_dataset.BaseCompressedSparseDataset,
+        "to_memory",
+        lambda self: pytest.fail("the whole matrix was read"),
+    )
+    assert describe_perturbseq(path).facts["cells"] == "20000"
+
+
+def test_command(tmp_path, counts):
+    path = write(tmp_path / "cells.h5ad", counts)
+    result = CliRunner().invoke(app, ["describe", str(path), "--perturbations"])
+    assert result.exit_code == 0
+    for text in ("raw counts", "vcc", "300 A", "no problems found"):
+        assert text in result.stdout

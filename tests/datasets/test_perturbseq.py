@@ -1,0 +1,203 @@
+"""Single cells in the spellings of the public collections."""
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from sklperturb.datasets import PerturbationSchema, load_perturbseq
+from sklperturb.utils._combinations import (
+    control_rows,
+    is_control_label,
+    join_combination,
+    split_combination,
+)
+
+
+def cells_of(**columns):
+    n_cells = len(next(iter(columns.values())))
+    obs = pd.DataFrame(columns, index=[f"cell{i}" for i in range(n_cells)])
+    counts = np.arange(n_cells * 4).reshape(n_cells, 4) % 5
+    var = pd.DataFrame(index=["KLF1", "CEBPE", "MYC", "TP53"])
+    return anndata.AnnData(sparse.csr_matrix(counts.astype("float32")), obs, var)
+
+
+LAYOUTS = {
+    "vcc": {
+        "target_gene": ["non-targeting", "KLF1", "MYC", "CTRL"],
+        "batch": ["b1", "b1", "b2", "b2"],
+    },
+    "gears": {
+        "condition": ["ctrl", "KLF1+ctrl", "ctrl+MYC", "CTRL+ctrl"],
+        "dose_val": ["1", "1+1", "1+1", "1+1"],
+        "control": [1, 0, 0, 0],
+    },
+    "perturbench": {
+        "condition": ["control", "KLF1", "MYC", "CTRL"],
+        "cell_type": ["k562"] * 4,
+    },
+    "scperturb": {
+        "perturbation": ["control", "KLF1", "MYC", "CTRL_g1"],
+        "perturbation_type": ["CRISPR"] * 4,
+        "cell_line": ["K562"] * 4,
+    },
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_are_recognised_and_spelled_alike(layout):
+    screen = load_perturbseq(cells_of(**LAYOUTS[layout]))
+    assert screen.layout == layout
+    labels = screen.X[screen.schema.perturbation].tolist()
+    # CTRL is a gene too, chymotrypsin-like protease.
+    last = "CTRL_g1" if layout == "scperturb" else "CTRL"
+    assert labels == ["control", "KLF1", "MYC", last]
+    assert screen.is_control.tolist() == [True, False, False, False]
+    assert screen.X["control"].dtype == bool
+    assert screen.schema.dose is None
+    assert list(screen.X.index) == list(screen.y.obs_names)
+
+
+def test_combinations_have_one_spelling():
+    cells = cells_of(condition=["MYC+KLF1", "KLF1+MYC", "ctrl", "TP53+ctrl"])
+    labels = load_perturbseq(cells).X["condition"].tolist()
+    assert labels == ["KLF1+MYC", "KLF1+MYC", "control", "TP53"]
+
+
+def test_scperturb_underscores_split_only_where_the_file_counts_two():
+    cells = cells_of(
+        perturbation=["control", "MYC_KLF1", "AC_1", "TP53"],
+        perturbation_type=["CRISPR"] * 4,
+        nperts=[0, 2, 1, 1],
+    )
+    labels = load_perturbseq(cells).X["perturbation"].tolist()
+    assert labels == ["control", "KLF1+MYC", "AC_1", "TP53"]
+
+
+def test_tahoe_has_doses_and_names_with_plus_signs():
+    cells = cells_of(
+        drug=["DMSO_TF", "Bortezomib", "(+)-JQ1"],
+        cell_line_id=["CVCL_0131"] * 3,
+        plate=["p1", "p1", "p2"],
+        drugname_drugconc=[
+            "[('DMSO_TF', 0.0, 'uM')]",
+            "[('Bortezomib', 50.0, 'nM')]",
+            "broken",
+        ],
+    )
+    screen = load_perturbseq(cells)
+    assert screen.layout == "tahoe"
+    assert screen.X["drug"].tolist() == ["control", "Bortezomib", "(+)-JQ1"]
+    np.testing.assert_allclose(screen.X["dose_uM"], [0, 0.05, np.nan])
+    assert screen.schema.batch == "plate"
+    assert screen.schema.dose == "dose_uM"
+
+
+def test_schema_names_columns_and_controls():
+    cells = cells_of(guide=["g0", "KLF1", "g0", "MYC"], line=["A", "A", "B", "B"])
+    schema = PerturbationSchema("guide", context="line", control_labels="g0")
+    screen = load_perturbseq(cells, schema)
+    assert screen.is_control.tolist() == [True, False, True, False]
+    assert screen.layout is None
+    assert screen.schema.context == "line"
+    with pytest.raises(ValueError, match=r"names the columns \['nowhere'\]"):
+        load_perturbseq(cells, PerturbationSchema("guide", context="nowhere"))
+
+
+def test_control_column_counts_in_a_file_without_layout():
+    cells = cells_of(gene=["none", "KLF1", "none"], is_control=[True, False, True])
+    screen = load_perturbseq(cells)
+    assert screen.X["gene"].tolist() == ["control", "KLF1", "control"]
+
+
+def test_no_control_is_said():
+    with pytest.warns(UserWarning, match=r"no cell is a control.*\['sg1'"):
+        load_perturbseq(cells_of(target_gene=["sg1", "sg1", "KLF1"]))
+
+
+def test_unassigned_cells():
+    cells = cells_of(target_gene=["non-targeting", None, "KLF1"])
+    with pytest.raises(ValueError, match="1 of 3 cells have no 'target_gene'"):
+        load_perturbseq(cells)
+    screen = load_perturbseq(cells, drop_unassigned=True)
+    assert len(screen.X) == screen.y.n_obs == 2
+
+
+def test_missing_context_stays_missing():
+    cells = cells_of(
+        target_gene=["non-targeting", "KLF1", "MYC"], cell_type=["A", None, "B"]
+    )
+    X = load_perturbseq(cells).X
+    assert X["cell_type"].tolist() == ["A", None, "B"]
+
+
+def test_repeated_genes_are_refused():
+    cells = cells_of(target_gene=["non-targeting", "KLF1"])
+    cells.var_names = ["A", "A", "B", "C"]
+    with pytest.raises(ValueError, match="1 genes that occur more than once"):
+        load_perturbseq(cells)
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+@pytest.mark.parametrize("backed", [False, True])
+@pytest.mark.filterwarnings("ignore:Writing zarr")
+def test_files(tmp_path, suffix, backed):
+    cells = cells_of(**LAYOUTS["vcc"])
+    path = tmp_path / f"cells{suffix}"
+    (cells.write_h5ad if suffix == ".h5ad" else cells.write_zarr)(path)
+    screen = load_perturbseq(path, backed=backed)
+    assert screen.layout == "vcc"
+    np.testing.assert_array_equal(
+        screen.y[[2, 0]].X.toarray(), cells.X[[2, 0]].toarray()
+    )
+    if backed and suffix == ".h5ad":
+        assert screen.y.isbacked
+        screen.y.file.close()
+
+
+def test_broken_and_missing_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load_perturbseq(tmp_path / "no.h5ad")
+    broken = tmp_path / "broken.h5ad"
+    broken.write_bytes(b"not a file of this kind")
+    with pytest.raises(ValueError, match="cannot be read as AnnData"):
+        load_perturbseq(broken)
+    with pytest.raises(ValueError, match=r"ends in '\.csv'"):
+        load_perturbseq(broken.rename(tmp_path / "cells.csv"))
+    with pytest.raises(ValueError, match="layout='tahoe' has the perturbation"):
+        load_perturbseq(cells_of(target_gene=["A"]), layout="tahoe")
+    with pytest.raises(ValueError, match="layout='arc' is not known"):
+        load_perturbseq(cells_of(target_gene=["A"]), layout="arc")
+
+
+def test_norman_mcfaline(shared_data):
+    path = shared_data("norman_mcfaline") / "devel.h5ad"
+    screen = load_perturbseq(path)
+    assert screen.layout == "perturbench"
+    assert screen.is_control.sum() == 400
+    combined = screen.X["condition"].str.contains("+", regex=False)
+    assert screen.X.loc[combined, "condition"].nunique() == 15
+    assert "KLF1+SET" in set(screen.X["condition"])  # the file has SET+KLF1
+
+
+@pytest.mark.parametrize(
+    "label", ["control", "ctrl", "Non-targeting", "non_targeting", "NTC", "DMSO_TF"]
+)
+def test_known_controls(label):
+    assert is_control_label(label)
+    assert not is_control_label(label, ("mock",))
+
+
+def test_combination_parts():
+    assert split_combination("B+A+ctrl+B") == ("A", "B")
+    assert split_combination("ctrl+ctrl") == ()
+    assert join_combination(split_combination("NT5E")) == "NT5E"
+    labels = np.array([["A", "ctrl"], ["A", "MYC"]], dtype=object)
+    found = control_rows(labels, PerturbationSchema(perturbation=1, context=0))
+    assert found.tolist() == [True, False]
+    schema = PerturbationSchema("gene", control="control")
+    spelled = pd.DataFrame({"gene": ["A", "B"], "control": ["True", "False"]})
+    assert control_rows(spelled, schema).tolist() == [True, False]
+    with pytest.raises(ValueError, match="control is column 'control'"):
+        control_rows(spelled[["gene"]], schema)

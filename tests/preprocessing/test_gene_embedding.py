@@ -1,0 +1,201 @@
+"""Embeddings of perturbed genes: looked up, from gene sets, from expression."""
+
+import json
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklperturb.datasets import PerturbationSchema
+from sklperturb.preprocessing import (
+    ExpressionGeneEmbedding,
+    GeneSetEncoder,
+    LookupEmbedding,
+)
+
+X = pd.DataFrame(
+    {"target_gene": ["MYC", "KLF1+MYC", "MYC+KLF1", "non-targeting", "KLF1"]}
+)
+TABLE = pd.DataFrame([[1.0, 0.0, 3.0], [0.0, 2.0, 1.0]], index=["KLF1", "MYC"])
+
+
+@pytest.mark.parametrize("combine", ["sum", "mean"])
+def test_combinations_do_not_depend_on_order(combine):
+    Z = LookupEmbedding(TABLE, combine=combine).fit_transform(X)
+    pair = TABLE.sum() if combine == "sum" else TABLE.mean()
+    np.testing.assert_array_equal(Z[1], [*pair, 0])
+    np.testing.assert_array_equal(Z[1], Z[2])
+    np.testing.assert_array_equal(Z[3], 0)
+    np.testing.assert_array_equal(Z[0], [*TABLE.loc["MYC"], 0])
+
+
+def test_missing_genes_are_named_and_flagged():
+    rows = pd.DataFrame({"target_gene": ["MYC", "LOST", "MYC+GONE", "control"]})
+    encoder = LookupEmbedding(TABLE).fit(rows)
+    with pytest.warns(UserWarning, match=r"2 of the 3 genes: \['GONE', 'LOST'\]"):
+        Z = encoder.transform(rows)
+    np.testing.assert_array_equal(Z[:, -1], [0, 1, 0.5, 0])
+    np.testing.assert_array_equal(Z[1, :-1], 0)
+    np.testing.assert_array_equal(Z[2, :-1], TABLE.loc["MYC"])
+    assert encoder.get_feature_names_out()[-1] == "missing"
+    with pytest.warns(UserWarning, match=r"spelled differently.*\['KLF1', 'MYC'\]"):
+        encoder.transform(pd.DataFrame({"target_gene": ["ENSG00000136997"]}))
+
+
+def test_controls_are_spelled_as_the_schema_says():
+    rows = pd.DataFrame({"guide": ["g0", "MYC", "MYC+g0"]})
+    schema = PerturbationSchema("guide", control_labels="g0")
+    Z = LookupEmbedding(TABLE, schema=schema).fit_transform(rows)
+    np.testing.assert_array_equal(Z[0], 0)
+    np.testing.assert_array_equal(Z[1], Z[2])
+
+
+def test_table_files_agree(tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    values = TABLE.to_numpy()
+    genes = TABLE.index.to_numpy().astype("U")
+    each = {gene: TABLE.loc[gene].to_numpy().copy() for gene in genes}
+    named = TABLE.set_axis(list("uvw"), axis=1)
+    named.to_parquet(tmp_path / "index.parquet")
+    named.rename_axis("gene").reset_index().to_parquet(tmp_path / "column.parquet")
+    np.savez(tmp_path / "matrix.npz", genes=genes, embeddings=values)
+    np.savez(tmp_path / "each.npz", **each)
+    safetensors.save_file(each, tmp_path / "each.safetensors")
+    safetensors.save_file(
+        {"embeddings": np.ascontiguousarray(values)},
+        tmp_path / "matrix.safetensors",
+        metadata={"genes": json.dumps(genes.tolist())},
+    )
+    expected = LookupEmbedding(TABLE).fit_transform(X)
+    paths = sorted(tmp_path.iterdir())
+    assert len(paths) == 6
+    for table in [*paths, str(paths[0]), each]:
+        found = LookupEmbedding(table).fit_transform(X)
+        np.testing.assert_array_equal(found, expected, err_msg=str(table))
+
+
+def test_tables_that_cannot_be_used(tmp_path):
+    pickled = tmp_path / "pickled.npz"
+    np.savez(pickled, genes=np.array(["A", None], dtype=object))
+    for table, message in (
+        (None, "table is NoneType; pass a DataFrame"),
+        (pickled, "pickled objects, which are never read"),
+        ({"A": [1.0], "B": [1.0, 2.0]}, "2 for 'B', and 1 for the first gene"),
+        (TABLE * np.nan, "NaN or infinite values for 2 genes"),
+        (TABLE.astype(str) + "x", "no numbers"),
+        (tmp_path / "table.csv", "does not exist"),
+    ):
+        error = FileNotFoundError if "exist" in message else ValueError
+        with pytest.raises(error, match=message):
+            LookupEmbedding(table).fit(X)
+    (tmp_path / "table.pkl").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"ends in '\.pkl'"):
+        LookupEmbedding(tmp_path / "table.pkl").fit(X)
+    with pytest.raises(ValueError, match="combine='max'"):
+        LookupEmbedding(TABLE, combine="max").fit(X)
+
+
+def test_lookup_reduces_to_principal_components():
+    rng = np.random.default_rng(0)
+    genes = [f"g{i}" for i in range(60)]
+    table = pd.DataFrame(rng.normal(size=(60, 40)), index=genes)
+    encoder = LookupEmbedding(table, n_components=5, add_indicator=False)
+    Z = encoder.fit_transform(pd.DataFrame({"gene": genes}))
+    expected = PCA(5, svd_solver="full").fit_transform(table)
+    np.testing.assert_allclose(np.abs(Z), np.abs(expected), atol=1e-8)
+    again = encoder.fit_transform(pd.DataFrame({"gene": genes}))
+    np.testing.assert_array_equal(Z, again)
+
+
+def test_gene_sets_put_members_of_a_set_together():
+    sets = {f"s{i}": [f"g{j}" for j in range(i * 5, i * 5 + 5)] for i in range(8)}
+    sets["everything"] = [f"g{j}" for j in range(40)]
+    genes = pd.DataFrame({"gene": [f"g{j}" for j in range(40)]})
+    Z = GeneSetEncoder(sets, n_components=9).fit_transform(genes)[:, :-1]
+    unit = Z / np.linalg.norm(Z, axis=1, keepdims=True)
+    similarity = unit @ unit.T
+    same = np.arange(40)[:, None] // 5 == np.arange(40) // 5
+    assert similarity[same].min() > 0.9 > 0.5 > similarity[~same].max()
+    # Rare sets weigh more: without them, all genes are alike.
+    only = GeneSetEncoder({"everything": sets["everything"]}, n_components=1)
+    assert np.ptp(only.fit_transform(genes)) == pytest.approx(1)
+
+
+def test_gmt_files(tmp_path, shared_data):
+    short = tmp_path / "short.gmt"
+    short.write_text("S1\thttp://x\tKLF1,1.0\tMYC,0.5\n\nS2\t\tMYC\tTP53\n")
+    encoder = GeneSetEncoder(short, min_size=2, n_components=None).fit(X)
+    assert set(encoder.genes_) == {"KLF1", "MYC", "TP53"}
+    assert encoder.sets_ == ["S1", "S2"]
+    assert encoder.embedding_.shape == (3, 2)
+    short.write_text("S1\tonly two\n")
+    with pytest.raises(ValueError, match="line 1 has fewer than three fields"):
+        GeneSetEncoder(short).fit(X)
+    with pytest.raises(ValueError, match="No gene set has between 90 and 500"):
+        GeneSetEncoder({"s": ["A", "B"]}, min_size=90).fit(X)
+    folder = shared_data("gene_annotation")
+    files = sorted(folder.glob("*.gmt"))
+    encoder = GeneSetEncoder(files, n_components=16).fit(X)
+    assert len(encoder.genes_) > 10_000
+    similarity = np.corrcoef(
+        encoder.transform(pd.DataFrame({"target_gene": ["PSMA1", "PSMB2", "KLF1"]}))[
+            :, :-1
+        ]
+    )
+    assert similarity[0, 1] > similarity[0, 2] + 0.3
+
+
+@pytest.mark.parametrize("kind", ["array", "frame", "anndata", "sparse"])
+def test_expression_embedding_groups_genes_that_vary_together(kind):
+    rng = np.random.default_rng(0)
+    programmes = rng.normal(size=(300, 2))
+    y = np.repeat(programmes, 4, axis=1) + 0.3 * rng.normal(size=(300, 8))
+    genes = [f"g{i}" for i in range(8)]
+    if kind == "array":
+        genes, given = [str(i) for i in range(8)], y
+    elif kind == "frame":
+        given = pd.DataFrame(y, columns=genes)
+    else:
+        values = y if kind == "anndata" else sparse.csr_matrix(y)
+        given = anndata.AnnData(values, var=pd.DataFrame(index=genes))
+    conditions = pd.DataFrame({"gene": np.resize(genes, 300)})
+    encoder = ExpressionGeneEmbedding(2, add_indicator=False, random_state=0)
+    Z = encoder.fit_transform(conditions, given)[:8]
+    pca = PCA(2).fit(y)
+    expected = pca.components_.T * np.sqrt(pca.explained_variance_)
+    np.testing.assert_allclose(np.abs(Z), np.abs(expected), atol=1e-6)
+
+
+def test_expression_embedding_of_counts():
+    rng = np.random.default_rng(0)
+    cells = anndata.AnnData(
+        sparse.csr_matrix(rng.poisson(2.0, (500, 10)).astype("float32"))
+    )
+    conditions = pd.DataFrame({"gene": ["0"] * 500})
+    with pytest.warns(UserWarning, match="raw counts"):
+        ExpressionGeneEmbedding(3, max_cells=100).fit(conditions, cells)
+    encoder = ExpressionGeneEmbedding(3, target_sum=1e4, random_state=0)
+    assert encoder.fit(conditions, cells).embedding_.shape == (10, 3)
+    with pytest.raises(ValueError, match="requires y"):
+        encoder.fit(conditions, None)
+
+
+def test_embedding_in_a_pipeline():
+    y = np.arange(10.0).reshape(5, 2)
+    model = make_pipeline(LookupEmbedding(TABLE), StandardScaler(), Ridge())
+    model.set_output(transform="pandas")
+    predicted = model.fit(X, y).predict(X)
+    assert predicted.shape == (5, 2)
+    np.testing.assert_allclose(predicted[1], predicted[2])
+    assert model[-1].feature_names_in_.tolist() == [
+        "lookupembedding0",
+        "lookupembedding1",
+        "lookupembedding2",
+        "missing",
+    ]
