@@ -135,10 +135,10 @@ def main():
             options.folder = Path(scratch, "screen")
             options.halves = generated(options.generated, options.folder)
         screen = load_op2(options.folder)
+        half_of_row = halves(screen, options.halves)
     if screen.y_test is None:
         parser.error(f"{options.folder} has no answers: de_test.parquet or .h5ad")
     print(screen.DESCR)
-    half_of_row = halves(screen, options.halves)
     names = options.models.split(",")
     table = evaluate(screen, names, half_of_row, options.budget, options.output)
     if not options.generated:

@@ -30,13 +30,14 @@ class BestRegressor(ConditionRegressor):
     Perturbations measured in other contexts are predicted by a blend of four models
     that err in different ways: a product kernel over contexts and perturbations
     (`ProductKernelRidge`), ridge from context to context (`ContextTransferRidge`),
-    networks on learnt codes (`TokenEmbeddingMLPRegressor`) and
-    networks that correct the kernel's leave-one-out errors
-    (`KernelResidualRegressor`), each network with several seeds. The weights are learnt
-    on held-out pairs of the contexts that are to be predicted, and need not add up to
-    one: shrinkage is undone where the data say so. Perturbations that were never measured are predicted from
-    their structure (`TanimotoKernelRidge`) where there are SMILES and rdkit is
-    installed, else by the context's effect.
+    networks on learnt codes (`TokenEmbeddingMLPRegressor`) and networks that correct
+    the kernel's leave-one-out errors (`KernelResidualRegressor`), each network with
+    several seeds. The weights are learnt on held-out pairs of the contexts that are to
+    be predicted, and need not add up to one: shrinkage is undone where the data say so.
+
+    Perturbations that were never measured are predicted from their structure
+    (`TanimotoKernelRidge`) where there are SMILES and rdkit is installed, else by the
+    context's effect.
 
     Parameters
     ----------
