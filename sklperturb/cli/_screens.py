@@ -120,6 +120,8 @@ def submit(
     overwrite: Annotated[bool, typer.Option(help="Replace the file.")] = False,
 ):
     """Fit a model on everything and write its predictions for the id map."""
+    from sklearn.utils.validation import has_fit_parameter
+
     from sklperturb.datasets import load_op2, write_submission
     from sklperturb.metrics import mrrmse
     from sklperturb.registry import get_entry, make_model
@@ -135,7 +137,10 @@ def submit(
         estimator.set_params(budget=budget)
     if params is not None:
         set_tuned(estimator, model, params)
-    y_pred = estimator.fit(screen.X, screen.y).predict(screen.X_test)
+    known = {}
+    if has_fit_parameter(estimator, "X_unlabeled"):
+        known["X_unlabeled"] = screen.X_test
+    y_pred = estimator.fit(screen.X, screen.y, **known).predict(screen.X_test)
     uns = {"method_id": model} if output.suffix == ".h5ad" else {}
     write_submission(output, y_pred, screen.id_map, screen.target_names, **uns)
     n_rows, n_genes = y_pred.shape

@@ -21,7 +21,7 @@ MIN_PAIRS = 15
 
 # Seeds of the networks on their own, seeds of those that correct the kernel model, and
 # folds on which the weights are learnt.
-BUDGETS = {"fast": (6, 3, 3), "thorough": (12, 6, 5)}
+BUDGETS = {"fast": (8, 4, 3), "thorough": (20, 10, 5)}
 
 
 class BestRegressor(ConditionRegressor):
@@ -30,19 +30,19 @@ class BestRegressor(ConditionRegressor):
     Perturbations measured in other contexts are predicted by a blend of four models
     that err in different ways: a product kernel over contexts and perturbations
     (`ProductKernelRidge`), ridge from context to context (`ContextTransferRidge`),
-    networks on learnt codes (`TokenEmbeddingMLPRegressor`) and
-    networks that correct the kernel's leave-one-out errors
-    (`KernelResidualRegressor`), each network with several seeds. The weights are learnt
-    on held-out pairs of the contexts in which few perturbations were measured, since
-    those are what is left to predict, and need not add up to one: shrinkage is undone
-    where the data say so. Perturbations that were never measured are predicted from
-    their structure (`TanimotoKernelRidge`) where there are SMILES and rdkit is
-    installed, else by the context's effect.
+    networks on learnt codes (`TokenEmbeddingMLPRegressor`) and networks that correct
+    the kernel's leave-one-out errors (`KernelResidualRegressor`), each network with
+    several seeds. The weights are learnt on held-out pairs of the contexts that are to
+    be predicted, and need not add up to one: shrinkage is undone where the data say so.
+
+    Perturbations that were never measured are predicted from their structure
+    (`TanimotoKernelRidge`) where there are SMILES and rdkit is installed, else by the
+    context's effect.
 
     Parameters
     ----------
     budget : {"fast", "thorough"}, default="fast"
-        How many seeds the networks get, 6 and 3, or 12 and 6; and on how many folds
+        How many seeds the networks get, 8 and 4, or 20 and 10; and on how many folds
         the weights are learnt, 3 or 5.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
@@ -92,8 +92,8 @@ class BestRegressor(ConditionRegressor):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X, y):
-        """Fit all parts.
+    def fit(self, X, y, X_unlabeled=None):
+        """Learn the weights out of fold and fit all parts.
 
         Parameters
         ----------
@@ -101,6 +101,12 @@ class BestRegressor(ConditionRegressor):
             Conditions.
         y : array-like of shape (n_samples,) or (n_samples, n_genes)
             Responses.
+        X_unlabeled : DataFrame or array-like of shape (n_unlabeled, n_columns), \
+                default=None
+            Conditions that will be predicted, where they are known. Only their
+            contexts are used: weights are learnt on held-out pairs of these. None takes
+            the contexts with less than a quarter of the perturbations, or all if there
+            are none.
 
         Returns
         -------
@@ -116,7 +122,8 @@ class BestRegressor(ConditionRegressor):
         n_networks, n_residual, n_splits = BUDGETS[self.budget]
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3)
         parts = seen_parts(self.schema_, n_networks, n_residual, seeds, self.n_jobs)
-        cv = pair_folds(X, self.schema_, n_splits, int(seeds[2]))
+        targets = self._target_contexts(X, X_unlabeled)
+        cv = pair_folds(X, self.schema_, targets, n_splits, int(seeds[2]))
         # Too few pairs to learn weights from: all parts alike.
         weights = np.full(len(parts), 1 / len(parts)) if cv is None else None
         model = SeenUnseenRegressor(
@@ -142,6 +149,17 @@ class BestRegressor(ConditionRegressor):
         self._codes(X)
         return np.asarray(self.model_.predict(X), dtype=np.float64)
 
+    def _target_contexts(self, X, X_unlabeled):
+        """Return the training contexts that are likely to be asked for."""
+        if self.schema_.context is None:
+            return []
+        roles = self._roles()
+        if X_unlabeled is not None:
+            asked = take_columns(X_unlabeled, roles[:1])[:, 0]
+            return sorted(set(asked) & set(self.contexts_))
+        measured = pd.DataFrame(take_columns(X, roles)).groupby(0)[1].nunique()
+        return list(measured.index[measured < 0.25 * len(self.perturbations_)])
+
 
 def check_budget(budget):
     """Raise a ValueError if there is no such budget."""
@@ -151,26 +169,22 @@ def check_budget(budget):
         )
 
 
-def pair_folds(X, schema, n_splits, seed):
-    """Return a splitter of the pairs that resemble what is left to predict, or None.
+def pair_folds(X, schema, targets, n_splits, seed):
+    """Return a splitter of pairs in the `targets`, or None if there are too few.
 
-    These are the pairs of the contexts with fewer than half of the perturbations; where
-    there are no such contexts, or too few pairs to learn from, those of all contexts.
+    Where the target contexts have too few pairs to learn from, those of all have a say.
     """
     if schema.context is None:
         return None
-    table = pd.DataFrame(
-        take_columns(X, schema.columns("context", "perturbation")), columns=["c", "p"]
-    ).drop_duplicates()
-    size = table.groupby("c", sort=True)["p"].size()
-    sparse = list(size.index[size < 0.5 * table["p"].nunique()])
-    shared = table.groupby("p")["c"].nunique()
-    elsewhere = set(table.loc[~table["c"].isin(sparse), "p"])
-    inside = table.loc[table["c"].isin(sparse), "p"]
+    columns = schema.columns("context", "perturbation")
+    table = pd.DataFrame(take_columns(X, columns)).drop_duplicates()
+    inside = table[0].isin(targets)
+    shared = table.loc[inside, 1].isin(table.loc[~inside, 1])
     common = {"schema": schema, "random_state": seed}
-    if inside.isin(elsewhere).sum() >= MIN_PAIRS and inside.nunique() >= n_splits:
-        return UnseenPairKFold(n_splits, contexts=sparse, **common)
-    if shared[shared > 1].sum() >= MIN_PAIRS:
+    if shared.sum() >= MIN_PAIRS and table.loc[inside, 1].nunique() >= n_splits:
+        return UnseenPairKFold(n_splits, contexts=targets, **common)
+    n_contexts = table[1].value_counts()
+    if n_contexts[n_contexts > 1].sum() >= MIN_PAIRS:
         return UnseenPairKFold(n_splits, **common)
     return None
 

@@ -268,20 +268,23 @@ def test_residuals_are_of_rows_left_out(screen):
 
 
 def test_weights_are_learnt_on_the_contexts_that_are_left_to_predict(screen):
-    schema = screen.schema
-    cv = pair_folds(screen.X, schema, 3, 0)
-    sizes = screen.X.groupby("cell_type")["sm_name"].nunique()
-    sparse = list(sizes.index[sizes < 0.5 * screen.X["sm_name"].nunique()])
-    # Two contexts share four compounds: too few pairs, so all contexts have a say.
-    assert len(sparse) == 2
-    assert cv.contexts is None
     larger = make_chemical_screen(4, 60, 5, n_shared=12, random_state=0)
-    assert pair_folds(larger.X, schema, 3, 0).contexts == sparse
-    for train, test in cv.split(screen.X):
-        assert (
-            screen.X["sm_name"].iloc[test].isin(screen.X["sm_name"].iloc[train]).all()
-        )
-    assert pair_folds(screen.X.iloc[:3], schema, 3, 0) is None
+    X, schema = larger.X, larger.schema
+    model = BestRegressor(schema=schema)
+    model._start_fit(X, larger.y)
+    targets = sorted(set(larger.X_test["cell_type"]))
+    assert model._target_contexts(X, None) == targets
+    assert model._target_contexts(X, larger.X_test) == targets
+    assert model._target_contexts(X, X) == sorted(set(X["cell_type"]))
+    cv = pair_folds(X, schema, targets, 3, 0)
+    assert cv.contexts == targets
+    compounds = X["sm_name"].to_numpy()
+    for train, test in cv.split(X):
+        assert set(X["cell_type"].iloc[test]) <= set(targets)
+        assert set(compounds[test]) <= set(compounds[train])
+    # Too few pairs in the targets: all contexts have a say; too few at all: none.
+    assert pair_folds(screen.X, screen.schema, targets, 3, 0).contexts is None
+    assert pair_folds(X.iloc[:3], schema, targets, 3, 0) is None
 
 
 def test_best_refuses_a_budget_that_is_none_of_its_own(screen):
