@@ -70,14 +70,24 @@ def test_tune_is_killed_goes_on_and_submit_uses_it(folder, tmp_path):
     )
     assert (default != tuned).any() == (table["mean_test_score"].idxmax() != 0)
 
-    done = run(*submit, tmp_path / "x.csv", "--model", "additive", *params, code=2)
-    assert "has the parameters of 'ridge', not of 'additive'" in done.stderr
-    bad = tmp_path / "bad.json"
-    bad.write_text("{}")
-    params = ["--params", bad]
-    done = run(*submit, tmp_path / "x.csv", "--model", "ridge", *params, code=2)
-    assert 'has no "params"' in done.stderr
-    assert not (tmp_path / "x.csv").exists()
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"model": "ridge", "params": {}},
+            "has the parameters of 'ridge', not of 'additive'",
+        ),
+        ({}, 'has no "params"'),
+    ],
+)
+def test_submit_refuses_what_tune_did_not_write(folder, tmp_path, content, message):
+    path, output = tmp_path / "best.json", tmp_path / "x.csv"
+    path.write_text(json.dumps(content))
+    submit = ["submit", "--data", folder, "--model", "additive", "--output", output]
+    done = run(*submit, "--params", path, code=2)
+    assert message in done.stderr
+    assert not output.exists()
 
 
 def test_tune_refuses_to_forget_and_what_has_nothing_to_tune(folder, tmp_path):

@@ -26,13 +26,21 @@ from sklperturb.utils.discovery import (
 )
 from sklperturb.utils.estimator_checks import perturbation_checks
 
+
+class SmallCheckpoint(SECheckpoint):
+    """One without its path in its text: workers have to agree on the tests' names."""
+
+    def __repr__(self):
+        return "SmallCheckpoint()"
+
+
 # Smaller than the defaults where training is long; what is checked is the contract.
 # A pretrained model gets random weights, with the genes of the checks' screen.
 FOLDER = tempfile.TemporaryDirectory()
 CHEAP = {
     "max_epochs": 5,
     "n_trials": 2,
-    "checkpoint": SECheckpoint.create(
+    "checkpoint": SmallCheckpoint.create(
         f"{FOLDER.name}/small.ckpt",
         config=SEConfig(length=12),
         genes=list(make_chemical_screen(4, 20, 30, random_state=0).y),
