@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sklperturb.utils._cell_files import close_store, open_store, stored_matrix
+
 
 class Cells:
     """Expression, row by row, with the names of genes and cells.
@@ -117,10 +119,9 @@ def _of_anndata(X, layer):
 
 
 def _of_file(path, layer):
-    from anndata.io import read_elem, sparse_dataset
+    from anndata.io import read_elem
 
-    file = _open(path)
-    close = getattr(file, "close", None)
+    file = open_store(path)
     try:
         if layer is not None and layer not in file.get("layers", {}):
             raise ValueError(
@@ -130,8 +131,8 @@ def _of_file(path, layer):
         if "var" not in file or "obs" not in file:
             raise ValueError(f"{path} is no AnnData file: it has no obs or no var.")
         element = file.get("X") if layer is None else file["layers"][layer]
-        if element is not None and not hasattr(element, "shape"):
-            element = sparse_dataset(element)
+        if element is not None:
+            element = stored_matrix(element)
         var = read_elem(file["var"])
         obs = file["obs"]
         return Cells(
@@ -141,29 +142,11 @@ def _of_file(path, layer):
             var=var,
             obs_names=pd.Index(read_elem(obs[obs.attrs["_index"]])),
             read_obs=lambda: read_elem(obs),
-            close=close,
+            close=lambda: close_store(file),
         )
     except BaseException:
-        if close is not None:
-            close()
+        close_store(file)
         raise
-
-
-def _open(path):
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}.")
-    if path.suffix == ".zarr":
-        import zarr
-
-        return zarr.open_group(str(path), mode="r")
-    if path.suffix not in (".h5ad", ".h5"):
-        raise ValueError(f"{path} must end in .h5ad or .zarr.")
-    import h5py
-
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read as HDF5: {error}") from error
 
 
 def _row_wise(matrix, where):

@@ -25,9 +25,9 @@ def pseudobulk(adata, groupby, *, layer=None, min_cells=1, chunk_size=None):
     Parameters
     ----------
     adata : AnnData, str or path-like
-        Cells by genes; in memory or backed, sparse or dense. A path names an h5ad file,
-        of which `X` or `layer` is streamed. Of a backed AnnData only `X` is, and not
-        that of a view, which anndata reads at once.
+        Cells by genes; in memory or backed, sparse or dense. A path names an .h5ad file
+        or a .zarr folder, of which `X` or `layer` is streamed. Of a backed AnnData only
+        `X` is, and not that of a view, which anndata reads at once.
     groupby : str or list of str
         Columns of `obs`; cells that agree in all of them form a group.
     layer : str, default=None

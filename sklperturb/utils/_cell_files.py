@@ -22,7 +22,8 @@ def opened_cells(cells, layer=None):
     Parameters
     ----------
     cells : AnnData, str or path-like
-        In memory or backed; a path names an h5ad file, whose matrix is not loaded.
+        In memory or backed; a path names an .h5ad file or a .zarr folder, whose
+        matrix is not loaded.
     layer : str, default=None
         Layer in place of `X`.
     """
@@ -45,19 +46,10 @@ def opened_cells(cells, layer=None):
 
 @contextmanager
 def _opened_file(path, layer):
-    import h5py
-    from anndata.io import read_elem, sparse_dataset
+    from anndata.io import read_elem
 
-    if not path.exists():
-        raise FileNotFoundError(f"The file {path} does not exist.")
+    file = open_store(path)
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be read as h5ad; it may be cut off or of another kind. The "
-            f"reader said: {error}"
-        ) from error
-    with file:
         if layer is not None:
             _check_layer(layer, file.get("layers", ()), path.name)
         name = "X" if layer is None else f"layers/{layer}"
@@ -65,11 +57,58 @@ def _opened_file(path, layer):
         if missing:
             raise ValueError(
                 f"{path.name} has no {missing[0]}; it holds {sorted(file)}. Pass a "
-                "file written by AnnData.write_h5ad."
+                "file written by AnnData.write_h5ad or write_zarr."
             )
-        stored = file[name]
-        matrix = sparse_dataset(stored) if isinstance(stored, h5py.Group) else stored
+        matrix = stored_matrix(file[name])
         yield read_elem(file["obs"]), read_elem(file["var"]), matrix
+    finally:
+        close_store(file)
+
+
+def open_store(path):
+    """Open an .h5ad file or a .zarr folder for reading.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    store : h5py.File or zarr.Group
+        For `close_store`.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; pass an .h5ad file or a .zarr folder."
+        )
+    if path.suffix not in (".h5ad", ".h5", ".zarr"):
+        raise ValueError(f"{path} must end in .h5ad or .zarr.")
+    if path.suffix == ".zarr":
+        import zarr
+
+        return zarr.open_group(str(path), mode="r")
+    import h5py
+
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read as h5ad; it may be cut off or of another kind. The "
+            f"reader said: {error}"
+        ) from error
+
+
+def close_store(store):
+    """Close what `open_store` has opened; a zarr folder needs no closing."""
+    if hasattr(store, "close"):
+        store.close()
+
+
+def stored_matrix(element):
+    """Return a matrix on disk, dense or sparse, that can be sliced."""
+    from anndata.io import sparse_dataset
+
+    return element if hasattr(element, "shape") else sparse_dataset(element)
 
 
 def _check_layer(layer, layers, name):

@@ -278,7 +278,7 @@ def test_errors(checkpoint, cells, fitted, tmp_path):
     with pytest.raises(FileNotFoundError):
         fitted.transform(tmp_path / "absent.h5ad")
     (tmp_path / "a.h5ad").write_text("text")
-    with pytest.raises(ValueError, match="cannot be read as HDF5"):
+    with pytest.raises(ValueError, match="cannot be read as h5ad"):
         fitted.transform(tmp_path / "a.h5ad")
     (tmp_path / "a.csv").write_text("text")
     with pytest.raises(ValueError, match=r"must end in .h5ad or .zarr"):

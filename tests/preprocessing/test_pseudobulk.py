@@ -83,6 +83,16 @@ def test_streams_from_files(cells, storage, tmp_path):
     backed.file.close()
 
 
+@pytest.mark.parametrize("storage", ["csr", "dense"])
+def test_streams_from_zarr(cells, storage, tmp_path):
+    stored = cells.copy()
+    if storage == "dense":
+        stored.X = stored.X.toarray()
+    path = tmp_path / "cells.zarr"
+    stored.write_zarr(path)
+    check(pseudobulk(path, ["cell_type", "drug"], chunk_size=11), cells)
+
+
 def test_memory_does_not_grow_with_the_cells(tmp_path):
     peaks = []
     for n in (2_000, 20_000):
