@@ -395,6 +395,7 @@ _ENTRIES = (
         "ensemble",
         "what the toolkit recommends: kernels and networks, weights learnt",
         _best,
+        default=False,
     ),
     ModelEntry(
         "blend",
