@@ -443,6 +443,7 @@ _ENTRIES = (
         "ensemble",
         "what the toolkit recommends: kernels and networks, weights learnt",
         _best,
+        default=False,
     ),
     ModelEntry(
         "blend",
