@@ -138,7 +138,8 @@ class Runner:
                 )
             with self._autocast():
                 cells, read_depth = (
-                    torch.as_tensor(a, dtype=torch.float32, device=self._device)
+                    # Torch warns of arrays that it could not write to.
+                    torch.as_tensor(np.require(a, np.float32, "W"), device=self._device)
                     for a in (cells, read_depth)
                 )
                 decoded = self._net.decode(self._gene_inputs[1], cells, read_depth)
