@@ -54,10 +54,6 @@ def errors(found, keep, weigh):
     return np.concatenate(rows)
 
 
-def greedy(truth, predictions):
-    return greedy_weights(truth, predictions, 20)
-
-
 def one(truth, predictions):
     return np.full(len(predictions), 1 / len(predictions))
 
@@ -70,12 +66,12 @@ def report(title, X, y, X_test, schema, options):
     held_out = np.concatenate([test for _, test in folds])
     clusters = np.unique(X[schema.perturbation].to_numpy()[held_out], return_inverse=1)
     everything = list(range(len(names)))
-    variants = {"all parts, greedy": (everything, greedy)}
+    variants = {"all parts, greedy": (everything, greedy_weights)}
     variants["all parts, least squares"] = (everything, least_squares_weights)
     variants["all parts, plain mean"] = (everything, one)
     for part in everything:
         rest = [other for other in everything if other != part]
-        variants[f"without {names[part]}"] = (rest, greedy)
+        variants[f"without {names[part]}"] = (rest, greedy_weights)
     for part in everything:
         variants[f"{names[part]} alone"] = ([part], one)
     full = errors(found, *variants["all parts, greedy"])

@@ -7,8 +7,9 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from sklperturb.ensemble._blend import BlendRegressor
+from sklperturb.ensemble._blend import BlendRegressor, greedy_weights
 from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
+from sklperturb.ensemble._meta import held_out, out_of_fold
 from sklperturb.ensemble._rescale import RescaledRegressor
 from sklperturb.ensemble._seeds import SeedEnsembleRegressor
 from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
@@ -19,9 +20,9 @@ from sklperturb.utils._conditions import take_columns
 # Held-out pairs below which weights are noise.
 MIN_PAIRS = 15
 
-# Seeds of the networks on their own, seeds of those that correct the kernel model, and
-# folds on which the weights are learnt.
-BUDGETS = {"fast": (8, 4, 3), "thorough": (20, 10, 5)}
+# (Seeds of the networks on their own, seeds of those that correct the kernel model):
+# while the weights are learnt, and at the end; and the folds of the first.
+BUDGETS = {"fast": ((4, 2), (16, 8), 3), "thorough": ((8, 4), (40, 20), 5)}
 
 
 class BestRegressor(ConditionRegressor):
@@ -42,8 +43,9 @@ class BestRegressor(ConditionRegressor):
     Parameters
     ----------
     budget : {"fast", "thorough"}, default="fast"
-        How many seeds the networks get, 8 and 4, or 20 and 10; and on how many folds
-        the weights are learnt, 3 or 5.
+        How many seeds the networks get, 16 and 8, or 40 and 20 (a quarter and a fifth
+        of these while the weights are learnt); and on how many folds the weights are
+        learnt, 3 or 5.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
@@ -119,15 +121,17 @@ class BestRegressor(ConditionRegressor):
         """
         check_budget(self.budget)
         self._start_fit(X, y)
-        n_networks, n_residual, n_splits = BUDGETS[self.budget]
+        trial_sizes, sizes, n_splits = BUDGETS[self.budget]
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3)
-        parts = seen_parts(self.schema_, n_networks, n_residual, seeds, self.n_jobs)
+        trial_parts, parts = (
+            seen_parts(self.schema_, *size, seeds, self.n_jobs)
+            for size in (trial_sizes, sizes)
+        )
         targets = self._target_contexts(X, X_unlabeled)
         cv = pair_folds(X, self.schema_, targets, n_splits, int(seeds[2]))
-        # Too few pairs to learn weights from: all parts alike.
-        weights = np.full(len(parts), 1 / len(parts)) if cv is None else None
+        weights = learn_weights(trial_parts, X, y, cv)
         model = SeenUnseenRegressor(
-            BlendRegressor(parts, cv=cv, weights=weights),
+            BlendRegressor(parts, weights=weights),
             unseen_model(self.schema_),
             schema=self.schema_,
         )
@@ -187,6 +191,15 @@ def pair_folds(X, schema, targets, n_splits, seed):
     if n_contexts[n_contexts > 1].sum() >= MIN_PAIRS:
         return UnseenPairKFold(n_splits, **common)
     return None
+
+
+def learn_weights(parts, X, y, cv):
+    """Return the weights of the parts that predict held-out pairs best."""
+    if cv is None:  # too few pairs to tell the parts apart
+        return np.full(len(parts), 1 / len(parts))
+    folds, predictions = out_of_fold([part for _, part in parts], X, y, cv)
+    truth = np.asarray(y, dtype=np.float64).reshape(len(y), -1)[held_out(folds)]
+    return greedy_weights(truth, predictions)
 
 
 def seen_parts(schema, n_networks, n_residual, seeds, n_jobs):

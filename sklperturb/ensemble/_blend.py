@@ -264,7 +264,7 @@ def least_squares_weights(truth, predictions):
     return nnls(root.T, np.linalg.solve(root, moment))[0]
 
 
-def greedy_weights(truth, predictions, n_rounds):
+def greedy_weights(truth, predictions, n_rounds=20):
     """Return the weights of greedy selection by the mean of the rows' RMSE."""
     errors = _RowErrors(truth, predictions)
     n_estimators = len(predictions)
