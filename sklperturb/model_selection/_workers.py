@@ -92,11 +92,12 @@ def open_workers(n_jobs, data):
 
 @contextmanager
 def _processes(n_workers, data):
-    from joblib.externals.loky import get_reusable_executor
+    from joblib.executor import get_memmapping_executor
 
     def executor():
         # Kept for the next search: starting Python and importing torch takes seconds.
-        return get_reusable_executor(n_workers, timeout=300, env=_ONE_THREAD)
+        # Joblib's own, since loky keeps one and joblib chokes on that of others.
+        return get_memmapping_executor(n_workers, timeout=300, env=_ONE_THREAD)
 
     with tempfile.TemporaryDirectory(
         prefix="sklperturb-", ignore_cleanup_errors=True
