@@ -406,7 +406,7 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
         return self._runner().decode(
             tuple(known[token] for token in tokens),
             X,
-            np.ascontiguousarray(np.broadcast_to(depth, len(X))),
+            np.array(np.broadcast_to(depth, len(X))),
         )
 
     def get_feature_names_out(self, input_features=None):

@@ -1,11 +1,15 @@
 """Turn cells into sentences of genes, as Arc's State Embedding model reads them."""
 
+from itertools import pairwise
+
 import numpy as np
 
 # Cells that are tokenised together: few enough for the processor's cache.
-_BLOCK = 64
+_BLOCK = 128
 # Values are binned by their float32 bits without the last 18: 32 bins an octave.
 _FINE, _BINS = 18, 512
+# Of which entries, and in how many bins, to guess where the sentence of a cell ends.
+_STRIDE, _SAMPLE_BINS = 16, 128
 # A cell holds counts if a value is above the first, or if its values, taken for
 # logarithms, stand for more counts than the second.
 _MAX_LOG, _MAX_COUNTS = 35.0, 5e6
@@ -68,7 +72,7 @@ class Tokenizer:
         Parameters
         ----------
         X : csr_matrix or csr_array of shape (n_cells, n_genes)
-            No entry twice.
+            Sorted, no entry twice.
 
         Returns
         -------
@@ -109,35 +113,41 @@ class Tokenizer:
         if self.cls_count != "reference":
             counts[:, 0] = self.cls_count
 
-        values, columns, pointers = _highest(values, columns, pointers, top, room)
-        low, high = _cut(values, pointers, top, room)
-        staying = values >= np.repeat(low, np.diff(pointers))
-        a, b = self._order(values, columns, pointers, staying)
-        n_kept = _per_row(np.add, staying.view(np.int8), pointers, np.int64)
+        values, columns, pointers, *bounds = _highest(
+            values, columns, pointers, top, room
+        )
+        leaving, tied = _cut(values, pointers, *bounds, top, room)
+        n_kept = np.diff(pointers - np.searchsorted(leaving, pointers))
+        staying = np.ones(len(values), bool)
+        staying[leaving] = False
+        a, b = self._order(values, columns, pointers, leaving)
         surplus = np.maximum(n_kept - room, 0)
         if surplus.any():
-            lost = self._lost_ties(values, staying, pointers, high, surplus, a, b)
-            staying[lost] = False
+            staying[_lost_ties(values, pointers, tied, surplus, a, b)] = False
             n_kept -= surplus
-        values, columns = np.compress(staying, values), np.compress(staying, columns)
+        kept = np.flatnonzero(staying)
+        values, columns = values.take(kept), columns.take(kept)
         if n_kept.min() == room:
             tokens[:, 1:] = self._token_of.take(columns).reshape(n_rows, room)
-            counts[:, 1:] = values.reshape(n_rows, room) / total * _HUNDRED
+            np.divide(values.reshape(n_rows, room), total, out=counts[:, 1:])
+            counts[:, 1:] *= _HUNDRED
             return
-        filled = np.arange(room) < n_kept[:, None]
-        tokens[:, 1:][filled] = self._token_of[columns]
         shares = values / np.repeat(total, n_kept) * _HUNDRED
-        counts[:, 1:][filled] = shares
-        genes, rows = self._gene_of[columns], np.repeat(np.arange(n_rows), n_kept)
+        genes, rows = self._gene_of.take(columns), np.repeat(np.arange(n_rows), n_kept)
         if len(self._column_of) >= room:
             filler = self._draw_distinct(rows, genes, room - n_kept, a, b)
-            counts[:, 1:][~filled] = np.repeat(uniform, room - n_kept)
+            filler_shares = np.repeat(uniform, room - n_kept)
         else:
             weights = np.repeat(uniform, len(self._column_of), axis=1)
             weights[rows, genes] = shares
             filler, rows = self._draw_repeated(weights, n_kept, a, b)
-            counts[:, 1:][~filled] = weights[rows, filler]
-        tokens[:, 1:][~filled] = self._token_of[self._column_of[filler]]
+            filler_shares = weights[rows, filler]
+        filler = self._column_of.take(filler)
+        for whole, first, second in (
+            (tokens, self._token_of.take(columns), self._token_of.take(filler)),
+            (counts, shares, filler_shares),
+        ):
+            _join(whole[:, 1:], first, second, n_kept)
 
     def _logarithms(self, values, columns, pointers):
         """Return log1p of counts, zero for unmapped genes, and the largest of each row.
@@ -172,66 +182,52 @@ class Tokenizer:
         elif raw.any():
             values = np.where(entry_raw, np.log1p(values), values)
         if not self._all_mapped:
-            values = values * self._is_mapped.take(columns)
+            mapped = self._is_mapped.take(columns)
+            values = np.multiply(values, mapped, out=mapped)
         return values, _per_row(np.maximum, values, pointers)
 
     def _cls_values(self, values, columns, pointers):
         """Return the value of the gene whose count the first position carries."""
         found = np.zeros((len(pointers) - 1, 1), np.float32)
-        entries = np.flatnonzero(columns == self._cls_column)
-        found[np.searchsorted(pointers, entries, "right") - 1, 0] = values[entries]
+        gene = columns.dtype.type(self._cls_column)
+        for row, (start, stop) in enumerate(pairwise(pointers.tolist())):
+            entry = start + columns[start:stop].searchsorted(gene)
+            if entry < stop and columns[entry] == gene:
+                found[row] = values[entry]
         return found
 
-    def _order(self, values, columns, pointers, staying):
+    def _order(self, values, columns, pointers, leaving):
         """Return two numbers for each row, made from its content and the seed."""
         # An odd number for each column, without a look-up.
-        marks = columns.astype(np.uint32) * np.uint32(0x9E3779B2) | np.uint32(1)
+        marks = columns.astype(np.uint32)
+        marks *= np.uint32(0x9E3779B2)
+        marks |= np.uint32(1)
         marks *= values.view(np.uint32)
-        marks *= staying
+        marks[leaving] = 0
         content = _per_row(np.add, marks, pointers, np.uint32)
         mixed = _mix(content.astype(np.uint64) ^ self._salt)
         b = (_mix(mixed) >> np.uint64(33)).astype(np.int64)
         return (mixed >> np.uint64(33)).astype(np.int64), b
 
-    def _lost_ties(self, values, staying, pointers, high, surplus, a, b):
-        """Return the positions of the `surplus` entries of each row that go.
-
-        The entries below `high` compete: the larger ones stay, and of equal ones some,
-        chosen by the numbers of the row.
-        """
-        high = np.where(surplus > 0, high, 0.0).astype(np.float32)
-        tied = np.flatnonzero(staying & (values < np.repeat(high, np.diff(pointers))))
-        starts = np.searchsorted(tied, pointers)
-        n_tied, starts = np.diff(starts), starts[:-1]
-        values = values[tied]
-        # A prime above all counts of ties has no factor in common with any, so that
-        # this numbers the ties of a row anew, from 0 to n_tied - 1.
-        primes = _PRIMES[a % len(_PRIMES)]
-        place = np.arange(len(tied)) - np.repeat(starts, n_tied)
-        place *= np.repeat(primes, n_tied)
-        place += np.repeat(b, n_tied)
-        place %= np.repeat(n_tied, n_tied)
-        rows = np.flatnonzero(surplus)
-        spread = np.maximum.reduceat(values, starts[rows]) > np.minimum.reduceat(
-            values, starts[rows]
-        )
-        for row in rows[spread]:
-            entries = slice(starts[row], starts[row] + n_tied[row])
-            ranked = np.lexsort((place[entries], values[entries]))
-            place[entries][ranked] = np.arange(n_tied[row])
-        return tied[place < np.repeat(surplus, n_tied)]
-
     def _draw_distinct(self, rows, genes, n_drawn, a, b):
         """Return genes that are not in the sentence, each once, row by row."""
-        free = np.zeros((len(n_drawn), self._prime), bool)
-        free[:, : len(self._column_of)] = True
-        free[rows, genes] = False
-        # Enough for what is taken and for the numbers that are no gene.
-        step = np.arange(self.length - 1 + self._prime - len(self._column_of))
-        step = step * (1 + a % (self._prime - 1))[:, None] + b[:, None]
-        tried = self._shuffled[step % self._prime]
-        free = np.take_along_axis(free, tried, axis=1)
-        return tried[free & (np.cumsum(free, axis=1) <= n_drawn[:, None])]
+        n_genes, prime = len(self._column_of), self._prime
+        free = np.zeros((len(n_drawn), prime), bool)
+        free[:, :n_genes] = True
+        free.ravel()[rows * prime + genes] = False
+        # Enough for what is taken and for the numbers that are no gene; mostly fewer
+        # steps do.
+        most = self.length - 1 + prime - n_genes
+        n_free = n_genes - self.length + 1 + n_drawn
+        few = int(1.2 * (n_drawn * prime / np.maximum(n_free, 1)).max()) + 32
+        for n_steps in (min(few, most), most):
+            step = np.arange(n_steps) * (1 + a % (prime - 1))[:, None] + b[:, None]
+            tried = self._shuffled.take(step % prime)
+            is_free = free.take(tried + np.arange(len(n_drawn))[:, None] * prime)
+            number = np.cumsum(is_free, axis=1, dtype=np.int32)
+            if (number[:, -1] >= n_drawn).all():
+                break
+        return tried[is_free & (number <= n_drawn[:, None])]
 
     def _draw_repeated(self, weights, n_kept, a, b):
         """Return genes without counts, or if there are none any, and their rows."""
@@ -304,43 +300,119 @@ def share_mapped(blocks, is_mapped, count_scale):
 def _highest(values, columns, pointers, top, room):
     """Leave out of each row entries that are surely too low for the sentence.
 
-    Each eighth entry tells where to cut; that is quicker than to look at all of them
-    and exact, since a row with too few entries left is taken whole.
+    Some entries tell where to cut; that is quicker than to look at all of them and
+    exact, since a row with too few entries left is taken whole. Also returns two bounds
+    for each row: its entries are not below the first, and those from the second on are
+    likely to be high enough.
     """
-    sampled = (pointers + 7) // 8
-    enough = int(1.1 * room / 8 + 3 * (room / 8) ** 0.5)
-    low, _ = _cut(values[::8], sampled, top, enough)
+    n_entries = np.diff(pointers)
+    low = np.full(len(top), _TINY)
+    high = np.where(n_entries > room, np.float32(np.inf), _TINY)
+    if n_entries.max() < 1.5 * room:
+        return values, columns, pointers, low, high
+    n_sampled = np.diff((pointers + _STRIDE - 1) // _STRIDE)
+    base = _bin(top) - (_SAMPLE_BINS - 1)
+    above = _count_above(values[::_STRIDE], n_sampled, base, _SAMPLE_BINS)
+    share, deviation = room / _STRIDE, (room / _STRIDE) ** 0.5
+    low, _ = _edges(above, base, int(share + 3.5 * deviation))
+    likely, _ = _edges(above, base, max(int(share - 3 * deviation), 1))
     for _ in range(2):
-        kept = np.flatnonzero(values >= np.repeat(low, np.diff(pointers)))
+        kept = np.flatnonzero(values >= np.repeat(low, n_entries))
         starts = np.searchsorted(kept, pointers)
         few = (np.diff(starts) < room) & (low > _TINY)
         if not few.any():
             break
         low[few] = _TINY
-    return values.take(kept), columns.take(kept), starts
+    return values.take(kept), columns.take(kept), starts, low, np.minimum(high, likely)
 
 
-def _cut(values, pointers, top, room):
-    """Return two bounds of where the sentence of each row ends.
+def _cut(values, pointers, low, high, top, room):
+    """Return the positions of entries that are too low, and of those that tie.
 
-    The entries from `low` on are all positive ones, or enough for the sentence; what
-    they are too many is among those below `high`.
+    What stays of a row are its positive entries, or enough for the sentence; what they
+    are too many is among those that tie.
     """
     n_entries = np.diff(pointers)
-    n_rows = len(n_entries)
-    base = (top.view(np.int32) >> _FINE) - (_BINS - 1)
-    bins = values.view(np.int32) >> _FINE
-    bins -= np.repeat(base, n_entries)
-    np.maximum(bins, 0, out=bins)
-    bins += np.repeat(np.arange(n_rows, dtype=np.int32) * _BINS, n_entries)
-    histogram = np.bincount(bins, minlength=n_rows * _BINS).reshape(n_rows, _BINS)
-    above = np.cumsum(histogram[:, :0:-1], axis=1) >= room
-    ends = above[:, -1]
-    last = np.where(ends, _BINS - 1 - above.argmax(axis=1), 0)
-    low = _lower_edge(base + last)
-    # The lowest bin also has what is smaller, and zeros.
-    low[~ends] = _TINY
-    return np.maximum(low, _TINY), _lower_edge(base + last + 1)
+    for _ in range(2):
+        open_ = np.flatnonzero(values < np.repeat(high, n_entries))
+        n_open = np.diff(np.searchsorted(open_, pointers))
+        left = room - (n_entries - n_open)
+        if left.min() >= 0:
+            break
+        high[left < 0] = np.inf
+    values = values.take(open_)
+    base = np.where(low > _TINY, _bin(low) - 1, _bin(top) - (_BINS - 1))
+    base = np.where(n_entries > room, base, _bin(top) - 1)
+    n_bins = max(int((np.minimum(_bin(high), _bin(top)) - base).max()) + 1, 2)
+    above = _count_above(values, n_open, base, n_bins)
+    low, high = _edges(above, base, left[:, None])
+    leaving = values < np.repeat(low, n_open)
+    tied = (values < np.repeat(high, n_open)) > leaving
+    return open_.compress(leaving), open_.compress(tied)
+
+
+def _count_above(values, n_entries, base, n_bins):
+    """Return how many values of each row are in the last bin, the last two, and so on.
+
+    The first bin, `base`, is left out. It has what is smaller, too.
+    """
+    bins = np.maximum(_bin(values), np.repeat(base, n_entries))
+    shift = np.arange(len(base), dtype=np.int32) * np.int32(n_bins) - base
+    bins += np.repeat(shift, n_entries)
+    histogram = np.bincount(bins, minlength=len(base) * n_bins)
+    return np.cumsum(histogram.reshape(-1, n_bins)[:, :0:-1], axis=1)
+
+
+def _edges(above, base, room):
+    """Return the bounds of the bin in which the room ends.
+
+    Where there is room for all, these are the smallest number and the second bin.
+    """
+    full = above >= room
+    ends = full[:, -1]
+    last = base + np.where(ends, above.shape[1] - full.argmax(axis=1), 0)
+    low = np.where(ends, _lower_edge(last), _TINY)
+    return np.maximum(low, _TINY), _lower_edge(last + 1)
+
+
+def _bin(values):
+    return values.view(np.int32) >> _FINE
+
+
+def _lost_ties(values, pointers, tied, surplus, a, b):
+    """Return the positions of the `surplus` entries of each row that go.
+
+    The `tied` entries compete: the larger ones stay, and of equal ones some, chosen by
+    the numbers of the row.
+    """
+    starts = np.searchsorted(tied, pointers)
+    n_tied = np.diff(starts)
+    values = values.take(tied)
+    # A prime above all counts of ties has no factor in common with any, so that
+    # this numbers the ties of a row anew, from 0 to n_tied - 1.
+    primes = _PRIMES[a % len(_PRIMES)]
+    place = np.arange(len(tied)) - np.repeat(starts[:-1], n_tied)
+    place *= np.repeat(primes, n_tied)
+    place += np.repeat(b, n_tied)
+    place %= np.repeat(n_tied, n_tied)
+    highest = _per_row(np.maximum, values, starts)
+    lowest = _per_row(np.minimum, values, starts)
+    for row in np.flatnonzero((surplus > 0) & (highest > lowest)):
+        entries = slice(starts[row], starts[row + 1])
+        ranked = np.lexsort((place[entries], values[entries]))
+        place[entries][ranked] = np.arange(n_tied[row])
+    return tied.compress(place < np.repeat(surplus, n_tied))
+
+
+def _join(whole, first, second, n_first):
+    """Write the entries of each row that come first, and after them the others."""
+    n_second = whole.shape[1] - n_first
+    ends, others = np.cumsum(n_first).tolist(), np.cumsum(n_second).tolist()
+    i = j = 0
+    for row, n, end, other in zip(whole, n_first.tolist(), ends, others, strict=True):
+        row[:n] = first[i:end]
+        row[n:] = second[j:other]
+        i, j = end, other
 
 
 def _lower_edge(bins):

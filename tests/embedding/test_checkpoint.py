@@ -193,6 +193,36 @@ def test_old_lightning_layout(tmp_path, content, checkpoint):
     assert "vci" not in sys.modules and "omegaconf" not in sys.modules
 
 
+def test_settings_in_force(tmp_path, content, checkpoint):
+    """Those given, then those of the file, then those beside it."""
+
+    def heads(n):
+        return setting("model.nhead", n)(content)["cfg_yaml"]
+
+    hyper = {"cfg": yaml.safe_load(heads(1)), "cfg_yaml": heads(2)}
+    everything = changed(content, cfg_yaml=heads(8), hyper_parameters=hyper)
+    path = save(tmp_path, everything)
+    (tmp_path / "config.yaml").write_text(heads(16))
+    assert SECheckpoint(path).config.n_heads == 8
+    assert SECheckpoint(tmp_path).config.n_heads == 8
+    given = yaml.safe_load(heads(32))
+    assert SECheckpoint(path, config=given).config.n_heads == 32
+    del everything["cfg_yaml"]
+    assert SECheckpoint(save(tmp_path, everything)).config.n_heads == 2
+    del hyper["cfg_yaml"]
+    assert SECheckpoint(save(tmp_path, everything)).config.n_heads == 1
+    del hyper["cfg"]
+    assert SECheckpoint(save(tmp_path, everything)).config.n_heads == 16
+    # Vectors: those given, those in a folder, those of the file.
+    assert len(SECheckpoint(path).genes) == 120
+    fewer = dict(list(content["protein_embeds_dict"].items())[:70])
+    save(tmp_path, fewer, "protein_embeddings.pt")
+    assert len(SECheckpoint(path).genes) == 120
+    assert len(SECheckpoint(tmp_path).genes) == 70
+    fewest = save(tmp_path, dict(list(fewer.items())[:60]), "other.pth")
+    assert len(SECheckpoint(path, protein_embeddings=fewest).genes) == 60
+
+
 def test_only_weights_are_read_of_a_large_file(tmp_path, content, checkpoint):
     """The rest, such as an optimiser's state, stays on the disk."""
     large = {"state": torch.zeros(100_000_000, dtype=torch.uint8)}

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from sklperturb.compose import LatentTargetRegressor
-from sklperturb.embedding import SEEmbedding
+from sklperturb.embedding import SECheckpoint, SEConfig, SEEmbedding
 from sklperturb.preprocessing import make_condition_encoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*were taken to hold counts")
@@ -100,6 +100,56 @@ def test_inputs(fitted, embedded, cells, tmp_path):
     rows = [3, 8, 20]
     assert_allclose(fitted.transform(backed[rows]), embedded[rows], atol=1e-5)
     assert_array_equal(in_layer.transform(tmp_path / "b.h5ad"), embedded)
+
+
+def test_entries_in_parts_and_stored_zeros(fitted, embedded, cells):
+    X = cells.X.tocoo()
+    rows, columns = np.r_[X.row, X.row, [0, 3]], np.r_[X.col, X.col, [1, 2]]
+    parts = np.r_[X.data - 1, np.ones_like(X.data), [0.0, 0.0]]
+    order = np.lexsort((columns, rows))
+    pointers = np.searchsorted(rows[order], np.arange(31))
+    repeated = sparse.csr_matrix(
+        (parts[order].astype(np.float32), columns[order], pointers), cells.shape
+    )
+    assert repeated.nnz > cells.X.nnz
+    same = anndata.AnnData(repeated, cells.obs, cells.var)
+    # Stored zeros change in which order the values are summed.
+    assert_allclose(fitted.transform(same), embedded, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SEConfig(length=64),
+        SEConfig(length=200),
+        SEConfig(cls_gene=0),
+        SEConfig(n_layers=3, n_heads=8),
+        SEConfig(token_dim=100, width=48, n_heads=3, output_dim=16, dataset_dim=7),
+    ],
+    ids=repr,
+)
+def test_other_sizes(tmp_path, cells, config):
+    path = tmp_path / "other.ckpt"
+    opened = SECheckpoint.create(path, config=config, genes=120, random_state=0)
+    assert opened.config == config
+    model = SEEmbedding(opened, device="cpu").fit(cells)
+    tokens, counts = model.tokenize(cells)
+    assert tokens.shape == (30, config.length)
+    mapped = cells.X.toarray()[:, model.tokens_ >= 0]
+    share = np.where(mapped.max(axis=1, keepdims=True) > 15, np.log1p(mapped), mapped)
+    share = 100 * share / share.sum(axis=1, keepdims=True)
+    assert_allclose(counts[:, 0], share[:, config.cls_gene], atol=1e-4)
+    embedded = model.transform(cells)
+    assert embedded.shape == (30, config.output_dim + config.dataset_dim)
+    assert np.ptp(embedded, axis=0).max() > 1e-3
+    assert_allclose(model.embed_tokens(tokens, counts), embedded, atol=2e-5)
+    # One cell, and one gene, keep their axes.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alone = model.inverse_transform(embedded[:1], ["GENE1"])
+    assert alone.shape == (1, 1)
+    decoded = model.inverse_transform(embedded, ["GENE1", "GENE2"])
+    assert_allclose(alone[0, 0], decoded[0, 0], atol=1e-5)
 
 
 def test_set_output(checkpoint, cells):

@@ -176,3 +176,74 @@ def test_symbol_that_comes_twice_gives_two_tokens():
     X = sparse.csr_matrix(np.arange(40, 70, dtype=np.float32)[None])
     tokens, _ = tokenizer(np.r_[np.arange(28), 27, 27])(X)
     assert (tokens == 27).sum() == 3
+
+
+def test_negative_values_are_no_counts():
+    """They are zeros before anyone asks whether a cell holds counts."""
+    X = np.array([[-500, 3, 2, 1, 1]], np.float32)
+    make_sentences = tokenizer(np.arange(5), 5)
+    _, counts = make_sentences(sparse.csr_matrix(X))
+    assert (make_sentences.n_raw, make_sentences.n_log) == (0, 1)
+    share, _ = by_the_rule(X[0], np.arange(5), 3, raw=False)
+    assert_allclose(np.sort(counts[0, 1:]), np.sort(share)[1:], rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls_gene", [0, 3, 11])
+def test_first_position_has_the_count_of_a_mapped_gene(cls_gene):
+    """Not of a column, and whether or not that gene is expressed."""
+    X, token_of = make(density=0.5)
+    tokens, counts = tokenizer(token_of, 40, cls_gene)(sparse.csr_matrix(X))
+    column = np.flatnonzero(token_of >= 0)[cls_gene]
+    assert (X[:, column] == 0).any() and (X[:, column] > 0).any()
+    first = [by_the_rule(row, token_of, cls_gene)[1] for row in X]
+    assert_allclose(counts[:, 0], first, rtol=1e-5)
+    assert (tokens[:, 0] == token_of[column]).all()
+
+
+def test_zero_cell_shares_alike():
+    X = sparse.csr_matrix((2, 50), dtype=np.float32)
+    tokens, counts = tokenizer(np.r_[np.arange(40), [-1] * 10])(X)
+    assert_allclose(counts, 100 / 40)
+    assert all(len(set(row)) == 19 for row in tokens[:, 1:])
+
+
+@pytest.mark.parametrize("n_mapped", [18, 19, 20])
+def test_as_many_genes_as_places(n_mapped):
+    """From 19 on no gene comes twice."""
+    X = np.r_[np.full(5, 40.0), np.zeros(n_mapped - 5)].astype(np.float32)[None]
+    tokens, counts = tokenizer(np.arange(n_mapped))(sparse.csr_matrix(X))
+    assert set(range(5)) <= set(tokens[0, 1:])
+    assert (counts[0, 1:] > 0).sum() == 5
+    assert len(set(tokens[0, 1:])) == min(n_mapped, 19) or n_mapped == 18
+
+
+@pytest.mark.parametrize("odd", ["ties", "large", "empty", "steep", "few mapped"])
+def test_long_rows(odd):
+    """Rows of which only a part is looked at, and those for which that fails."""
+    rng = np.random.default_rng(0)
+    n_genes, length = 3000, 200
+    X = rng.poisson(rng.gamma(0.8, 9, n_genes), (200, n_genes)).astype(np.float32)
+    token_of = np.where(rng.random(n_genes) < 0.9, np.arange(n_genes), -1)
+    if odd == "ties":
+        X[::2] = np.where(X[::2] > 0, 40, 0)
+    elif odd == "large":
+        # Each sixteenth entry misleads: the largest values are all between them.
+        X = np.tile(np.r_[1.0, np.full(15, 90.0)], (200, 188))[:, :n_genes]
+        X[::3] = np.tile(np.r_[90.0, np.full(15, 1.0)], 188)[:n_genes]
+        X = (X + rng.random(X.shape)).astype(np.float32)
+    elif odd == "empty":
+        X[::2] = 0
+        X[1::4, 150:] = 0
+    elif odd == "steep":
+        X = (36 * 10.0 ** -(X.clip(0, 30))).astype(np.float32)
+    else:
+        token_of[rng.random(n_genes) < 0.9] = -1
+    tokens, counts = tokenizer(token_of, length)(sparse.csr_matrix(X))
+    for row, t, c in zip(X, tokens, counts, strict=True):
+        share, first = by_the_rule(row, token_of, 3)
+        of_token = dict(zip(token_of[token_of >= 0], share, strict=True))
+        assert len(set(t[1:])) == length - 1
+        assert_allclose(c[1:], [of_token[i] for i in t[1:]], rtol=2e-5)
+        highest = np.sort(share)[-length + 1 :]
+        assert_allclose(np.sort(c[1:]), highest, rtol=2e-5)
+        assert_allclose(c[0], first, rtol=2e-5)
