@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.embedding import SECheckpoint, SEConfig
+from sklperturb.ensemble._best import BUDGETS
 from sklperturb.metrics import neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
 from sklperturb.preprocessing import TargetStatisticsEncoder, make_condition_encoder
@@ -104,6 +105,12 @@ PUBLIC = [
     for name, member in public_members(package)
     if inspect.isclass(member) or inspect.isfunction(member)
 ]
+
+
+@pytest.fixture(autouse=True)
+def few_seeds(monkeypatch):
+    """Give `BestRegressor` fewer networks than its smallest budget."""
+    monkeypatch.setitem(BUDGETS, "fast", ((1, 1), (2, 1), 3))
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failed_checks)

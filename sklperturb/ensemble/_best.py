@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 
 from sklperturb.ensemble._blend import BlendRegressor, greedy_weights
 from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
-from sklperturb.ensemble._meta import held_out, out_of_fold
+from sklperturb.ensemble._meta import check_rows, held_out, out_of_fold
 from sklperturb.ensemble._rescale import RescaledRegressor
 from sklperturb.ensemble._seeds import SeedEnsembleRegressor
 from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
@@ -120,6 +120,7 @@ class BestRegressor(ConditionRegressor):
             If `budget` is none of the allowed values.
         """
         check_budget(self.budget)
+        X, y = check_rows(self, X, y)
         self._start_fit(X, y)
         trial_sizes, sizes, n_splits = BUDGETS[self.budget]
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3)

@@ -43,6 +43,12 @@ class Convention:
         "clipped": the gain over the baseline as a share of what is left to the best
         value, not below 0. "anchored": the gain over the baseline as a share of the
         gain of a second measurement.
+
+    Examples
+    --------
+    >>> from sklperturb.metrics import CONVENTIONS
+    >>> CONVENTIONS["vcc2025"].errors
+    ('mae',)
     """
 
     name: str
@@ -121,6 +127,25 @@ class CellEvaluation:
         Indexed by perturbation, one column per metric.
     overall : float
         Mean of the scaled scores; NaN without anchors.
+
+    See Also
+    --------
+    evaluate_cells : Makes it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from anndata import AnnData
+    >>> from sklperturb.metrics import evaluate_cells
+    >>> obs = pd.DataFrame({"gene": np.repeat(["control", "A", "B"], 40)}, dtype=str)
+    >>> values = np.random.default_rng(0).poisson(1, (120, 6))
+    >>> values[40:80, 0] += 3
+    >>> values[80:, 1] += 3
+    >>> cells = AnnData(np.log1p(values), obs.rename(index=str))
+    >>> found = evaluate_cells(cells, cells, "gene", control="control")
+    >>> list(found.per_perturbation.index)
+    ['A', 'B']
     """
 
     convention: str

@@ -24,6 +24,13 @@ class FoldChange:
     clip : float or None
         Fold change where only one mean is 0: this, or one over it. None leaves it
         infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklperturb.metrics import FoldChange
+    >>> FoldChange("arithmetic", epsilon=1).log2(np.array([3.0]), np.array([1.0]))
+    array([1.])
     """
 
     mean: str
