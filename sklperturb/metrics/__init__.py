@@ -1,5 +1,16 @@
 """Score predicted responses, one row (one condition) at a time."""
 
+from sklperturb.metrics._discrimination import (
+    centroid_accuracy,
+    discrimination_score,
+    retrieval_rank,
+)
+from sklperturb.metrics._effects import (
+    differential_weights,
+    pearson_delta,
+    weighted_r2,
+    weighted_squared_error,
+)
 from sklperturb.metrics._mean_rowwise import (
     mean_rowwise_absolute_error,
     mean_rowwise_cosine,
@@ -8,6 +19,14 @@ from sklperturb.metrics._mean_rowwise import (
     mean_rowwise_spearman,
     mrmae,
     mrrmse,
+)
+from sklperturb.metrics._populations import (
+    POPULATION_METRICS,
+    energy_distance,
+    maximum_mean_discrepancy,
+    population_scores,
+    sliced_wasserstein_distance,
+    variance_ratio,
 )
 from sklperturb.metrics._rowwise import (
     rowwise_absolute_error,
@@ -26,11 +45,21 @@ from sklperturb.metrics._table import (
     rowwise_pearson_scorer,
     rowwise_spearman_scorer,
 )
+from sklperturb.metrics._transport import (
+    sinkhorn_divergence,
+    wasserstein_distance,
+)
 
 __all__ = [
+    "POPULATION_METRICS",
     "ROWWISE_METRICS",
     "RowwiseMetric",
+    "centroid_accuracy",
+    "differential_weights",
+    "discrimination_score",
+    "energy_distance",
     "get_metric",
+    "maximum_mean_discrepancy",
     "mean_rowwise_absolute_error",
     "mean_rowwise_cosine",
     "mean_rowwise_pearson",
@@ -40,6 +69,9 @@ __all__ = [
     "mrrmse",
     "neg_mrmae_scorer",
     "neg_mrrmse_scorer",
+    "pearson_delta",
+    "population_scores",
+    "retrieval_rank",
     "rowwise_absolute_error",
     "rowwise_cosine",
     "rowwise_cosine_scorer",
@@ -48,4 +80,10 @@ __all__ = [
     "rowwise_root_mean_squared_error",
     "rowwise_spearman",
     "rowwise_spearman_scorer",
+    "sinkhorn_divergence",
+    "sliced_wasserstein_distance",
+    "variance_ratio",
+    "wasserstein_distance",
+    "weighted_r2",
+    "weighted_squared_error",
 ]
