@@ -12,6 +12,7 @@ _SUBMODULES = (
     "baseline",
     "compose",
     "datasets",
+    "flow",
     "inspection",
     "linear_model",
     "metrics",

@@ -9,20 +9,25 @@ from sklperturb.modules._gan import (
 )
 from sklperturb.modules._latent_net import LatentNet
 from sklperturb.modules._losses import MixedLoss, RowwiseRMSELoss
+from sklperturb.modules._population import DeepSets, NeighborGraphSets
 from sklperturb.modules._sequence_net import SequenceNet
 from sklperturb.modules._token_mlp import TokenMLP
 from sklperturb.modules._transformer import ConditionTransformer
+from sklperturb.modules._velocity import VelocityNet
 
 __all__ = [
     "Autoencoder",
     "ConditionTransformer",
     "ConditionalCritic",
     "ConditionalGenerator",
+    "DeepSets",
     "DualBranchNet",
     "LatentNet",
     "MixedLoss",
+    "NeighborGraphSets",
     "RowwiseRMSELoss",
     "SequenceNet",
     "TokenMLP",
+    "VelocityNet",
     "gradient_norms",
 ]

@@ -1,0 +1,66 @@
+"""Generate cells of held-out perturbations, for the guards to look at."""
+
+import numpy as np
+
+from sklperturb.flow._guards import N_CELLS, N_CONDITIONS, Evidence, enough_cells
+
+
+def gather_evidence(generator, cells, members, conditions, effects, held_out, mean):
+    """Return what the guards need, or None where nothing was held out.
+
+    Parameters
+    ----------
+    generator : Generator
+    cells : ndarray of shape (n_cells, n_features)
+    members : list of list of (int, ndarray of int)
+    conditions : Conditions
+    effects : ndarray of shape (n_conditions, n_features)
+    held_out : ndarray of bool of shape (n_conditions,)
+    mean : MeanEffect or None
+    """
+    sizes = np.array([sum(len(rows) for _, rows in m) for m in members])
+    chosen = np.flatnonzero(held_out & (sizes >= 0))
+    chosen = np.intersect1d(chosen, enough_cells(sizes))[:N_CONDITIONS]
+    if not len(chosen):
+        return None
+    rng = np.random.default_rng(generator.seed)
+    expected = None
+    if mean is not None:
+        expected = np.zeros_like(effects)
+        expected[held_out] = mean.held_out(conditions, effects, held_out)
+    measured, generated, controls, displacements, swapped = [], [], [], [], []
+    for i in chosen:
+        # The largest batch is enough, and compares like with like.
+        pool, rows = max(members[i], key=lambda member: len(member[1]))
+        rows = rng.permutation(rows)[:N_CELLS]
+        start = generator.start(pool, len(rows), rng)
+        moved = generator.move(start, conditions, i, pool)
+        displacement = generator.displacement(conditions, i, pool)
+        if expected is not None:
+            moved = moved + expected[i] - displacement
+        measured.append(cells[rows])
+        generated.append(moved)
+        unchanged = generator.pools[pool]
+        some = rng.choice(len(unchanged), min(len(rows), len(unchanged)), replace=False)
+        controls.append(unchanged[some])
+        displacements.append(displacement)
+        swapped.append(_swapped(generator, conditions, i, pool))
+    known = effects[np.intersect1d(np.flatnonzero(~held_out), enough_cells(sizes))]
+    largest = np.linalg.norm(known, axis=1).max() if len(known) else np.inf
+    return Evidence(
+        measured,
+        generated,
+        controls,
+        np.array(displacements),
+        np.array(swapped),
+        float(largest),
+    )
+
+
+def _swapped(generator, conditions, i, pool):
+    """Return the displacement by another perturbation, all else being the same."""
+    own = conditions.keys[i][1]
+    others = [j for j, key in enumerate(conditions.keys) if key[1] != own]
+    mixed = conditions.take([others[i % len(others)]])
+    mixed.covariates = conditions.covariates[i : i + 1]
+    return generator.displacement(mixed, 0, pool)
