@@ -25,10 +25,11 @@ class ControlPools:
     def __init__(self, schema, match_batch):
         roles = ["context"] + ["batch"] * bool(match_batch)
         self.columns = schema.columns(*roles)
+        self._n_context = len(schema.columns("context"))
 
     def fit(self, X, cells, is_control):
         keys = self._keys(X)
-        self.numbers_, self.cells_ = {}, []
+        self.numbers_, self.cells_, self._keys_of_pools = {}, [], []
         rows = np.flatnonzero(is_control)
         self._add((), cells[rows])
         for length in range(1, len(self.columns) + 1):
@@ -57,6 +58,11 @@ class ControlPools:
         numbers = np.array([self.numbers_[key] for key in found])
         return numbers[codes], np.array([len(key) for key in found])[codes]
 
+    def context_of(self, pool):
+        """Return the pool of all batches of a pool's context."""
+        key = self._keys_of_pools[pool]
+        return self.numbers_[key[: self._n_context]]
+
     def _nearest(self, key):
         while key not in self.numbers_:
             key = key[:-1]
@@ -64,6 +70,7 @@ class ControlPools:
 
     def _add(self, key, cells):
         self.numbers_[key] = len(self.cells_)
+        self._keys_of_pools.append(key)
         self.cells_.append(cells)
 
     def _keys(self, X):

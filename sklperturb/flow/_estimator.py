@@ -22,7 +22,7 @@ from sklperturb.flow._guards import (
     warn_few_cells,
     warn_leakage,
 )
-from sklperturb.flow._mean import BUILT_IN, MeanEffect
+from sklperturb.flow._mean import BUILT_IN, MeanEffect, blend_weight
 from sklperturb.flow._training import Populations, Recipe, train
 from sklperturb.modules import DeepSets, NeighborGraphSets, VelocityNet
 from sklperturb.utils._cells import is_annotated, rows_of
@@ -126,6 +126,10 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
     mean_cv_errors_ : dict of str to float
         For "auto": squared error on held-out perturbations as a share of that of no
         effect.
+    mean_weight_ : float
+        Weight of the regression in the mean of what was not measured; the rest is the
+        mean of the flow. Below 1 only for "auto", where some eight or more conditions
+        were held out and said so.
     conditions_ : DataFrame or ndarray of shape (n_conditions, n_columns)
         The perturbed conditions; of each, the first row.
     n_cells_ : ndarray of int of shape (n_conditions,)
@@ -333,6 +337,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         self._fit_mean(conditions, effects, noise)
         held_out = hold_out(conditions.keys, self.validation_fraction, rng)
         self._train(cells, members, conditions, held_out, rng)
+        self._blend(members, conditions, effects, held_out)
         self.guards_ = {}
         evidence = None
         if self.n_controls_:
@@ -573,6 +578,29 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         )
         self._longest = float(np.linalg.norm(self.effects_, axis=1).max() / self._scale)
 
+    def _blend(self, members, conditions, effects, held_out):
+        """Weigh the regression of means against the flow, on what neither saw."""
+        self.mean_weight_ = float(self.mean_ is not None)
+        self._flow_means = {}
+        auto = isinstance(self.mean_estimator, str) and self.mean_estimator == "auto"
+        if not auto or self.mean_choice_ == "controls" or not held_out.any():
+            return
+        rows = np.flatnonzero(held_out)[:_MOST_VALIDATED]
+        regression = self.mean_.held_out(conditions, effects, held_out)[: len(rows)]
+        flow = np.array(
+            [self._flow_mean(conditions.take([i]), members[i][0][0]) for i in rows]
+        )
+        self.mean_weight_ = blend_weight(effects[rows], regression, flow)
+
+    def _flow_mean(self, conditions, pool):
+        """Return by how much the flow moves the controls of a pool's context."""
+        pool = self._pools.context_of(pool)
+        key = pool, conditions.keys[0]
+        if key not in self._flow_means:
+            displacement = self._generator.displacement(conditions, 0, pool)
+            self._flow_means[key] = displacement
+        return self._flow_means[key]
+
     def _populations_of(self, X):
         """Yield (rows, pool, their one condition or None for controls)."""
         is_control = control_rows(X, self.schema_)
@@ -596,21 +624,22 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
 
     def _expected(self, conditions, pool):
         """Return the mean effect of a condition, in units of the network."""
-        if self.mean_ is not None:
-            return self.mean_.predict(conditions)[0]
-        return self._generator.displacement(conditions, 0, pool)
+        if self.mean_ is None:
+            return self._generator.displacement(conditions, 0, pool)
+        expected = self.mean_.predict(conditions)[0]
+        if self.mean_weight_ < 1 and not self.mean_.is_measured(conditions.keys[0]):
+            flow = self._flow_mean(conditions, pool)
+            expected = flow + self.mean_weight_ * (expected - flow)
+        return expected
 
     def _recentre(self, moved, conditions, pool, given):
         """Return cells with the mean that is expected, and how far that is."""
-        if self.mean_ is None:
-            displacement = self._generator.displacement(conditions, 0, pool, given)
-            length = np.linalg.norm(displacement)
-            return moved, length / max(self._longest, 1e-12)
-        expected = self.mean_.predict(conditions)[0]
         displacement = self._generator.displacement(conditions, 0, pool, given)
-        length = np.linalg.norm(expected)
-        moved = moved + (expected - displacement)
-        return moved, length / max(self._longest, 1e-12)
+        if self.mean_ is not None:
+            expected = self._expected(conditions, pool)
+            moved = moved + (expected - displacement)
+            displacement = expected
+        return moved, np.linalg.norm(displacement) / max(self._longest, 1e-12)
 
     def _read(self, X, y):
         """Return the cells as an array of two dimensions."""

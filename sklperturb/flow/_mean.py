@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 BUILT_IN = ("auto", "shift", "ridge", "none")
 _ALPHAS = np.logspace(-1, 5, 25)
+_FEWEST_BLENDED = 8  # held-out conditions, to weigh the flow's mean
 _FEWEST = 5  # perturbations, for regression and for cross-validation
 
 
@@ -137,6 +138,10 @@ class MeanEffect:
         """Return the effect of each condition, measured ones moved to what was seen."""
         return self._predict(conditions, use_measured=True)
 
+    def is_measured(self, key):
+        """Tell whether a condition was in the training data."""
+        return key in self._measured
+
     def held_out(self, conditions, effects, test):
         """Return what a fit without some conditions says of these."""
         parts = {p for i in np.flatnonzero(test) for p in conditions.keys[i][1]}
@@ -207,6 +212,21 @@ class MeanEffect:
         nothing = squares["controls"] or 1.0
         self.cv_errors_ = {name: value / nothing for name, value in squares.items()}
         self.choice_ = min(squares, key=squares.get)
+
+
+def blend_weight(effects, regression, flow):
+    """Return the weight of the regression, the rest being that of the flow.
+
+    The weight, from 0 to 1, with which the two together are nearest to the effects
+    of held-out perturbations; 1 where these are few.
+    """
+    if len(effects) < _FEWEST_BLENDED:
+        return 1.0
+    difference = regression - flow
+    length = np.square(difference).sum()
+    if length == 0:
+        return 1.0
+    return float(np.clip(((effects - flow) * difference).sum() / length, 0, 1))
 
 
 def _groups(conditions):
