@@ -199,6 +199,12 @@ def _gan(schema, random_state):
     return _encoded(schema, ConditionalGANRegressor(random_state=random_state))
 
 
+def _flow(schema, random_state):
+    from sklperturb.flow import FlowMatchingRegressor
+
+    return FlowMatchingRegressor(schema=schema, random_state=random_state)
+
+
 _ENTRIES = (
     ModelEntry("no_change", "baseline", "zero for every gene", _no_change),
     ModelEntry("gene_mean", "baseline", "mean of each gene", _group(None)),
@@ -355,6 +361,14 @@ _ENTRIES = (
         "conditional generator, mean over draws",
         _gan,
         default=False,
+    ),
+    ModelEntry(
+        "flow",
+        "flow",
+        "of cells: regression of the mean, flow matching from controls for the shape",
+        _flow,
+        default=False,
+        role="control",
     ),
 )
 _BY_NAME = {entry.name: entry for entry in _ENTRIES}

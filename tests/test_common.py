@@ -24,7 +24,7 @@ from sklperturb.utils.discovery import (
 from sklperturb.utils.estimator_checks import perturbation_checks
 
 # Smaller than the defaults where training is long; what is checked is the contract.
-CHEAP = {"max_epochs": 5}
+CHEAP = {"max_epochs": 5, "max_steps": 5}
 # What some estimators cannot do without, and have no default for.
 _NAMES = ["Badrodolin", "Bapratinib", "Cerodolin", "Lokotinib", "Zesetinib"]
 REQUIRED = {
@@ -36,6 +36,7 @@ TUNED = {
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},
     "AdditiveCombinationRegressor": {"model__schema": [None]},
     "BilinearGeneRegressor": {"model__alpha": [0.1, 1.0]},
+    "FlowMatchingRegressor": {"model__max_steps": [2, 5]},
     "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
     "LatentTargetRegressor": {"model__check_inverse": [True, False]},
     "NearestCompoundRegressor": {"model__n_neighbors": [2, 5]},

@@ -33,10 +33,13 @@ class Conditions:
         return len(self.keys)
 
     def take(self, rows):
+        """Return some conditions, no wider than they need: padding costs digits."""
+        keys = [self.keys[i] for i in rows]
+        width = max((len(parts) for _, parts, _ in keys), default=0)
         return Conditions(
-            [self.keys[i] for i in rows],
-            self.elements[rows],
-            self.mask[rows],
+            keys,
+            self.elements[rows, :width],
+            self.mask[rows, :width],
             self.covariates[rows],
         )
 

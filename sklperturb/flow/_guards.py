@@ -13,6 +13,7 @@ N_CELLS = 200
 _FEWEST_CELLS = 20  # below, a population is too small to be compared
 _UNMOVED = 0.02
 _COLLAPSED = 0.3
+_NEGLIGIBLE = 0.01
 _BLOWN_UP = 2.0
 
 
@@ -99,13 +100,15 @@ def check_evidence(evidence):
     }
     loss = distances["energy"] - distances["energy_controls"]
     by_chance = 2 * loss.std() / np.sqrt(len(loss))
+    # A net that moves nothing ignores the condition as well.
+    scale = max(_NEGLIGIBLE * evidence.largest, 1e-12)
     found = {
-        "swap_change": float(change.mean() / max(moved.mean(), 1e-12)),
+        "swap_change": float(change.mean() / max(moved.mean(), scale)),
         "variance_ratio": float(np.sum(spread[0]) / max(np.sum(spread[1]), 1e-12)),
         "largest_ratio": float(moved.max() / max(evidence.largest, 1e-12)),
         **{name: float(values.mean()) for name, values in distances.items()},
     }
-    if len(moved) > 1 and found["swap_change"] < _UNMOVED:
+    if found["swap_change"] < _UNMOVED:
         _warn(
             "condition ignored: swapping perturbations changes the displacements by "
             f"{found['swap_change']:.1%} of their length, so cells of all "
@@ -162,4 +165,4 @@ def enough_cells(sizes):
 
 
 def _warn(message):
-    warnings.warn(f"FlowMatchingRegressor: {message}", UserWarning, stacklevel=4)
+    warnings.warn(f"FlowMatchingRegressor: {message}", UserWarning, stacklevel=5)
