@@ -1,5 +1,6 @@
 """Generative models of single cells: from control cells to perturbed cells."""
 
+from sklperturb.flow._counts import CountLatentTransformer
 from sklperturb.flow._estimator import FlowMatchingRegressor
 
-__all__ = ["FlowMatchingRegressor"]
+__all__ = ["CountLatentTransformer", "FlowMatchingRegressor"]

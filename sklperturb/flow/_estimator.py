@@ -128,7 +128,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         effect.
     mean_weight_ : float
         Weight of the regression in the mean of what was not measured; the rest is the
-        mean of the flow. Below 1 only for "auto", where some eight or more conditions
+        mean of the flow. Below 1 only for "auto", where eight or more perturbations
         were held out and said so.
     conditions_ : DataFrame or ndarray of shape (n_conditions, n_columns)
         The perturbed conditions; of each, the first row.
@@ -590,7 +590,8 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         flow = np.array(
             [self._flow_mean(conditions.take([i]), members[i][0][0]) for i in rows]
         )
-        self.mean_weight_ = blend_weight(effects[rows], regression, flow)
+        names = {conditions.keys[i][1] for i in rows}
+        self.mean_weight_ = blend_weight(effects[rows], regression, flow, len(names))
 
     def _flow_mean(self, conditions, pool):
         """Return by how much the flow moves the controls of a pool's context."""

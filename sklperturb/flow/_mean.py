@@ -1,5 +1,7 @@
 """Where the mean of a perturbed population is: regression on the conditions."""
 
+import copy
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
@@ -9,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 BUILT_IN = ("auto", "shift", "ridge", "none")
 _ALPHAS = np.logspace(-1, 5, 25)
-_FEWEST_BLENDED = 8  # held-out conditions, to weigh the flow's mean
-_FEWEST = 5  # perturbations, for regression and for cross-validation
+_FEWEST_BLENDED = 8  # held-out perturbations, to weigh the flow's mean
+_FEWEST = 5  # perturbations, for cross-validation; and its folds
 
 
 class _NoEffect:
@@ -110,79 +112,70 @@ class MeanEffect:
 
     def fit(self, conditions, effects, noise):
         """Learn from conditions, their effects and the squared error of these."""
-        singles = np.array([len(parts) == 1 for _, parts, _ in conditions.keys])
-        names = {key[1] for key, single in zip(conditions.keys, singles, strict=True)}
-        names = {parts for parts in names if len(parts) == 1}
-        self._of_parts = len(names) >= min(_FEWEST, singles.sum()) and singles.any()
-        rows = np.flatnonzero(singles) if self._of_parts else np.arange(len(effects))
-        self._choose(conditions.take(rows), effects[rows], len(names))
-        self._model = self._make().fit(conditions.take(rows), effects[rows])
+        self._choose(conditions, effects)
+        self._model = self._make().fit(conditions, effects)
         self._measured = {}
-        residual = np.empty_like(effects)
-        # Parts first, since the prior of a combination is made of them.
-        for of_parts in (singles, ~singles):
-            at = np.flatnonzero(of_parts)
-            if not len(at):
+        singles = np.array([len(parts) == 1 for _, parts, _ in conditions.keys])
+        # Parts first, since what is expected of a combination is made of them.
+        for rows in (np.flatnonzero(singles), np.flatnonzero(~singles)):
+            if not len(rows):
                 continue
-            prior = self._prior(conditions.take(at))
-            residual[at] = effects[at] - prior
-            squares = np.square(residual[at]).sum(axis=1)
-            signal = max(float(np.mean(squares - noise[at])), 0.0)
-            weights = signal / np.maximum(signal + noise[at], 1e-300)
-            for i, row in enumerate(at):
-                value = prior[i] + weights[i] * residual[row]
-                self._measured[conditions.keys[row]] = value
+            expected = self._expect(conditions.take(rows))
+            beyond = effects[rows] - expected
+            # Stein's estimate: what is as small as noise is noise.
+            squares = np.maximum(np.square(beyond).sum(axis=1), 1e-300)
+            weights = np.clip(1 - noise[rows] / squares, 0, 1)
+            values = expected + weights[:, None] * beyond
+            keys = (conditions.keys[row] for row in rows)
+            self._measured.update(zip(keys, values, strict=True))
         return self
 
     def predict(self, conditions):
         """Return the effect of each condition, measured ones moved to what was seen."""
-        return self._predict(conditions, use_measured=True)
-
-    def is_measured(self, key):
-        """Tell whether a condition was in the training data."""
-        return key in self._measured
-
-    def held_out(self, conditions, effects, test):
-        """Return what a fit without some conditions says of these."""
-        parts = {p for i in np.flatnonzero(test) for p in conditions.keys[i][1]}
-        kept = np.array([not parts & set(key[1]) for key in conditions.keys])
-        rows = np.flatnonzero(kept)
-        model = self._make().fit(conditions.take(rows), effects[rows])
-        return self._sum_parts(conditions.take(np.flatnonzero(test)), model.predict)
-
-    def _prior(self, conditions):
-        return self._predict(conditions, use_measured=False)
-
-    def _predict(self, conditions, use_measured):
-        if not self._of_parts:
-            predicted = self._model.predict(conditions)
-            if use_measured:
-                self._put_measured(conditions, predicted)
-            return predicted
-
-        def of_part(alone):
-            # A part of a combination counts as measured; a lone one only if asked.
-            predicted = self._model.predict(alone)
-            self._put_measured(alone, predicted)
-            return predicted
-
-        predicted = self._sum_parts(conditions, of_part)
-        if use_measured:
-            self._put_measured(conditions, predicted)
-        return predicted
-
-    def _put_measured(self, conditions, predicted):
+        predicted = self._expect(conditions)
         for i, key in enumerate(conditions.keys):
             if key in self._measured:
                 predicted[i] = self._measured[key]
+        return predicted
 
-    def _sum_parts(self, conditions, predict):
-        if not self._of_parts:
-            return predict(conditions)
-        rows, alone = conditions.single_parts()
-        of_parts = predict(alone)
-        predicted = np.zeros((len(conditions), of_parts.shape[1]))
-        np.add.at(predicted, rows, of_parts)
+    def is_measured(self, key):
+        """Tell whether a condition was in the training data, or all its parts were."""
+        return key in self._measured or not self._unmeasured(key)
+
+    def held_out(self, conditions, effects, test):
+        """Return what a fit without some perturbations says of these."""
+        parts = {p for i in np.flatnonzero(test) for p in conditions.keys[i][1]}
+        kept = np.array([not parts & set(key[1]) for key in conditions.keys])
+        rows = np.flatnonzero(kept)
+        if not len(rows):
+            return np.zeros((int(test.sum()), effects.shape[1]))
+        model = self._make().fit(conditions.take(rows), effects[rows])
+        return model.predict(conditions.take(np.flatnonzero(test)))
+
+    def _unmeasured(self, key):
+        context, parts, dose = key
+        return [p for p in parts if (context, (p,), dose) not in self._measured]
+
+    def _expect(self, conditions):
+        """Add up the measured parts of each condition; the model says the rest."""
+        rest = copy.copy(conditions)
+        rest.mask = conditions.mask.copy()
+        known = None
+        for i, (context, parts, dose) in enumerate(conditions.keys):
+            if len(parts) < 2:
+                continue
+            for j, part in enumerate(parts):
+                effect = self._measured.get((context, (part,), dose))
+                if effect is None:
+                    continue
+                if known is None:
+                    known = np.zeros((len(conditions), len(effect)))
+                known[i] += effect
+                rest.mask[i, j] = 0.0
+        predicted = self._model.predict(rest)
+        if known is not None:
+            predicted[~rest.mask.any(axis=1)] = 0.0
+            predicted += known
         return predicted
 
     def _make(self):
@@ -190,7 +183,7 @@ class MeanEffect:
             return _Regressor(self.estimator)
         return _CANDIDATES[self.choice_]()
 
-    def _choose(self, conditions, effects, n_names):
+    def _choose(self, conditions, effects):
         self.cv_errors_ = {}
         if not isinstance(self.estimator, str):
             self.choice_ = "custom"
@@ -198,29 +191,38 @@ class MeanEffect:
         self.choice_ = self.estimator
         if self.estimator != "auto":
             return
-        groups = _groups(conditions)
-        if n_names < _FEWEST or len(set(groups)) < _FEWEST:
-            self.choice_ = "shift"
+        self.choice_ = "shift"
+        parts = sorted({part for _, parts, _ in conditions.keys for part in parts})
+        if len(parts) < _FEWEST:
             return
+        fold_of = np.random.default_rng(0).permutation(len(parts)) % _FEWEST
+        fold_of = dict(zip(parts, fold_of, strict=True))
+        folds = [{fold_of[part] for part in key[1]} for key in conditions.keys]
+        alone = np.array([len(parts) == 1 for _, parts, _ in conditions.keys])
         squares = dict.fromkeys(_CANDIDATES, 0.0)
-        folds = GroupKFold(5, shuffle=True, random_state=0)
-        for train, test in folds.split(effects, groups=groups):
+        for fold in range(_FEWEST):
+            touched = np.array([fold in of_parts for of_parts in folds])
+            test = touched & alone if (touched & alone).any() else touched
+            train, test = np.flatnonzero(~touched), np.flatnonzero(test)
+            if not len(train) or not len(test):
+                continue
             for name, candidate in _CANDIDATES.items():
                 model = candidate().fit(conditions.take(train), effects[train])
                 error = effects[test] - model.predict(conditions.take(test))
                 squares[name] += float(np.square(error).sum())
-        nothing = squares["controls"] or 1.0
-        self.cv_errors_ = {name: value / nothing for name, value in squares.items()}
-        self.choice_ = min(squares, key=squares.get)
+        nothing = squares["controls"]
+        if nothing:
+            self.cv_errors_ = {name: value / nothing for name, value in squares.items()}
+            self.choice_ = min(squares, key=squares.get)
 
 
-def blend_weight(effects, regression, flow):
+def blend_weight(effects, regression, flow, n_perturbations):
     """Return the weight of the regression, the rest being that of the flow.
 
     The weight, from 0 to 1, with which the two together are nearest to the effects
     of held-out perturbations; 1 where these are few.
     """
-    if len(effects) < _FEWEST_BLENDED:
+    if n_perturbations < _FEWEST_BLENDED:
         return 1.0
     difference = regression - flow
     length = np.square(difference).sum()
