@@ -71,14 +71,14 @@ class CountLatentTransformer(TransformerMixin, BaseEstimator):
     >>> from sklperturb.datasets import make_genetic_screen
     >>> from sklperturb.flow import CountLatentTransformer
     >>> screen = make_genetic_screen(
-    ...     4, 60, cells_per_perturbation=20, n_controls=40, random_state=0
+    ...     4, 80, cells_per_perturbation=20, n_controls=40, random_state=0
     ... )
     >>> space = CountLatentTransformer(5, n_top_genes=40).fit(screen.y)
     >>> latent = space.transform(screen.y)
     >>> latent.shape
-    (123, 5)
+    (120, 5)
     >>> space.sample_counts(latent, random_state=0).shape
-    (123, 60)
+    (120, 80)
     """
 
     def __init__(

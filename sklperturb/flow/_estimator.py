@@ -13,8 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.flow._conditions import ConditionReader, ElementScaler, name_of
 from sklperturb.flow._controls import ControlPools
 from sklperturb.flow._evidence import gather_evidence
-from sklperturb.flow._generation import Generator
-from sklperturb.flow._grouping import group_cells, hold_out, measure_effects
+from sklperturb.flow._generation import Generator, draw_cells
+from sklperturb.flow._grouping import (
+    group_cells,
+    hold_out,
+    measure_effects,
+    principal_axes,
+)
 from sklperturb.flow._guards import (
     check_evidence,
     warn_blow_up,
@@ -72,6 +77,11 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         new donor or cell line is handled by its own controls: the mean of a network
         over cells, or one over the graph of nearest neighbours. From noise, None is
         "deep_sets", since the network sees no control otherwise.
+    n_components : int or None, default=50
+        Where `y` is wider, cells are carried along so many of its principal
+        components. Across them a cell keeps what it was as a control, and only its
+        mean is moved, so that no gene is lost to the compression. None carries cells
+        along all columns.
     match_batch : bool, default=True
         Compare a cell with the controls of its own batch, where there are any.
     guidance : float, default=1.0
@@ -202,6 +212,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         "source": [StrOptions({"control", "noise"})],
         "coupling": [StrOptions({"ot", "independent"})],
         "population_encoder": [StrOptions(set(POPULATION_ENCODERS)), None],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "match_batch": ["boolean"],
         "guidance": [Interval(Real, 0, None, closed="left")],
         "condition_noise": [Interval(Real, 0, None, closed="left")],
@@ -231,6 +242,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         source="control",
         coupling="ot",
         population_encoder=None,
+        n_components=50,
         match_batch=True,
         guidance=1.0,
         condition_noise=0.5,
@@ -257,6 +269,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         self.source = source
         self.coupling = coupling
         self.population_encoder = population_encoder
+        self.n_components = n_components
         self.match_batch = match_batch
         self.guidance = guidance
         self.condition_noise = condition_noise
@@ -336,19 +349,28 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
             warn_few_cells(names, self.n_cells_, self.cells_per_condition)
         self._fit_mean(conditions, effects, noise)
         held_out = hold_out(conditions.keys, self.validation_fraction, rng)
-        self._train(cells, members, conditions, held_out, rng)
+        self._basis = None
+        if self.n_components is not None and self.n_components < cells.shape[1]:
+            self._basis = principal_axes(cells, self.n_components)
+        inner = self._inside(cells)
+        self._train(inner, members, conditions, held_out, rng)
         self._blend(members, conditions, effects, held_out)
         self.guards_ = {}
         evidence = None
         if self.n_controls_:
+            expected = None
+            if self.mean_ is not None and held_out.any():
+                expected = np.zeros(effects.shape)
+                expected[held_out] = self.mean_.held_out(conditions, effects, held_out)
+                expected = self._inside(expected)
             evidence = gather_evidence(
                 self._generator,
-                cells,
+                inner,
                 members,
                 conditions,
-                effects,
+                self._inside(effects),
                 held_out,
-                self.mean_,
+                expected,
             )
         if evidence is not None:
             self.guards_ = check_evidence(evidence)
@@ -420,18 +442,11 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         cells = np.empty((len(X), n_cells, len(self._centre)))
         longest = 0.0
         for rows, pool, conditions in self._populations_of(X):
-            start = self._generator.start(
-                pool if given is None else given,
-                len(rows) * n_cells,
-                rng,
-                controls=conditions is None,
-            )
+            controls = self._pools.cells_[pool] if given is None else given
+            start = draw_cells(controls, len(rows) * n_cells, rng)
             moved = start
             if conditions is not None:
-                moved = self._generator.move(
-                    start, conditions, 0, pool if given is None else given
-                )
-                moved, length = self._recentre(moved, conditions, pool, given)
+                moved, length = self._carry(start, conditions, pool, given, rng)
                 longest = max(longest, length)
             cells[rows] = moved.reshape(len(rows), n_cells, -1)
         warn_blow_up(longest)
@@ -470,8 +485,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         for rows, pool, conditions in self._populations_of(X):
             if conditions is None:
                 continue
-            carried = self._generator.move(cells[rows], conditions, 0, pool)
-            moved[rows], _ = self._recentre(carried, conditions, pool, None)
+            moved[rows], _ = self._carry(cells[rows], conditions, pool, None, None)
         return moved * self._scale + self._centre
 
     def velocity(self, X, cells, t):
@@ -501,8 +515,9 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
             if conditions is not None:
                 field = self._generator.field(conditions, 0, pool)
                 with torch.inference_mode():
-                    x = torch.from_numpy(cells[rows])[None].to(self.device)
-                    result[rows] = field(x, float(t))[0].cpu().numpy()
+                    x = torch.from_numpy(self._inside(cells[rows]))[None]
+                    found = field(x.to(self.device), float(t))[0].cpu().numpy()
+                    result[rows] = self._outside(found)
         return result * self._scale
 
     def _fit_mean(self, conditions, effects, noise):
@@ -520,7 +535,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         data = Populations(
             cells,
             members,
-            self._pools.cells_,
+            [self._inside(pool) for pool in self._pools.cells_],
             *(
                 torch.from_numpy(np.asarray(values, np.float32))
                 for values in (
@@ -568,7 +583,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         )
         self._generator = Generator(
             self.net_,
-            self._pools.cells_,
+            data.pools,
             elements,
             self.source_,
             self.guidance,
@@ -599,7 +614,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         key = pool, conditions.keys[0]
         if key not in self._flow_means:
             displacement = self._generator.displacement(conditions, 0, pool)
-            self._flow_means[key] = displacement
+            self._flow_means[key] = self._outside(displacement)
         return self._flow_means[key]
 
     def _populations_of(self, X):
@@ -626,21 +641,44 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
     def _expected(self, conditions, pool):
         """Return the mean effect of a condition, in units of the network."""
         if self.mean_ is None:
-            return self._generator.displacement(conditions, 0, pool)
+            return self._outside(self._generator.displacement(conditions, 0, pool))
         expected = self.mean_.predict(conditions)[0]
         if self.mean_weight_ < 1 and not self.mean_.is_measured(conditions.keys[0]):
             flow = self._flow_mean(conditions, pool)
             expected = flow + self.mean_weight_ * (expected - flow)
         return expected
 
-    def _recentre(self, moved, conditions, pool, given):
-        """Return cells with the mean that is expected, and how far that is."""
-        displacement = self._generator.displacement(conditions, 0, pool, given)
+    def _carry(self, controls, conditions, pool, given, rng):
+        """Return perturbed cells in place of controls, and how far their mean moves.
+
+        The flow carries them, and all are shifted so that their mean is as expected.
+        """
+        before = start = self._inside(controls)
+        if self.source_ == "noise":
+            start = rng.standard_normal(before.shape, dtype=np.float32)
+        own = pool if given is None else self._inside(given)
+        after = self._generator.move(start, conditions, 0, own)
+        moved = after
+        if self._basis is not None:
+            moved = controls + self._outside(after - before)
+        displacement = self._outside(
+            self._generator.displacement(conditions, 0, pool, self._inside(given))
+        )
         if self.mean_ is not None:
             expected = self._expected(conditions, pool)
             moved = moved + (expected - displacement)
             displacement = expected
         return moved, np.linalg.norm(displacement) / max(self._longest, 1e-12)
+
+    def _inside(self, cells):
+        """Return cells in the coordinates along which the flow carries them."""
+        if self._basis is None or cells is None:
+            return cells
+        return cells @ self._basis.T
+
+    def _outside(self, changes):
+        """Return changes of these coordinates as changes of all columns."""
+        return changes if self._basis is None else changes @ self._basis
 
     def _read(self, X, y):
         """Return the cells as an array of two dimensions."""

@@ -5,7 +5,7 @@ import numpy as np
 from sklperturb.flow._guards import N_CELLS, N_CONDITIONS, Evidence, enough_cells
 
 
-def gather_evidence(generator, cells, members, conditions, effects, held_out, mean):
+def gather_evidence(generator, cells, members, conditions, effects, held_out, expected):
     """Return what the guards need, or None where nothing was held out.
 
     Parameters
@@ -16,18 +16,15 @@ def gather_evidence(generator, cells, members, conditions, effects, held_out, me
     conditions : Conditions
     effects : ndarray of shape (n_conditions, n_features)
     held_out : ndarray of bool of shape (n_conditions,)
-    mean : MeanEffect or None
+    expected : ndarray of shape (n_conditions, n_features) or None
+        Mean effects of the held-out conditions, of a regression without them.
     """
     sizes = np.array([sum(len(rows) for _, rows in m) for m in members])
-    chosen = np.flatnonzero(held_out & (sizes >= 0))
+    chosen = np.flatnonzero(held_out)
     chosen = np.intersect1d(chosen, enough_cells(sizes))[:N_CONDITIONS]
     if not len(chosen):
         return None
     rng = np.random.default_rng(generator.seed)
-    expected = None
-    if mean is not None:
-        expected = np.zeros_like(effects)
-        expected[held_out] = mean.held_out(conditions, effects, held_out)
     measured, generated, controls, displacements, swapped = [], [], [], [], []
     for i in chosen:
         # The largest batch is enough, and compares like with like.

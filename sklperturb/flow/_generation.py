@@ -70,21 +70,12 @@ class Generator:
             null = net.encode(*tensors, controls)
         return guided_velocity(net, code, null, self.guidance)
 
-    def start(self, pool, n_cells, rng, *, controls=False):
-        """Return cells to start from: controls, or noise unless controls are asked."""
+    def start(self, pool, n_cells, rng):
+        """Return cells to start from: controls of a pool, or noise."""
         cells = pool if isinstance(pool, np.ndarray) else self.pools[pool]
-        if self.source == "noise" and not (controls and len(cells)):
+        if self.source == "noise":
             return rng.standard_normal((n_cells, cells.shape[1]), dtype=np.float32)
-        if n_cells <= len(cells):
-            return cells[rng.choice(len(cells), n_cells, replace=False)]
-        # All of them as often as they go in, and some once more.
-        order = np.concatenate(
-            [
-                np.tile(np.arange(len(cells)), n_cells // len(cells)),
-                rng.choice(len(cells), n_cells % len(cells), replace=False),
-            ]
-        )
-        return cells[rng.permutation(order)]
+        return draw_cells(cells, n_cells, rng)
 
     def displacement(self, conditions, i, pool, cells=None):
         """Return by how much a condition moves the mean of its controls.
@@ -122,3 +113,19 @@ class Generator:
             cells = take_population(self.pools[pool], rng)
             self._populations[pool] = torch.as_tensor(cells, dtype=torch.float32)[None]
         return self._populations[pool]
+
+
+def draw_cells(cells, n_cells, rng):
+    """Return cells at random, none again before all were drawn; zeros of none."""
+    if not len(cells):
+        return np.zeros((n_cells, cells.shape[1]), cells.dtype)
+    if n_cells <= len(cells):
+        return cells[rng.choice(len(cells), n_cells, replace=False)]
+    rounds, rest = divmod(n_cells, len(cells))
+    order = np.concatenate(
+        [
+            np.tile(np.arange(len(cells)), rounds),
+            rng.choice(len(cells), rest, replace=False),
+        ]
+    )
+    return cells[rng.permutation(order)]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from sklearn.decomposition import PCA
 
 _FEWEST_PERTURBATIONS = 10  # to hold some out
 
@@ -67,3 +68,9 @@ def hold_out(keys, fraction, rng):
     chosen = set(rng.choice(parts, n_held_out, replace=False))
     held_out = np.array([bool(chosen & set(parts)) for _, parts, _ in keys])
     return held_out & (not held_out.all())
+
+
+def principal_axes(cells, n_components):
+    """Return orthonormal axes (n_components, n_features) of the largest spread."""
+    pca = PCA(n_components, svd_solver="covariance_eigh").fit(cells)
+    return pca.components_.astype(np.float32)
