@@ -3,7 +3,7 @@
 import sys
 import warnings
 
-from sklperturb.cli import _describe, _screens  # noqa: F401  (register commands)
+from sklperturb.cli import _cells, _describe, _screens  # noqa: F401  (register commands)
 from sklperturb.cli._app import app, log
 
 

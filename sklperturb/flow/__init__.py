@@ -2,5 +2,6 @@
 
 from sklperturb.flow._counts import CountLatentTransformer
 from sklperturb.flow._estimator import FlowMatchingRegressor
+from sklperturb.flow._screen_model import CellScreenModel
 
-__all__ = ["CountLatentTransformer", "FlowMatchingRegressor"]
+__all__ = ["CellScreenModel", "CountLatentTransformer", "FlowMatchingRegressor"]

@@ -312,6 +312,14 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
             If all rows are controls, values are not finite, or a parameter is out of
             range.
         """
+        return self._fit(X, y)
+
+    def _fit(self, X, y, weights=None):
+        """Fit; with the weights of an earlier fit to the same cells, without training.
+
+        All but the network follows from the cells in seconds, so that a file of a
+        model needs cells and weights only.
+        """
         X = validate_conditions(self, X, reset=True)
         cells = self._read(X, y)
         self.schema_ = resolve_schema(self.schema, X)
@@ -342,22 +350,24 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         effects, noise = measure_effects(cells, members, self._pools.means_)
         self.n_cells_ = np.bincount(codes)
         self.effects_ = effects * self._scale
-        if self.n_controls_:
+        if self.n_controls_ and weights is None:
             names = [name_of(key) for key in conditions.keys]
             few = shared < len(self._pools.columns)
             warn_leakage([names[i] for i in np.unique(codes[few])])
             warn_few_cells(names, self.n_cells_, self.cells_per_condition)
         self._fit_mean(conditions, effects, noise)
+        if self.mean_cv_errors_ and self.mean_choice_ != "ridge" and weights is None:
+            warn_collapsed_mean(self.mean_choice_)
         held_out = hold_out(conditions.keys, self.validation_fraction, rng)
         self._basis = None
         if self.n_components is not None and self.n_components < cells.shape[1]:
             self._basis = principal_axes(cells, self.n_components)
         inner = self._inside(cells)
-        self._train(inner, members, conditions, held_out, rng)
+        self._train(inner, members, conditions, held_out, rng, weights)
         self._blend(members, conditions, effects, held_out)
         self.guards_ = {}
         evidence = None
-        if self.n_controls_:
+        if self.n_controls_ and weights is None:
             expected = None
             if self.mean_ is not None and held_out.any():
                 expected = np.zeros(effects.shape)
@@ -527,10 +537,8 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         self.mean_ = MeanEffect(self.mean_estimator).fit(conditions, effects, noise)
         self.mean_choice_ = self.mean_.choice_
         self.mean_cv_errors_ = self.mean_.cv_errors_
-        if self.mean_cv_errors_ and self.mean_choice_ != "ridge":
-            warn_collapsed_mean(self.mean_choice_)
 
-    def _train(self, cells, members, conditions, held_out, rng):
+    def _train(self, cells, members, conditions, held_out, rng, weights):
         elements = ElementScaler().fit(conditions)
         data = Populations(
             cells,
@@ -572,15 +580,20 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
                 if name != "source"
             },
         )
-        self.history_ = train(
-            self.net_,
-            data,
-            np.flatnonzero(~held_out),
-            np.flatnonzero(held_out)[:_MOST_VALIDATED],
-            recipe,
-            rng,
-            self.device,
-        )
+        self.history_ = []
+        if weights is None:
+            self.history_ = train(
+                self.net_,
+                data,
+                np.flatnonzero(~held_out),
+                np.flatnonzero(held_out)[:_MOST_VALIDATED],
+                recipe,
+                rng,
+                self.device,
+            )
+        else:
+            self.net_.load_state_dict(weights)
+            self.net_.eval()
         self._generator = Generator(
             self.net_,
             data.pools,
