@@ -2,9 +2,8 @@
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.utils._cells import (
     blocks,
@@ -19,7 +18,7 @@ from sklperturb.utils._progress import ProgressBar
 _LARGEST_LOG = 12.0  # of an expression that is decoded; e^12 of 10^4 is absurd
 
 
-class CountLatentTransformer(TransformerMixin, BaseEstimator):
+class CountSpace:
     """Principal components of raw counts, and a way back to counts.
 
     Counts are scaled to one sum a cell and their logarithm is taken; the components
@@ -63,17 +62,19 @@ class CountLatentTransformer(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    `fit` reads the cells four times, a block at a time, so that an AnnData may be
-    backed by a file. Dispersions are by moments, of what the components leave over.
+    Not an estimator of scikit-learn, whose transformers take any numbers: this takes
+    raw counts and nothing else. `fit` reads the cells four times, a block at a time,
+    so that an AnnData may be backed by a file. Dispersions are by moments, of what the
+    components leave over.
 
     Examples
     --------
     >>> from sklperturb.datasets import make_genetic_screen
-    >>> from sklperturb.flow import CountLatentTransformer
+    >>> from sklperturb.flow import CountSpace
     >>> screen = make_genetic_screen(
     ...     4, 80, cells_per_perturbation=20, n_controls=40, random_state=0
     ... )
-    >>> space = CountLatentTransformer(5, n_top_genes=40).fit(screen.y)
+    >>> space = CountSpace(5, n_top_genes=40).fit(screen.y)
     >>> latent = space.transform(screen.y)
     >>> latent.shape
     (120, 5)
@@ -101,7 +102,7 @@ class CountLatentTransformer(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        self : CountLatentTransformer
+        self : CountSpace
 
         Raises
         ------
@@ -143,11 +144,11 @@ class CountLatentTransformer(TransformerMixin, BaseEstimator):
         -------
         Z : ndarray of shape (n_cells, n_components)
         """
-        check_is_fitted(self)
+        self._check_fitted()
         X = X if is_annotated(X) or sparse.issparse(X) else np.asarray(X)
         if X.shape[1] != self.n_features_in_:
             raise ValueError(
-                f"X has {X.shape[1]} genes, and CountLatentTransformer was fitted to "
+                f"X has {X.shape[1]} genes, and CountSpace was fitted to "
                 f"{self.n_features_in_}; pass the same genes."
             )
         Z = np.empty((X.shape[0], self.n_components))
@@ -167,7 +168,7 @@ class CountLatentTransformer(TransformerMixin, BaseEstimator):
         X : ndarray of shape (n_cells, n_genes)
             log(1 + counts scaled to `target_sum`), 0 or more.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         Z = np.asarray(Z, dtype=np.float64)
         decoded = Z @ self.decoder_[:-1] + self.decoder_[-1]
         return np.clip(decoded, 0.0, _LARGEST_LOG)
@@ -188,7 +189,7 @@ class CountLatentTransformer(TransformerMixin, BaseEstimator):
         counts : csr_array of shape (n_cells, n_genes), float32
             Whole numbers.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         Z = np.asarray(Z, dtype=np.float64)
         seed = check_random_state(random_state).randint(2**31 - 1)
         rng = np.random.default_rng(seed)
@@ -209,6 +210,10 @@ class CountLatentTransformer(TransformerMixin, BaseEstimator):
             rates = rng.gamma(shape, mean / shape)
             drawn.append(sparse.csr_array(rng.poisson(rates).astype(np.float32)))
         return sparse.vstack(drawn, format="csr")
+
+    def _check_fitted(self):
+        if not hasattr(self, "decoder_"):
+            raise NotFittedError("This CountSpace is not fitted yet; call fit first.")
 
     def _rates(self, Z, library_sizes):
         """Return the expected counts."""
@@ -290,9 +295,3 @@ class CountLatentTransformer(TransformerMixin, BaseEstimator):
             excess / np.maximum(factor**2 * squares, 1e-12), 0.0, 100.0
         )
         self.correction_ = factor
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.positive_only = True
-        return tags

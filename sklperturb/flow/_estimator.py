@@ -39,6 +39,7 @@ from sklperturb.utils._conditions import (
 )
 
 POPULATION_ENCODERS = {"deep_sets": DeepSets, "knn_graph": NeighborGraphSets}
+_SHAPES = (0.0, 0.5, 1.0)  # shares of the flow's change of shape to choose from
 _MOST_VALIDATED = 32  # held-out conditions that are looked at
 
 
@@ -140,6 +141,10 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         Weight of the regression in the mean of what was not measured; the rest is the
         mean of the flow. Below 1 only for "auto", where eight or more perturbations
         were held out and said so.
+    shape_weight_ : float
+        Share of the flow's change of shape in what is generated: 1, or for "auto"
+        0.5 or 0 where held-out perturbations were nearer to it. With 0, cells are
+        controls, displaced.
     conditions_ : DataFrame or ndarray of shape (n_conditions, n_columns)
         The perturbed conditions; of each, the first row.
     n_cells_ : ndarray of int of shape (n_conditions,)
@@ -365,25 +370,9 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         inner = self._inside(cells)
         self._train(inner, members, conditions, held_out, rng, weights)
         self._blend(members, conditions, effects, held_out)
-        self.guards_ = {}
-        evidence = None
+        self.guards_, self.shape_weight_ = {}, 1.0
         if self.n_controls_ and weights is None:
-            expected = None
-            if self.mean_ is not None and held_out.any():
-                expected = np.zeros(effects.shape)
-                expected[held_out] = self.mean_.held_out(conditions, effects, held_out)
-                expected = self._inside(expected)
-            evidence = gather_evidence(
-                self._generator,
-                inner,
-                members,
-                conditions,
-                self._inside(effects),
-                held_out,
-                expected,
-            )
-        if evidence is not None:
-            self.guards_ = check_evidence(evidence)
+            self._look(inner, members, conditions, effects, held_out)
         return self
 
     def predict(self, X):
@@ -610,8 +599,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         """Weigh the regression of means against the flow, on what neither saw."""
         self.mean_weight_ = float(self.mean_ is not None)
         self._flow_means = {}
-        auto = isinstance(self.mean_estimator, str) and self.mean_estimator == "auto"
-        if not auto or self.mean_choice_ == "controls" or not held_out.any():
+        if not self._is_auto() or self.mean_choice_ == "controls" or not held_out.any():
             return
         rows = np.flatnonzero(held_out)[:_MOST_VALIDATED]
         regression = self.mean_.held_out(conditions, effects, held_out)[: len(rows)]
@@ -620,6 +608,31 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         )
         names = {conditions.keys[i][1] for i in rows}
         self.mean_weight_ = blend_weight(effects[rows], regression, flow, len(names))
+
+    def _look(self, inner, members, conditions, effects, held_out):
+        """Generate held-out perturbations, choose the shape, and warn."""
+        expected, shares = None, (1.0,)
+        if self.mean_ is not None and held_out.any():
+            expected = np.zeros(effects.shape)
+            expected[held_out] = self.mean_.held_out(conditions, effects, held_out)
+            expected = self._inside(expected)
+            if self._is_auto() and self.source_ == "control":
+                shares = _SHAPES
+        evidence, self.shape_weight_ = gather_evidence(
+            self._generator,
+            inner,
+            members,
+            conditions,
+            self._inside(effects),
+            held_out,
+            expected,
+            shares,
+        )
+        if evidence is not None:
+            self.guards_ = check_evidence(evidence)
+
+    def _is_auto(self):
+        return isinstance(self.mean_estimator, str) and self.mean_estimator == "auto"
 
     def _flow_mean(self, conditions, pool):
         """Return by how much the flow moves the controls of a pool's context."""
@@ -680,6 +693,9 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         if self.mean_ is not None:
             expected = self._expected(conditions, pool)
             moved = moved + (expected - displacement)
+            if self.shape_weight_ < 1:
+                shifted = controls + expected
+                moved = shifted + self.shape_weight_ * (moved - shifted)
             displacement = expected
         return moved, np.linalg.norm(displacement) / max(self._longest, 1e-12)
 

@@ -3,10 +3,13 @@
 import numpy as np
 
 from sklperturb.flow._guards import N_CELLS, N_CONDITIONS, Evidence, enough_cells
+from sklperturb.metrics import energy_distance
 
 
-def gather_evidence(generator, cells, members, conditions, effects, held_out, expected):
-    """Return what the guards need, or None where nothing was held out.
+def gather_evidence(
+    generator, cells, members, conditions, effects, held_out, expected, weights
+):
+    """Return what the guards need, or None where nothing was held out, and a weight.
 
     Parameters
     ----------
@@ -18,12 +21,20 @@ def gather_evidence(generator, cells, members, conditions, effects, held_out, ex
     held_out : ndarray of bool of shape (n_conditions,)
     expected : ndarray of shape (n_conditions, n_features) or None
         Mean effects of the held-out conditions, of a regression without them.
+    weights : sequence of float
+        Shares of the flow's change of shape to choose from, by energy distance.
+
+    Returns
+    -------
+    evidence : Evidence or None
+    weight : float
+        The chosen one.
     """
     sizes = np.array([sum(len(rows) for _, rows in m) for m in members])
     chosen = np.flatnonzero(held_out)
     chosen = np.intersect1d(chosen, enough_cells(sizes))[:N_CONDITIONS]
     if not len(chosen):
-        return None
+        return None, weights[-1]
     rng = np.random.default_rng(generator.seed)
     measured, generated, controls, displacements, swapped = [], [], [], [], []
     for i in chosen:
@@ -33,10 +44,15 @@ def gather_evidence(generator, cells, members, conditions, effects, held_out, ex
         start = generator.start(pool, len(rows), rng)
         moved = generator.move(start, conditions, i, pool)
         displacement = generator.displacement(conditions, i, pool)
-        if expected is not None:
-            moved = moved + expected[i] - displacement
+        if expected is None:
+            candidates = [moved]
+        elif len(weights) == 1:
+            candidates = [moved + expected[i] - displacement]
+        else:
+            shape = moved - start - displacement
+            candidates = [start + expected[i] + weight * shape for weight in weights]
         measured.append(cells[rows])
-        generated.append(moved)
+        generated.append(candidates)
         unchanged = generator.pools[pool]
         some = rng.choice(len(unchanged), min(len(rows), len(unchanged)), replace=False)
         controls.append(unchanged[some])
@@ -44,14 +60,20 @@ def gather_evidence(generator, cells, members, conditions, effects, held_out, ex
         swapped.append(_swapped(generator, conditions, i, pool))
     known = effects[np.intersect1d(np.flatnonzero(~held_out), enough_cells(sizes))]
     largest = np.linalg.norm(known, axis=1).max() if len(known) else np.inf
-    return Evidence(
+    distances = [
+        [energy_distance(truth, population, unbiased=True) for population in candidates]
+        for truth, candidates in zip(measured, generated, strict=True)
+    ]
+    best = int(np.mean(distances, axis=0).argmin())
+    evidence = Evidence(
         measured,
-        generated,
+        [candidates[best] for candidates in generated],
         controls,
         np.array(displacements),
         np.array(swapped),
         float(largest),
     )
+    return evidence, weights[best]
 
 
 def _swapped(generator, conditions, i, pool):

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from sklperturb.datasets import PerturbationSchema
-from sklperturb.flow._counts import CountLatentTransformer
+from sklperturb.flow._counts import CountSpace
 from sklperturb.flow._estimator import FlowMatchingRegressor
 from sklperturb.preprocessing import LookupEmbedding
 from sklperturb.utils._atomic import written_whole
@@ -48,7 +48,7 @@ class CellScreenModel:
 
     Attributes
     ----------
-    space_ : CountLatentTransformer
+    space_ : CountSpace
     flow_ : FlowMatchingRegressor
 
     See Also
@@ -91,7 +91,7 @@ class CellScreenModel:
         self : CellScreenModel
         """
         n_components = min(self.n_components, y.shape[1] - 1, y.shape[0] - 1)
-        self.space_ = CountLatentTransformer(
+        self.space_ = CountSpace(
             n_components, verbose=bool(self.parameters.get("verbose"))
         ).fit(y)
         # In the precision of the file, so that a model that was read is the same.
@@ -181,6 +181,7 @@ class CellScreenModel:
             "table_genes": list(map(str, self.table.index)),
             "columns": columns,
             "guards": self.flow_.guards_,
+            "shape_weight": self.flow_.shape_weight_,
         }
         arrays = {f"space/{name}": getattr(self.space_, name) for name in _OF_SPACE}
         arrays |= {
@@ -239,7 +240,7 @@ class CellScreenModel:
             schema=schema,
             **header["parameters"],
         )
-        space = CountLatentTransformer(header["n_components"])
+        space = CountSpace(header["n_components"])
         for name in _OF_SPACE:
             setattr(space, name, arrays[f"space/{name}"])
         space.genes_ = pd.Index(header["genes"])
@@ -254,4 +255,5 @@ class CellScreenModel:
         model.space_ = space
         model.flow_ = model._make_flow(schema)._fit(X, arrays["latent"], weights)
         model.flow_.guards_ = header["guards"]
+        model.flow_.shape_weight_ = header["shape_weight"]
         return model

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from sklperturb.cli import app
 from sklperturb.datasets import load_perturbseq, make_genetic_screen
-from sklperturb.flow import CellScreenModel, CountLatentTransformer
+from sklperturb.flow import CellScreenModel, CountSpace
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def counts():
 
 @pytest.fixture(scope="module")
 def space(counts):
-    return CountLatentTransformer(10, n_top_genes=100).fit(counts.y)
+    return CountSpace(10, n_top_genes=100).fit(counts.y)
 
 
 def dense(matrix):
@@ -29,7 +29,7 @@ def dense(matrix):
 
 
 def test_components_are_those_of_pca(counts):
-    space = CountLatentTransformer(5).fit(counts.y)
+    space = CountSpace(5).fit(counts.y)
     values = dense(counts.y.X).astype(float)
     logs = np.log1p(values / values.sum(axis=1, keepdims=True) * 1e4)
     expected = PCA(5, svd_solver="full").fit(logs)
@@ -62,7 +62,7 @@ def test_drawn_counts_are_like_the_measured_ones(counts, space):
 
 def test_storage_makes_no_difference(counts, space):
     rows = dense(counts.y.X)
-    again = CountLatentTransformer(10, n_top_genes=100).fit(rows)
+    again = CountSpace(10, n_top_genes=100).fit(rows)
     np.testing.assert_allclose(
         again.transform(sparse.csr_array(rows)), space.transform(counts.y), atol=1e-6
     )
@@ -70,9 +70,9 @@ def test_storage_makes_no_difference(counts, space):
 
 def test_bad_counts(counts, space):
     with pytest.raises(ValueError, match="must hold raw counts"):
-        CountLatentTransformer(5).fit(np.log1p(dense(counts.y.X)))
+        CountSpace(5).fit(np.log1p(dense(counts.y.X)))
     with pytest.raises(ValueError, match="n_components=500 must be"):
-        CountLatentTransformer(500).fit(counts.y)
+        CountSpace(500).fit(counts.y)
     with pytest.raises(ValueError, match="has 20 genes"):
         space.transform(counts.y[:, :20])
     with pytest.raises(ValueError, match="library_sizes has shape"):

@@ -243,3 +243,33 @@ def test_bad_input(cells, split):
     doses = X.assign(dose="1+1")
     with pytest.raises(ValueError, match="must hold doses"):
         make(cells[2], max_steps=1).fit(doses, y)
+
+
+def test_wide_cells_are_moved_in_full(cells, split):
+    X, y, held_out = split
+    rng = np.random.default_rng(3)
+    wide = np.hstack([y, 0.1 * rng.normal(size=(len(y), 3))])
+    wide[(X["target_gene"] == "g01").to_numpy(), -1] += 1.0
+    model = make(cells[2], n_components=3, max_steps=50).fit(X, wide)
+    assert model.net_.head.out_features == 3
+    new = pd.DataFrame({"target_gene": ["g01", "g02"], "batch": "b1"})
+    sampled = model.sample(new, 300)
+    # An effect across the components is not lost, nor is the spread.
+    assert sampled[0, :, -1].mean() - sampled[1, :, -1].mean() > 0.8
+    assert 0.05 < sampled[1, :, -1].std() < 0.2
+    np.testing.assert_allclose(sampled.mean(axis=1), model.predict(new), atol=0.6)
+
+
+def test_shape_falls_back_where_cells_only_move():
+    rng = np.random.default_rng(0)
+    names = [f"g{i:02d}" for i in range(N_GENES)]
+    table = pd.DataFrame(rng.normal(size=(N_GENES, 3)), index=names)
+    labels = np.repeat(["control", *names], [600] + [N_CELLS] * N_GENES)
+    y = rng.normal(size=(len(labels), 12))
+    y[600:] += np.repeat(table.to_numpy() @ rng.normal(size=(3, 12)), N_CELLS, axis=0)
+    X = pd.DataFrame({"target_gene": labels})
+    # Without noise on the conditions the network invents shapes for unseen ones.
+    model = make(table, condition_noise=0.0, validation_fraction=0.2).fit(X, y)
+    assert model.shape_weight_ < 1
+    forced = make(table, mean_estimator="ridge", max_steps=5).fit(X, y)
+    assert forced.shape_weight_ == 1
