@@ -71,6 +71,9 @@ def hold_out(keys, fraction, rng):
 
 
 def principal_axes(cells, n_components):
-    """Return orthonormal axes (n_components, n_features) of the largest spread."""
-    pca = PCA(n_components, svd_solver="covariance_eigh").fit(cells)
+    """Return orthonormal axes (n_components, n_features) of the largest spread.
+
+    Of fewer cells than that, as many axes as cells.
+    """
+    pca = PCA(min(n_components, len(cells)), svd_solver="covariance_eigh").fit(cells)
     return pca.components_.astype(np.float32)
