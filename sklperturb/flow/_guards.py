@@ -165,4 +165,4 @@ def enough_cells(sizes):
 
 
 def _warn(message):
-    warnings.warn(f"FlowMatchingRegressor: {message}", UserWarning, stacklevel=5)
+    warnings.warn(f"FlowMatchingRegressor: {message}", UserWarning, stacklevel=6)
