@@ -1,13 +1,14 @@
-"""Measure how hard the generated genetic screens are for the baselines.
+"""Measure how well baselines and flows predict the generated genetic screens.
 
 For each seed, 40 of the 160 perturbations are held out. The cells are log-normalised,
 reduced to 50 principal components of the other cells and divided by one number, so
 that a component has variance one on average. A baseline predicts the displacement of
 each held-out perturbation from its gene embedding; its cells are controls, displaced.
+A flow generates cells of every batch, from the controls of that batch.
 
 Energy distance is Euclidean and without bias; rank is the share of other held-out
 perturbations whose true displacement is farther from the prediction than its own; the
-variance ratio is that of controls to perturbed cells.
+variance ratio is that of predicted to measured cells.
 
 Run: python benchmarks/generated_screens.py [--seeds 3] [--nonlinearity 0.0]
 With --vcc CELLS, time and memory of writing a screen of 18,080 genes are measured
@@ -31,7 +32,8 @@ from sklearn.preprocessing import StandardScaler
 from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
 from sklperturb.compose import PerturbationEffectRegressor
 from sklperturb.datasets import make_genetic_screen
-from sklperturb.metrics import discrimination_score, energy_distance
+from sklperturb.flow import FlowMatchingRegressor
+from sklperturb.metrics import discrimination_score, energy_distance, variance_ratio
 from sklperturb.preprocessing import LookupEmbedding
 
 N_HELD_OUT = 40
@@ -52,8 +54,8 @@ def latent(screen, train):
     return cells / np.sqrt(cells[train].var(axis=0).mean())
 
 
-def measure(seed, **parameters):
-    """Return one row for each baseline."""
+def measure(seed, flows=True, **parameters):
+    """Return one row for each model."""
     screen = make_genetic_screen(random_state=seed, **parameters)
     labels = screen.X["target_gene"].to_numpy()
     rng = np.random.default_rng(seed)
@@ -61,7 +63,34 @@ def measure(seed, **parameters):
     train = ~np.isin(labels, held_out)
     cells = latent(screen, train)
     embedding = LookupEmbedding(screen.gene_embedding, add_indicator=False)
-    models = {
+    controls = cells[screen.is_control]
+    truth = np.array([cells[labels == name].mean(axis=0) for name in held_out])
+    truth -= controls.mean(axis=0)
+    displaced = controls[rng.permutation(len(controls))[:N_DISPLACED]]
+    rows = []
+
+    def score(name, predicted, populations, seconds):
+        """Add a row: mean displacements and cells of the held-out perturbations."""
+        predicted = np.asarray(predicted)
+        measured = [cells[labels == target] for target in held_out]
+        pairs = list(zip(measured, populations, strict=True))
+        rows.append(
+            {
+                "seed": seed,
+                "model": name,
+                "Pearson delta": np.mean(list(map(_pearson, predicted, truth))),
+                "relative error": np.linalg.norm(predicted - truth, axis=1).sum()
+                / np.linalg.norm(truth, axis=1).sum(),
+                "energy distance": np.mean(
+                    [energy_distance(t, p, unbiased=True) for t, p in pairs]
+                ),
+                "rank": discrimination_score(truth, predicted, metric="l2").mean(),
+                "variance ratio": np.mean([variance_ratio(t, p) for t, p in pairs]),
+                "seconds": seconds,
+            }
+        )
+
+    baselines = {
         "controls": NoChangeRegressor(),
         "mean shift": GroupStatisticRegressor(),
         "ridge": make_pipeline(
@@ -69,47 +98,33 @@ def measure(seed, **parameters):
         ),
         "kNN (10)": make_pipeline(embedding, StandardScaler(), KNeighborsRegressor(10)),
     }
-    controls = cells[screen.is_control]
-    truth = np.array([cells[labels == name].mean(axis=0) for name in held_out])
-    truth -= controls.mean(axis=0)
-    displaced = controls[rng.permutation(len(controls))[:N_DISPLACED]]
     X_new = pd.DataFrame({"target_gene": held_out, "batch": "batch1", "control": False})
-    ratio = np.mean(
-        [
-            controls.var(axis=0).sum() / cells[labels == name].var(axis=0).sum()
-            for name in held_out
-        ]
-    )
-    rows = []
-    for name, model in models.items():
+    for name, model in baselines.items():
         regressor = PerturbationEffectRegressor(
             model, predicts="change", schema=screen.schema
         )
+        start = time.perf_counter()
         regressor.fit(screen.X[train], cells[train])
+        seconds = time.perf_counter() - start
         predicted = regressor.predict(X_new)
-        of_each = list(zip(predicted, truth, held_out, strict=True))
-        rows.append(
-            {
-                "seed": seed,
-                "model": name,
-                "Pearson delta": np.mean([_pearson(p, t) for p, t, _ in of_each]),
-                "relative error": np.linalg.norm(predicted - truth, axis=1).sum()
-                / np.linalg.norm(truth, axis=1).sum(),
-                "energy distance": np.mean(
-                    [
-                        energy_distance(
-                            cells[labels == target],
-                            displaced + p,
-                            max_cells=None,
-                            unbiased=True,
-                        )
-                        for p, _, target in of_each
-                    ]
-                ),
-                "rank": discrimination_score(truth, predicted, metric="l2").mean(),
-                "variance ratio": ratio,
-            }
+        score(name, predicted, [displaced + p for p in predicted], seconds)
+    if not flows:
+        return rows
+    batches = sorted(set(screen.X["batch"]))
+    X_new = X_new.loc[X_new.index.repeat(len(batches))]
+    X_new["batch"] = np.tile(batches, N_HELD_OUT)
+    for name, mean_estimator in (("pure flow", "none"), ("flow", "auto")):
+        model = FlowMatchingRegressor(
+            embedding, mean_estimator=mean_estimator, random_state=seed
         )
+        start = time.perf_counter()
+        model.fit(screen.X[train], cells[train])
+        seconds = time.perf_counter() - start
+        change = model.predict(X_new) - model.predict(X_new.assign(control=True))
+        predicted = change.reshape(N_HELD_OUT, len(batches), -1).mean(axis=1)
+        generated = model.sample(X_new, N_DISPLACED // len(batches))
+        generated = generated.reshape(N_HELD_OUT, -1, cells.shape[1])
+        score(name, predicted, generated, seconds)
     return rows
 
 
@@ -143,6 +158,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--nonlinearity", type=float, default=0.0)
+    parser.add_argument("--no-flows", action="store_true", help="baselines only")
     parser.add_argument("--vcc", type=int, metavar="CELLS")
     arguments = parser.parse_args()
     if arguments.vcc:
@@ -150,9 +166,15 @@ def main():
         return
     rows = []
     for seed in range(arguments.seeds):
-        rows += measure(seed, nonlinearity=arguments.nonlinearity)
+        rows += measure(
+            seed, not arguments.no_flows, nonlinearity=arguments.nonlinearity
+        )
     table = pd.DataFrame(rows).drop(columns="seed")
-    print(table.groupby("model", sort=False).mean().round(3).to_string())
+    grouped = table.groupby("model", sort=False)
+    print(grouped.mean().round(3).to_string())
+    if arguments.seeds > 1:
+        print("\nstandard deviation over seeds")
+        print(grouped.std().round(3).to_string())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ _SUBMODULES = (
     "datasets",
     "embedding",
     "ensemble",
+    "flow",
     "inspection",
     "linear_model",
     "metrics",

@@ -267,6 +267,12 @@ def _best(schema, random_state):
     return BestRegressor(schema=schema, random_state=random_state)
 
 
+def _flow(schema, random_state):
+    from sklperturb.flow import FlowMatchingRegressor
+
+    return FlowMatchingRegressor(schema=schema, random_state=random_state)
+
+
 _ENTRIES = (
     ModelEntry("no_change", "baseline", "zero for every gene", _no_change),
     ModelEntry("gene_mean", "baseline", "mean of each gene", _group(None)),
@@ -472,6 +478,14 @@ _ENTRIES = (
         "networks refitted on product_kernel's predictions too",
         _pseudo_label,
         default=False,
+    ),
+    ModelEntry(
+        "flow",
+        "flow",
+        "of cells: regression of the mean, flow matching from controls for the shape",
+        _flow,
+        default=False,
+        role="control",
     ),
 )
 _BY_NAME = {entry.name: entry for entry in _ENTRIES}

@@ -40,6 +40,7 @@ class SmallCheckpoint(SECheckpoint):
 FOLDER = tempfile.TemporaryDirectory()
 CHEAP = {
     "max_epochs": 5,
+    "max_steps": 5,
     "n_trials": 2,
     "checkpoint": SmallCheckpoint.create(
         f"{FOLDER.name}/small.ckpt",
@@ -61,6 +62,9 @@ TUNED = {
     "BlendRegressor": {"model__method": ["greedy", "nnls"]},
     "BoostedTargetRegressor": {"model__n_components": [2, 4]},
     "ContextTransferRidge": {"model__kernel": ["linear", "rbf"]},
+    "AdditiveCombinationRegressor": {"model__schema": [None]},
+    "BilinearGeneRegressor": {"model__alpha": [0.1, 1.0]},
+    "FlowMatchingRegressor": {"model__max_steps": [2, 5]},
     "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
     "LatentTargetRegressor": {"model__check_inverse": [True, False]},
     "NearestCompoundRegressor": {"model__n_neighbors": [2, 5]},
@@ -69,8 +73,6 @@ TUNED = {
     "RescaledRegressor": {"model__clip": [True, False]},
     "SeedEnsembleRegressor": {"model__aggregate": ["median", "mean"]},
     "SeenUnseenRegressor": {"model__schema": [None]},
-    "AdditiveCombinationRegressor": {"model__schema": [None]},
-    "BilinearGeneRegressor": {"model__alpha": [0.1, 1.0]},
     "PerturbationEffectRegressor": {"model__subtract_control": [True, False]},
     "ProductKernelRidge": {"model__context_kernel": ["learned", "identity"]},
     "TanimotoKernelRidge": {"model__leave_out": ["perturbation"]},

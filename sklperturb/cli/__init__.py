@@ -4,6 +4,7 @@ import sys
 import warnings
 
 from sklperturb.cli import (  # noqa: F401  (each registers its commands)
+    _cells,
     _describe,
     _embed,
     _evaluate,

@@ -15,12 +15,22 @@ from sklearn.utils.metadata_routing import (
     MethodMapping,
     process_routing,
 )
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.preprocessing import TargetReducer
 
 # Rows on which the latent space is tried out.
 _CHECKED_ROWS = 100
+
+
+def _regressor_has(method):
+    """Tell whether the regressor, fitted or not, has a method."""
+
+    def check(self):
+        return hasattr(getattr(self, "regressor_", self.regressor), method)
+
+    return check
 
 
 class LatentTargetRegressor(RegressorMixin, BaseEstimator):
@@ -181,6 +191,29 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         latent = _two_dimensional(np.asarray(self.regressor_.predict(X, **routed)))
         y_pred = self._decode(latent)
         return y_pred.ravel() if self._y_ndim == 1 else y_pred
+
+    @available_if(_regressor_has("sample"))
+    def sample(self, X, n_cells=100, **sample_params):
+        """Decode the cells that the regressor generates.
+
+        There only if the regressor has this method, as `FlowMatchingRegressor` does.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+        n_cells : int, default=100
+            Cells of each row.
+        **sample_params : dict
+            Handed to the regressor; cells among them are latent.
+
+        Returns
+        -------
+        cells : ndarray of shape (n_samples, n_cells, n_genes)
+        """
+        check_is_fitted(self)
+        latent = self.regressor_.sample(X, n_cells, **sample_params)
+        decoded = self._decode(latent.reshape(-1, latent.shape[-1]))
+        return decoded.reshape(len(latent), n_cells, -1)
 
     def score(self, X, y, sample_weight=None):
         """Return the coefficient of determination, uniformly averaged over genes.

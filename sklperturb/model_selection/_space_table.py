@@ -73,6 +73,13 @@ SPACES = {
     "RescaledRegressor": {},
     "SeedEnsembleRegressor": {"aggregate": _any("median", "mean")},
     "SeenUnseenRegressor": {},
+    # sklperturb.flow
+    "FlowMatchingRegressor": {
+        "learning_rate": _RATE,
+        "condition_noise": _float(0.0, 1.0),
+        "hidden_dim": _any(128, 256, 512),
+        "n_layers": _int(2, 4),
+    },
     # sklperturb.linear_model
     "BilinearGeneRegressor": {
         "n_components": _int(4, 64, log=True),

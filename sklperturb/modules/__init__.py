@@ -9,6 +9,7 @@ from sklperturb.modules._gan import (
 )
 from sklperturb.modules._latent_net import LatentNet
 from sklperturb.modules._losses import MixedLoss, RowwiseRMSELoss
+from sklperturb.modules._population import DeepSets, NeighborGraphSets
 from sklperturb.modules._sequence_net import SequenceNet
 from sklperturb.modules._state_embedding import (
     AttentionBlock,
@@ -17,6 +18,7 @@ from sklperturb.modules._state_embedding import (
 )
 from sklperturb.modules._token_mlp import TokenMLP
 from sklperturb.modules._transformer import ConditionTransformer
+from sklperturb.modules._velocity import VelocityNet
 
 __all__ = [
     "AttentionBlock",
@@ -24,13 +26,16 @@ __all__ = [
     "ConditionTransformer",
     "ConditionalCritic",
     "ConditionalGenerator",
+    "DeepSets",
     "DualBranchNet",
     "LatentNet",
     "MixedLoss",
+    "NeighborGraphSets",
     "RowwiseRMSELoss",
     "SequenceNet",
     "SkipBlock",
     "StateEmbedding",
     "TokenMLP",
+    "VelocityNet",
     "gradient_norms",
 ]

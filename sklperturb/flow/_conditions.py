@@ -1,0 +1,195 @@
+"""Turn rows of conditions into sets of vectors and covariates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.preprocessing import OneHotEncoder
+
+from sklperturb.utils._combinations import join_combination, split_combination
+from sklperturb.utils._conditions import take_columns
+from sklperturb.utils._levels import fit_levels, indicator
+
+
+@dataclass
+class Conditions:
+    """Conditions as numbers.
+
+    Attributes
+    ----------
+    keys : list of tuple (context, parts, dose)
+    elements : ndarray of shape (n, n_parts, n_elements)
+    mask : ndarray of shape (n, n_parts)
+    covariates : ndarray of shape (n, n_covariates)
+    """
+
+    keys: list
+    elements: np.ndarray
+    mask: np.ndarray
+    covariates: np.ndarray
+
+    def __len__(self):
+        return len(self.keys)
+
+    def take(self, rows):
+        """Return some conditions, no wider than they need: padding costs digits."""
+        keys = [self.keys[i] for i in rows]
+        width = max((len(parts) for _, parts, _ in keys), default=0)
+        return Conditions(
+            keys,
+            self.elements[rows, :width],
+            self.mask[rows, :width],
+            self.covariates[rows],
+        )
+
+    def single_parts(self):
+        """Return each part of each condition as a condition of its own."""
+        rows, columns = np.nonzero(self.mask)
+        contexts_parts_doses = [self.keys[i] for i in rows]
+        keys = [
+            (context, (parts[j],), dose)
+            for (context, parts, dose), j in zip(
+                contexts_parts_doses, columns, strict=True
+            )
+        ]
+        alone = Conditions(
+            keys,
+            self.elements[rows, columns][:, None],
+            np.ones((len(rows), 1)),
+            self.covariates[rows],
+        )
+        return rows, alone
+
+    def flat(self):
+        """Return one vector each: the sum of the elements, then the covariates."""
+        summed = (self.elements * self.mask[..., None]).sum(axis=1)
+        return np.hstack([summed, self.covariates])
+
+
+class ElementScaler:
+    """Centre and scale elements, each perturbation counted once."""
+
+    def fit(self, conditions):
+        _, alone = conditions.single_parts()
+        names = [(parts, context) for context, parts, _ in alone.keys]
+        _, first = np.unique(
+            pd.factorize(pd.Series(names, dtype=object))[0], return_index=True
+        )
+        vectors = alone.elements[first, 0]
+        self.mean_ = vectors.mean(axis=0)
+        spread = vectors.std(axis=0)
+        self.scale_ = np.where(spread > 1e-9, spread, 1.0)
+        return self
+
+    def __call__(self, elements):
+        return ((elements - self.mean_) / self.scale_).astype(np.float32)
+
+
+class ConditionReader:
+    """Learn how to read conditions.
+
+    Parameters
+    ----------
+    embedding : transformer or None
+        Gives each perturbation a vector. None gives each its own dimension, and a
+        perturbation that was not seen none at all.
+    schema : PerturbationSchema
+    """
+
+    def __init__(self, embedding, schema):
+        self.embedding = embedding
+        self.schema = schema
+
+    def fit(self, X, y, perturbed):
+        """Learn from the rows of cells; `perturbed` marks those that are no control."""
+        if self.embedding is not None:
+            self.embedding_ = clone(self.embedding)
+            for name, value in self.embedding_.get_params().items():
+                if value is None and name.rpartition("__")[2] == "schema":
+                    self.embedding_.set_params(**{name: self.schema})
+            self.embedding_.fit(X, y)
+        keys = self.keys(_rows(X, np.flatnonzero(perturbed)))
+        parts = sorted({part for _, parts, _ in keys for part in parts})
+        self.levels_ = fit_levels(np.array([[part] for part in parts], dtype=object))
+        contexts = np.array(sorted({key[0] for key in keys}), dtype=object)
+        self.contexts_ = OneHotEncoder(
+            handle_unknown="ignore", sparse_output=False
+        ).fit(contexts[:, None])
+        doses = np.log1p([key[2] for key in keys])
+        self.dose_ = doses.mean(), doses.std() or 1.0
+        return self
+
+    def keys(self, X):
+        """Return (context, parts, dose) of each row."""
+        names = take_columns(X, [self.schema.perturbation])[:, 0]
+        labels = self.schema.control_labels
+        levels = {name: split_combination(name, labels) for name in set(names)}
+        # A marked control may have any name; a condition has at least one part.
+        parts = [levels[name] or (str(name),) for name in names]
+        contexts = [""] * len(names)
+        if self.schema.context is not None:
+            contexts = take_columns(X, [self.schema.context])[:, 0]
+            contexts = [str(context) for context in contexts]
+        return list(zip(contexts, parts, self._doses(X, len(names)), strict=True))
+
+    def read(self, X):
+        """Return rows of conditions as `Conditions`."""
+        keys = self.keys(X)
+        rows = np.repeat(np.arange(len(keys)), [len(parts) for _, parts, _ in keys])
+        names = [part for _, parts, _ in keys for part in parts]
+        vectors = self._vectors(X, rows, names)
+        width = max(len(parts) for _, parts, _ in keys)
+        columns = np.concatenate([np.arange(len(parts)) for _, parts, _ in keys])
+        elements = np.zeros((len(keys), width, vectors.shape[1]))
+        mask = np.zeros((len(keys), width))
+        elements[rows, columns] = vectors
+        mask[rows, columns] = 1.0
+        return Conditions(keys, elements, mask, self._covariates(keys))
+
+    def _vectors(self, X, rows, names):
+        if self.embedding is None:
+            codes = self.levels_.transform(np.array(names, dtype=object)[:, None])
+            return indicator(codes[:, 0], len(self.levels_.categories_[0])).toarray()
+        table = _rows(X, rows).copy()
+        if isinstance(table, pd.DataFrame):
+            table[self.schema.perturbation] = names
+        else:
+            table = table.astype(object)
+            table[:, self.schema.perturbation] = names
+        return np.asarray(self.embedding_.transform(table), dtype=np.float64)
+
+    def _covariates(self, keys):
+        columns = []
+        if self.schema.context is not None:
+            contexts = np.array([[key[0]] for key in keys], dtype=object)
+            columns.append(self.contexts_.transform(contexts))
+        if self.schema.dose is not None:
+            mean, spread = self.dose_
+            columns.append((np.log1p([[key[2]] for key in keys]) - mean) / spread)
+        return np.hstack([np.empty((len(keys), 0)), *columns])
+
+    def _doses(self, X, n_rows):
+        if self.schema.dose is None:
+            return np.zeros(n_rows)
+        doses = take_columns(X, [self.schema.dose])[:, 0]
+        try:
+            doses = doses.astype(np.float64)
+        except ValueError:
+            doses = np.array([np.nan])
+        if not (np.isfinite(doses).all() and (doses >= 0).all()):
+            raise ValueError(
+                f"The column {self.schema.dose!r} must hold doses: finite numbers, 0 "
+                "or more. Leave the role 'dose' out of the schema if it does not."
+            )
+        return doses
+
+
+def _rows(X, rows):
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def name_of(key):
+    """Return how to call a condition in messages."""
+    context, parts, _ = key
+    return join_combination(parts) + (f" in {context}" if context else "")
