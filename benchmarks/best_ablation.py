@@ -1,10 +1,11 @@
 """What each part of the `best` model contributes.
 
-Pairs of the contexts to predict are held out; in each fold the weights are learnt on
-folds within its training rows, as `BestRegressor` does, once with all parts and once
-without each of them. Rows are pooled over folds; intervals resample perturbations.
+The weights are learnt on folds within the training rows, as `BestRegressor` does, once
+with all parts and once without each of them. Generated screens are scored on all pairs
+that they withhold. Of measured ones, pairs of the contexts to predict are held out, and
+rows pooled over folds. Intervals resample perturbations.
 
-    python benchmarks/best_ablation.py [FOLDER ...] [--folds 5] [--seeds 4 2]
+    python benchmarks/best_ablation.py [FOLDER ...] [--folds 5] [--seeds 4 2 2]
 
 Without a folder, two generated screens. FOLDER is in the OP2 layout.
 """
@@ -16,31 +17,23 @@ import numpy as np
 from sklearn.base import clone
 
 from sklperturb.datasets import load_op2, make_chemical_screen
-from sklperturb.ensemble._best import pair_folds, seen_parts
+from sklperturb.ensemble._best import seen_parts
 from sklperturb.ensemble._blend import greedy_weights, least_squares_weights
+from sklperturb.ensemble._meta import held_out, out_of_fold
+from sklperturb.ensemble._trials import trial_folds
 from sklperturb.model_selection import suggest_cv
 
 
-def fit_and_predict(parts, X, y, train, test):
-    """Return each part's predictions of the test rows."""
-    X_train, X_test = (X.iloc[r].reset_index(drop=True) for r in (train, test))
-    return np.stack(
-        [clone(part).fit(X_train, y[train]).predict(X_test) for _, part in parts]
-    )
-
-
-def learn(X, y, schema, targets, seeds, folds):
+def learn(X, y, schema, targets, seeds, tasks):
     """Return (names, [(truth, predictions, inner truth, inner predictions)])."""
-    parts = seen_parts(schema, *seeds, [0, 1], None)
+    parts = seen_parts(schema, *seeds, [0, 1, 2], None)
+    models = [part for _, part in parts]
     found = []
-    for train, test in folds:
-        X_train = X.iloc[train].reset_index(drop=True)
-        cv = pair_folds(X_train, schema, targets, 3, 0)
-        inner = [(train[a], train[b]) for a, b in cv.split(X_train)]
-        rows = np.concatenate([b for _, b in inner])
-        held_out = [fit_and_predict(parts, X, y, a, b) for a, b in inner]
-        outer = fit_and_predict(parts, X, y, train, test)
-        found.append((y[test], outer, y[rows], np.concatenate(held_out, axis=1)))
+    for X_train, y_train, X_test, y_test in tasks:
+        cv = trial_folds(X_train, y_train, schema, targets, 3, 0)
+        inner, predicted = out_of_fold(models, X_train, y_train, cv)
+        outer = [clone(m).fit(X_train, y_train).predict(X_test) for m in models]
+        found.append((y_test, np.stack(outer), y_train[held_out(inner)], predicted))
     return [name for name, _ in parts], found
 
 
@@ -58,13 +51,25 @@ def one(truth, predictions):
     return np.full(len(predictions), 1 / len(predictions))
 
 
-def report(title, X, y, X_test, schema, options):
+def report(title, screen, options):
     """Print the ablation of one screen."""
-    cv = suggest_cv(X, X_test, n_splits=options.folds, schema=schema)
-    folds = list(cv.split(X, y))
-    names, found = learn(X, y, schema, cv.contexts, options.seeds, folds)
-    held_out = np.concatenate([test for _, test in folds])
-    clusters = np.unique(X[schema.perturbation].to_numpy()[held_out], return_inverse=1)
+    X, y, schema = screen.X, np.asarray(screen.y), screen.schema
+    cv = suggest_cv(X, screen.X_test, n_splits=options.folds, schema=schema)
+    if screen.y_test is not None:
+        tasks = [(X, y, screen.X_test, np.asarray(screen.y_test))]
+    else:
+        tasks = [
+            (
+                X.iloc[a].reset_index(drop=True),
+                y[a],
+                X.iloc[b].reset_index(drop=True),
+                y[b],
+            )
+            for a, b in cv.split(X, y)
+        ]
+    names, found = learn(X, y, schema, cv.contexts, options.seeds, tasks)
+    tested = np.concatenate([task[2][schema.perturbation] for task in tasks])
+    codes = np.unique(tested, return_inverse=True)[1]
     everything = list(range(len(names)))
     variants = {"all parts, greedy": (everything, greedy_weights)}
     variants["all parts, least squares"] = (everything, least_squares_weights)
@@ -81,7 +86,7 @@ def report(title, X, y, X_test, schema, options):
     rng = np.random.default_rng(0)
     for name, variant in variants.items():
         rows = errors(found, *variant)
-        low, high = interval(rows - full, clusters[1], rng)
+        low, high = interval(rows - full, codes, rng)
         print(
             f"| {name} | {rows.mean():.4f} | {(rows - full).mean():+.4f} "
             f"({low:+.3f}, {high:+.3f}) |",
@@ -101,7 +106,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seeds", type=int, nargs=2, default=[4, 2])
+    parser.add_argument("--seeds", type=int, nargs=3, default=[4, 2, 2])
     options = parser.parse_args()
     screens = {path.name: load_op2(path) for path in options.folders}
     for seed in (0, 1) if not screens else ():
@@ -109,8 +114,7 @@ def main():
             6, 80, 600, random_state=seed
         )
     for title, screen in screens.items():
-        y = np.asarray(screen.y)
-        report(title, screen.X, y, screen.X_test, screen.schema, options)
+        report(title, screen, options)
 
 
 if __name__ == "__main__":

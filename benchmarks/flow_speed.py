@@ -106,8 +106,8 @@ def compare_sampling(model, X, n_cells=512):
         )[-1]
 
     methods = {
-        "Heun, 8 steps": heun(8),
-        "Heun, 5 steps": heun(5),
+        "Heun, 12 steps": heun(12),
+        "Heun, 6 steps": heun(6),
         "dopri5, 1e-5": dopri5(1e-5),
     }
     times = {name: [] for name in methods}

@@ -13,28 +13,30 @@ from sklperturb.ensemble._meta import check_rows, held_out, out_of_fold
 from sklperturb.ensemble._rescale import RescaledRegressor
 from sklperturb.ensemble._seeds import SeedEnsembleRegressor
 from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
-from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.ensemble._trials import trial_folds
 from sklperturb.utils._condition_regressor import ConditionRegressor
 from sklperturb.utils._conditions import take_columns
 
-# Held-out pairs below which weights are noise.
-MIN_PAIRS = 15
-
-# (Seeds of the networks on their own, seeds of those that correct the kernel model):
-# while the weights are learnt, and at the end; and the folds of the first.
-BUDGETS = {"fast": ((4, 2), (16, 8), 3), "thorough": ((8, 4), (40, 20), 5)}
+# (Seeds of the networks on their own, of those that are trained for longer, and of
+# those that correct the kernel model): while the weights are learnt, and at the end;
+# and the folds of the first.
+BUDGETS = {"fast": ((4, 2, 2), (16, 8, 8), 3), "thorough": ((8, 4, 4), (40, 20, 20), 5)}
 
 
 class BestRegressor(ConditionRegressor):
     """Predict a screen's missing signatures with what did best across screens.
 
-    Perturbations measured in other contexts are predicted by a blend of four models
+    Perturbations measured in other contexts are predicted by a blend of five models
     that err in different ways: a product kernel over contexts and perturbations
     (`ProductKernelRidge`), ridge from context to context (`ContextTransferRidge`),
-    networks on learnt codes (`TokenEmbeddingMLPRegressor`) and networks that correct
-    the kernel's leave-one-out errors (`KernelResidualRegressor`), each network with
-    several seeds. The weights are learnt on held-out pairs of the contexts that are to
-    be predicted, and need not add up to one: shrinkage is undone where the data say so.
+    networks on learnt codes (`TokenEmbeddingMLPRegressor`), the same trained three
+    times as long, which is better where there is little noise, and networks that
+    correct the kernel's leave-one-out errors (`KernelResidualRegressor`), each network
+    with several seeds. The weights are learnt on held-out pairs of the contexts that
+    are to be predicted; or, where the perturbations measured in these have much
+    stronger or weaker effects than the others, on other contexts, held out but for
+    these perturbations. They need not add up to one: shrinkage is undone where the data
+    say so.
 
     Perturbations that were never measured are predicted from their structure
     (`TanimotoKernelRidge`) where there are SMILES and rdkit is installed, else by the
@@ -43,9 +45,9 @@ class BestRegressor(ConditionRegressor):
     Parameters
     ----------
     budget : {"fast", "thorough"}, default="fast"
-        How many seeds the networks get, 16 and 8, or 40 and 20 (a quarter and a fifth
-        of these while the weights are learnt); and on how many folds the weights are
-        learnt, 3 or 5.
+        How many seeds the networks get, 16, 8 and 8, or 40, 20 and 20 (a quarter or a
+        fifth of these while the weights are learnt); and on how many folds the weights
+        are learnt, 3 or 5. Networks with a weight of zero are not trained again.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
@@ -106,9 +108,8 @@ class BestRegressor(ConditionRegressor):
         X_unlabeled : DataFrame or array-like of shape (n_unlabeled, n_columns), \
                 default=None
             Conditions that will be predicted, where they are known. Only their
-            contexts are used: weights are learnt on held-out pairs of these. None takes
-            the contexts with less than a quarter of the perturbations, or all if there
-            are none.
+            contexts are used. None takes the contexts with less than a quarter of the
+            perturbations, or all if there are none.
 
         Returns
         -------
@@ -123,13 +124,13 @@ class BestRegressor(ConditionRegressor):
         X, y = check_rows(self, X, y)
         self._start_fit(X, y)
         trial_sizes, sizes, n_splits = BUDGETS[self.budget]
-        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3)
+        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=4)
         trial_parts, parts = (
             seen_parts(self.schema_, *size, seeds, self.n_jobs)
             for size in (trial_sizes, sizes)
         )
         targets = self._target_contexts(X, X_unlabeled)
-        cv = pair_folds(X, self.schema_, targets, n_splits, int(seeds[2]))
+        cv = trial_folds(X, y, self.schema_, targets, n_splits, int(seeds[3]))
         weights = learn_weights(trial_parts, X, y, cv)
         model = SeenUnseenRegressor(
             BlendRegressor(parts, weights=weights),
@@ -174,26 +175,6 @@ def check_budget(budget):
         )
 
 
-def pair_folds(X, schema, targets, n_splits, seed):
-    """Return a splitter of pairs in the `targets`, or None if there are too few.
-
-    Where the target contexts have too few pairs to learn from, those of all have a say.
-    """
-    if schema.context is None:
-        return None
-    columns = schema.columns("context", "perturbation")
-    table = pd.DataFrame(take_columns(X, columns)).drop_duplicates()
-    inside = table[0].isin(targets)
-    shared = table.loc[inside, 1].isin(table.loc[~inside, 1])
-    common = {"schema": schema, "random_state": seed}
-    if shared.sum() >= MIN_PAIRS and table.loc[inside, 1].nunique() >= n_splits:
-        return UnseenPairKFold(n_splits, contexts=targets, **common)
-    n_contexts = table[1].value_counts()
-    if n_contexts[n_contexts > 1].sum() >= MIN_PAIRS:
-        return UnseenPairKFold(n_splits, **common)
-    return None
-
-
 def learn_weights(parts, X, y, cv):
     """Return the weights of the parts that predict held-out pairs best."""
     if cv is None:  # too few pairs to tell the parts apart
@@ -203,7 +184,7 @@ def learn_weights(parts, X, y, cv):
     return greedy_weights(truth, predictions)
 
 
-def seen_parts(schema, n_networks, n_residual, seeds, n_jobs):
+def seen_parts(schema, n_networks, n_long, n_residual, seeds, n_jobs):
     """Return the unfitted models of perturbations that were measured elsewhere."""
     from sklperturb.compose import LatentTargetRegressor
     from sklperturb.linear_model import ContextTransferRidge, ProductKernelRidge
@@ -220,15 +201,17 @@ def seen_parts(schema, n_networks, n_residual, seeds, n_jobs):
 
     plain = {"target_components": None, "clip": False}
     own = TokenEmbeddingMLPRegressor(schema=schema, hidden_dim=512, **plain)
+    long = clone(own).set_params(max_epochs=120, batch_size=128)
     correcting = TokenEmbeddingMLPRegressor(numeric_columns="rest", **plain)
     residual = KernelResidualRegressor(
-        regressor=ensemble(correcting, n_residual, seeds[1]), schema=schema
+        regressor=ensemble(correcting, n_residual, seeds[2]), schema=schema
     )
     clip = {"factors": [1.0], "clip": True}
     return [
         ("kernel", ProductKernelRidge(schema=schema)),
         ("transfer", ContextTransferRidge(schema=schema)),
         ("network", RescaledRegressor(ensemble(own, n_networks, seeds[0]), **clip)),
+        ("long", RescaledRegressor(ensemble(long, n_long, seeds[1]), **clip)),
         ("residual", RescaledRegressor(residual, **clip)),
     ]
 

@@ -91,7 +91,7 @@ class FlowMatchingRegressor(FlowFitting, RegressorMixin, BaseEstimator):
     patience : int or None, default=5
         Looks at the held-out perturbations, one each 100 steps, without progress
         after which the training stops.
-    n_solver_steps : int, default=8
+    n_solver_steps : int, default=12
         Steps of Heun's method from 0 to 1, of two evaluations each.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
@@ -240,7 +240,7 @@ class FlowMatchingRegressor(FlowFitting, RegressorMixin, BaseEstimator):
         ema_decay=0.999,
         validation_fraction=0.1,
         patience=5,
-        n_solver_steps=8,
+        n_solver_steps=12,
         schema=None,
         device="cpu",
         verbose=False,

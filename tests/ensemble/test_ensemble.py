@@ -20,8 +20,8 @@ from sklperturb.ensemble import (
     SeedEnsembleRegressor,
     SeenUnseenRegressor,
 )
-from sklperturb.ensemble._best import pair_folds
 from sklperturb.ensemble._blend import greedy_weights, least_squares_weights
+from sklperturb.ensemble._trials import trial_folds
 from sklperturb.linear_model import ProductKernelRidge
 from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
@@ -276,15 +276,37 @@ def test_weights_are_learnt_on_the_contexts_that_are_left_to_predict(screen):
     assert model._target_contexts(X, None) == targets
     assert model._target_contexts(X, larger.X_test) == targets
     assert model._target_contexts(X, X) == sorted(set(X["cell_type"]))
-    cv = pair_folds(X, schema, targets, 3, 0)
+    alike = np.ones(larger.y.shape)
+    cv = trial_folds(X, alike, schema, targets, 3, 0)
     assert cv.contexts == targets
     compounds = X["sm_name"].to_numpy()
     for train, test in cv.split(X):
         assert set(X["cell_type"].iloc[test]) <= set(targets)
         assert set(compounds[test]) <= set(compounds[train])
     # Too few pairs in the targets: all contexts have a say; too few at all: none.
-    assert pair_folds(screen.X, screen.schema, targets, 3, 0).contexts is None
-    assert pair_folds(X.iloc[:3], schema, targets, 3, 0) is None
+    few = trial_folds(screen.X, screen.y, screen.schema, targets, 3, 0)
+    assert few.contexts is None
+    assert trial_folds(X.iloc[:3], alike[:3], schema, targets, 3, 0) is None
+
+
+@pytest.mark.parametrize("factor", [0.2, 5.0])
+def test_weights_are_learnt_elsewhere_if_the_measured_pairs_are_special(factor):
+    screen = make_chemical_screen(4, 60, 5, n_shared=12, random_state=0)
+    X, schema = screen.X, screen.schema
+    compounds, contexts = X["sm_name"].to_numpy(), X["cell_type"].to_numpy()
+    targets = sorted(set(screen.X_test["cell_type"]))
+    special = set(compounds[np.isin(contexts, targets)])
+    y = np.where(np.isin(compounds, list(special)), factor, 1.0)
+    folds = trial_folds(X, y, schema, targets, 3, 0)
+    assert folds
+    for train, test in folds:
+        (context,) = set(contexts[test])
+        assert context not in targets
+        # What is left of the context is what the targets have, as in the task ahead.
+        assert set(compounds[train][contexts[train] == context]) <= special
+        assert not special & set(compounds[test])
+        assert set(compounds[test]) <= set(compounds[train])
+        assert sorted([*train, *test]) == list(range(len(X)))
 
 
 def test_best_refuses_a_budget_that_is_none_of_its_own(screen):
