@@ -112,7 +112,7 @@ PUBLIC = [
 @pytest.fixture(autouse=True)
 def few_seeds(monkeypatch):
     """Give `BestRegressor` fewer networks than its smallest budget."""
-    monkeypatch.setitem(BUDGETS, "fast", ((1, 1, 1), (2, 1, 1), 3))
+    monkeypatch.setitem(BUDGETS, "fast", ((1, 1, 1), (2, 1, 1), 2))
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failed_checks)
