@@ -43,6 +43,7 @@ def load_perturbseq(
         y : AnnData of shape (n_cells, n_genes)
             The cells as they are in the file, backed by it if `backed`.
         is_control : ndarray of bool of shape (n_cells,)
+            Which cells are controls.
         schema : PerturbationSchema
             Which column of `X` plays which role.
         target_names : list of str
