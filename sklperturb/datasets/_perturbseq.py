@@ -8,6 +8,7 @@ import pandas as pd
 from sklearn.utils import Bunch
 
 from sklperturb.datasets._layouts import find_layout, read_conditions, settle_schema
+from sklperturb.utils._cell_files import open_store, stored_matrix
 
 
 def load_perturbseq(
@@ -171,14 +172,12 @@ def _open(data, backed):
 
 def _open_zarr(path):
     """Return an AnnData whose expression stays in the zarr folder."""
-    import zarr
     from anndata import AnnData
-    from anndata.io import read_elem, sparse_dataset
+    from anndata.io import read_elem
 
-    store = zarr.open_group(str(path), mode="r")
-    X = store["X"]
+    store = open_store(path)
     return AnnData(
-        X=sparse_dataset(X) if isinstance(X, zarr.Group) else X,
+        X=stored_matrix(store["X"]),
         obs=read_elem(store["obs"]),
         var=read_elem(store["var"]),
     )

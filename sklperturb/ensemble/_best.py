@@ -20,7 +20,7 @@ from sklperturb.utils._conditions import take_columns
 # (Seeds of the networks on their own, of those that are trained for longer, and of
 # those that correct the kernel model): while the weights are learnt, and at the end;
 # and the folds of the first.
-BUDGETS = {"fast": ((4, 2, 2), (16, 8, 8), 3), "thorough": ((8, 4, 4), (40, 20, 20), 5)}
+BUDGETS = {"fast": ((3, 2, 2), (12, 6, 6), 3), "thorough": ((8, 4, 4), (40, 20, 20), 5)}
 
 
 class BestRegressor(ConditionRegressor):
@@ -45,9 +45,9 @@ class BestRegressor(ConditionRegressor):
     Parameters
     ----------
     budget : {"fast", "thorough"}, default="fast"
-        How many seeds the networks get, 16, 8 and 8, or 40, 20 and 20 (a quarter or a
-        fifth of these while the weights are learnt); and on how many folds the weights
-        are learnt, 3 or 5. Networks with a weight of zero are not trained again.
+        How many seeds the networks get, 12, 6 and 6, or 40, 20 and 20 (less than half
+        of these while the weights are learnt); and on how many folds the weights are
+        learnt, 3 or 5. Networks with a weight of zero are not trained again.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import sparse
 
 from sklperturb.preprocessing._pseudobulk import is_constant
+from sklperturb.utils._combinations import control_rows
 from sklperturb.utils._conditions import resolve_schema
 
 
@@ -71,10 +72,20 @@ def is_control(obs, schema, control):
                 f"holds {sorted(labels.unique())[:10]}."
             )
         return flags
+    if schema.control is None and schema.control_labels:
+        flags = control_rows(obs, schema)
+        if not flags.any():
+            raise ValueError(
+                f"The schema's control_labels={schema.control_labels!r} are no labels "
+                f"of {schema.perturbation!r}, which holds "
+                f"{sorted(set(obs[schema.perturbation].astype(str)))[:10]}."
+            )
+        return flags
     if schema.control is None:
         raise ValueError(
             "Nothing says which samples are controls. Pass control= with the label "
-            f"in {schema.perturbation!r}, or a schema that names a boolean column."
+            f"in {schema.perturbation!r}, or a schema that names a boolean column or "
+            "has control_labels."
         )
     schema.require(obs, "control")
     flags = obs[schema.control]

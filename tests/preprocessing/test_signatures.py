@@ -355,6 +355,16 @@ def test_control_flag(samples):
     assert "control" not in ours.obs
 
 
+def test_control_labels_of_the_schema(samples):
+    schema = PerturbationSchema("drug", context="cell_type", control_labels="DMSO")
+    ours = DifferentialSignatures(schema=schema, covariates=["donor"])
+    theirs = model().fit_transform(samples)
+    np.testing.assert_array_equal(ours.fit_transform(samples).X, theirs.X)
+    none = PerturbationSchema("drug", context="cell_type", control_labels="water")
+    with pytest.raises(ValueError, match=r"control_labels=.* are no labels of 'drug'"):
+        DifferentialSignatures(schema=none).fit(samples)
+
+
 @pytest.mark.parametrize(
     "change, params, message",
     [
