@@ -4,11 +4,14 @@
 
 PYTHON is an interpreter of an environment with cell-eval 0.8.2 and cell-eval2 0.20.
 It scores the same files in a process of its own. The table gives, for every metric,
-the largest difference over all perturbations. FOLDER is where the measured cells of
-Norman and McFaline lie (devel.h5ad); without it, generated cells are scored only.
+the largest difference over all perturbations, and for "overall" the difference of the
+overall scores against the same baseline (and, for vcc2026, the same ceiling). FOLDER
+is where the measured cells of Norman and McFaline lie (devel.h5ad); without it,
+generated cells are scored only.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -20,30 +23,79 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sklperturb.metrics import (
+    clustering_agreement,
+    energy_distance_correlation,
+    evaluate_cells,
+)
+
 PEER = """
+import dataclasses
+import json
 import sys
 import anndata as ad
 import polars as pl
-convention, real, pred, out = sys.argv[1:]
-if convention == "cell_eval":
-    from cell_eval import MetricsEvaluator
-    run = MetricsEvaluator(adata_pred=pred, adata_real=real, control_pert="ctrl",
-                           pert_col="target_gene", num_threads=1, outdir=out + ".d")
-    table, _ = run.compute(
-        skip_metrics=["pearson_edistance", "clustering_agreement"], write_csv=False)
-    table.write_csv(out)
+convention, real, pred, base, out, anchors = sys.argv[1:]
+anchors = json.loads(anchors)
+
+def scored(side, path):
+    if convention == "cell_eval":
+        from cell_eval import MetricsEvaluator
+        run = MetricsEvaluator(adata_pred=side, adata_real=real, control_pert="ctrl",
+                               pert_col="target_gene", num_threads=1,
+                               outdir=path + ".d")
+        table, means = run.compute(write_csv=False)
+    else:
+        from cell_eval2 import EvalConfig, aggregate_metrics_wide, compute_metrics
+        preset = {"vcc2025": "v1", "vcc2026": "vcc2026"}[convention]
+        config = dataclasses.replace(
+            EvalConfig.from_preset(preset), control="ctrl", pert_col="target_gene",
+            num_threads=1, gather_threads=1,
+            metrics={"vcc2025": "vcc", "vcc2026": "vcc2026"}[convention])
+        table = compute_metrics(ad.read_h5ad(side), ad.read_h5ad(real), config=config)
+        try:
+            means = aggregate_metrics_wide(table)
+        except ValueError:  # no effect that could be measured in these cells
+            means = None
+    table.write_csv(path)
+    return means
+
+user, base = scored(pred, out), scored(base, out + ".base")
+if user is None:
+    overall = None
+elif convention == "vcc2026":
+    from cell_eval2.catalog import CATALOG
+    from cell_eval2.scoring import score_one
+    ends = [side.filter(pl.col("statistic") == "mean").to_dicts()[0]
+            for side in (user, base)]
+    scores = [
+        score_one(ends[0][name], ends[1][name],
+                  dataclasses.replace(CATALOG[name].scoring, anchor=anchor))
+        for name, anchor in anchors.items()]
+    overall = sum(scores) / len(scores)
 else:
-    import dataclasses
-    from cell_eval2 import EvalConfig, compute_metrics
-    preset = {"vcc2025": "v1", "vcc2026": "vcc2026"}[convention]
-    config = dataclasses.replace(
-        EvalConfig.from_preset(preset), control="ctrl", pert_col="target_gene",
-        num_threads=1, gather_threads=1,
-        metrics={"vcc2025": "vcc", "vcc2026": "vcc2026"}[convention])
-    table = compute_metrics(ad.read_h5ad(pred), ad.read_h5ad(real), config=config)
-    table.write_csv(out)
+    if convention == "cell_eval":
+        from cell_eval import score_agg_metrics
+        # Ours averages the scores of evaluate_cells, which these are not among.
+        apart = ["pearson_edistance", "clustering_agreement"]
+        user, base = user.drop(apart), base.drop(apart)
+    else:
+        from cell_eval2.compat import score_agg_metrics
+    overall = score_agg_metrics(user, base).filter(
+        pl.col("metric") == "avg_score")["from_baseline"][0]
+with open(out + ".overall", "w") as file:
+    json.dump(overall, file)
 """
 
+# Names of the scores of 2026 that are averaged, ours and theirs.
+AVERAGED = {
+    "pds_cosine": "pds_cosine",
+    "expr_mse_norm": "expr_mse_unbiased_capped_norm",
+    "direction_fidelity_yield": "de_wilcoxon_direction_fidelity_yield_raw",
+    "direction_reach": "de_wilcoxon_direction_reach_raw",
+    "sig_jaccard": "de_wilcoxon_sig_jaccard",
+    "lfc_nmae": "de_wilcoxon_lfc_nmae",
+}
 # Our name of a metric, where the evaluator has another.
 THEIRS = {
     "vcc2025": {"des": "overlap_at_N", "pds": "discrimination_score_l1", "mae": "mae"},
@@ -75,7 +127,8 @@ def generated(seed=0, n_cells=60, n_genes=80, n_perturbations=6):
     sizes = [3 * n_cells, *(n_cells - 5 * i for i in range(n_perturbations))]
 
     def sides(noise):
-        changed = effect ** rng.normal(1, noise, effect.shape)
+        power = rng.normal(1, noise, effect.shape)
+        changed = np.where(effect == 0, 0.0, np.maximum(effect, 1e-12) ** power)
         blocks = [
             rng.poisson(rng.gamma(4, m * e / 4, (n, n_genes)))
             for n, e, m in zip(sizes, changed, [mean] * len(names), strict=True)
@@ -136,14 +189,25 @@ def as_counts(cells):
     return cells
 
 
-def scored_by_peer(peer, convention, real, pred, folder):
+def without_effect(cells):
+    """Give control cells to every perturbation, by chance."""
+    labels = cells.obs["target_gene"].to_numpy()
+    source = np.random.default_rng(3).choice(
+        np.flatnonzero(labels == "ctrl"), len(cells)
+    )
+    return _cells(cells.X[source], labels, list(cells.var_names))
+
+
+def scored_by_peer(peer, convention, sides, anchors, folder):
+    """Return (scores of each perturbation, overall score)."""
     out = Path(folder) / "scores.csv"
-    paths = [Path(folder) / f"{side}.h5ad" for side in ("real", "pred")]
-    for path, cells in zip(paths, (real, pred), strict=True):
+    paths = [Path(folder) / f"{side}.h5ad" for side in ("real", "pred", "base")]
+    for path, cells in zip(paths, sides, strict=True):
         cells.write_h5ad(path)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    arguments = [convention, *map(str, paths), str(out), json.dumps(anchors)]
     run = subprocess.run(
-        [peer, "-c", PEER, convention, *map(str, paths), str(out)],
+        [peer, "-c", PEER, *arguments],
         capture_output=True,
         text=True,
         env=environment,
@@ -160,7 +224,7 @@ def scored_by_peer(peer, convention, real, pred, folder):
     else:
         table = table.set_index("perturbation")
     table.index = table.index.astype(str)
-    return table
+    return table, json.loads(Path(f"{out}.overall").read_text())
 
 
 def differences(convention, mine, theirs):
@@ -184,6 +248,56 @@ def differences(convention, mine, theirs):
     return found
 
 
+def compare(convention, real, pred, is_log, options):
+    """Return {metric: largest difference} of one convention."""
+    sides = real, pred, without_effect(real)
+    if convention == "vcc2026":
+        sides = [as_counts(side) if is_log else side for side in sides]
+    elif not is_log:
+        sides = [log_normalised(side) for side in sides]
+    found = evaluate_cells(
+        *sides[:2],
+        "target_gene",
+        control="ctrl",
+        convention=convention,
+        baseline=sides[2],
+    )
+    mine = found.per_perturbation
+    anchors = {}
+    if convention == "vcc2026":
+        # Half of the cells may have too few called genes for an error of fold changes.
+        ceiling = found.scores["ceiling"].dropna()
+        anchors = {AVERAGED[our]: value for our, value in ceiling.items()}
+    else:
+        labels = [side.obs["target_gene"].to_numpy() for side in sides[:2]]
+    with tempfile.TemporaryDirectory() as folder:
+        theirs, overall = scored_by_peer(
+            options.peer, convention, sides, anchors, folder
+        )
+    if convention == "cell_eval":
+        mine = mine.assign(
+            pearson_edistance=energy_distance_correlation(
+                *sides[:2], *labels, control="ctrl", max_cells=None
+            ),
+            clustering_agreement=clustering_agreement(
+                *(means(side) for side in sides[:2]), control="ctrl"
+            ),
+        )
+    if options.show:
+        print(mine.round(6).to_string(), theirs.round(6).to_string(), sep="\n")
+        print(f"overall {found.overall} {overall}")
+    gaps = differences(convention, mine, theirs)
+    if overall is None:
+        return gaps
+    return gaps | {"overall": abs(found.overall - overall)}
+
+
+def means(cells):
+    """Return the mean of the cells of each perturbation."""
+    values = pd.DataFrame(cells.X.toarray().astype(float), columns=cells.var_names)
+    return values.groupby(cells.obs["target_gene"].to_numpy()).mean()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", required=True)
@@ -191,37 +305,16 @@ def main():
     parser.add_argument("--show", action="store_true", help="print all scores")
     options = parser.parse_args()
 
-    from sklperturb.metrics import evaluate_cells
-
     sets = {"generated": generated()}
     if options.data is not None:
         path = options.data / "devel.h5ad"
         sets |= {"Norman": measured(path, "k562"), "McFaline": measured(path, "A172")}
     worst = 0.0
     for label, (real, pred) in sets.items():
-        is_log = label != "generated"
         for convention in ("vcc2025", "cell_eval", "vcc2026"):
-            prepare = (
-                (as_counts if is_log else lambda c: c)
-                if (convention == "vcc2026")
-                else (lambda c: c)
-                if is_log
-                else log_normalised
-            )
-            sides = prepare(real), prepare(pred)
-            mine = evaluate_cells(
-                *sides,
-                "target_gene",
-                control="ctrl",
-                convention=convention,
-                anchors=False,
-            ).per_perturbation
-            with tempfile.TemporaryDirectory() as folder:
-                theirs = scored_by_peer(options.peer, convention, *sides, folder)
-            if options.show:
-                print(mine.round(6).to_string(), theirs.round(6).to_string(), sep="\n")
-            for name, gap in differences(convention, mine, theirs).items():
-                print(f"{label:18}{convention:11}{name:28}{gap:.1e}")
+            found = compare(convention, real, pred, label != "generated", options)
+            for name, gap in found.items():
+                print(f"{label:18}{convention:11}{name:28}{gap:.1e}", flush=True)
                 worst = max(worst, gap)
     print(f"largest difference {worst:.1e}")
 

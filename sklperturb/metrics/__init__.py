@@ -1,13 +1,12 @@
 """Score predicted responses, one row (one condition) at a time."""
 
+from sklperturb.metrics._agreement import (
+    clustering_agreement,
+    energy_distance_correlation,
+)
+from sklperturb.metrics._cell_eval import cell_eval_metrics, vcc2025_metrics
 from sklperturb.metrics._cell_scorer import (
     CellScorer,
-)
-from sklperturb.metrics._conventions import (
-    cell_eval_metrics,
-    robust_metrics,
-    vcc2025_metrics,
-    vcc2026_metrics,
 )
 from sklperturb.metrics._discrimination import (
     centroid_accuracy,
@@ -43,6 +42,7 @@ from sklperturb.metrics._populations import (
     sliced_wasserstein_distance,
     variance_ratio,
 )
+from sklperturb.metrics._robust import robust_metrics
 from sklperturb.metrics._rowwise import (
     rowwise_absolute_error,
     rowwise_cosine,
@@ -64,6 +64,7 @@ from sklperturb.metrics._transport import (
     sinkhorn_divergence,
     wasserstein_distance,
 )
+from sklperturb.metrics._vcc2026 import vcc2026_metrics
 from sklperturb.metrics._wilcoxon import (
     FOLD_CHANGES,
     FoldChange,
@@ -82,9 +83,11 @@ __all__ = [
     "RowwiseMetric",
     "cell_eval_metrics",
     "centroid_accuracy",
+    "clustering_agreement",
     "differential_weights",
     "discrimination_score",
     "energy_distance",
+    "energy_distance_correlation",
     "evaluate_cells",
     "get_metric",
     "maximum_mean_discrepancy",

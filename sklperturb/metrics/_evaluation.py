@@ -8,13 +8,10 @@ import numpy as np
 import pandas as pd
 
 from sklperturb.metrics._anchors import halves, mean_response
+from sklperturb.metrics._cell_eval import cell_eval_metrics, vcc2025_metrics
 from sklperturb.metrics._cell_summary import Population, check_values, summarise
-from sklperturb.metrics._conventions import (
-    cell_eval_metrics,
-    robust_metrics,
-    vcc2025_metrics,
-    vcc2026_metrics,
-)
+from sklperturb.metrics._robust import robust_metrics
+from sklperturb.metrics._vcc2026 import vcc2026_metrics
 from sklperturb.metrics._wilcoxon import check_same_genes
 from sklperturb.utils._cell_files import opened_cells
 
@@ -39,6 +36,10 @@ class Convention:
         Scores of which smaller is better.
     unscored : tuple of str
         Columns that are no scores.
+    where_called : tuple of str or None
+        If given, a score that is undefined for one perturbation is undefined as a
+        whole; these are averaged over perturbations of which a gene is called in
+        truth. None leaves out undefined scores.
     normalisation : str
         "clipped": the gain over the baseline as a share of what is left to the best
         value, not below 0. "anchored": the gain over the baseline as a share of the
@@ -59,6 +60,7 @@ class Convention:
     own_control: bool = False
     errors: tuple = ()
     unscored: tuple = ()
+    where_called: tuple | None = None
     normalisation: str = "anchored"
 
 
@@ -92,6 +94,11 @@ CONVENTIONS = {
             own_control=True,
             errors=("mse", "mae", "mse_delta", "mae_delta"),
             unscored=("de_nsig_counts_real", "de_nsig_counts_pred"),
+            where_called=(
+                "de_direction_match",
+                "de_spearman_lfc_sig",
+                "de_sig_genes_recall",
+            ),
             normalisation="clipped",
         ),
         Convention(
@@ -213,8 +220,10 @@ def evaluate_cells(
     Notes
     -----
     A perturbation for which the truth leaves a score undefined is left out of the
-    mean, and no prediction can change which ones these are, except in "cell_eval" and
-    in the direction fidelity of "vcc2026", which are defined so.
+    mean, and no prediction can change which ones these are, except in the direction
+    fidelity of "vcc2026". In "cell_eval" an undefined score, such as the area under the
+    curve of a perturbation without called genes, makes the mean undefined; it is then
+    worth 0.
 
     Examples
     --------
@@ -262,7 +271,7 @@ def evaluate_cells(
             columns["ceiling"] = _ceiling(true, control, rule, random_state)
     scores = pd.DataFrame(columns).reindex(columns=["score", "baseline", "ceiling"])
     scores.index.name = "metric"
-    scores["scaled"] = _scale(scores, rule)
+    scores["scaled"] = _scale(scores, found, rule)
     scores["greater_is_better"] = [name not in rule.errors for name in scores.index]
     overall = float(scores["scaled"].mean()) if anchors else np.nan
     return CellEvaluation(rule.name, scores, found, overall)
@@ -324,8 +333,14 @@ def _with_controls_of(summary, truth, control):
 
 
 def _aggregate(found, rule):
-    """Average over perturbations, leaving out undefined scores."""
-    scores = found.drop(columns=list(rule.unscored)).mean()
+    """Average over perturbations, as the convention treats undefined scores."""
+    scores = found.drop(columns=list(rule.unscored))
+    if rule.where_called is None:
+        scores = scores.mean()
+    else:
+        gated = scores[list(rule.where_called)][found["de_nsig_counts_real"] > 0]
+        scores = scores.mean(skipna=False)
+        scores[gated.columns] = gated.mean(skipna=False)
     if "mse_numerator" in found:
         total = found["mse_denominator"].sum()
         norm = found["mse_numerator"].sum() / total if total > 0 else np.nan
@@ -340,14 +355,20 @@ def _ceiling(true, control, rule, random_state):
     return _aggregate(_score(truth, other, control, rule), rule)
 
 
-def _scale(scores, rule):
+def _scale(scores, found, rule):
     best = np.where(scores.index.isin(rule.errors), 0.0, 1.0)
     if rule.normalisation == "clipped":
         gain = (scores["score"] - scores["baseline"]) / (best - scores["baseline"])
         if scores["baseline"].isna().all():
             return gain
-        return gain.fillna(0.0).clip(lower=0.0)
-    gain = scores["score"] - scores["baseline"]
+        gain = gain.fillna(0.0).clip(lower=0.0)
+        if rule.where_called is not None and not found["de_nsig_counts_real"].any():
+            gain[list(rule.where_called)] = np.nan  # no score at all, and not averaged
+        return gain
+    # What the prediction alone leaves undefined is worth as little as can be.
+    worst = scores["baseline"].where(scores.index.isin(rule.errors), 0.0)
+    worst = worst.mask(scores.index == "lfc_nmae", np.inf)
+    gain = scores["score"].fillna(worst) - scores["baseline"]
     scaled = gain / (scores["ceiling"] - scores["baseline"])
     if "expr_mse_norm" in scaled:
         scaled["expr_mse_norm"] = np.clip(scaled["expr_mse_norm"], 0.0, 1.0)

@@ -70,8 +70,8 @@ def energy_distance(
     0.0
     """
     x, y = check_populations(y_true, y_pred, max_cells, random_state)
-    between = _mean_distance(x, y)
-    within = _mean_distance(x, None, unbiased), _mean_distance(y, None, unbiased)
+    between = mean_distance(x, y)
+    within = mean_distance(x, None, unbiased), mean_distance(y, None, unbiased)
     return 2.0 * between - within[0] - within[1]
 
 
@@ -314,11 +314,11 @@ def population_scores(
     b             1.0                 1.0
     """
     functions = dict(_named_metric(metric) for metric in metrics)
-    y_true, y_pred = _values(y_true), _values(y_pred)
-    groups = _rows_by_condition(conditions, y_true.shape[0], "conditions")
+    y_true, y_pred = values_of(y_true), values_of(y_pred)
+    groups = rows_by_condition(conditions, y_true.shape[0], "conditions")
     if conditions_pred is None:
         conditions_pred = conditions
-    predicted = _rows_by_condition(conditions_pred, y_pred.shape[0], "conditions_pred")
+    predicted = rows_by_condition(conditions_pred, y_pred.shape[0], "conditions_pred")
     if groups.keys() != predicted.keys():
         lost, added = (
             sorted(map(str, left.keys() - right.keys()))
@@ -351,7 +351,7 @@ def _named_metric(metric):
     return metric, POPULATION_METRICS[metric]
 
 
-def _rows_by_condition(conditions, n_cells, name):
+def rows_by_condition(conditions, n_cells, name):
     """Return {condition: its rows}, sorted by condition."""
     conditions = np.asarray(conditions)
     if conditions.shape != (n_cells,) or pd.isna(conditions).any():
@@ -368,7 +368,7 @@ def _rows_by_condition(conditions, n_cells, name):
     }
 
 
-def _values(y):
+def values_of(y):
     """Return the numbers of an AnnData, frame, sparse matrix or array, 2-d."""
     if hasattr(y, "var_names") and hasattr(y, "X"):
         y = y.X
@@ -384,7 +384,7 @@ def check_populations(y_true, y_pred, max_cells, random_state):
         raise ValueError(f"max_cells={max_cells} must be at least 2, or None for all.")
     rng = None if max_cells is None else check_random_state(random_state)
     x, y = (
-        _take_cells(_values(population), name, max_cells, rng)
+        _take_cells(values_of(population), name, max_cells, rng)
         for population, name in ((y_true, "y_true"), (y_pred, "y_pred"))
     )
     if x.shape[1] != y.shape[1]:
@@ -413,7 +413,7 @@ def _take_cells(population, name, max_cells, rng):
     return population
 
 
-def _mean_distance(x, y, unbiased=False):
+def mean_distance(x, y, unbiased=False):
     chunks = pairwise_distances_chunked(x, y, reduce_func=lambda d, _: d.sum(axis=1))
     return _mean_of_pairs(sum(chunk.sum() for chunk in chunks), x, y, unbiased)
 

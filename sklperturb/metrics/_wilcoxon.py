@@ -43,7 +43,7 @@ class FoldChange:
         if self.clip is not None:
             ratio = np.where(reference == 0, self.clip, ratio)
             ratio = np.where(mean == 0, 1 / self.clip, ratio)
-            ratio = np.where((mean == 0) & (reference == 0), 1.0, ratio)
+        ratio = np.where((mean == 0) & (reference == 0), 1.0, ratio)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log2(ratio)
 
@@ -90,8 +90,9 @@ def wilcoxon_de(
         counts are first scaled to a million per cell.
     fold_change : {"geometric", "geometric_clipped", "arithmetic"}, default="geometric"
         "geometric" divides expm1 of the means of log1p; where one of them is 0 the
-        fold change is infinite. "geometric_clipped" takes 20 or 1/20 there.
-        "arithmetic" divides means of expm1, or of counts per million, plus 1e-9.
+        fold change is infinite, and where both are, 1. "geometric_clipped" takes 20 or
+        1/20 instead of infinity. "arithmetic" divides means of expm1, or of counts per
+        million, plus 1e-9.
     fdr : {"perturbation", "global"}, default="perturbation"
         Whether p-values are adjusted (Benjamini-Hochberg) among the genes of each
         perturbation, or all together, by which a perturbation's result depends on
