@@ -1,11 +1,7 @@
 """Arc's State Embedding model as a transformer."""
 
-import itertools
 import time
-import warnings
-from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -17,20 +13,20 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.embedding._batches import CHUNK, embedded_batches, warn_of_both_scales
 from sklperturb.embedding._cells import open_cells
 from sklperturb.embedding._checkpoint import SECheckpoint
 from sklperturb.embedding._genes import Vocabulary, choose_names
+from sklperturb.embedding._mapping import (
+    check_same_genes,
+    check_share,
+    count_mapped,
+    share_of_counts,
+    tokens_to_decode,
+)
 from sklperturb.embedding._runner import get_runner
-from sklperturb.embedding._tokens import Tokenizer, share_mapped
+from sklperturb.embedding._tokens import Tokenizer
 from sklperturb.utils._progress import ProgressBar
-
-# Cells that are read and tokenised at once, and how often that is done ahead of the
-# model.
-_CHUNK, _AHEAD = 512, 2
-# Cells that tell which share of the counts is mapped: blocks of them, evenly spread.
-_SAMPLE_BLOCKS, _SAMPLE_ROWS = 8, 64
-# Share of the counts that may be on unmapped genes before that is worth a warning.
-_UNMAPPED = 0.2
 
 
 class SEEmbedding(TransformerMixin, BaseEstimator):
@@ -254,8 +250,23 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
                     f"Found array with 0 sample(s) (shape={(0, cells.n_genes)}) while "
                     "a minimum of 1 is required by SEEmbedding."
                 )
-            self._map_genes(cells)
-            self._check_mapping(cells)
+            vocabulary = self._vocabulary()
+            self.genes_, self.gene_origin_ = choose_names(
+                cells, self.gene_names, vocabulary
+            )
+            self.tokens_ = vocabulary.tokens(self.genes_)
+            known = self.checkpoint_.genes, self.checkpoint_.config.cls_gene + 1
+            self.n_mapped_ = count_mapped(self.genes_, self.tokens_, *known)
+            self.mapped_share_ = share_of_counts(
+                cells, self.tokens_ >= 0, self.count_scale
+            )
+            check_share(
+                self.genes_,
+                self.tokens_ >= 0,
+                self.mapped_share_,
+                self.min_mapped,
+                self.on_unmapped,
+            )
         self.n_features_in_ = cells.n_genes
         if cells.genes is not None and all(isinstance(g, str) for g in cells.genes):
             self.feature_names_in_ = np.asarray(cells.genes, dtype=object)
@@ -288,13 +299,15 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         with open_cells(X, self.layer) as cells:
-            self._check_genes(cells)
+            check_same_genes(cells, self)
             n_out = len(self.get_feature_names_out())
             embedding = np.empty((cells.n_cells, n_out), np.float32)
             scales, done = np.zeros(2, int), 0
             with ProgressBar(cells.n_cells, "Cells") as bar:
                 start = time.perf_counter()
-                for _, batch, more in self._batches(cells, [(0, cells.n_cells)]):
+                for _, batch, more in embedded_batches(
+                    self, cells, [(0, cells.n_cells)]
+                ):
                     scales += more
                     embedding[done : done + len(batch)] = batch
                     done += len(batch)
@@ -324,11 +337,11 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         with open_cells(X, self.layer) as cells:
-            self._check_genes(cells)
+            check_same_genes(cells, self)
             tokenizer = self._tokenizer()
-            starts = range(0, cells.n_cells, _CHUNK)
+            starts = range(0, cells.n_cells, CHUNK)
             parts = [
-                tokenizer(cells.read(i, min(i + _CHUNK, cells.n_cells))) for i in starts
+                tokenizer(cells.read(i, min(i + CHUNK, cells.n_cells))) for i in starts
             ]
         tokens, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
         order = np.argsort(-counts[:, 1:], axis=1, kind="stable") + 1
@@ -401,7 +414,14 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"read_depth must be a number, or one for each of {len(X)} cells."
             )
-        tokens = self.tokens_ if genes is None else self._tokens_to_decode(genes)
+        tokens = self.tokens_
+        if genes is not None:
+            names = [str(gene) for gene in np.asarray(genes, dtype=object).ravel()]
+            # What fit knows of its genes comes first: they may be named by a list.
+            fitted = dict(zip(self.genes_, self.tokens_, strict=True))
+            tokens = tokens_to_decode(
+                names, fitted, self._vocabulary(), self.on_unmapped
+            )
         known = [*self.checkpoint_.genes, None]
         return self._runner().decode(
             tuple(known[token] for token in tokens),
@@ -428,107 +448,8 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             names += [f"se_dataset{i}" for i in range(config.dataset_dim)]
         return np.array(names, dtype=object)
 
-    def _map_genes(self, cells):
-        vocabulary = self._vocabulary()
-        self.genes_, self.gene_origin_ = choose_names(
-            cells, self.gene_names, vocabulary
-        )
-        self.tokens_ = vocabulary.tokens(self.genes_)
-        self.n_mapped_ = int(np.count_nonzero(self.tokens_ >= 0))
-        if not self.n_mapped_:
-            shown = ", ".join(self.genes_[:3])
-            known = ", ".join(self.checkpoint_.genes[:3])
-            raise ValueError(
-                f"None of the {len(self.genes_)} genes of X ({shown}, ...) is in the "
-                f"vocabulary ({known}, ...). Name a column with such names as "
-                "gene_names, or pass gene_map for Ensembl ids or aliases, or "
-                "ignore_case=True."
-            )
-        needed = self.checkpoint_.config.cls_gene + 1
-        if self.n_mapped_ < needed:
-            raise ValueError(
-                f"Only {self.n_mapped_} genes of X are in the vocabulary; the model "
-                f"needs {needed} at least."
-            )
-
-    def _check_mapping(self, cells):
-        is_mapped = self.tokens_ >= 0
-        n_rows = min(_SAMPLE_ROWS, -(-cells.n_cells // _SAMPLE_BLOCKS))
-        starts = np.linspace(0, cells.n_cells - n_rows, _SAMPLE_BLOCKS, dtype=int)
-        blocks = [cells.read(i, i + n_rows) for i in dict.fromkeys(starts.tolist())]
-        self.mapped_share_ = share_mapped(blocks, is_mapped, self.count_scale)
-        text = (
-            f"{self.n_mapped_} of {len(is_mapped)} genes, with "
-            f"{100 * self.mapped_share_:.1f} % of the counts, are in the vocabulary"
-        )
-        unmapped = self.genes_[~is_mapped]
-        if self.mapped_share_ < self.min_mapped:
-            raise ValueError(
-                f"{text}; min_mapped={self.min_mapped} asks for more. Missing are, for "
-                f"example, {', '.join(unmapped[:5])}. Pass gene_names or gene_map."
-            )
-        if len(unmapped) and self.on_unmapped == "error":
-            raise ValueError(
-                f"{text}, and on_unmapped='error'. Missing are, for example, "
-                f"{', '.join(unmapped[:5])}."
-            )
-        if self.mapped_share_ < 1 - _UNMAPPED and self.on_unmapped == "warn":
-            warnings.warn(
-                f"{text}; the others take no part. Missing are, for example, "
-                f"{', '.join(unmapped[:5])}. Pass gene_names or gene_map, or "
-                "on_unmapped='ignore'.",
-                UserWarning,
-                stacklevel=5,
-            )
-
-    def _check_genes(self, cells):
-        """Refuse cells with other genes than those of `fit`."""
-        if cells.n_genes != self.n_features_in_:
-            raise ValueError(
-                f"X has {cells.n_genes} features, but SEEmbedding is expecting "
-                f"{self.n_features_in_} features as input: the genes of fit."
-            )
-        names = getattr(self, "feature_names_in_", None)
-        if names is None or cells.genes is None:
-            return
-        differing = np.flatnonzero(np.asarray(cells.genes, dtype=object) != names)
-        if len(differing):
-            first = differing[0]
-            raise ValueError(
-                f"X has other genes than in fit, or another order: column {first} is "
-                f"{cells.genes[first]!r} and was {names[first]!r}. Fit again, which "
-                "only looks up the genes."
-            )
-
     def _vocabulary(self):
         return Vocabulary(self.checkpoint_.genes, self.gene_map, self.ignore_case)
-
-    def _tokens_to_decode(self, genes):
-        genes = [str(gene) for gene in np.asarray(genes, dtype=object).ravel()]
-        # What fit knows of its genes comes first: they may be named by a list.
-        known = {
-            name: token
-            for name, token in zip(self.genes_, self.tokens_, strict=True)
-            if token >= 0
-        }
-        found = self._vocabulary().tokens(genes)
-        tokens = np.array(
-            [known.get(g, t) for g, t in zip(genes, found, strict=True)], dtype=np.int64
-        )
-        unknown = [gene for gene, token in zip(genes, tokens, strict=True) if token < 0]
-        if unknown and self.on_unmapped != "ignore":
-            text = (
-                f"{len(unknown)} of {len(genes)} genes are not in the vocabulary, such "
-                f"as {', '.join(unknown[:5])}"
-            )
-            if self.on_unmapped == "error":
-                raise ValueError(f"{text}, and on_unmapped='error'.")
-            warnings.warn(
-                f"{text}; all of them get the same prediction.",
-                UserWarning,
-                stacklevel=3,
-            )
-        return tokens
 
     def _tokenizer(self):
         config = self.checkpoint_.config
@@ -544,48 +465,6 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
 
     def _runner(self):
         return get_runner(self, self.checkpoint_, self.device, self.precision)
-
-    def _batches(self, cells, ranges):
-        """Yield embeddings of ranges of cells, batch by batch.
-
-        While the model works, a thread reads and tokenises what comes next.
-
-        Parameters
-        ----------
-        cells : Cells
-        ranges : list of (int, int)
-
-        Yields
-        ------
-        number : int
-            Of the range that the cells are of.
-        batch : ndarray of shape (n_cells, n_features_out)
-        scales : ndarray of shape (2,)
-            How many more cells were taken to hold counts, and log1p of counts.
-        """
-        tokenizer = self._tokenizer()
-        pieces = iter(
-            [
-                (number, i, min(i + _CHUNK, stop))
-                for number, (start, stop) in enumerate(ranges)
-                for i in range(start, stop, _CHUNK)
-            ]
-        )
-
-        def prepare(number, start, stop):
-            before = np.array([tokenizer.n_raw, tokenizer.n_log])
-            sentences = tokenizer(cells.read(start, stop))
-            return number, sentences, [tokenizer.n_raw, tokenizer.n_log] - before
-
-        with ThreadPoolExecutor(1) as reader:
-            ahead = (reader.submit(prepare, *piece) for piece in pieces)
-            waiting = deque(itertools.islice(ahead, _AHEAD))
-            while waiting:
-                number, sentences, scales = waiting.popleft().result()
-                waiting.extend(itertools.islice(ahead, 1))
-                for batch in self._embed(*sentences):
-                    yield number, batch, scales
-                    scales = np.zeros_like(scales)
 
     def _embed(self, tokens, counts):
         runner = self._runner()
@@ -604,15 +483,3 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
         )
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def warn_of_both_scales(n_raw, n_log, stacklevel):
-    """Warn if a data set seems to hold both counts and logarithms."""
-    if n_raw and n_log:
-        warnings.warn(
-            f"{n_raw} cells were taken to hold counts, and {n_log} log1p of counts, "
-            "which is decided for each cell by its largest values. If all are of one "
-            "kind, pass count_scale='raw' or 'log1p'.",
-            UserWarning,
-            stacklevel=stacklevel,
-        )

@@ -13,8 +13,8 @@ import numpy as np
 from sklearn.base import clone
 
 from sklperturb import __version__
+from sklperturb.embedding._batches import embedded_batches, warn_of_both_scales
 from sklperturb.embedding._cells import open_cells
-from sklperturb.embedding._se_embedding import warn_of_both_scales
 from sklperturb.utils._atomic import unfinished_folder, written_whole
 from sklperturb.utils._progress import ProgressBar
 
@@ -339,7 +339,7 @@ def _compute(embedding, cells, work, todo):
     done, parts, scales = 0, [], np.zeros(2, int)
     begin = time.perf_counter()
     with ProgressBar(total, "Cells") as bar:
-        for number, batch, more in embedding._batches(cells, ranges):
+        for number, batch, more in embedded_batches(embedding, cells, ranges):
             parts.append(batch)
             scales += more
             done += len(batch)
@@ -377,7 +377,7 @@ def _embed_chunk(chunk, shared):
     start, stop = work.rows(chunk)
     if not work.is_done(chunk):
         with open_cells(path, embedding.layer) as cells:
-            batches = list(embedding._batches(cells, [(start, stop)]))
+            batches = list(embedded_batches(embedding, cells, [(start, stop)]))
         _, parts, scales = zip(*batches, strict=True)
         work.write(chunk, np.concatenate(parts), sum(scales))
     return stop - start

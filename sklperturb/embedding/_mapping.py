@@ -1,0 +1,135 @@
+"""Check which genes of a data set a model knows, and say so."""
+
+import warnings
+
+import numpy as np
+
+from sklperturb.embedding._tokens import share_mapped
+
+# Cells that tell which share of the counts is mapped: blocks of them, evenly spread.
+_SAMPLE_BLOCKS, _SAMPLE_ROWS = 8, 64
+# Share of the counts that may be on unmapped genes before that is worth a warning.
+_UNMAPPED = 0.2
+
+
+def count_mapped(genes, tokens, known, needed):
+    """Return how many genes have a token.
+
+    Parameters
+    ----------
+    genes : sequence of str
+        Names in the data.
+    tokens : ndarray of int of shape (n_genes,)
+        -1 for genes that are not in the vocabulary.
+    known : sequence of str
+        The vocabulary.
+    needed : int
+        Genes that the model cannot do without.
+
+    Returns
+    -------
+    n_mapped : int
+
+    Raises
+    ------
+    ValueError
+        If there are too few.
+    """
+    n_mapped = int(np.count_nonzero(tokens >= 0))
+    if not n_mapped:
+        raise ValueError(
+            f"None of the {len(genes)} genes of X ({', '.join(genes[:3])}, ...) is in "
+            f"the vocabulary ({', '.join(known[:3])}, ...). Name a column with such "
+            "names as gene_names, or pass gene_map for Ensembl ids or aliases, or "
+            "ignore_case=True."
+        )
+    if n_mapped < needed:
+        raise ValueError(
+            f"Only {n_mapped} genes of X are in the vocabulary; the model needs "
+            f"{needed} at least."
+        )
+    return n_mapped
+
+
+def share_of_counts(cells, is_mapped, count_scale):
+    """Return the share of the counts on mapped genes, in a sample of the cells."""
+    n_rows = min(_SAMPLE_ROWS, -(-cells.n_cells // _SAMPLE_BLOCKS))
+    starts = np.linspace(0, cells.n_cells - n_rows, _SAMPLE_BLOCKS, dtype=int)
+    blocks = [cells.read(i, i + n_rows) for i in dict.fromkeys(starts.tolist())]
+    return share_mapped(blocks, is_mapped, count_scale)
+
+
+def check_share(genes, is_mapped, share, min_mapped, on_unmapped):
+    """Refuse or warn, as is asked for, if much of the counts takes no part."""
+    text = (
+        f"{np.count_nonzero(is_mapped)} of {len(genes)} genes, with "
+        f"{100 * share:.1f} % of the counts, are in the vocabulary"
+    )
+    unmapped = genes[~is_mapped]
+    examples = f"Missing are, for example, {', '.join(unmapped[:5])}."
+    if share < min_mapped:
+        raise ValueError(
+            f"{text}; min_mapped={min_mapped} asks for more. {examples} Pass "
+            "gene_names or gene_map."
+        )
+    if len(unmapped) and on_unmapped == "error":
+        raise ValueError(f"{text}, and on_unmapped='error'. {examples}")
+    if share < 1 - _UNMAPPED and on_unmapped == "warn":
+        warnings.warn(
+            f"{text}; the others take no part. {examples} Pass gene_names or gene_map, "
+            "or on_unmapped='ignore'.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def check_same_genes(cells, embedding):
+    """Refuse cells with other genes than those that `embedding` was fitted to."""
+    if cells.n_genes != embedding.n_features_in_:
+        raise ValueError(
+            f"X has {cells.n_genes} features, but SEEmbedding is expecting "
+            f"{embedding.n_features_in_} features as input: the genes of fit."
+        )
+    names = getattr(embedding, "feature_names_in_", None)
+    if names is None or cells.genes is None:
+        return
+    differing = np.flatnonzero(np.asarray(cells.genes, dtype=object) != names)
+    if len(differing):
+        first = differing[0]
+        raise ValueError(
+            f"X has other genes than in fit, or another order: column {first} is "
+            f"{cells.genes[first]!r} and was {names[first]!r}. Fit again, which only "
+            "looks up the genes."
+        )
+
+
+def tokens_to_decode(genes, fitted, vocabulary, on_unmapped):
+    """Return the token of each gene to predict, -1 where there is none.
+
+    Parameters
+    ----------
+    genes : list of str
+    fitted : dict of {str: int}
+        Tokens that are known already, -1 for none.
+    vocabulary : Vocabulary
+    on_unmapped : {"warn", "error", "ignore"}
+
+    Returns
+    -------
+    tokens : ndarray of int of shape (n_genes,)
+    """
+    tokens = vocabulary.tokens(genes)
+    known = [fitted.get(gene, -1) for gene in genes]
+    tokens = np.where(np.array(known, dtype=np.int64) >= 0, known, tokens)
+    unknown = [gene for gene, token in zip(genes, tokens, strict=True) if token < 0]
+    if unknown and on_unmapped != "ignore":
+        text = (
+            f"{len(unknown)} of {len(genes)} genes are not in the vocabulary, such as "
+            f"{', '.join(unknown[:5])}"
+        )
+        if on_unmapped == "error":
+            raise ValueError(f"{text}, and on_unmapped='error'.")
+        warnings.warn(
+            f"{text}; all of them get the same prediction.", UserWarning, stacklevel=3
+        )
+    return tokens
