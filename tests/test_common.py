@@ -59,7 +59,7 @@ REQUIRED = {
 TUNED = {
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},
     "BestRegressor": {"model__budget": ["fast"]},
-    "BlendRegressor": {"model__method": ["greedy", "nnls"]},
+    "BlendRegressor": {"model__method": ["mrrmse", "greedy", "nnls"]},
     "BoostedTargetRegressor": {"model__n_components": [2, 4]},
     "ContextTransferRidge": {"model__kernel": ["linear", "rbf"]},
     "AdditiveCombinationRegressor": {"model__schema": [None]},

@@ -117,6 +117,10 @@ def submit(
     budget: Annotated[
         str | None, typer.Option(help="Of a model that has one: fast or thorough.")
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(help="Processes, if the model uses any; -1 is one a core."),
+    ] = -1,
     overwrite: Annotated[bool, typer.Option(help="Replace the file.")] = False,
 ):
     """Fit a model on everything and write its predictions for the id map."""
@@ -135,6 +139,8 @@ def submit(
     estimator = make_model(model, schema=screen.schema, random_state=seed)
     if budget is not None:
         estimator.set_params(budget=budget)
+    if "n_jobs" in estimator.get_params(deep=False):
+        estimator.set_params(n_jobs=jobs)
     if params is not None:
         set_tuned(estimator, model, params)
     known = {}

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from sklperturb.ensemble._blend import BlendRegressor, greedy_weights
+from sklperturb.ensemble._blend import BlendRegressor, mrrmse_weights
 from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
 from sklperturb.ensemble._meta import check_rows, held_out, out_of_fold
 from sklperturb.ensemble._rescale import RescaledRegressor
@@ -20,7 +20,7 @@ from sklperturb.utils._conditions import take_columns
 # (Seeds of the networks on their own, of those that are trained for longer, and of
 # those that correct the kernel model): while the weights are learnt, and at the end;
 # and the folds of the first.
-BUDGETS = {"fast": ((3, 2, 2), (12, 6, 6), 3), "thorough": ((8, 4, 4), (40, 20, 20), 5)}
+BUDGETS = {"fast": ((3, 2, 2), (8, 4, 4), 4), "thorough": ((8, 4, 4), (40, 20, 20), 5)}
 
 
 class BestRegressor(ConditionRegressor):
@@ -45,9 +45,9 @@ class BestRegressor(ConditionRegressor):
     Parameters
     ----------
     budget : {"fast", "thorough"}, default="fast"
-        How many seeds the networks get, 12, 6 and 6, or 40, 20 and 20 (less than half
+        How many seeds the networks get, 8, 4 and 4, or 40, 20 and 20 (less than half
         of these while the weights are learnt); and on how many folds the weights are
-        learnt, 3 or 5. Networks with a weight of zero are not trained again.
+        learnt, 4 or 5. Networks with a weight of zero are not trained again.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
@@ -181,7 +181,7 @@ def learn_weights(parts, X, y, cv):
         return np.full(len(parts), 1 / len(parts))
     folds, predictions = out_of_fold([part for _, part in parts], X, y, cv)
     truth = np.asarray(y, dtype=np.float64).reshape(len(y), -1)[held_out(folds)]
-    return greedy_weights(truth, predictions)
+    return mrrmse_weights(truth, predictions)
 
 
 def seen_parts(schema, n_networks, n_long, n_residual, seeds, n_jobs):

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.ensemble._meta import copy_feature_names, inherit_tags
+from sklperturb.utils._threads import one_thread
 
 AGGREGATES = {"median": np.median, "mean": np.mean}
 
@@ -36,7 +37,8 @@ class SeedEnsembleRegressor(RegressorMixin, BaseEstimator):
         Whether all but the last step of a Pipeline are fitted once, with the first
         seed, and not once for each seed.
     n_jobs : int, default=None
-        Number of fits at a time; None is 1 unless in a `joblib.parallel_config`.
+        Number of fits at a time, each on one thread; None is 1 unless in a
+        `joblib.parallel_config`.
     random_state : int, RandomState instance or None, default=None
         Draws the seeds.
 
@@ -166,4 +168,6 @@ def seeded(estimator, seed):
 
 
 def _fit(estimator, X, y):
-    return estimator.fit(X, y)
+    # Networks of a screen's size train no faster on two threads than on one.
+    with one_thread():
+        return estimator.fit(X, y)

@@ -1,9 +1,8 @@
 """Fit and score one fold of one trial; this is what workers run."""
 
 import pickle
-import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import joblib
 import numpy as np
@@ -11,9 +10,9 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
-from threadpoolctl import threadpool_limits
 
 from sklperturb.utils._epochs import watching_epochs
+from sklperturb.utils._threads import one_thread
 
 
 class EndOfTrial(Exception):
@@ -64,7 +63,7 @@ def run_fold(data, estimator, params, fold, train, test, folds, view, scoring):
     result = {"scores": {}, "curve": [], "notes": {}, "pruned": False, "error": None}
     start = time.perf_counter()
     try:
-        with _one_thread():
+        with one_thread():
             _fit_and_score(
                 result, data, estimator, params, fold, train, test, folds, view, scoring
             )
@@ -176,18 +175,3 @@ def _portable(error):
 
 def _take(y, rows):
     return None if y is None else _safe_indexing(y, rows)
-
-
-@contextmanager
-def _one_thread():
-    """Leave the other cores to other trials; the result is then the same everywhere."""
-    torch = sys.modules.get("torch")
-    n_threads = None if torch is None else torch.get_num_threads()
-    with threadpool_limits(1):
-        if torch is not None:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            if torch is not None:
-                torch.set_num_threads(n_threads)

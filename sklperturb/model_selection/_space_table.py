@@ -58,7 +58,7 @@ SPACES = {
     "SEEmbedding": {},
     # sklperturb.ensemble
     "BestRegressor": {},
-    "BlendRegressor": {"method": _any("greedy", "nnls")},
+    "BlendRegressor": {"method": _any("mrrmse", "greedy", "nnls")},
     "BoostedTargetRegressor": {
         "n_components": _int(5, 50, log=True),
         "n_estimators": _int(50, 400, log=True),

@@ -20,7 +20,11 @@ from sklperturb.ensemble import (
     SeedEnsembleRegressor,
     SeenUnseenRegressor,
 )
-from sklperturb.ensemble._blend import greedy_weights, least_squares_weights
+from sklperturb.ensemble._blend import (
+    greedy_weights,
+    least_squares_weights,
+    mrrmse_weights,
+)
 from sklperturb.ensemble._trials import trial_folds
 from sklperturb.linear_model import ProductKernelRidge
 from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
@@ -102,9 +106,29 @@ def test_greedy_weights_suit_rows_of_any_size():
     for other in (*np.eye(3), np.full(3, 1 / 3), weights / weights.sum()):
         assert error < mrrmse(truth, np.tensordot(other, predictions, 1))
     assert weights.sum() > 1.2
+    # The least error of all is below it, and no step from there goes lower.
+    best = mrrmse_weights(truth, predictions)
+    least = mrrmse(truth, np.tensordot(best, predictions, 1))
+    assert least < error
+    rng = np.random.default_rng(1)
+    for step in 0.01 * rng.normal(size=(30, 3)):
+        other = np.maximum(best + step, 0)
+        assert mrrmse(truth, np.tensordot(other, predictions, 1)) > least
 
 
-@pytest.mark.parametrize("method", ["greedy", "nnls"])
+def test_weights_of_least_error_leave_out_what_does_not_help():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(60, 20))
+    predictions = np.stack([0.5 * truth, -truth, np.zeros_like(truth)])
+    weights = mrrmse_weights(truth, predictions)
+    np.testing.assert_allclose(weights, [2.0, 0.0, 0.0], atol=1e-3)
+    silent = np.vstack([truth, np.zeros((2, 20))])  # rows without any response
+    predictions = np.stack([0.5 * silent, np.ones_like(silent)])
+    weights = mrrmse_weights(silent, predictions)
+    np.testing.assert_allclose(weights, [2.0, 0.0], atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["mrrmse", "greedy", "nnls"])
 def test_a_blend_is_not_taken_in_by_a_model_that_remembers(linear, method):
     X, _ = linear
     y = np.random.default_rng(1).normal(size=(80, 6))  # nothing to learn
