@@ -18,7 +18,11 @@ from sklearn.base import clone
 
 from sklperturb.datasets import load_op2, make_chemical_screen
 from sklperturb.ensemble._best import seen_parts
-from sklperturb.ensemble._blend import greedy_weights, least_squares_weights
+from sklperturb.ensemble._blend import (
+    greedy_weights,
+    least_squares_weights,
+    mrrmse_weights,
+)
 from sklperturb.ensemble._meta import held_out, out_of_fold
 from sklperturb.ensemble._trials import trial_folds
 from sklperturb.model_selection import suggest_cv
@@ -30,7 +34,7 @@ def learn(X, y, schema, targets, seeds, tasks):
     models = [part for _, part in parts]
     found = []
     for X_train, y_train, X_test, y_test in tasks:
-        cv = trial_folds(X_train, y_train, schema, targets, 3, 0)
+        cv = trial_folds(X_train, y_train, schema, targets, 4, 0)
         inner, predicted = out_of_fold(models, X_train, y_train, cv)
         outer = [clone(m).fit(X_train, y_train).predict(X_test) for m in models]
         found.append((y_test, np.stack(outer), y_train[held_out(inner)], predicted))
@@ -71,15 +75,16 @@ def report(title, screen, options):
     tested = np.concatenate([task[2][schema.perturbation] for task in tasks])
     codes = np.unique(tested, return_inverse=True)[1]
     everything = list(range(len(names)))
-    variants = {"all parts, greedy": (everything, greedy_weights)}
+    variants = {"all parts": (everything, mrrmse_weights)}
+    variants["all parts, greedy"] = (everything, greedy_weights)
     variants["all parts, least squares"] = (everything, least_squares_weights)
     variants["all parts, plain mean"] = (everything, one)
     for part in everything:
         rest = [other for other in everything if other != part]
-        variants[f"without {names[part]}"] = (rest, greedy_weights)
+        variants[f"without {names[part]}"] = (rest, mrrmse_weights)
     for part in everything:
         variants[f"{names[part]} alone"] = ([part], one)
-    full = errors(found, *variants["all parts, greedy"])
+    full = errors(found, *variants["all parts"])
     zeros = np.sqrt(np.concatenate([(f[0] ** 2).mean(axis=1) for f in found])).mean()
     print(f"\n{title}: {len(full)} rows, zeros {zeros:.4f}\n")
     print("| parts | MRRMSE | more than all parts (95 % interval) |\n|---|---|---|")

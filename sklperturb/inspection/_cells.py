@@ -185,7 +185,7 @@ def _histogram(ax, values, label, unit):
     bins = 40
     if len(positive) and positive.max() > 10 * positive.min():
         bins = np.geomspace(positive.min(), positive.max(), 41)
-        ax.set_xscale("log")
+        _log_axis(ax, positive.max() / positive.min())
         if len(positive) < len(values):
             label += f" ({len(values) - len(positive)} at zero not shown)"
         values = positive
@@ -194,3 +194,13 @@ def _histogram(ax, values, label, unit):
         ax.axvline(np.median(values), color="0.3", linestyle=":")
     ax.set_xlabel(label)
     ax.set_ylabel(unit)
+
+
+def _log_axis(ax, span):
+    """Label 1, 2 and 5 of each decade, or over a wide span 1 alone."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1000 else (1,)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
