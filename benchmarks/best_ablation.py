@@ -1,7 +1,7 @@
 """What each part of the `best` model contributes.
 
 The weights are learnt on folds within the training rows, as `BestRegressor` does, once
-with all parts and once without each of them. Generated screens are scored on all pairs
+with all parts and once without each of them; single parts are taken as they are. Generated screens are scored on all pairs
 that they withhold. Of measured ones, pairs of the contexts to predict are held out, and
 rows pooled over folds. Intervals resample perturbations.
 
@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.base import clone
 
 from sklperturb.datasets import load_op2, make_chemical_screen
+from sklperturb.ensemble import Stretch
 from sklperturb.ensemble._best import seen_parts
 from sklperturb.ensemble._blend import (
     greedy_weights,
@@ -41,12 +42,15 @@ def learn(X, y, schema, targets, seeds, tasks):
     return [name for name, _ in parts], found
 
 
-def errors(found, keep, weigh):
+def errors(found, keep, weigh, stretched=True):
     """Return each held-out row's RMSE of the blend of the parts to keep."""
     rows = []
     for truth, outer, inner_truth, inner in found:
         weights = weigh(inner_truth, inner[keep])
         y_pred = np.tensordot(weights, outer[keep], 1)
+        if stretched:
+            blend = np.tensordot(weights, inner[keep], 1)
+            y_pred = Stretch.learn(inner_truth, blend)(y_pred)
         rows.append(np.sqrt(((truth - y_pred) ** 2).mean(axis=1)))
     return np.concatenate(rows)
 
@@ -79,11 +83,12 @@ def report(title, screen, options):
     variants["all parts, greedy"] = (everything, greedy_weights)
     variants["all parts, least squares"] = (everything, least_squares_weights)
     variants["all parts, plain mean"] = (everything, one)
+    variants["without the stretch"] = (everything, mrrmse_weights, False)
     for part in everything:
         rest = [other for other in everything if other != part]
         variants[f"without {names[part]}"] = (rest, mrrmse_weights)
     for part in everything:
-        variants[f"{names[part]} alone"] = ([part], one)
+        variants[f"{names[part]} alone"] = ([part], one, False)
     full = errors(found, *variants["all parts"])
     zeros = np.sqrt(np.concatenate([(f[0] ** 2).mean(axis=1) for f in found])).mean()
     print(f"\n{title}: {len(full)} rows, zeros {zeros:.4f}\n")

@@ -71,6 +71,7 @@ TUNED = {
     "KernelResidualRegressor": {"model__n_features": [2, 4]},
     "PseudoLabelRegressor": {"model__weight": [0.5, 1.0]},
     "RescaledRegressor": {"model__clip": [True, False]},
+    "StretchedRegressor": {"model__stretch": [None]},
     "SeedEnsembleRegressor": {"model__aggregate": ["median", "mean"]},
     "SeenUnseenRegressor": {"model__schema": [None]},
     "PerturbationEffectRegressor": {"model__subtract_control": [True, False]},

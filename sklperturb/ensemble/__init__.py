@@ -8,6 +8,7 @@ from sklperturb.ensemble._pseudo_label import PseudoLabelRegressor
 from sklperturb.ensemble._rescale import RescaledRegressor
 from sklperturb.ensemble._seeds import SeedEnsembleRegressor
 from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
+from sklperturb.ensemble._stretch import Stretch, StretchedRegressor
 
 __all__ = [
     "BestRegressor",
@@ -18,4 +19,6 @@ __all__ = [
     "RescaledRegressor",
     "SeedEnsembleRegressor",
     "SeenUnseenRegressor",
+    "Stretch",
+    "StretchedRegressor",
 ]

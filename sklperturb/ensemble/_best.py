@@ -13,6 +13,7 @@ from sklperturb.ensemble._meta import check_rows, held_out, out_of_fold
 from sklperturb.ensemble._rescale import RescaledRegressor
 from sklperturb.ensemble._seeds import SeedEnsembleRegressor
 from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
+from sklperturb.ensemble._stretch import Stretch, StretchedRegressor
 from sklperturb.ensemble._trials import trial_folds
 from sklperturb.utils._condition_regressor import ConditionRegressor
 from sklperturb.utils._conditions import take_columns
@@ -35,8 +36,8 @@ class BestRegressor(ConditionRegressor):
     with several seeds. The weights are learnt on held-out pairs of the contexts that
     are to be predicted; or, where the perturbations measured in these have much
     stronger or weaker effects than the others, on other contexts, held out but for
-    these perturbations. They need not add up to one: shrinkage is undone where the data
-    say so.
+    these perturbations. They need not add up to one, and what is predicted for strong
+    perturbations is made stronger (`StretchedRegressor`), where the data say so.
 
     Perturbations that were never measured are predicted from their structure
     (`TanimotoKernelRidge`) where there are SMILES and rdkit is installed, else by the
@@ -59,7 +60,11 @@ class BestRegressor(ConditionRegressor):
     Attributes
     ----------
     model_ : SeenUnseenRegressor
-        The fitted parts; ``model_.seen_.weights_`` are the weights of the blend.
+        The fitted parts.
+    weights_ : dict of {str: float}
+        Weight of each part in the blend.
+    stretch_ : Stretch
+        What the blend's rows are multiplied by.
     contexts_, perturbations_ : ndarray
         Levels seen in `fit`.
     n_features_in_ : int
@@ -131,9 +136,13 @@ class BestRegressor(ConditionRegressor):
         )
         targets = self._target_contexts(X, X_unlabeled)
         cv = trial_folds(X, y, self.schema_, targets, n_splits, int(seeds[3]))
-        weights = learn_weights(trial_parts, X, y, cv)
+        weights, self.stretch_ = learn_blend(trial_parts, X, y, cv)
+        names = [name for name, _ in parts]
+        self.weights_ = dict(zip(names, weights.tolist(), strict=True))
         model = SeenUnseenRegressor(
-            BlendRegressor(parts, weights=weights),
+            StretchedRegressor(
+                BlendRegressor(parts, weights=weights), stretch=self.stretch_
+            ),
             unseen_model(self.schema_),
             schema=self.schema_,
         )
@@ -175,13 +184,14 @@ def check_budget(budget):
         )
 
 
-def learn_weights(parts, X, y, cv):
-    """Return the weights of the parts that predict held-out pairs best."""
+def learn_blend(parts, X, y, cv):
+    """Return the weights and the stretch that predict held-out pairs best."""
     if cv is None:  # too few pairs to tell the parts apart
-        return np.full(len(parts), 1 / len(parts))
+        return np.full(len(parts), 1 / len(parts)), Stretch()
     folds, predictions = out_of_fold([part for _, part in parts], X, y, cv)
     truth = np.asarray(y, dtype=np.float64).reshape(len(y), -1)[held_out(folds)]
-    return mrrmse_weights(truth, predictions)
+    weights = mrrmse_weights(truth, predictions)
+    return weights, Stretch.learn(truth, np.tensordot(weights, predictions, 1))
 
 
 def seen_parts(schema, n_networks, n_long, n_residual, seeds, n_jobs):

@@ -71,6 +71,7 @@ SPACES = {
     "KernelResidualRegressor": {"n_features": _int(4, 64, log=True)},
     "PseudoLabelRegressor": {"weight": _float(0.1, 1.0), "n_rounds": _int(1, 3)},
     "RescaledRegressor": {},
+    "StretchedRegressor": {},
     "SeedEnsembleRegressor": {"aggregate": _any("median", "mean")},
     "SeenUnseenRegressor": {},
     # sklperturb.flow
