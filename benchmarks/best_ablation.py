@@ -1,9 +1,10 @@
 """What each part of the `best` model contributes.
 
 The weights are learnt on folds within the training rows, as `BestRegressor` does, once
-with all parts and once without each of them; single parts are taken as they are. Generated screens are scored on all pairs
-that they withhold. Of measured ones, pairs of the contexts to predict are held out, and
-rows pooled over folds. Intervals resample perturbations.
+with all parts and once without each of them; single parts are taken as they are.
+Generated screens are scored on all pairs that they withhold. Of measured ones, pairs of
+the contexts to predict are held out, and rows pooled over folds. Intervals resample
+perturbations.
 
     python benchmarks/best_ablation.py [FOLDER ...] [--folds 5] [--seeds 4 2 2]
 
