@@ -230,6 +230,14 @@ def _kernel_residual(schema, random_state):
     return KernelResidualRegressor(schema=schema, random_state=random_state)
 
 
+def _stretched_kernel(schema, random_state):
+    from sklperturb.ensemble import StretchedRegressor
+
+    return StretchedRegressor(
+        _product_kernel(schema, random_state), random_state=random_state
+    )
+
+
 def _pseudo_label(schema, random_state):
     from sklperturb.ensemble import PseudoLabelRegressor
 
@@ -470,6 +478,13 @@ _ENTRIES = (
         "ensemble",
         "networks that correct product_kernel's leave-one-out errors",
         _kernel_residual,
+        default=False,
+    ),
+    ModelEntry(
+        "stretched_kernel",
+        "ensemble",
+        "product_kernel, with strong predictions made stronger, out of fold",
+        _stretched_kernel,
         default=False,
     ),
     ModelEntry(

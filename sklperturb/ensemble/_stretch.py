@@ -31,6 +31,16 @@ class Stretch:
     low, typical, high : float
         Root mean squares of predicted rows: the factor is constant beyond the outer
         two, which were the least and the largest that it was learnt from.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklperturb.ensemble import Stretch
+    >>> stretch = Stretch(2.0, 0.5, low=1.0, typical=1.0, high=4.0)
+    >>> stretch(np.array([[1.0, -1.0], [4.0, 4.0], [16.0, 16.0]]))
+    array([[ 2., -2.],
+           [16., 16.],
+           [64., 64.]])
     """
 
     scale: float = 1.0
