@@ -96,6 +96,12 @@ def test_submit_takes_a_budget_for_best(folder, tmp_path):
     assert not submission.exists()
     done = run(*arguments, "best", "--budget", "fast")
     assert "MRRMSE on the known answers" in done.stdout
+    # The processes share the work, and do not change it.
+    alone = tmp_path / "alone.csv"
+    arguments[arguments.index(submission)] = alone
+    run(*arguments, "best", "--budget", "fast", "--jobs", "1")
+    found, expected = (pd.read_csv(path).to_numpy() for path in (submission, alone))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_stopped_leaderboard_goes_on(folder, tmp_path):

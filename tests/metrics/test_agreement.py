@@ -44,16 +44,20 @@ def test_clusters_agree_as_in_cell_eval(sides):
     assert clustering_agreement(shuffled, second, control="ctrl") == found
 
 
-def test_controls_are_drawn_once(sides):
-    first, _ = sides
-    options = {"control": "ctrl", "max_cells": 2}
-    found = [
-        energy_distance_correlation(
-            first, first, first.index, random_state=seed, **options
+def test_large_populations_are_sub_sampled_in_a_repeatable_way(sides):
+    first, second = sides
+
+    def correlate(**options):
+        return energy_distance_correlation(
+            first, second, first.index, control="ctrl", **options
         )
-        for seed in (0, 0, 1)
-    ]
-    assert found[0] == found[1] == pytest.approx(1)
+
+    found = correlate(max_cells=2)
+    assert found == correlate(max_cells=2)
+    assert len({correlate(max_cells=2, random_state=seed) for seed in range(5)}) > 1
+    assert found != correlate(max_cells=None)
+    # Four cells a perturbation: nothing to leave out.
+    assert correlate(max_cells=4) == pytest.approx(correlate(max_cells=None))
 
 
 def test_equal_strengths_have_no_correlation():
