@@ -19,15 +19,15 @@ from sklearn.base import clone
 
 from sklperturb.datasets import load_op2, make_chemical_screen
 from sklperturb.ensemble import Stretch
-from sklperturb.ensemble._best import seen_parts
 from sklperturb.ensemble._blend import (
     greedy_weights,
     least_squares_weights,
     mrrmse_weights,
 )
 from sklperturb.ensemble._meta import held_out, out_of_fold
-from sklperturb.ensemble._trials import trial_folds
 from sklperturb.model_selection import suggest_cv
+from sklperturb.models._best import seen_parts
+from sklperturb.models._trials import trial_folds
 
 
 def learn(X, y, schema, targets, seeds, tasks):

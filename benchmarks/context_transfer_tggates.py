@@ -18,8 +18,8 @@ from sklperturb.datasets import load_op2
 from sklperturb.linear_model import ContextTransferRidge
 from sklperturb.metrics import mrrmse
 from sklperturb.model_selection import LeaveOneContextOut, UnseenPairKFold
+from sklperturb.models import make_model
 from sklperturb.preprocessing import TScoreTransformer
-from sklperturb.registry import make_model
 
 NAMES = (
     "product_kernel",

@@ -19,7 +19,7 @@ from sklperturb.datasets import make_genetic_screen
 
 SCORE = """
 import resource, sys
-from sklperturb.metrics import evaluate_cells
+from sklperturb.evaluation import evaluate_cells
 real, pred, convention, control = sys.argv[1:]
 found = evaluate_cells(
     real, pred, "target_gene", control=control, convention=convention

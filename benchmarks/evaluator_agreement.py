@@ -23,11 +23,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sklperturb.metrics import (
-    clustering_agreement,
-    energy_distance_correlation,
-    evaluate_cells,
-)
+from sklperturb.evaluation import evaluate_cells
+from sklperturb.metrics import clustering_agreement, energy_distance_correlation
 
 PEER = """
 import dataclasses

@@ -14,9 +14,9 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from sklperturb.baseline import make_genetic_baselines
 from sklperturb.datasets import load_perturbseq
 from sklperturb.model_selection import UnseenPerturbationKFold
+from sklperturb.models import make_genetic_baselines
 from sklperturb.preprocessing import GeneSetEncoder
 
 

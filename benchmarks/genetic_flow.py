@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 
-from sklperturb.baseline import make_genetic_baselines
 from sklperturb.datasets import load_perturbseq
 from sklperturb.flow import FlowMatchingRegressor
 from sklperturb.metrics import energy_distance
 from sklperturb.model_selection import UnseenPerturbationKFold
+from sklperturb.models import make_genetic_baselines
 from sklperturb.preprocessing import GeneSetEncoder
 
 BASELINES = ("controls", "mean_shift", "context_shift", "additive")

@@ -155,7 +155,7 @@ def predictions(seed, module):
 
 def main():
     """Print a table: means over the data sets, and the gain's standard error."""
-    from sklperturb.metrics import evaluate_cells
+    from sklperturb.evaluation import evaluate_cells
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sklperturb.preprocessing import pseudobulk
+from sklperturb.signatures import pseudobulk
 
 
 def by_product(cells, path):

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from sklperturb.datasets import PerturbationSchema
-from sklperturb.preprocessing import DifferentialSignatures, pseudobulk
+from sklperturb.signatures import DifferentialSignatures, pseudobulk
 
 
 def compare_with_inmoose(path):

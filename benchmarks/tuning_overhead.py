@@ -30,8 +30,9 @@ from threadpoolctl import threadpool_limits
 
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.metrics import neg_mrrmse_scorer
-from sklperturb.model_selection import PerturbationSearchCV, UnseenPairKFold
-from sklperturb.registry import make_model
+from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.models import make_model
+from sklperturb.tuning import PerturbationSearchCV
 
 RATE = {"learning_rate": FloatDistribution(0.01, 0.05, log=True)}
 MODELS = {

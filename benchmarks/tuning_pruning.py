@@ -13,8 +13,9 @@ import argparse
 import time
 
 from sklperturb.datasets import load_op2
-from sklperturb.model_selection import PerturbationSearchCV, UnseenPairKFold
-from sklperturb.registry import make_model
+from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.models import make_model
+from sklperturb.tuning import PerturbationSearchCV
 
 
 def main():

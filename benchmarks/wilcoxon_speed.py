@@ -86,7 +86,7 @@ def main():
 
     import numpy as np
 
-    from sklperturb.metrics import wilcoxon_de
+    from sklperturb.evaluation import wilcoxon_de
 
     cells = make_cells(*options.shape)
     density = cells.X.nnz / np.prod(cells.shape)

@@ -58,8 +58,8 @@ print(f"MRRMSE on the rows to predict: {mrrmse(screen.y_test, y_pred):.3f}")
 # Against the baselines
 # ---------------------
 # A score means little alone. ``compare`` puts models and baselines on the same folds.
+from sklperturb.comparison import compare, leaderboard
 from sklperturb.inspection import LeaderboardDisplay
-from sklperturb.model_selection import compare, leaderboard
 
 comparison = compare(
     {"my pipeline": pipeline, "product kernel": "product_kernel"},

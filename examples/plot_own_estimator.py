@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from sklperturb.comparison import compare, leaderboard
 from sklperturb.datasets import PerturbationSchema, make_chemical_screen
-from sklperturb.model_selection import UnseenPairKFold, compare, leaderboard
+from sklperturb.model_selection import UnseenPairKFold
 
 
 class ShrunkenCompoundMean(RegressorMixin, BaseEstimator):

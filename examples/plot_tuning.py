@@ -14,14 +14,11 @@ that on rows which its tuning never saw. Then a search is stopped and gone on wi
 import tempfile
 from pathlib import Path
 
+from sklperturb.comparison import compare, leaderboard
 from sklperturb.datasets import make_chemical_screen
-from sklperturb.model_selection import (
-    PerturbationSearchCV,
-    UnseenPairKFold,
-    compare,
-    leaderboard,
-)
-from sklperturb.registry import make_model
+from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.models import make_model
+from sklperturb.tuning import PerturbationSearchCV
 
 screen = make_chemical_screen(4, 24, 40, random_state=0)
 folder = Path(tempfile.mkdtemp())

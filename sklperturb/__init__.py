@@ -10,20 +10,26 @@ from sklperturb._version import __version__
 
 _SUBMODULES = (
     "baseline",
+    "cells",
+    "comparison",
     "compose",
+    "conditions",
     "datasets",
     "embedding",
     "ensemble",
+    "evaluation",
     "flow",
     "inspection",
     "linear_model",
     "metrics",
     "model_selection",
+    "models",
     "modules",
     "neural_network",
     "preprocessing",
-    "registry",
-    "utils",
+    "signatures",
+    "testing",
+    "tuning",
 )
 
 __all__ = ["__version__", *_SUBMODULES]

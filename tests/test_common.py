@@ -16,16 +16,16 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.embedding import SECheckpoint, SEConfig
-from sklperturb.ensemble._best import BUDGETS
 from sklperturb.metrics import neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.models._best import BUDGETS
 from sklperturb.preprocessing import TargetStatisticsEncoder, make_condition_encoder
-from sklperturb.utils.discovery import (
+from sklperturb.testing import (
     all_estimators,
+    perturbation_checks,
     public_members,
     public_packages,
 )
-from sklperturb.utils.estimator_checks import perturbation_checks
 
 
 class SmallCheckpoint(SECheckpoint):

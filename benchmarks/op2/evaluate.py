@@ -17,7 +17,7 @@ import pandas as pd
 
 from sklperturb.datasets import load_op2, make_chemical_screen, write_screen
 from sklperturb.metrics import rowwise_root_mean_squared_error
-from sklperturb.registry import make_model
+from sklperturb.models import make_model
 
 MODELS = "no_change,gene_mean,context_mean,denoised_quantile,ridge,product_kernel,best"
 CONDITION = ["cell_type", "sm_name"]

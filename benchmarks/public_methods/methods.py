@@ -227,7 +227,7 @@ def nn_retraining_with_pseudolabels(folder, par, clock):
 
 def ours(name, par):
     from sklperturb.datasets import load_op2, write_submission
-    from sklperturb.registry import make_model
+    from sklperturb.models import make_model
 
     screen = load_op2(Path(par["de_train"]).parent, layer=LAYER)
     options = {key: par[key] for key in par if key not in ARGUMENTS}

@@ -2,7 +2,6 @@
 
 from sklperturb.baseline._additive import AdditiveRegressor
 from sklperturb.baseline._additive_combination import AdditiveCombinationRegressor
-from sklperturb.baseline._genetic import make_genetic_baselines
 from sklperturb.baseline._group_statistic import GroupStatisticRegressor
 from sklperturb.baseline._nearest_compound import NearestCompoundRegressor
 from sklperturb.baseline._no_change import NoChangeRegressor
@@ -13,5 +12,4 @@ __all__ = [
     "GroupStatisticRegressor",
     "NearestCompoundRegressor",
     "NoChangeRegressor",
-    "make_genetic_baselines",
 ]

@@ -1,8 +1,8 @@
 """A context effect plus a perturbation effect."""
 
-from sklperturb.utils._condition_regressor import ConditionRegressor
-from sklperturb.utils._levels import take_levels
-from sklperturb.utils._statistics import (
+from sklperturb.conditions._levels import take_levels
+from sklperturb.conditions._regressor import ConditionRegressor
+from sklperturb.conditions._statistics import (
     LevelStatistics,
     estimate_smoothing,
     joint_effects,

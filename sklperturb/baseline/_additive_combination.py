@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sklperturb.utils._combinations import split_combination
-from sklperturb.utils._condition_regressor import ConditionRegressor
+from sklperturb.conditions._labels import split_combination
+from sklperturb.conditions._regressor import ConditionRegressor
 
 
 class AdditiveCombinationRegressor(ConditionRegressor):

@@ -4,9 +4,9 @@ from numbers import Real
 
 import numpy as np
 
+from sklperturb.conditions._levels import take_levels
+from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.preprocessing import TargetReducer
-from sklperturb.utils._condition_regressor import ConditionRegressor
-from sklperturb.utils._levels import take_levels
 
 
 class GroupStatisticRegressor(ConditionRegressor):

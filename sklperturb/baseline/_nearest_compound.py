@@ -4,12 +4,12 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from sklperturb.conditions._levels import indicator, take_levels
+from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.preprocessing import tanimoto_similarity
 from sklperturb.preprocessing._fingerprint import check_fingerprint_sizes, check_kinds
 from sklperturb.preprocessing._molecules import COUNT_KINDS, fingerprints
-from sklperturb.utils._condition_regressor import ConditionRegressor
-from sklperturb.utils._levels import indicator, take_levels
-from sklperturb.utils._structures import (
+from sklperturb.preprocessing._structures import (
     fill_structures,
     first_structures,
     read_structures,

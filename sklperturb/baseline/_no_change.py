@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.utils._conditions import validate_conditions
+from sklperturb.conditions._validation import validate_conditions
 
 
 class NoChangeRegressor(RegressorMixin, BaseEstimator):

@@ -14,7 +14,7 @@ CV_NAMES = (
 
 def named(models):
     """Return the models asked for by name, None for 'default' and 'all'."""
-    from sklperturb.registry import get_entry
+    from sklperturb.models import get_entry
 
     if models in ("default", "all"):
         return None
@@ -26,7 +26,7 @@ def named(models):
 
 def usable(models, schema):
     """Return the registered models that the installation and the data allow."""
-    from sklperturb.registry import list_models
+    from sklperturb.models import list_models
 
     names = []
     for entry in list_models():

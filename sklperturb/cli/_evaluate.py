@@ -37,7 +37,7 @@ def evaluate(
 
     Without --groupby and --control, the spellings of public data sets are looked for.
     """
-    from sklperturb.metrics import CONVENTIONS, evaluate_cells
+    from sklperturb.evaluation import CONVENTIONS, evaluate_cells
 
     if convention not in CONVENTIONS:
         raise ValueError(
@@ -66,9 +66,9 @@ def evaluate(
 
 def _find_control(real, groupby, control, layer):
     """Return the column and label of the controls, looked for where not given."""
-    from sklperturb.datasets import PerturbationSchema
-    from sklperturb.utils._cell_files import opened_cells
-    from sklperturb.utils._combinations import is_control_label
+    from sklperturb.cells._files import opened_cells
+    from sklperturb.conditions import PerturbationSchema
+    from sklperturb.conditions._labels import is_control_label
 
     with opened_cells(real, layer) as (obs, _, _):
         if groupby is None:

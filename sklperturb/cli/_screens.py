@@ -16,7 +16,7 @@ from sklperturb.cli._tuned import set_tuned
 @app.command()
 def models():
     """List the registered models."""
-    from sklperturb.registry import list_models
+    from sklperturb.models import list_models
 
     table = Table("model", "kind", "what it is", box=None, pad_edge=False)
     for entry in list_models():
@@ -70,10 +70,10 @@ def leaderboard(
     With --output, finished folds are kept there, and a run that was stopped goes on
     where it was.
     """
+    from sklperturb.comparison import compare
+    from sklperturb.comparison import leaderboard as rank
     from sklperturb.datasets import load_op2
     from sklperturb.metrics import get_metric
-    from sklperturb.model_selection import compare
-    from sklperturb.model_selection import leaderboard as rank
 
     get_metric(metric)
     names = named(models)
@@ -128,7 +128,7 @@ def submit(
 
     from sklperturb.datasets import load_op2, write_submission
     from sklperturb.metrics import mrrmse
-    from sklperturb.registry import get_entry, make_model
+    from sklperturb.models import get_entry, make_model
 
     get_entry(model)
     _check_submission_path(output, overwrite)
@@ -157,7 +157,7 @@ def submit(
 
 
 def _check_budget(model, budget):
-    from sklperturb.ensemble._best import check_budget
+    from sklperturb.models._best import check_budget
 
     if budget is None:
         return

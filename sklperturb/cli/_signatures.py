@@ -57,8 +57,8 @@ def signatures(
     """
     from sklperturb.datasets import write_signatures
     from sklperturb.datasets._write_signatures import check_free
-    from sklperturb.preprocessing import DifferentialSignatures, Pseudobulk
-    from sklperturb.preprocessing._samples import is_control
+    from sklperturb.signatures import DifferentialSignatures, Pseudobulk
+    from sklperturb.signatures._samples import is_control
 
     check_free(output, overwrite)
     samples = Pseudobulk(
@@ -119,7 +119,7 @@ def _names(text):
 def _schema(obs, perturbation, context):
     from dataclasses import replace
 
-    from sklperturb.datasets import PerturbationSchema
+    from sklperturb.conditions import PerturbationSchema
 
     if perturbation is None:
         schema = PerturbationSchema.infer(obs)

@@ -62,8 +62,8 @@ def tune(
     """
     from sklperturb.datasets import load_op2
     from sklperturb.metrics import get_metric
-    from sklperturb.model_selection import PerturbationSearchCV
-    from sklperturb.registry import get_entry, make_model
+    from sklperturb.models import get_entry, make_model
+    from sklperturb.tuning import PerturbationSearchCV
 
     get_entry(model)
     greater_is_better = get_metric(metric).greater_is_better

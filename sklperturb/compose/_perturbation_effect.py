@@ -10,15 +10,15 @@ from sklearn.utils import check_consistent_length, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.baseline import GroupStatisticRegressor
-from sklperturb.utils._cells import (
+from sklperturb.cells._blocks import (
     gene_names,
     group_means,
     is_annotated,
     looks_like_counts,
     rows_of,
 )
-from sklperturb.utils._combinations import control_rows
-from sklperturb.utils._conditions import (
+from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._validation import (
     resolve_schema,
     take_columns,
     validate_conditions,
@@ -71,7 +71,7 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
 
     See Also
     --------
-    sklperturb.baseline.make_genetic_baselines : What to compare a model with.
+    sklperturb.models.make_genetic_baselines : What to compare a model with.
     LatentTargetRegressor : Learn in a latent space.
 
     Notes

@@ -1,10 +1,10 @@
 """Load, generate and write perturbation screens."""
 
+from sklperturb.conditions import PerturbationSchema
 from sklperturb.datasets._describe import describe_perturbseq
 from sklperturb.datasets._genetic_screen import make_genetic_screen
 from sklperturb.datasets._op2 import load_op2
 from sklperturb.datasets._perturbseq import load_perturbseq
-from sklperturb.datasets._schema import PerturbationSchema
 from sklperturb.datasets._screen import make_chemical_screen
 from sklperturb.datasets._write import write_screen, write_submission
 from sklperturb.datasets._write_cells import write_cells

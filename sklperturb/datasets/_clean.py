@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from sklperturb.datasets._schema import KNOWN_SPELLINGS
+from sklperturb.conditions._labels import as_flags
+from sklperturb.conditions._schema import KNOWN_SPELLINGS
 
 LINCS_ID = "sm_lincs_id"
 # Columns that describe a condition even where they hold numbers.
 _CONDITION_NAMES = {"id", "split", LINCS_ID}.union(*KNOWN_SPELLINGS.values())
 _BLANK = {"", "nan", "na"}
-_FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False}
-_FLAGS |= {"0.0": False, "": False, "nan": False, "none": False, "<na>": False}
 
 
 def split_columns(frame, schema, file_name):
@@ -109,21 +108,6 @@ def clean_conditions(X, schema, file_name):
     if schema.control is not None:
         X[schema.control] = as_flags(X, schema.control, file_name)
     return X
-
-
-def as_flags(X, column, file_name):
-    """Read a column of control flags; where it is missing, nothing is a control."""
-    if column not in X:
-        return np.zeros(len(X), dtype=bool)
-    spelled = X[column].astype(object).map(lambda value: str(value).strip().lower())
-    flags = spelled.map(_FLAGS)
-    if flags.isna().any():
-        raise ValueError(
-            f"Column {column!r} of {file_name} marks controls and holds "
-            f"{X[column][flags.isna()].iloc[0]!r}; allowed are True, False, 1 and 0, "
-            "as values or as text."
-        )
-    return flags.to_numpy(dtype=bool)
 
 
 def replace_nonfinite(y, on_nonfinite, rows, file_name):

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils import Bunch
 
+from sklperturb.conditions._labels import is_control_label
 from sklperturb.datasets._layouts import find_layout, read_conditions, settle_schema
-from sklperturb.utils._combinations import is_control_label
 
 _STRIPES = 8  # places of the matrix that are looked at
 _ROWS = 64  # rows at each of them,

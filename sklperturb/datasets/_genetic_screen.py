@@ -9,11 +9,11 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils import Bunch, check_random_state
 
+from sklperturb.conditions._labels import CONTROL, join_combination
+from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.datasets._gene_network import make_gene_network
-from sklperturb.datasets._schema import PerturbationSchema
 from sklperturb.datasets._screen import check_number
 from sklperturb.utils._atomic import written_whole
-from sklperturb.utils._combinations import CONTROL, join_combination
 from sklperturb.utils._progress import ProgressBar
 
 _BLOCK = 1024  # cells drawn together; what a seed gives depends on it

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from sklperturb.datasets._clean import as_flags
-from sklperturb.datasets._schema import KNOWN_SPELLINGS, PerturbationSchema
-from sklperturb.utils._combinations import (
+from sklperturb.conditions._labels import (
     CONTROL,
+    as_flags,
     each_label,
     is_control_label,
     join_combination,
     split_combination,
 )
+from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from sklearn.utils import Bunch
 
+from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.datasets._clean import (
     LINCS_ID,
     clean_conditions,
@@ -25,7 +26,6 @@ from sklperturb.datasets._files import (
     read_layer,
     read_parquet,
 )
-from sklperturb.datasets._schema import PerturbationSchema
 
 
 def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"):

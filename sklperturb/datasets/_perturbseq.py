@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from sklperturb.cells._files import open_store, stored_matrix
 from sklperturb.datasets._layouts import find_layout, read_conditions, settle_schema
-from sklperturb.utils._cell_files import open_store, stored_matrix
 
 
 def load_perturbseq(

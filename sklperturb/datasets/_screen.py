@@ -7,8 +7,8 @@ import pandas as pd
 from scipy.special import log_ndtr
 from sklearn.utils import Bunch, check_random_state
 
+from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.datasets._chemistry import MAX_COMPOUNDS, invent_compounds
-from sklperturb.datasets._schema import PerturbationSchema
 
 # The contexts of OP2: those measured for all compounds, and the two to predict.
 _DENSE = ("NK cells", "T cells CD4+", "T regulatory cells", "T cells CD8+")

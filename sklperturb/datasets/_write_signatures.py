@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sklperturb.datasets._schema import KNOWN_SPELLINGS, PerturbationSchema
+from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
 from sklperturb.utils._atomic import unfinished_folder
 
 _ROLES = ("context", "perturbation", "smiles", "dose")
@@ -25,7 +25,7 @@ def write_signatures(
         Made if it does not exist.
     signatures : AnnData of shape (n_samples, n_genes)
         To learn from, as given by
-        :class:`~sklperturb.preprocessing.DifferentialSignatures`; all layers are kept.
+        :class:`~sklperturb.signatures.DifferentialSignatures`; all layers are kept.
     to_predict : DataFrame of shape (n_test, n_columns)
         Conditions to predict; the columns of perturbation and context are needed.
     test : AnnData of shape (n_test, n_genes), default=None

@@ -13,8 +13,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.cells._rows import open_cells
 from sklperturb.embedding._batches import CHUNK, embedded_batches, warn_of_both_scales
-from sklperturb.embedding._cells import open_cells
 from sklperturb.embedding._checkpoint import SECheckpoint
 from sklperturb.embedding._genes import Vocabulary, choose_names
 from sklperturb.embedding._mapping import (

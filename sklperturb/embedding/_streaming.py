@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import clone
 
-from sklperturb import __version__
+from sklperturb._version import __version__
+from sklperturb.cells._rows import open_cells
 from sklperturb.embedding._batches import embedded_batches, warn_of_both_scales
-from sklperturb.embedding._cells import open_cells
 from sklperturb.utils._atomic import unfinished_folder, written_whole
 from sklperturb.utils._progress import ProgressBar
 

@@ -1,6 +1,5 @@
 """Put several fits, several models and unlabelled conditions together."""
 
-from sklperturb.ensemble._best import BestRegressor
 from sklperturb.ensemble._blend import BlendRegressor
 from sklperturb.ensemble._boosting import BoostedTargetRegressor
 from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
@@ -11,7 +10,6 @@ from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
 from sklperturb.ensemble._stretch import Stretch, StretchedRegressor
 
 __all__ = [
-    "BestRegressor",
     "BlendRegressor",
     "BoostedTargetRegressor",
     "KernelResidualRegressor",

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, indexable
 
-from sklperturb.utils._condition_regressor import ConditionRegressor
+from sklperturb.conditions._regressor import ConditionRegressor
 
 
 class SeenUnseenRegressor(ConditionRegressor):

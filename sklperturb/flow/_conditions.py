@@ -7,9 +7,9 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.preprocessing import OneHotEncoder
 
-from sklperturb.utils._combinations import join_combination, split_combination
-from sklperturb.utils._conditions import take_columns
-from sklperturb.utils._levels import fit_levels, indicator
+from sklperturb.conditions._labels import join_combination, split_combination
+from sklperturb.conditions._levels import fit_levels, indicator
+from sklperturb.conditions._validation import take_columns
 
 
 @dataclass

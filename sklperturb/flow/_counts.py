@@ -5,7 +5,7 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
-from sklperturb.utils._cells import (
+from sklperturb.cells._blocks import (
     blocks,
     gene_names,
     is_annotated,

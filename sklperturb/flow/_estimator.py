@@ -9,15 +9,13 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.conditions._validation import validate_conditions
 from sklperturb.flow._fitting import POPULATION_ENCODERS, FlowFitting
 from sklperturb.flow._generation import draw_cells
 from sklperturb.flow._guards import (
     warn_blow_up,
 )
 from sklperturb.flow._mean import BUILT_IN
-from sklperturb.utils._conditions import (
-    validate_conditions,
-)
 
 
 class FlowMatchingRegressor(FlowFitting, RegressorMixin, BaseEstimator):

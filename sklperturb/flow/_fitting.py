@@ -5,6 +5,13 @@ import pandas as pd
 import torch
 from sklearn.utils import check_array, check_random_state
 
+from sklperturb.cells._blocks import is_annotated, rows_of
+from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._validation import (
+    resolve_schema,
+    validate_conditions,
+    validate_target,
+)
 from sklperturb.flow._conditions import ConditionReader, ElementScaler, name_of
 from sklperturb.flow._controls import ControlPools
 from sklperturb.flow._evidence import gather_evidence
@@ -24,13 +31,6 @@ from sklperturb.flow._guards import (
 from sklperturb.flow._mean import MeanEffect, blend_weight
 from sklperturb.flow._training import Populations, Recipe, train
 from sklperturb.modules import DeepSets, NeighborGraphSets, VelocityNet
-from sklperturb.utils._cells import is_annotated, rows_of
-from sklperturb.utils._combinations import control_rows
-from sklperturb.utils._conditions import (
-    resolve_schema,
-    validate_conditions,
-    validate_target,
-)
 
 POPULATION_ENCODERS = {"deep_sets": DeepSets, "knn_graph": NeighborGraphSets}
 _SHAPES = (0.0, 0.5, 1.0)  # shares of the flow's change of shape to choose from

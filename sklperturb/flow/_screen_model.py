@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sklperturb.datasets import PerturbationSchema
+from sklperturb.conditions import PerturbationSchema
+from sklperturb.conditions._labels import CONTROL
 from sklperturb.flow._counts import CountSpace
 from sklperturb.flow._estimator import FlowMatchingRegressor
 from sklperturb.preprocessing import LookupEmbedding
 from sklperturb.utils._atomic import written_whole
-from sklperturb.utils._combinations import CONTROL
 
 FORMAT = "sklperturb-cells-1"
 _OF_SPACE = (

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sklperturb.utils._cells import (
+from sklperturb.cells._blocks import (
     blocks,
     group_means,
     log_normalise,

@@ -20,7 +20,7 @@ class LeaderboardDisplay:
     Parameters
     ----------
     table : DataFrame
-        As returned by `sklperturb.model_selection.leaderboard`; the first of its
+        As returned by `sklperturb.comparison.leaderboard`; the first of its
         metrics is drawn, without the models that failed.
 
     Attributes
@@ -34,7 +34,7 @@ class LeaderboardDisplay:
     --------
     >>> from sklperturb.datasets import make_chemical_screen
     >>> from sklperturb.inspection import LeaderboardDisplay
-    >>> from sklperturb.model_selection import compare, leaderboard
+    >>> from sklperturb.comparison import compare, leaderboard
     >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
     >>> table = leaderboard(compare(["no_change"], screen.X, screen.y, cv=2))
     >>> LeaderboardDisplay(table).plot().axes_[0].get_xlabel()  # doctest: +SKIP

@@ -7,14 +7,14 @@ import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.preprocessing import ExpressionGeneEmbedding
-from sklperturb.preprocessing._gene_embedding import check_n_components, scores
-from sklperturb.utils._cells import gene_names
-from sklperturb.utils._conditions import (
+from sklperturb.cells._blocks import gene_names
+from sklperturb.conditions._validation import (
     resolve_schema,
     take_columns,
     validate_conditions,
 )
+from sklperturb.preprocessing import ExpressionGeneEmbedding
+from sklperturb.preprocessing._gene_embedding import check_n_components, scores
 
 
 class BilinearGeneRegressor(RegressorMixin, BaseEstimator):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklperturb.utils._statistics import estimate_smoothing, joint_effects
+from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
 
 
 def context_scales(context, perturbation, y, n_contexts):

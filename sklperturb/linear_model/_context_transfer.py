@@ -6,12 +6,12 @@ from numbers import Integral
 import numpy as np
 from scipy import sparse
 
+from sklperturb.conditions._levels import indicator, take_levels
+from sklperturb.conditions._regressor import ConditionRegressor
+from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
 from sklperturb.linear_model._context_scale import context_scales
 from sklperturb.linear_model._kernel import loo_kernel_ridge
 from sklperturb.preprocessing import TargetReducer
-from sklperturb.utils._condition_regressor import ConditionRegressor
-from sklperturb.utils._levels import indicator, take_levels
-from sklperturb.utils._statistics import estimate_smoothing, joint_effects
 
 
 class ContextTransferRidge(ConditionRegressor):

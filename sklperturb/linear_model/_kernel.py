@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import linalg
 
-from sklperturb.utils._levels import indicator
+from sklperturb.conditions._levels import indicator
 
 
 def loo_kernel_ridge(kernel, targets, alphas):

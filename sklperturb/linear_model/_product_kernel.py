@@ -5,11 +5,11 @@ from itertools import product
 import numpy as np
 from scipy import linalg
 
+from sklperturb.conditions._levels import take_levels
+from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.linear_model._context_scale import context_scales
 from sklperturb.linear_model._kernel import context_similarity, loo_kernel_ridge
 from sklperturb.preprocessing import TargetReducer
-from sklperturb.utils._condition_regressor import ConditionRegressor
-from sklperturb.utils._levels import take_levels
 
 
 class ProductKernelRidge(ConditionRegressor):

@@ -6,12 +6,12 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.csgraph import connected_components
 
+from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.linear_model._kernel import loo_kernel_ridge
 from sklperturb.preprocessing import TargetReducer, tanimoto_similarity
 from sklperturb.preprocessing._fingerprint import check_fingerprint_sizes, check_kinds
 from sklperturb.preprocessing._molecules import COUNT_KINDS, fingerprints
-from sklperturb.utils._condition_regressor import ConditionRegressor
-from sklperturb.utils._structures import (
+from sklperturb.preprocessing._structures import (
     fill_structures,
     first_structures,
     read_structures,

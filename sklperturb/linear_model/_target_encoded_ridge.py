@@ -5,12 +5,12 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
+from sklperturb.conditions._levels import indicator, take_levels
+from sklperturb.conditions._regressor import ConditionRegressor
+from sklperturb.conditions._validation import take_columns
 from sklperturb.linear_model._context_scale import context_scales
 from sklperturb.linear_model._kernel import loo_kernel_ridge
 from sklperturb.preprocessing import TargetReducer, TargetStatisticsEncoder
-from sklperturb.utils._condition_regressor import ConditionRegressor
-from sklperturb.utils._conditions import take_columns
-from sklperturb.utils._levels import indicator, take_levels
 
 
 class TargetEncodedRidge(ConditionRegressor):

@@ -4,10 +4,6 @@ from sklperturb.metrics._agreement import (
     clustering_agreement,
     energy_distance_correlation,
 )
-from sklperturb.metrics._cell_eval import cell_eval_metrics, vcc2025_metrics
-from sklperturb.metrics._cell_scorer import (
-    CellScorer,
-)
 from sklperturb.metrics._discrimination import (
     centroid_accuracy,
     discrimination_score,
@@ -18,12 +14,6 @@ from sklperturb.metrics._effects import (
     pearson_delta,
     weighted_r2,
     weighted_squared_error,
-)
-from sklperturb.metrics._evaluation import (
-    CONVENTIONS,
-    CellEvaluation,
-    Convention,
-    evaluate_cells,
 )
 from sklperturb.metrics._mean_rowwise import (
     mean_rowwise_absolute_error,
@@ -42,7 +32,6 @@ from sklperturb.metrics._populations import (
     sliced_wasserstein_distance,
     variance_ratio,
 )
-from sklperturb.metrics._robust import robust_metrics
 from sklperturb.metrics._rowwise import (
     rowwise_absolute_error,
     rowwise_cosine,
@@ -64,31 +53,17 @@ from sklperturb.metrics._transport import (
     sinkhorn_divergence,
     wasserstein_distance,
 )
-from sklperturb.metrics._vcc2026 import vcc2026_metrics
-from sklperturb.metrics._wilcoxon import (
-    FOLD_CHANGES,
-    FoldChange,
-    wilcoxon_de,
-)
 
 __all__ = [
-    "CONVENTIONS",
-    "CellEvaluation",
-    "CellScorer",
-    "Convention",
-    "FOLD_CHANGES",
-    "FoldChange",
     "POPULATION_METRICS",
     "ROWWISE_METRICS",
     "RowwiseMetric",
-    "cell_eval_metrics",
     "centroid_accuracy",
     "clustering_agreement",
     "differential_weights",
     "discrimination_score",
     "energy_distance",
     "energy_distance_correlation",
-    "evaluate_cells",
     "get_metric",
     "maximum_mean_discrepancy",
     "mean_rowwise_absolute_error",
@@ -103,7 +78,6 @@ __all__ = [
     "pearson_delta",
     "population_scores",
     "retrieval_rank",
-    "robust_metrics",
     "rowwise_absolute_error",
     "rowwise_cosine",
     "rowwise_cosine_scorer",
@@ -115,10 +89,7 @@ __all__ = [
     "sinkhorn_divergence",
     "sliced_wasserstein_distance",
     "variance_ratio",
-    "vcc2025_metrics",
-    "vcc2026_metrics",
     "wasserstein_distance",
     "weighted_r2",
     "weighted_squared_error",
-    "wilcoxon_de",
 ]

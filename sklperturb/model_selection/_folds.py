@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
-from sklperturb.utils._conditions import resolve_schema
+from sklperturb.conditions._validation import resolve_schema
 
 
 class BaseConditionKFold(BaseCrossValidator):

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
+from sklperturb.conditions._labels import control_rows
 from sklperturb.model_selection._folds import (
     BaseConditionKFold,
     check_list,
@@ -12,7 +13,6 @@ from sklperturb.model_selection._folds import (
     read_roles,
     read_table,
 )
-from sklperturb.utils._combinations import control_rows
 
 
 class UnseenPerturbationKFold(BaseConditionKFold):

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.model_selection._split import (
     UnseenContextKFold,
     UnseenPairKFold,
     UnseenPerturbationKFold,
 )
-from sklperturb.utils._conditions import resolve_schema
 
 
 def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import Interval
 
-from sklperturb.datasets import PerturbationSchema
-from sklperturb.modules import DualBranchNet
-from sklperturb.neural_network._base import BaseNetRegressor
-from sklperturb.preprocessing import TargetStatisticsEncoder
-from sklperturb.utils._conditions import (
+from sklperturb.conditions import PerturbationSchema
+from sklperturb.conditions._validation import (
     resolve_schema,
     take_columns,
     validate_conditions,
 )
+from sklperturb.modules import DualBranchNet
+from sklperturb.neural_network._base import BaseNetRegressor
+from sklperturb.preprocessing import TargetStatisticsEncoder
 
 
 class DualBranchRegressor(BaseNetRegressor):

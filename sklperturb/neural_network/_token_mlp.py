@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklperturb.datasets import PerturbationSchema
-from sklperturb.modules import TokenMLP
-from sklperturb.neural_network._base import BaseNetRegressor, OneCycle
-from sklperturb.utils._conditions import (
+from sklperturb.conditions import PerturbationSchema
+from sklperturb.conditions._levels import fit_levels
+from sklperturb.conditions._validation import (
     resolve_schema,
     take_columns,
     validate_conditions,
 )
-from sklperturb.utils._levels import fit_levels
+from sklperturb.modules import TokenMLP
+from sklperturb.neural_network._base import BaseNetRegressor, OneCycle
 
 
 class TokenEmbeddingMLPRegressor(BaseNetRegressor):

@@ -3,8 +3,8 @@
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import OneHotEncoder
 
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.preprocessing._target_statistics import TargetStatisticsEncoder
-from sklperturb.utils._conditions import resolve_schema
 
 
 class SchemaColumns:

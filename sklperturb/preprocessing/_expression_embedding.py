@@ -7,16 +7,16 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
-from sklperturb.preprocessing._gene_embedding import (
-    GeneEmbedding,
-    check_n_components,
-)
-from sklperturb.utils._cells import (
+from sklperturb.cells._blocks import (
     gene_names,
     is_annotated,
     log_normalise,
     looks_like_counts,
     sample_rows,
+)
+from sklperturb.preprocessing._gene_embedding import (
+    GeneEmbedding,
+    check_n_components,
 )
 
 

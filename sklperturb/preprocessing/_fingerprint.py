@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklperturb.conditions._validation import resolve_schema, take_columns
 from sklperturb.preprocessing._molecules import (
     KINDS,
     feature_names,
@@ -17,7 +18,6 @@ from sklperturb.preprocessing._molecules import (
     import_rdkit,
     smiles_or_none,
 )
-from sklperturb.utils._conditions import resolve_schema, take_columns
 
 # Numbers that one block of rows of a similarity may hold: 32 MB.
 _BLOCK = 2**22

@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.utils._combinations import split_combination
-from sklperturb.utils._conditions import (
+from sklperturb.conditions._labels import split_combination
+from sklperturb.conditions._validation import (
     resolve_schema,
     take_columns,
     validate_conditions,

@@ -7,10 +7,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklperturb.preprocessing._signed_log_p import (
-    signed_log_p_from_t,
-    t_from_signed_log_p,
-)
+from sklperturb.signatures._signed_log_p import signed_log_p_from_t, t_from_signed_log_p
 
 
 class TScoreTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):

@@ -14,19 +14,19 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.preprocessing._target_reducer import TargetReducer
-from sklperturb.utils._conditions import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
-from sklperturb.utils._levels import fit_levels, take_levels
-from sklperturb.utils._statistics import (
+from sklperturb.conditions._levels import fit_levels, take_levels
+from sklperturb.conditions._statistics import (
     LevelStatistics,
     compact_rows,
     estimate_smoothing,
     parse_statistic,
 )
+from sklperturb.conditions._validation import (
+    resolve_schema,
+    take_columns,
+    validate_conditions,
+)
+from sklperturb.preprocessing._target_reducer import TargetReducer
 
 
 class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):

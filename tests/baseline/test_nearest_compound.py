@@ -6,7 +6,7 @@ import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
 from sklperturb.baseline import NearestCompoundRegressor
-from sklperturb.utils.estimator_checks import check_perturbation_estimator
+from sklperturb.testing import check_perturbation_estimator
 
 pytest.importorskip("rdkit", reason="structures need rdkit")
 from rdkit import Chem, DataStructs

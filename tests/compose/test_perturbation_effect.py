@@ -9,16 +9,14 @@ from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import cross_val_score
 
-from sklperturb.baseline import (
-    AdditiveCombinationRegressor,
-    GroupStatisticRegressor,
-    make_genetic_baselines,
-)
+from sklperturb.baseline import AdditiveCombinationRegressor, GroupStatisticRegressor
+from sklperturb.comparison import compare
 from sklperturb.compose import PerturbationEffectRegressor
 from sklperturb.datasets import load_perturbseq, make_genetic_screen
 from sklperturb.linear_model import BilinearGeneRegressor
 from sklperturb.metrics import neg_mrrmse_scorer
-from sklperturb.model_selection import UnseenPerturbationKFold, compare
+from sklperturb.model_selection import UnseenPerturbationKFold
+from sklperturb.models import make_genetic_baselines
 from sklperturb.preprocessing import LookupEmbedding
 
 

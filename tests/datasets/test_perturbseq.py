@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from sklperturb.datasets import PerturbationSchema, load_perturbseq
-from sklperturb.utils._combinations import (
+from sklperturb.conditions._labels import (
     control_rows,
     is_control_label,
     join_combination,
     split_combination,
 )
+from sklperturb.datasets import PerturbationSchema, load_perturbseq
 
 
 def cells_of(**columns):

@@ -12,7 +12,6 @@ from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
 from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.ensemble import (
-    BestRegressor,
     BlendRegressor,
     KernelResidualRegressor,
     PseudoLabelRegressor,
@@ -25,10 +24,11 @@ from sklperturb.ensemble._blend import (
     least_squares_weights,
     mrrmse_weights,
 )
-from sklperturb.ensemble._trials import trial_folds
 from sklperturb.linear_model import ProductKernelRidge
 from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.models import BestRegressor
+from sklperturb.models._trials import trial_folds
 from sklperturb.preprocessing import make_condition_encoder
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from sklperturb.comparison import compare, leaderboard
 from sklperturb.inspection import LeaderboardDisplay
-from sklperturb.model_selection import compare, leaderboard
 
 
 def test_plot(pyplot, screen):

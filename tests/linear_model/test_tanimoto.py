@@ -17,7 +17,7 @@ from sklperturb.linear_model._tanimoto import (
 )
 from sklperturb.metrics import mrrmse
 from sklperturb.model_selection import UnseenPerturbationKFold
-from sklperturb.utils.estimator_checks import check_perturbation_estimator
+from sklperturb.testing import check_perturbation_estimator
 
 pytest.importorskip("rdkit", reason="structures need rdkit")
 from rdkit import Chem, DataStructs

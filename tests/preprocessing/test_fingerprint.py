@@ -21,7 +21,7 @@ from sklperturb.preprocessing import (
     murcko_scaffolds,
     tanimoto_similarity,
 )
-from sklperturb.utils.estimator_checks import check_perturbation_estimator
+from sklperturb.testing import check_perturbation_estimator
 
 rdkit = pytest.importorskip("rdkit", reason="fingerprints need rdkit")
 from rdkit import Chem, DataStructs  # noqa: E402

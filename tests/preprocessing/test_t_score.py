@@ -7,7 +7,8 @@ from sklearn.linear_model import LinearRegression
 
 from sklperturb.compose import LatentTargetRegressor
 from sklperturb.linear_model import ProductKernelRidge
-from sklperturb.preprocessing import TScoreTransformer, signed_log_p_from_t
+from sklperturb.preprocessing import TScoreTransformer
+from sklperturb.signatures import signed_log_p_from_t
 
 DF = np.array([4.0, 20.0, np.inf])
 

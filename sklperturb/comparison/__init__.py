@@ -1,0 +1,9 @@
+"""Compare models and baselines on the same folds, and rank them."""
+
+from sklperturb.comparison._compare import compare
+from sklperturb.comparison._leaderboard import leaderboard
+
+__all__ = [
+    "compare",
+    "leaderboard",
+]

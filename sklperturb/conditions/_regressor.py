@@ -1,0 +1,75 @@
+"""What every regressor on (context, perturbation) does around its own work."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sklperturb.conditions._levels import fit_levels
+from sklperturb.conditions._validation import (
+    resolve_schema,
+    take_columns,
+    validate_conditions,
+)
+
+
+class ConditionRegressor(RegressorMixin, BaseEstimator):
+    """Base of the regressors that see conditions as integer codes.
+
+    A subclass has a `schema` parameter and calls `_start_fit` at the top of `fit`,
+    `_codes` at the top of `predict`, and `_shaped` on what it returns.
+    """
+
+    def _start_fit(self, X, y):
+        """Return (context codes, perturbation codes, y of shape (n, n_outputs))."""
+        X, y = validate_conditions(self, X, y, reset=True)
+        self.schema_ = resolve_schema(self.schema, X)
+        self.schema_.require(X, "perturbation")
+        self._y_ndim = y.ndim
+        table = take_columns(X, self._roles())
+        self._level_encoder = fit_levels(table)
+        self.contexts_ = (
+            self._level_encoder.categories_[0]
+            if table.shape[1] == 2
+            else np.array([""])
+        )
+        self.perturbations_ = self._level_encoder.categories_[-1]
+        return *self._split(self._level_encoder.transform(table)), y.reshape(len(y), -1)
+
+    def _codes(self, X):
+        """Return (context codes, perturbation codes); -1 is a level not in fit."""
+        check_is_fitted(self)
+        X = validate_conditions(self, X, reset=False)
+        return self._split(
+            self._level_encoder.transform(take_columns(X, self._roles()))
+        )
+
+    def _names(self, X):
+        """Return (context codes, names of the perturbations), which may be new."""
+        check_is_fitted(self)
+        X = validate_conditions(self, X, reset=False)
+        table = take_columns(X, self._roles())
+        context, _ = self._split(self._level_encoder.transform(table))
+        return context, table[:, -1]
+
+    def _shaped(self, y_pred):
+        """Give a prediction the number of dimensions that `y` had in fit."""
+        y_pred = np.asarray(y_pred, dtype=np.float64)
+        return y_pred.ravel() if self._y_ndim == 1 else y_pred
+
+    def _roles(self):
+        return self.schema_.columns("context", "perturbation")
+
+    @staticmethod
+    def _split(codes):
+        # Without a context column, every row is in the one context there is.
+        context = codes[:, 0] if codes.shape[1] == 2 else np.zeros(len(codes), np.intp)
+        return context, codes[:, -1]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        # Conditions are names: continuous columns are all levels of one row each.
+        tags.regressor_tags.poor_score = True
+        return tags

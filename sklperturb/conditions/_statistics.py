@@ -1,0 +1,229 @@
+"""Statistics of the response for every level of categorical columns."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Real
+
+import numpy as np
+from scipy import linalg
+
+from sklperturb.conditions._levels import indicator, take_levels
+
+
+def parse_statistic(statistic):
+    """Return (name, quantile or None) of a requested statistic."""
+    if statistic in ("mean", "std"):
+        return statistic, None
+    if statistic == "median":
+        return statistic, 0.5
+    if isinstance(statistic, Real) and 0 < statistic < 1:
+        return f"q{statistic:g}", float(statistic)
+    raise ValueError(
+        f"Statistic {statistic!r} is not known; allowed are 'mean', 'median', 'std' "
+        "and a quantile as a float between 0 and 1."
+    )
+
+
+@dataclass
+class LevelStatistics:
+    """Shrunken statistics of one column.
+
+    ``centre`` holds, a statistic, its value over all rows, (n_targets,), from which
+    the levels' ``deviations``, (n_levels, n_targets), are measured and towards which
+    they are shrunk.
+    """
+
+    deviations: list
+    centre: list
+    smooth: float
+
+    @classmethod
+    def of_columns(cls, codes, n_levels, y, plan, *, lambdas, balance, centres=None):
+        """Return one LevelStatistics for each column of codes.
+
+        `y` has the overall mean subtracted; `lambdas` shrinks each column, in rows.
+        `centres`, one list a column, replaces the statistics over all rows of `y`.
+        """
+        effects = None
+        if balance and len(codes) > 1:
+            effects = joint_effects(codes, n_levels, y, lambdas)
+        columns = []
+        for i, (code, n) in enumerate(zip(codes, n_levels, strict=True)):
+            residual = y
+            if effects is not None:
+                others = (
+                    take_levels(effects[j], codes[j], 0.0)
+                    for j in range(len(codes))
+                    if j != i
+                )
+                residual = y - sum(others)
+            centre = centres[i] if centres is not None else None
+            columns.append(cls._of_column(code, n, residual, plan, lambdas[i], centre))
+        return columns
+
+    @classmethod
+    def _of_column(cls, code, n_levels, residual, plan, smooth, centres):
+        member = indicator(code, n_levels, residual.dtype)
+        counts = np.asarray(member.sum(axis=0)).ravel()
+        sums = member.T @ residual
+        mean = sums / np.maximum(counts, 1)[:, None]
+        overall_mean = sums.sum(axis=0) / len(residual)
+        # Each quantile needs the sorted rows of a level: sort them once for all.
+        quantiles = [q for _, q in plan if q is not None]
+        by_quantile = _level_quantiles(code, n_levels, residual, quantiles)
+        found, weights = [], []
+        for name, q in plan:
+            if name == "std":
+                squares = member.T @ residual**2
+                values = _spread(squares, np.maximum(counts, 1)[:, None], mean)
+                centre = _spread(squares.sum(axis=0), len(residual), overall_mean)
+                found.append((values, centre))
+                weights.append(counts - 1)  # one row says nothing about spread
+            else:
+                found.append((mean, overall_mean) if q is None else by_quantile[q])
+                weights.append(counts)
+        if centres is None:
+            centres = [centre for _, centre in found]
+        deviations = [
+            _shrink(weight, smooth)[:, None] * (values - centre)
+            for (values, _), weight, centre in zip(found, weights, centres, strict=True)
+        ]
+        return cls(deviations, centres, smooth)
+
+    def projected(self, basis):
+        """Return these statistics multiplied by an (n_targets, k) basis."""
+        return LevelStatistics(
+            [values @ basis for values in self.deviations],
+            [values @ basis for values in self.centre],
+            self.smooth,
+        )
+
+
+def joint_effects(codes, n_levels, centred, lambdas):
+    """Return each column's level effects from one ridge fit on all columns.
+
+    Solves the normal equations of the crossed design; with penalty lambda this is
+    the best linear unbiased prediction of crossed random effects.
+    """
+    members = [
+        indicator(code, n, centred.dtype)
+        for code, n in zip(codes, n_levels, strict=True)
+    ]
+    bounds = np.concatenate([[0], np.cumsum(n_levels)])
+    gram = np.zeros((bounds[-1], bounds[-1]))
+    right = np.empty((bounds[-1], centred.shape[1]), dtype=centred.dtype)
+    for i, left in enumerate(members):
+        rows = slice(bounds[i], bounds[i + 1])
+        right[rows] = left.T @ centred
+        for j, other in enumerate(members):
+            gram[rows, bounds[j] : bounds[j + 1]] = (left.T @ other).toarray()
+        # A crossed design is singular without a penalty; a level without rows too.
+        gram[rows, rows] += np.eye(n_levels[i]) * max(min(lambdas[i], 1e6), 1e-3)
+    solved = np.linalg.inv(gram).astype(centred.dtype) @ right
+    return [solved[bounds[i] : bounds[i + 1]] for i in range(len(codes))]
+
+
+def compact_rows(y):
+    """Return rows with the inner products of `y`'s rows and no more columns than rows.
+
+    Variances pooled over targets depend on nothing else, and are far cheaper so.
+    """
+    if y.shape[1] <= len(y):
+        return y
+    eigenvalues, vectors = linalg.eigh((y @ y.T).astype(np.float64))
+    return vectors * np.sqrt(np.maximum(eigenvalues, 0))
+
+
+def estimate_smoothing(codes, n_levels, y, *, crossed):
+    """Return each column's shrinkage: variance within over variance between levels.
+
+    With `crossed`, the variances of a column are those of what the other columns'
+    effects leave; these depend on the shrinkage in turn, which is why the two are
+    estimated in rounds. In one pass, the effect of a strong other column would count
+    as noise and shrink everything.
+    """
+    residuals = [y] * len(codes)
+    for _ in range(3 if crossed and len(codes) > 1 else 1):
+        lambdas = [
+            _empirical_bayes(code, n, residual)
+            for code, n, residual in zip(codes, n_levels, residuals, strict=True)
+        ]
+        if not crossed or len(codes) == 1:
+            break
+        effects = joint_effects(codes, n_levels, y, lambdas)
+        fitted = [
+            take_levels(effect, code, 0.0)
+            for effect, code in zip(effects, codes, strict=True)
+        ]
+        residuals = [
+            y - sum(part for j, part in enumerate(fitted) if j != i)
+            for i in range(len(codes))
+        ]
+    return lambdas
+
+
+def _empirical_bayes(code, n_levels, centred):
+    """Return within-level over between-level variance, pooled over targets."""
+    member = indicator(code, n_levels)
+    counts = np.asarray(member.sum(axis=0)).ravel()
+    used = counts > 0
+    n, n_used = counts.sum(), used.sum()
+    total = float(np.einsum("ij,ij->", centred, centred, dtype=np.float64))
+    sums = member.T.astype(centred.dtype) @ centred
+    between_ss = float((np.einsum("ij,ij->i", sums, sums)[used] / counts[used]).sum())
+    if n_used < 2 or n <= n_used:
+        # One level, or no replicate of any: no evidence on either variance.
+        return 1.0
+    within = max(total - between_ss, 0.0) / (n - n_used)
+    # Method of moments for the random effect of an unbalanced one-way layout.
+    effective = (n - (counts**2).sum() / n) / (n_used - 1)
+    between = (between_ss / (n_used - 1) - within) / effective
+    if between <= 1e-6 * max(within, 1e-300):
+        return 1e6 if within > 0 else 0.0
+    return within / between
+
+
+def _spread(sum_of_squares, count, mean):
+    return np.sqrt(np.maximum(sum_of_squares / count - mean**2, 0))
+
+
+def _shrink(counts, smooth):
+    counts = np.maximum(counts, 0).astype(np.float64)
+    weight = np.zeros_like(counts)
+    np.divide(counts, counts + smooth, out=weight, where=counts > 0)
+    return weight.astype(np.float32)
+
+
+def _level_quantiles(code, n_levels, residual, quantiles):
+    """Return {quantile: ((n_levels, n_targets) values, (n_targets,) overall)}."""
+    if not quantiles:
+        return {}
+    n_targets = residual.shape[1]
+    values = {q: np.zeros((n_levels, n_targets), residual.dtype) for q in quantiles}
+    # Genes along the first axis: each level's rows are then contiguous to sort.
+    order = np.argsort(code, kind="stable")
+    by_level = np.ascontiguousarray(residual[order].T)
+    starts = np.searchsorted(code[order], np.arange(n_levels + 1))
+    for level, (start, stop) in enumerate(pairwise(starts)):
+        if start == stop:
+            continue
+        ordered = np.sort(by_level[:, start:stop], axis=1)
+        for q in quantiles:
+            values[q][level] = _interpolate(ordered, q)
+    last = by_level.shape[1] - 1
+    needed = {
+        k for q in quantiles for k in (int(q * last), min(int(q * last) + 1, last))
+    }
+    by_level.partition(sorted(needed), axis=1)
+    return {q: (values[q], _interpolate(by_level, q)) for q in quantiles}
+
+
+def _interpolate(ordered, q):
+    """Return quantile `q` along the last axis as numpy does.
+
+    Its two neighbours must be in their sorted places.
+    """
+    position = q * (ordered.shape[1] - 1)
+    low = int(position)
+    high = min(low + 1, ordered.shape[1] - 1)
+    return ordered[:, low] + (position - low) * (ordered[:, high] - ordered[:, low])

@@ -1,0 +1,151 @@
+"""What the scores of cells are computed from: pseudobulks, noise, tested genes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sklperturb.cells._files import iter_rows
+from sklperturb.cells._sums import sum_by_group
+from sklperturb.evaluation._wilcoxon import compare_groups
+from sklperturb.utils._progress import ProgressBar
+
+# A pseudobulk of counts is scaled to this many before the logarithm.
+_BULK_TOTAL = 5e4
+_JACKKNIFE_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Population:
+    """Cells with a label each; None leaves a cell out."""
+
+    matrix: object
+    labels: np.ndarray
+    genes: pd.Index
+
+    def names(self):
+        return sorted({label for label in self.labels if label is not None})
+
+    def codes(self, names):
+        return pd.Index(names).get_indexer(self.labels)
+
+    def only(self, rows):
+        """Return the same cells, those outside of `rows` left out."""
+        labels = np.full(len(self.labels), None, dtype=object)
+        labels[rows] = self.labels[rows]
+        return Population(self.matrix, labels, self.genes)
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """Pseudobulks, their noise, and the table of tested genes."""
+
+    pseudobulks: pd.DataFrame
+    noise: pd.Series | None
+    de: pd.DataFrame
+
+
+def summarise(population, control, convention, reference=None):
+    """Compute what a convention's scores are made of.
+
+    Parameters
+    ----------
+    population : Population
+    control : str
+    convention : Convention
+    reference : Population, default=None
+        Whose control cells the perturbations are tested against; None is the
+        population itself.
+    """
+    names = population.names()
+    codes = population.codes(names)
+    sums = sum_by_group(population.matrix, codes, len(names))
+    noise = None
+    if convention.values == "counts":
+        totals = sums.sum(axis=1, keepdims=True)
+        bulks = np.log1p(_BULK_TOTAL * sums / np.where(totals > 0, totals, 1.0))
+        variance = jackknife_variance(population.matrix, codes, sums)
+        noise = pd.Series(variance, index=names)
+    else:
+        bulks = sums / np.bincount(codes[codes >= 0])[:, None]
+    perturbations = [name for name in names if name != control]
+    order = [control, *perturbations]
+    own = population.codes(order)
+    if reference is None:
+        sources = [(population.matrix, own)]
+    else:
+        sources = [
+            (population.matrix, np.where(own == 0, -1, own)),
+            (reference.matrix, np.where(reference.labels == control, 0, -1)),
+        ]
+    de = compare_groups(sources, perturbations, population.genes, **convention.de)
+    bulks = pd.DataFrame(bulks, index=names, columns=population.genes.astype(str))
+    return CellSummary(bulks, noise, de)
+
+
+def jackknife_variance(matrix, codes, sums):
+    """Return the variance of each group's pseudobulk, summed over the genes.
+
+    Every cell is left out once, which allows for the depth of the cells and for the
+    logarithm. Groups of one cell have a variance of 0.
+
+    Parameters
+    ----------
+    matrix : (n_cells, n_genes) counts
+    codes : ndarray of shape (n_cells,)
+        -1 for cells that are left out.
+    sums : ndarray of shape (n_groups, n_genes)
+    """
+    n_groups = len(sums)
+    sizes = np.bincount(codes[codes >= 0], minlength=n_groups)
+    totals = sums.sum(axis=1)
+    scale = _BULK_TOTAL / np.where(totals > 0, totals, 1.0)
+    bulks = np.log1p(sums * scale[:, None])
+    first, squares = np.zeros_like(sums), np.zeros(n_groups)
+    n_blocks = -(-matrix.shape[0] // _JACKKNIFE_ROWS)
+    with ProgressBar(n_blocks if n_blocks > 8 else 0, "Jackknife") as progress:
+        for rows, block in iter_rows(matrix, _JACKKNIFE_ROWS):
+            kept = np.flatnonzero(codes[rows] >= 0)
+            group = codes[rows][kept]
+            cells = block[kept]
+            cells = cells.toarray() if sparse.issparse(cells) else np.asarray(cells)
+            cells = cells.astype(np.float64, copy=False)
+            rest = totals[group] - cells.sum(axis=1)
+            factor = _BULK_TOTAL / np.where(rest > 0, rest, 1.0)
+            left_out = sums[group]
+            left_out -= cells
+            left_out *= factor[:, None]
+            np.log1p(left_out, out=left_out)
+            left_out[rest <= 0] = 0.0
+            left_out -= bulks[group]
+            # Few groups share a block of rows, once the rows are in order.
+            order = np.argsort(group, kind="stable")
+            present, starts = np.unique(group[order], return_index=True)
+            if len(present):
+                first[present] += np.add.reduceat(left_out[order], starts, axis=0)
+            squares += np.bincount(
+                group, np.einsum("ij,ij->i", left_out, left_out), n_groups
+            )
+            progress.advance()
+    n = np.maximum(sizes, 1)
+    around = squares - (first**2).sum(axis=1) / n
+    variance = np.maximum((n - 1) / n * around, 0.0)
+    return np.where((sizes > 1) & (totals > 0), variance, 0.0)
+
+
+def check_values(matrix, expected):
+    """Refuse counts where logarithms are expected, and the reverse."""
+    _, block = next(iter(iter_rows(matrix)))
+    values = block.data if sparse.issparse(block) else np.asarray(block).ravel()
+    whole = values.size > 0 and np.array_equal(values, np.rint(values))
+    if expected == "counts" and not whole:
+        raise ValueError(
+            "This convention scores raw counts, and the cells hold fractional values. "
+            "Pass the layer with the counts."
+        )
+    if expected == "log1p" and whole and values.max(initial=0) > 1:
+        raise ValueError(
+            "This convention scores log1p-normalised cells, and the cells hold whole "
+            "numbers. Normalise each cell to a common total and take log1p first."
+        )

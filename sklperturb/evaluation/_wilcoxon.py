@@ -1,0 +1,301 @@
+"""Differential expression of every perturbation against the control cells."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse, stats
+
+from sklperturb.cells._files import iter_gene_blocks, iter_rows, opened_cells
+from sklperturb.evaluation._rank_sums import p_values, rank_sums
+from sklperturb.utils._progress import ProgressBar
+
+
+@dataclass(frozen=True)
+class FoldChange:
+    """How means are formed and divided, by the convention of an evaluator.
+
+    Attributes
+    ----------
+    mean : str
+        "geometric": expm1 of the mean of log1p. "arithmetic": the mean.
+    epsilon : float
+        Added to both means.
+    clip : float or None
+        Fold change where only one mean is 0: this, or one over it. None leaves it
+        infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklperturb.evaluation import FoldChange
+    >>> FoldChange("arithmetic", epsilon=1).log2(np.array([3.0]), np.array([1.0]))
+    array([1.])
+    """
+
+    mean: str
+    epsilon: float = 0.0
+    clip: float | None = None
+
+    def log2(self, mean, reference):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = (mean + self.epsilon) / (reference + self.epsilon)
+        if self.clip is not None:
+            ratio = np.where(reference == 0, self.clip, ratio)
+            ratio = np.where(mean == 0, 1 / self.clip, ratio)
+        ratio = np.where((mean == 0) & (reference == 0), 1.0, ratio)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log2(ratio)
+
+
+FOLD_CHANGES = {
+    "geometric": FoldChange("geometric"),
+    "geometric_clipped": FoldChange("geometric", clip=20.0),
+    "arithmetic": FoldChange("arithmetic", epsilon=1e-9),
+}
+
+
+def wilcoxon_de(
+    adata,
+    groupby,
+    *,
+    control,
+    layer=None,
+    values="log1p",
+    fold_change="geometric",
+    fdr="perturbation",
+    min_control_cpm=None,
+    control_cells=None,
+):
+    """Test every gene of every perturbation against the control cells.
+
+    Two-sided Mann-Whitney tests (Wilcoxon rank sum), by the normal approximation with
+    corrections for ties and continuity, in double precision. The cells of a gene are
+    sorted once for all perturbations; zeros that are not stored are never looked at.
+    Genes are read block by block, so that a file larger than the memory will do.
+
+    Parameters
+    ----------
+    adata : AnnData, str or path-like
+        Cells by genes, sparse or dense, in memory or backed; a path names an h5ad
+        file.
+    groupby : str
+        Column of `obs` with the perturbation of each cell.
+    control : str
+        The label of the control cells in that column.
+    layer : str, default=None
+        Layer to test instead of `X`.
+    values : {"log1p", "counts"}, default="log1p"
+        What the matrix holds. Log-normalised values are ranked as they are. Raw
+        counts are first scaled to a million per cell.
+    fold_change : {"geometric", "geometric_clipped", "arithmetic"}, default="geometric"
+        "geometric" divides expm1 of the means of log1p; where one of them is 0 the
+        fold change is infinite, and where both are, 1. "geometric_clipped" takes 20 or
+        1/20 instead of infinity. "arithmetic" divides means of expm1, or of counts per
+        million, plus 1e-9.
+    fdr : {"perturbation", "global"}, default="perturbation"
+        Whether p-values are adjusted (Benjamini-Hochberg) among the genes of each
+        perturbation, or all together, by which a perturbation's result depends on
+        which others were measured.
+    min_control_cpm : float, default=None
+        Genes whose mean in the control is at most this many counts per million are
+        not tested and absent from the table. The control alone decides: a filter that
+        saw the perturbed cells would give the sign of the effect away. For counts
+        only.
+    control_cells : AnnData, str or path-like, default=None
+        Where to take the control cells from, instead of `adata`. Predicted cells are
+        to be compared with measured controls: a prediction could else gain by moving
+        its own.
+
+    Returns
+    -------
+    table : DataFrame
+        One row for each perturbation and tested gene, perturbations sorted by name and
+        genes in the order of the data, with the columns "perturbation", "gene",
+        "log2_fold_change", "statistic" (U of the perturbation), "p_value" and "p_adj".
+        Both names are categories.
+
+    Raises
+    ------
+    ValueError
+        If a column, layer, option or the control label does not exist, if there is no
+        perturbation, the genes of `control_cells` differ, or a value is NaN, infinite
+        or, for counts, negative.
+
+    Notes
+    -----
+    Where all cells of a perturbation and of the control hold the same value, p is 1.
+    A file stored by rows is read once for every 134 million stored values; one stored
+    by columns is read once.
+
+    References
+    ----------
+    .. [1] Mann and Whitney. "On a test of whether one of two random variables is
+       stochastically larger than the other". Annals of Mathematical Statistics 18,
+       1947. https://doi.org/10.1214/aoms/1177730491
+    .. [2] Benjamini and Hochberg. "Controlling the false discovery rate". Journal of
+       the Royal Statistical Society B 57, 1995.
+       https://doi.org/10.1111/j.2517-6161.1995.tb02031.x
+
+    Examples
+    --------
+    >>> import anndata as ad
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklperturb.evaluation import wilcoxon_de
+    >>> obs = pd.DataFrame({"target_gene": ["A"] * 4 + ["control"] * 4},
+    ...                    index=[f"c{i}" for i in range(8)])
+    >>> X = np.log1p([[1.0, 5], [2, 6], [1, 7], [2, 8], [1, 1], [2, 2], [1, 3], [2, 4]])
+    >>> cells = ad.AnnData(X, obs=obs, var=pd.DataFrame(index=["g", "h"]))
+    >>> wilcoxon_de(cells, "target_gene", control="control").round(3)
+      perturbation gene  log2_fold_change  statistic  p_value  p_adj
+    0            A    g             0.000        8.0     1.00  1.000
+    1            A    h             1.474       16.0     0.03  0.061
+    """
+    for name, value, allowed in (
+        ("values", values, ("log1p", "counts")),
+        ("fold_change", fold_change, tuple(FOLD_CHANGES)),
+        ("fdr", fdr, ("perturbation", "global")),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name}={value!r}; allowed are {', '.join(allowed)}.")
+    if min_control_cpm is not None and values != "counts":
+        raise ValueError('min_control_cpm needs raw counts and values="counts".')
+    options = {
+        "values": values,
+        "fold_change": fold_change,
+        "fdr": fdr,
+        "min_control_cpm": min_control_cpm,
+    }
+    with opened_cells(adata, layer) as (obs, var, matrix):
+        genes = var.index
+        codes, names = _codes(obs, groupby, control, with_control=control_cells is None)
+        if control_cells is None:
+            return compare_groups([(matrix, codes)], names, genes, **options)
+        with opened_cells(control_cells, layer) as (obs, var, other):
+            check_same_genes(genes, var.index, "control_cells", "adata")
+            found, _ = _codes(obs, groupby, control, with_control=True)
+            sources = [
+                (matrix, np.where(codes == 0, -1, codes)),
+                (other, np.where(found == 0, 0, -1)),
+            ]
+            return compare_groups(sources, names, genes, **options)
+
+
+def check_same_genes(genes, others, name, than):
+    """Refuse cells with other genes, or the same in another order."""
+    if not genes.equals(others):
+        raise ValueError(
+            f"{name} must have the genes of {than} in the same order; it has "
+            f"{len(others)}, of which {len(genes.intersection(others))} are among the "
+            f"{len(genes)} of {than}."
+        )
+
+
+def adjust_p_values(p, fdr):
+    """Adjust an (n_perturbations, n_genes) array as Benjamini and Hochberg."""
+    if p.size == 0:
+        return p.copy()
+    axis = 1 if fdr == "perturbation" else None
+    return stats.false_discovery_control(p, axis=axis, method="bh").reshape(p.shape)
+
+
+def _codes(obs, groupby, control, *, with_control):
+    """Return 0 for control cells and 1, 2, ... for the sorted perturbations."""
+    if groupby not in obs:
+        raise ValueError(f"groupby={groupby!r} is no column of obs: {list(obs)}.")
+    labels = obs[groupby]
+    if labels.isna().any():
+        raise ValueError(
+            f"{int(labels.isna().sum())} cells have no label in {groupby!r}; name the "
+            "perturbation of every cell, or leave these cells out."
+        )
+    labels = labels.astype(str)
+    names = sorted(set(labels.unique()) - {str(control)})
+    if with_control and not (labels == str(control)).any():
+        raise ValueError(
+            f"No cell has the label {control!r} in {groupby!r}; it holds "
+            f"{names[:5]}{' ...' if len(names) > 5 else ''}. Name the control."
+        )
+    codes = pd.Index([str(control), *names]).get_indexer(labels)
+    return codes.astype(np.int64), names
+
+
+def compare_groups(
+    sources, names, genes, *, values, fold_change, fdr, min_control_cpm=None
+):
+    """Test the groups of some matrices and return the table of :func:`wilcoxon_de`.
+
+    Parameters
+    ----------
+    sources : list of (matrix, codes)
+        The code of a cell is 0 for a control, i + 1 for ``names[i]``, and -1 for a
+        cell that is left out.
+    """
+    n_groups = len(names) + 1
+    if n_groups < 2:
+        raise ValueError("There are control cells only; nothing is to be tested.")
+    matrices = [matrix for matrix, _ in sources]
+    kept = [codes >= 0 for _, codes in sources]
+    codes = np.concatenate([c[k] for (_, c), k in zip(sources, kept, strict=True)])
+    sizes = np.bincount(codes, minlength=n_groups)
+    n_genes = matrices[0].shape[1]
+    u, ties, mean = (np.empty((n_groups, n_genes)) for _ in range(3))
+    convention = FOLD_CHANGES[fold_change]
+    depth = None
+    if values == "counts":
+        depth = np.concatenate(
+            [_depth(m)[k] for m, k in zip(matrices, kept, strict=True)]
+        )
+    geometric = convention.mean == "geometric"
+    transform = np.asarray if geometric else np.expm1
+    control_mean = np.empty(n_genes)
+    with ProgressBar(n_genes, "Wilcoxon tests") as progress:
+        for part, block in iter_gene_blocks(matrices, kept):
+            if depth is not None:
+                block.data = np.log1p(block.data / depth[block.indices])
+            u[:, part], ties[:, part], (total, control) = rank_sums(
+                block, codes, n_groups, [transform, np.expm1]
+            )
+            mean[:, part] = total / sizes[:, None]
+            control_mean[part] = control[0] / sizes[0]
+            progress.advance(steps=part.stop - part.start)
+    if geometric:
+        mean = np.expm1(mean)
+    lfc = convention.log2(mean[1:], mean[0])
+    p = p_values(u, ties, sizes)
+    u, p = u[1:], p[1:]
+    if min_control_cpm is not None:
+        tested = control_mean > min_control_cpm
+        genes, u, p, lfc = genes[tested], u[:, tested], p[:, tested], lfc[:, tested]
+    return _table(names, genes, lfc, u, p, fdr)
+
+
+def _depth(matrix):
+    """Return what to divide the counts of each cell by: its total, in millions."""
+    totals = np.empty(matrix.shape[0])
+    for rows, block in iter_rows(matrix):
+        stored = block.data if sparse.issparse(block) else block
+        if stored.min(initial=0) < 0:
+            raise ValueError(
+                "Negative values were found, which counts cannot be. Pass "
+                'values="log1p" if the matrix is log-normalised.'
+            )
+        totals[rows] = np.asarray(block.sum(axis=1), dtype=np.float64).ravel()
+    return np.where(totals > 0, totals, 1.0) / 1e6
+
+
+def _table(names, genes, lfc, u, p, fdr):
+    n_perturbations, n_genes = p.shape
+    perturbation = np.repeat(np.arange(n_perturbations), n_genes)
+    gene = np.tile(np.arange(n_genes), n_perturbations)
+    return pd.DataFrame(
+        {
+            "perturbation": pd.Categorical.from_codes(perturbation, names),
+            "gene": pd.Categorical.from_codes(gene, genes.astype(str)),
+            "log2_fold_change": lfc.ravel(),
+            "statistic": u.ravel(),
+            "p_value": p.ravel(),
+            "p_adj": adjust_p_values(p, fdr).ravel(),
+        }
+    )

@@ -1,0 +1,35 @@
+"""Ready recipes: every model under a name, the recommended one, and baselines."""
+
+import importlib as _importlib
+
+from sklperturb.models._registry import (
+    KINDS,
+    ModelEntry,
+    get_entry,
+    list_models,
+    make_model,
+)
+
+# Loaded when first touched: they need torch, and the table of names does not.
+_LAZY = {"BestRegressor": "_best", "make_genetic_baselines": "_genetic_baselines"}
+
+__all__ = [
+    "BestRegressor",
+    "KINDS",
+    "ModelEntry",
+    "get_entry",
+    "list_models",
+    "make_genetic_baselines",
+    "make_model",
+]
+
+
+def __dir__():
+    return list(__all__)
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        module = _importlib.import_module(f"sklperturb.models.{_LAZY[name]}")
+        return getattr(module, name)
+    raise AttributeError(f"module 'sklperturb.models' has no attribute {name!r}")

@@ -1,0 +1,18 @@
+"""Turn counts of cells into signatures of perturbations."""
+
+from sklperturb.signatures._differential import DifferentialSignatures
+from sklperturb.signatures._pseudobulk import Pseudobulk, pseudobulk
+from sklperturb.signatures._signed_log_p import (
+    signed_log_p,
+    signed_log_p_from_t,
+    t_from_signed_log_p,
+)
+
+__all__ = [
+    "DifferentialSignatures",
+    "Pseudobulk",
+    "pseudobulk",
+    "signed_log_p",
+    "signed_log_p_from_t",
+    "t_from_signed_log_p",
+]

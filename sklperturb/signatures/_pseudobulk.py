@@ -1,0 +1,242 @@
+"""Add up the cells of each group, in memory or streaming from a file."""
+
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sklperturb.cells._files import opened_cells
+from sklperturb.cells._sums import sum_by_group
+from sklperturb.conditions import PerturbationSchema
+
+# What tells samples apart, where the columns to group by are not named.
+_ROLES = ("context", "perturbation", "dose", "batch", "replicate")
+
+
+def pseudobulk(adata, groupby, *, layer=None, min_cells=1, chunk_size=None):
+    """Sum the cells of each group into a pseudobulk sample.
+
+    Cells are read block by block, and the cells of a group are added up in one pass
+    over the values that are not zero. The memory needed does not depend on the number
+    of cells when they are on disk, and no cell is made dense.
+
+    Parameters
+    ----------
+    adata : AnnData, str or path-like
+        Cells by genes; in memory or backed, sparse or dense. A path names an .h5ad file
+        or a .zarr folder, of which `X` or `layer` is streamed. Of a backed AnnData only
+        `X` is, and not that of a view, which anndata reads at once.
+    groupby : str or list of str
+        Columns of `obs`; cells that agree in all of them form a group.
+    layer : str, default=None
+        Layer to add up instead of `X`. Use the one that holds raw counts.
+    min_cells : int, default=1
+        Groups of fewer cells are left out.
+    chunk_size : int, default=None
+        Cells to read at once (genes, if the matrix is stored by column). By default as
+        many as need some 100 MB.
+
+    Returns
+    -------
+    pseudobulks : AnnData of shape (n_groups, n_genes)
+        `X` holds sums and ``layers["mean"]`` means, dense and float64. `obs` has the
+        columns of `groupby`, then those columns that are the same in all cells of every
+        group (a structure, a dose, a control flag), then ``"n_cells"``. Groups are
+        sorted by the columns of `groupby`; `var` is that of `adata`.
+
+    Raises
+    ------
+    ValueError
+        If a column or layer does not exist, a group label is missing, or no group has
+        `min_cells` cells.
+    FileNotFoundError
+        If `adata` is a path and there is no such file.
+
+    See Also
+    --------
+    Pseudobulk : The same as a step of a pipeline.
+    DifferentialSignatures : From pseudobulks to signatures.
+
+    Notes
+    -----
+    Sums of counts are exact: they are formed in float64. Means are taken of what the
+    matrix holds; of raw counts, they are not corrected for depth.
+
+    Examples
+    --------
+    >>> import anndata as ad
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklperturb.signatures import pseudobulk
+    >>> obs = pd.DataFrame({"cell_type": ["B", "T", "B"]}, index=["c1", "c2", "c3"])
+    >>> cells = ad.AnnData(np.array([[1.0, 0.0], [5.0, 2.0], [3.0, 1.0]]), obs=obs)
+    >>> bulks = pseudobulk(cells, "cell_type")
+    >>> bulks.obs
+      cell_type  n_cells
+    B         B        2
+    T         T        1
+    >>> bulks.X.tolist(), bulks.layers["mean"].tolist()
+    ([[4.0, 1.0], [5.0, 2.0]], [[2.0, 0.5], [5.0, 2.0]])
+    """
+    from anndata import AnnData
+
+    groupby = _as_list(groupby)
+    _check_counts_of("min_cells", min_cells)
+    if chunk_size is not None:
+        _check_counts_of("chunk_size", chunk_size)
+    with opened_cells(adata, layer) as (obs, var, matrix):
+        codes, obs = _groups(obs, groupby, min_cells)
+        sums = sum_by_group(matrix, codes, len(obs), chunk_size)
+    means = sums / obs["n_cells"].to_numpy()[:, None]
+    return AnnData(sums, obs=obs, var=var.copy(), layers={"mean": means})
+
+
+class Pseudobulk(TransformerMixin, BaseEstimator):
+    """Sum the cells of each group, as a step of a pipeline.
+
+    No number is learnt: `transform` calls :func:`pseudobulk` on the cells it is given.
+
+    Parameters
+    ----------
+    groupby : str or list of str, default=None
+        Columns of `obs`; cells that agree in all of them form a group. By default
+        those whose names :class:`~sklperturb.datasets.PerturbationSchema` knows as a
+        context, perturbation, dose, batch or replicate.
+    layer : str, default=None
+        Layer to add up instead of `X`.
+    min_cells : int, default=1
+        Groups of fewer cells are left out.
+    chunk_size : int, default=None
+        Cells to read at once; by default as many as need some 100 MB.
+
+    Attributes
+    ----------
+    groupby_ : list of str
+        Columns that cells are grouped by.
+
+    See Also
+    --------
+    pseudobulk : The function, with all details.
+
+    Examples
+    --------
+    >>> import anndata as ad
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklperturb.signatures import Pseudobulk
+    >>> obs = pd.DataFrame({"donor": ["1", "2", "2"]}, index=["c1", "c2", "c3"])
+    >>> cells = ad.AnnData(np.ones((3, 2)), obs=obs)
+    >>> Pseudobulk("donor").fit_transform(cells).X.tolist()
+    [[1.0, 1.0], [2.0, 2.0]]
+    """
+
+    def __init__(self, groupby=None, layer=None, min_cells=1, chunk_size=None):
+        self.groupby = groupby
+        self.layer = layer
+        self.min_cells = min_cells
+        self.chunk_size = chunk_size
+
+    def fit(self, X, y=None):
+        """Find the columns to group by.
+
+        Parameters
+        ----------
+        X : AnnData, str or path-like
+        y : None
+
+        Returns
+        -------
+        self : Pseudobulk
+        """
+        with opened_cells(X, self.layer) as (obs, _, _):
+            if self.groupby is None:
+                schema = PerturbationSchema.infer(obs)
+                self.groupby_ = schema.columns(*_ROLES)
+            else:
+                self.groupby_ = _as_list(self.groupby)
+        return self
+
+    def transform(self, X):
+        """Sum the cells of each group.
+
+        Parameters
+        ----------
+        X : AnnData, str or path-like
+            As for :func:`pseudobulk`.
+
+        Returns
+        -------
+        pseudobulks : AnnData of shape (n_groups, n_genes)
+        """
+        check_is_fitted(self)
+        return pseudobulk(
+            X,
+            self.groupby_,
+            layer=self.layer,
+            min_cells=self.min_cells,
+            chunk_size=self.chunk_size,
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def _as_list(groupby):
+    return [groupby] if isinstance(groupby, str) else list(groupby)
+
+
+def _check_counts_of(name, value):
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name}={value!r} must be a positive integer.")
+
+
+def _groups(obs, groupby, min_cells):
+    """Number the groups, and make the obs of their pseudobulks.
+
+    Returns
+    -------
+    codes : ndarray of shape (n_cells,)
+        -1 for cells of groups that are left out.
+    table : DataFrame of shape (n_groups, n_columns)
+    """
+    absent = [name for name in groupby if name not in obs]
+    if absent or not groupby:
+        raise ValueError(
+            f"groupby={groupby!r} must name columns of obs, which has {list(obs)}."
+        )
+    missing = obs[groupby].isna().sum()
+    if missing.any():
+        counts = ", ".join(f"{c!r}: {n}" for c, n in missing[missing > 0].items())
+        raise ValueError(
+            f"Cells without a group ({counts}). Name the level, or leave these cells "
+            "out first."
+        )
+    codes = obs.groupby(groupby, observed=True, sort=True).ngroup().to_numpy()
+    n_cells = np.bincount(codes)
+    kept = n_cells >= min_cells
+    if not kept.any():
+        raise ValueError(
+            f"No group has min_cells={min_cells} cells; the largest has "
+            f"{n_cells.max(initial=0)}. Lower min_cells or group by fewer columns."
+        )
+    _, first = np.unique(codes, return_index=True)
+    others = [c for c in obs if c not in groupby and c != "n_cells"]
+    constant = [c for c in others if is_constant(obs[c], codes, first)]
+    table = obs[groupby + constant].iloc[first[kept]].copy()
+    for column in table.select_dtypes("category"):
+        table[column] = table[column].cat.remove_unused_categories()
+    table["n_cells"] = n_cells[kept]
+    names = pd.Index(table[groupby].astype(str).agg("_".join, axis=1))
+    table.index = names if names.is_unique else pd.RangeIndex(len(table)).astype(str)
+    renumbered = np.where(kept, np.cumsum(kept) - 1, -1)
+    return renumbered[codes], table
+
+
+def is_constant(column, codes, first):
+    """Say whether a column holds one value in each group, whose first row is given."""
+    levels, _ = pd.factorize(column)
+    return bool((levels == levels[first][codes]).all())

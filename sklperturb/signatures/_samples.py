@@ -1,0 +1,186 @@
+"""Which samples take part in a comparison, and which condition each belongs to."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._validation import resolve_schema
+from sklperturb.signatures._pseudobulk import is_constant
+
+
+def take_samples(adata, schema, control, covariates, min_replicates):
+    """Return the samples that take part, and their conditions.
+
+    Returns
+    -------
+    schema : PerturbationSchema
+    samples : AnnData
+    table : DataFrame
+        Indexed like `samples`. Columns context, perturbation (empty for controls),
+        control, and row, the position in `samples`.
+    """
+    if not hasattr(adata, "obs_names"):
+        raise TypeError(
+            f"X must be an AnnData of pseudobulks, got {type(adata).__name__}."
+        )
+    if not adata.obs_names.is_unique:
+        raise ValueError("obs_names are not unique; call obs_names_make_unique().")
+    schema = resolve_schema(schema, adata.obs)
+    schema.require(adata.obs, "perturbation", *["context"] * bool(schema.context))
+    absent = [c for c in covariates if c not in adata.obs]
+    if absent:
+        raise ValueError(
+            f"covariates={list(covariates)!r}: obs has no {absent}; it has "
+            f"{list(adata.obs)}."
+        )
+    labels = adata.obs[schema.columns("context", "perturbation")]
+    if labels.isna().any(axis=None):
+        raise ValueError(
+            f"{int(labels.isna().any(axis=1).sum())} samples have no label in "
+            f"{list(labels)}. Leave them out."
+        )
+    table = pd.DataFrame({"perturbation": labels[schema.perturbation].astype(str)})
+    table["context"] = (
+        "all" if schema.context is None else labels[schema.context].astype(str)
+    )
+    table["control"] = is_control(adata.obs, schema, control)
+    _check_doses(adata.obs, table, schema)
+    table.loc[table["control"], "perturbation"] = ""
+    table = _with_replicates(table, min_replicates)
+    samples = adata[adata.obs_names.isin(table.index)]
+    table = table.loc[samples.obs_names]
+    table["row"] = np.arange(len(table))
+    return schema, samples, table
+
+
+def is_control(obs, schema, control):
+    """Say which rows are controls, by a label or by the flag that the schema names.
+
+    Returns
+    -------
+    flags : ndarray of bool
+    """
+    if control is not None:
+        labels = obs[schema.perturbation].astype(str)
+        flags = (labels == str(control)).to_numpy()
+        if not flags.any():
+            raise ValueError(
+                f"control={control!r} is no label of {schema.perturbation!r}, which "
+                f"holds {sorted(labels.unique())[:10]}."
+            )
+        return flags
+    if schema.control is None and schema.control_labels:
+        flags = control_rows(obs, schema)
+        if not flags.any():
+            raise ValueError(
+                f"The schema's control_labels={schema.control_labels!r} are no labels "
+                f"of {schema.perturbation!r}, which holds "
+                f"{sorted(set(obs[schema.perturbation].astype(str)))[:10]}."
+            )
+        return flags
+    if schema.control is None:
+        raise ValueError(
+            "Nothing says which samples are controls. Pass control= with the label "
+            f"in {schema.perturbation!r}, or a schema that names a boolean column or "
+            "has control_labels."
+        )
+    schema.require(obs, "control")
+    flags = obs[schema.control]
+    if not pd.api.types.is_bool_dtype(flags) or not flags.any():
+        raise ValueError(
+            f"Column {schema.control!r} must be boolean and True for controls."
+        )
+    return flags.to_numpy(dtype=bool)
+
+
+def _check_doses(obs, table, schema):
+    """Refuse to take different doses for replicates of each other."""
+    if schema.dose is None or schema.dose not in obs:
+        return
+    treated = table[~table["control"]].assign(dose=obs[schema.dose].astype(str))
+    doses = treated.groupby(["context", "perturbation"])["dose"].unique()
+    several = doses[doses.map(len) > 1]
+    if len(several):
+        raise ValueError(
+            f"{len(several)} conditions were measured at several doses, such as "
+            f"{several.index[0]} at {list(several.iloc[0])[:4]}. Make dose a part of "
+            "the perturbation's or the context's label, or take one dose at a time."
+        )
+
+
+def _with_replicates(table, min_replicates):
+    """Leave out conditions with too few samples, and contexts without controls."""
+    keys = ["context", "perturbation"]
+    size = table.groupby(keys)["control"].transform("size")
+    few = table[size < min_replicates]
+    table = table[size >= min_replicates]
+    by_context = table.groupby("context")["control"]
+    complete = by_context.transform(lambda c: c.any() and not c.all()).astype(bool)
+    lonely = sorted(table.loc[~complete, "context"].unique())
+    if not complete.any():
+        raise ValueError(
+            "No context has controls and a perturbation with "
+            f"min_replicates={min_replicates} samples each."
+        )
+    if len(few):
+        names = few[keys].drop_duplicates().agg(tuple, axis=1).tolist()
+        warnings.warn(
+            f"Left out {len(names)} conditions with fewer than min_replicates="
+            f"{min_replicates} samples, such as {names[0]}.",
+            UserWarning,
+            stacklevel=5,
+        )
+    if lonely:
+        warnings.warn(
+            f"Left out contexts without both controls and perturbations: {lonely}.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return table[complete].copy()
+
+
+def describe_conditions(obs, members, schema, covariates):
+    """Describe each condition by what its samples have in common."""
+    codes = pd.Series(np.repeat(np.arange(len(members)), [len(m) for m in members]))
+    treated = obs.loc[np.concatenate(members)]
+    first = np.cumsum([0, *[len(m) for m in members][:-1]])
+    keys = schema.columns("context", "perturbation")
+    left_out = {*keys, *covariates, *schema.columns("control"), "n_cells"}
+    constant = [
+        c
+        for c in treated
+        if c not in left_out and is_constant(treated[c], codes.to_numpy(), first)
+    ]
+    table = treated[keys + constant].iloc[first].copy()
+    for column in table.select_dtypes("category"):
+        table[column] = table[column].cat.remove_unused_categories()
+    if "n_cells" in treated:
+        table["n_cells"] = np.add.reduceat(treated["n_cells"].to_numpy(), first)
+    table["n_replicates"] = [len(m) for m in members]
+    table.index = pd.Index(table[keys].astype(str).agg("_".join, axis=1))
+    return table
+
+
+def dense_counts(samples):
+    """Return the counts as a float64 array; refuse what cannot be counts."""
+    counts = samples.X.toarray() if sparse.issparse(samples.X) else samples.X
+    counts = np.asarray(counts, dtype=np.float64)
+    if not np.isfinite(counts).all() or (counts < 0).any():
+        raise ValueError(
+            "X holds negative, NaN or infinite values; it must hold sums of raw "
+            "counts, as pseudobulk(..., layer=...) gives them."
+        )
+    empty = samples.obs_names[counts.sum(axis=1) == 0]
+    if len(empty):
+        raise ValueError(f"{len(empty)} samples have no counts, such as {empty[0]!r}.")
+    if not np.array_equal(counts, np.rint(counts)):
+        warnings.warn(
+            "X holds fractions, so that it is not raw counts. If it was normalised or "
+            "logarithmised, add up the layer of raw counts instead.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return counts

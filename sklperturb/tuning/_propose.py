@@ -1,0 +1,152 @@
+"""Draw the parameters of the next trial from what a fixed set of trials has shown.
+
+A sampler that sees whatever has finished by now proposes something else each time the
+trials take their time differently. Here the trial at a position sees the results of
+those that lie at least `ask_ahead` positions back, and of the nearer ones only what was
+asked. Then the proposals, and with them the whole search, are the same whether trials
+run one after the other or side by side, and whether or not the search was interrupted.
+"""
+
+import warnings
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState, create_trial
+
+from sklperturb.tuning._ledger import POSITION, VOID
+
+SAMPLER = "sklperturb:sampler"
+
+
+class Proposer:
+    """Propose parameters for a position.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    sampler : None, "random", optuna.samplers.BaseSampler or callable
+        See `PerturbationSearchCV`.
+    seed : int
+    ask_ahead : int
+    ledger : Ledger
+    first : dict
+        Parameters to try at position 0; those that are missing are drawn.
+    """
+
+    def __init__(self, space, sampler, seed, ask_ahead, ledger, first):
+        self.space = space
+        self.sampler = sampler
+        self.seed = seed
+        self.ask_ahead = ask_ahead
+        self.ledger = ledger
+        self.first = first
+
+    def __call__(self, trials, position):
+        """Return parameters as a study stores them, distributions, sampler's notes."""
+        fixed = self.ledger.waiting()
+        if fixed is None and position == 0:
+            fixed = self.first
+        with quiet():
+            study = optuna.create_study(
+                study_name=self.ledger.study.study_name,
+                direction="maximize",
+                sampler=self._sampler(position),
+                pruner=optuna.pruners.NopPruner(),
+            )
+            self._recall(study)
+            study.add_trials(self._history(trials, position))
+            if fixed:
+                study.enqueue_trial(fixed)
+            trial = self.space.draw(study)
+        self._remember(study)
+        notes = dict(study.get_trials(deepcopy=False)[-1].system_attrs)
+        notes.pop("fixed_params", None)
+        return trial.params, trial.distributions, notes
+
+    def _recall(self, study):
+        """Give the sampler what it noted in the study: its place in a sequence."""
+        notes = self.ledger.study.user_attrs.get(SAMPLER, {})
+        for key, value in notes.items():
+            study._storage.set_study_system_attr(study._study_id, key, value)
+
+    def _remember(self, study):
+        notes = study._storage.get_study_system_attrs(study._study_id)
+        if notes:
+            self.ledger.study.set_user_attr(SAMPLER, dict(notes))
+
+    def _sampler(self, position):
+        if isinstance(self.sampler, optuna.samplers.BaseSampler):
+            return self.sampler
+        # A seed for each position: a search that goes on does not repeat itself.
+        seed = int(np.random.SeedSequence([self.seed, position]).generate_state(1)[0])
+        if self.sampler is None:
+            # Spelt out, since the defaults of Optuna 4 and 5 differ.
+            return optuna.samplers.TPESampler(
+                n_startup_trials=10, multivariate=True, constant_liar=True, seed=seed
+            )
+        if isinstance(self.sampler, str):
+            return optuna.samplers.RandomSampler(seed=seed)
+        return self.sampler(seed)
+
+    def _history(self, trials, position):
+        known = [
+            trial
+            for trial in self.ledger.study.get_trials(
+                deepcopy=False, states=(TrialState.COMPLETE,)
+            )
+            if POSITION not in trial.user_attrs and VOID not in trial.user_attrs
+        ]
+        for trial in trials:
+            if trial is not None:
+                seen = is_seen(trial, position, self.ask_ahead)
+                known.append(_result(trial) if seen else placeholder(trial))
+        return known
+
+
+def is_seen(trial, position, ask_ahead):
+    """Whether the trial at `position` may know how another one went."""
+    return (
+        trial.status == "done"
+        and trial.state != TrialState.FAIL
+        and trial.position <= position - ask_ahead
+    )
+
+
+def placeholder(trial):
+    """Return a trial of which only the parameters are known."""
+    return create_trial(
+        state=TrialState.RUNNING,
+        params=trial.stored,
+        distributions=trial.frozen.distributions,
+    )
+
+
+def _result(trial):
+    # Of the way there, samplers look at the last step of pruned trials only.
+    frozen = trial.frozen
+    last = frozen.last_step
+    return create_trial(
+        state=frozen.state,
+        value=frozen.value,
+        params=frozen.params,
+        distributions=frozen.distributions,
+        system_attrs=frozen.system_attrs,
+        intermediate_values={}
+        if last is None
+        else {last: frozen.intermediate_values[last]},
+    )
+
+
+class quiet(warnings.catch_warnings):
+    """Keep Optuna from announcing studies, and its stable features as experimental."""
+
+    def __enter__(self):
+        entered = super().__enter__()
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        self._verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return entered
+
+    def __exit__(self, *error):
+        optuna.logging.set_verbosity(self._verbosity)
+        return super().__exit__(*error)

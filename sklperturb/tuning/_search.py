@@ -1,0 +1,552 @@
+"""Search for good parameters with Optuna, as a scikit-learn estimator."""
+
+import time
+from contextlib import nullcontext
+
+import joblib
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_random_state, get_tags, indexable
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sklperturb.tuning._fold_task import predicting_part
+from sklperturb.tuning._search_results import tabulate
+from sklperturb.tuning._search_scoring import is_several, resolve_scorers
+from sklperturb.tuning._search_space import SearchSpace
+from sklperturb.utils._progress import ProgressBar
+
+
+def _has(method):
+    def check(self):
+        if hasattr(self, "best_estimator_"):
+            getattr(self.best_estimator_, method)
+        else:
+            getattr(self._estimator(), method)
+        return True
+
+    return check
+
+
+class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
+    """Search for good parameters with Optuna, on folds that cut by condition.
+
+    It is used as `GridSearchCV` is: `fit` tries parameters on the folds of `cv`, keeps
+    a table of them, and fits the best ones on all rows. Parameters are drawn by a
+    sampler that learns from the trials before; trials that do badly are ended early;
+    and with a storage, a search that was stopped or killed goes on where it was, in
+    the middle of a trial too.
+
+    Parameters
+    ----------
+    estimator : estimator, default=None
+        What to tune. None tunes `sklearn.linear_model.Ridge`.
+    param_distributions : "auto", dict or callable, default="auto"
+        "auto" takes `search_space` of the estimator. A dict has an Optuna distribution
+        or a list of choices for each parameter, by its nested name. A function is
+        given an Optuna trial, asks it for values, and returns the parameters as a
+        dict, or None if the names that it asked for are those of the parameters.
+    cv : int, splitter or iterable, default=None
+        Folds, such as `UnseenPairKFold`. Beware of an int, and of None, which is 5:
+        rows of one compound then fall on both sides.
+    scoring : str, callable, list, dict or None, default=None
+        A row-wise metric of `sklperturb.metrics` or a name of scikit-learn's, a
+        scorer, several of these, or None for the estimator's own score. With several,
+        `refit` names the one to optimise.
+    n_trials : int or None, default=50
+        Trials in all, those that a storage already has included. None stops at
+        `timeout`.
+    timeout : float or None, default=None
+        Seconds after which no trial is begun.
+    study : optuna.study.Study, default=None
+        Study to fill; its direction must be to maximise. Trials that were enqueued in
+        it come first, finished ones are known to the sampler. A clone of the search
+        has a copy of it: for nested cross-validation, pass `storage`.
+    storage : str, path-like or optuna.storages.BaseStorage, default=None
+        Where trials are kept: the path of a journal, or the URL of a database. None
+        keeps them in memory. Processes and machines that share it share the trials.
+    study_name : str, default=None
+        Name in the storage. None makes one of the data, the folds, the estimator, the
+        scoring, the space, the pruner, the sampler and the seed, so that the same
+        search goes on, and another one, such as that of another outer fold, has a
+        study of its own.
+    pruner : "auto", "hyperband", "wilcoxon", optuna.pruners.BasePruner or None, \
+            default="auto"
+        What ends trials early. "hyperband", or any pruner other than Wilcoxon's, looks
+        at networks after epochs, at the step fold x max_epochs + epoch, and at other
+        estimators after folds. "wilcoxon" compares the scores of folds with those of
+        the best trial. "auto" is the former for networks, the latter for others.
+    sampler : None, "random", optuna.samplers.BaseSampler or callable, default=None
+        None is a multivariate TPE. A function is given a seed and returns a sampler.
+        A sampler object keeps its own random state, so that a search which goes on
+        may repeat itself.
+    ask_ahead : int, default=4
+        How many trials may be under way when another is proposed. Parameters are the
+        same for every `n_jobs` up to this number, since a proposal never waits for
+        more, nor knows of more; above, the number of workers takes its place.
+    refit : bool or str, default=True
+        Whether to fit the best parameters on all rows, and by which score if there
+        are several.
+    n_jobs : int, default=None
+        Trials at a time. Within `joblib.parallel_config`, its backend is used: with
+        "dask", folds run on the cluster. Each is given one thread.
+    error_score : "raise" or float, default=nan
+        Score of a fold that failed. With NaN its trial fails with a FitFailedWarning,
+        and the search goes on.
+    callbacks : list of callable, default=None
+        Each is called as ``callback(study, trial)`` after a trial.
+    verbose : int, default=1
+        1 shows a progress bar when the error stream is a terminal.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the sampler. An int gives the same trials every time.
+
+    Attributes
+    ----------
+    best_estimator_ : estimator
+        Fitted on all rows; only with `refit`.
+    best_params_ : dict
+    best_score_ : float
+        Mean score over folds. It won on these folds, which makes it optimistic.
+    best_index_ : int
+        Row of the best trial in ``cv_results_``.
+    cv_results_ : dict of str to ndarray
+        As of `GridSearchCV`, one row for each trial in the order of proposal, with
+        its "state" (COMPLETE, PRUNED or FAIL) and its number in the study. Folds that
+        were not run are NaN.
+    study_ : optuna.study.Study
+        For Optuna's plots and importances.
+    scorer_ : scorer or dict of str to scorer
+    n_splits_ : int
+    multimetric_ : bool
+    refit_time_ : float
+        Seconds; only with `refit`.
+    n_features_in_ : int
+        Only if `best_estimator_` has it.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if `best_estimator_` has it.
+
+    See Also
+    --------
+    search_space : The default parameters to draw.
+    sklearn.model_selection.GridSearchCV : Tries all combinations of few values.
+
+    Notes
+    -----
+    The first trial has the estimator's own parameters, as far as the space allows
+    them, so that the search does not end below where it began.
+
+    Trials run on one thread each, also if there is only one at a time: sums over
+    several threads differ in their last bits, and a network may make much of that.
+
+    `groups` goes to the splitter, everything else that `fit` is given to the
+    estimator. With metadata routing on, each goes where it was asked for.
+
+    References
+    ----------
+    .. [1] Akiba et al., "Optuna: A next-generation hyperparameter optimization
+       framework", KDD 2019. :doi:`10.1145/3292500.3330701`
+    .. [2] Li et al., "Hyperband: A novel bandit-based approach to hyperparameter
+       optimization", Journal of Machine Learning Research, 2018.
+
+    Examples
+    --------
+    >>> from sklperturb.datasets import make_chemical_screen
+    >>> from sklperturb.linear_model import TargetEncodedRidge
+    >>> from sklperturb.model_selection import UnseenPairKFold
+    >>> from sklperturb.tuning import PerturbationSearchCV
+    >>> screen = make_chemical_screen(4, 20, 30, random_state=0)
+    >>> search = PerturbationSearchCV(
+    ...     TargetEncodedRidge(),
+    ...     cv=UnseenPairKFold(2, random_state=0),
+    ...     scoring="mrrmse",
+    ...     n_trials=3,
+    ...     random_state=0,
+    ... )
+    >>> search.fit(screen.X, screen.y).predict(screen.X_test).shape
+    (32, 30)
+    >>> sorted(search.best_params_)
+    ['interactions', 'n_statistics', 'scale_contexts']
+    """
+
+    def __init__(
+        self,
+        estimator=None,
+        param_distributions="auto",
+        *,
+        cv=None,
+        scoring=None,
+        n_trials=50,
+        timeout=None,
+        study=None,
+        storage=None,
+        study_name=None,
+        pruner="auto",
+        sampler=None,
+        ask_ahead=4,
+        refit=True,
+        n_jobs=None,
+        error_score=np.nan,
+        callbacks=None,
+        verbose=1,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.param_distributions = param_distributions
+        self.cv = cv
+        self.scoring = scoring
+        self.n_trials = n_trials
+        self.timeout = timeout
+        self.study = study
+        self.storage = storage
+        self.study_name = study_name
+        self.pruner = pruner
+        self.sampler = sampler
+        self.ask_ahead = ask_ahead
+        self.refit = refit
+        self.n_jobs = n_jobs
+        self.error_score = error_score
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X, y=None, **params):
+        """Try parameters on the folds, and fit the best ones on all rows.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Whatever the estimator reads.
+        y : array-like, DataFrame or AnnData of shape (n_samples, n_genes), default=None
+            Responses.
+        **params : dict
+            `groups` for the splitter, and what else `fit` of the estimator takes.
+
+        Returns
+        -------
+        self : PerturbationSearchCV
+
+        Raises
+        ------
+        ValueError
+            If no trial came to its end, or if the storage holds trials of another
+            search under this name.
+        """
+        estimator = self._estimator()
+        self._check_parameters()
+        if y is None and get_tags(estimator).target_tags.required:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but "
+                "the target y is None."
+            )
+        scorers, metric = self._scorers()
+        routed = self._route(params)
+        X, y = indexable(X, y)
+        cv = check_cv(self.cv, y, classifier=is_classifier(estimator))
+        folds = list(cv.split(X, y, **routed["split"]))
+        if not folds:
+            raise ValueError(f"cv={self.cv!r} gives no folds; nothing can be scored.")
+        space = SearchSpace(self.param_distributions, estimator)
+        data = (X, y, routed["fit"], routed["score"])
+        ledger, cause = self._search(estimator, space, folds, (scorers, metric), data)
+        self.study_ = ledger.study
+        self.n_splits_ = len(folds)
+        self.multimetric_ = is_several(self.scoring)
+        self.scorer_ = scorers if self.multimetric_ else scorers[metric]
+        self._keep_results(ledger, space, list(scorers), metric, cause)
+        if self.refit:
+            self._refit(estimator, X, y, routed["fit"])
+        return self
+
+    def score(self, X, y=None, **params):
+        """Return the score of the best estimator, by the score it was chosen by.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+        y : array-like, DataFrame or AnnData of shape (n_samples, n_genes), default=None
+        **params : dict
+            For the scorer; needs metadata routing.
+
+        Returns
+        -------
+        score : float
+            Greater is better.
+        """
+        self._check_refitted("score")
+        if get_config()["enable_metadata_routing"]:
+            params = process_routing(self, "score", **params).scorer["score"]
+        scorers, metric = self._scorers()
+        arguments = (X,) if y is None else (X, y)
+        return scorers[metric](self.best_estimator_, *arguments, **params)
+
+    @available_if(_has("predict"))
+    def predict(self, X):
+        """Call `predict` of the best estimator.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples, n_genes)
+        """
+        self._check_refitted("predict")
+        return self.best_estimator_.predict(X)
+
+    @available_if(_has("sample"))
+    def sample(self, X, **params):
+        """Call `sample` of the best estimator, if it is generative.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+        **params : dict
+            What `sample` of the estimator takes.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples, n_draws, n_genes)
+        """
+        self._check_refitted("sample")
+        return self.best_estimator_.sample(X, **params)
+
+    @available_if(_has("transform"))
+    def transform(self, X):
+        """Call `transform` of the best estimator.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_transformed : ndarray of shape (n_samples, n_components)
+        """
+        self._check_refitted("transform")
+        return self.best_estimator_.transform(X)
+
+    @property
+    def n_features_in_(self):
+        """Number of columns seen in `fit`."""
+        return self._of_best("n_features_in_")
+
+    @property
+    def feature_names_in_(self):
+        """Names of the columns seen in `fit`."""
+        return self._of_best("feature_names_in_")
+
+    def get_metadata_routing(self):
+        """Return the routing of metadata to the estimator, the splitter and the scorer.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        scorers, metric = self._scorers()
+        router = MetadataRouter(owner=self).add(
+            estimator=self._estimator(),
+            method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+        )
+        router.add(
+            splitter=check_cv(self.cv),
+            method_mapping=MethodMapping().add(caller="fit", callee="split"),
+        )
+        return router.add(
+            scorer=scorers[metric],
+            method_mapping=MethodMapping()
+            .add(caller="fit", callee="score")
+            .add(caller="score", callee="score"),
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self._estimator())
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags = inner.classifier_tags
+        tags.regressor_tags = inner.regressor_tags
+        tags.transformer_tags = inner.transformer_tags
+        tags.target_tags = inner.target_tags
+        tags.input_tags = inner.input_tags
+        tags.array_api_support = False
+        return tags
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "cv_results_")
+
+    def _estimator(self):
+        return Ridge() if self.estimator is None else self.estimator
+
+    def _search(self, estimator, space, folds, scoring, data):
+        from sklperturb.tuning._ledger import Ledger
+        from sklperturb.tuning._propose import Proposer
+        from sklperturb.tuning._prune import Pruning
+        from sklperturb.tuning._search_loop import SearchLoop
+        from sklperturb.tuning._study import open_study
+        from sklperturb.tuning._workers import open_workers
+
+        started = time.monotonic()
+        identity = self._identity(estimator, space, folds, scoring, data)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        name = self.study_name or f"sklperturb-{(identity or 'search')[:16]}"
+        ledger = Ledger(open_study(self.study, self.storage, name), identity)
+        try:
+            pruning = Pruning(self.pruner, self._n_epochs(estimator, space), len(folds))
+            with (
+                open_workers(self.n_jobs, data) as workers,
+                self._progress(ledger, workers.n_workers) as progress,
+            ):
+                ahead = max(self.ask_ahead, workers.n_workers)
+                first = space.current(estimator)
+                loop = SearchLoop(
+                    ledger,
+                    Proposer(space, self.sampler, seed, ahead, ledger, first),
+                    pruning,
+                    workers,
+                    estimator=estimator,
+                    folds=folds,
+                    scoring=scoring,
+                    n_trials=self.n_trials,
+                    deadline=self.timeout and started + self.timeout,
+                    error_score=self.error_score,
+                    on_trial=lambda number: self._tell(ledger, number, progress),
+                )
+                loop.run()
+        finally:
+            ledger.close()
+        return ledger, loop.first_error
+
+    def _identity(self, estimator, space, folds, scoring, data):
+        """Return a hash of all that scores and proposals depend on."""
+        if self.study is None and self.storage is None:
+            return None
+        scorers = sorted((name, repr(scorer)) for name, scorer in scoring[0].items())
+        what = (estimator, space.describe(), folds, scorers, scoring[1], data)
+        how = (_name(self.pruner), _name(self.sampler), repr(self.random_state))
+        try:
+            if self.study is None and self.study_name is None:
+                return joblib.hash((what, how))
+            return joblib.hash(what)
+        except Exception as error:
+            raise ValueError(
+                "What is searched cannot be told from other searches, since it cannot "
+                f"be pickled: {error}. Define its functions in a module, or pass "
+                "storage=None."
+            ) from error
+
+    def _n_epochs(self, estimator, space):
+        """Return the most epochs of the network that predicts, None without one."""
+        part = predicting_part(estimator)
+        if not getattr(part, "reports_epochs", False):
+            return None
+        for name, value in {"": estimator, **estimator.get_params()}.items():
+            if value is part:
+                name = f"{name}__max_epochs" if name else "max_epochs"
+                return space.largest(name) or part.max_epochs
+        return part.max_epochs
+
+    def _progress(self, ledger, n_workers):
+        if not self.verbose or self.n_trials is None:
+            return nullcontext()
+        done = sum(t is not None and t.status == "done" for t in ledger.trials())
+        return ProgressBar(max(0, self.n_trials - done), "Tuning")
+
+    def _tell(self, ledger, number, progress):
+        if progress is not None:
+            complete = [
+                t.value
+                for t in ledger.study.get_trials(deepcopy=False)
+                if t.state.name == "COMPLETE"
+            ]
+            progress.advance(f"best {max(complete):.4f}" if complete else "")
+        if self.callbacks:
+            trial = ledger.study.get_trials()[number]
+            for callback in self.callbacks:
+                callback(ledger.study, trial)
+
+    def _keep_results(self, ledger, space, metrics, metric, cause):
+        trials = [t for t in ledger.trials() if t is not None and t.status == "done"]
+        results = tabulate(trials, space.decode, metrics, self.n_splits_)
+        self.cv_results_ = results
+        if not any(t.state.name == "COMPLETE" for t in trials):
+            text = (
+                f"None of {len(trials)} trials came to its end, so there are no best "
+                "parameters."
+            )
+            if cause is None:
+                raise ValueError(text)
+            cause.add_note(f"{text} This was the first error.")
+            raise cause
+        mean = results[f"mean_test_{metric}"]
+        self.best_index_ = int(np.nanargmax(mean))
+        self.best_score_ = float(mean[self.best_index_])
+        self.best_params_ = results["params"][self.best_index_]
+
+    def _refit(self, estimator, X, y, fit_params):
+        start = time.perf_counter()
+        own = {k: clone(v, safe=False) for k, v in self.best_params_.items()}
+        self.best_estimator_ = clone(estimator).set_params(**own)
+        arguments = (X,) if y is None else (X, y)
+        self.best_estimator_.fit(*arguments, **fit_params)
+        self.refit_time_ = time.perf_counter() - start
+
+    def _scorers(self):
+        return resolve_scorers(self._estimator(), self.scoring, self.refit)
+
+    def _route(self, params):
+        if get_config()["enable_metadata_routing"]:
+            routed = process_routing(self, "fit", **params)
+            _, metric = self._scorers()
+            return {
+                "fit": dict(routed.estimator["fit"]),
+                "split": dict(routed.splitter["split"]),
+                "score": {metric: dict(routed.scorer["score"])},
+            }
+        fit = {k: v for k, v in params.items() if k != "groups" and v is not None}
+        return {"fit": fit, "split": {"groups": params.get("groups")}, "score": {}}
+
+    def _check_parameters(self):
+        if self.n_trials is None and self.timeout is None:
+            raise ValueError("Neither n_trials nor timeout is given; pass one of them.")
+        for name, least in (("n_trials", 1), ("ask_ahead", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}={value!r} must be at least {least}.")
+        if isinstance(self.sampler, str) and self.sampler != "random":
+            raise ValueError(
+                f"sampler={self.sampler!r} is not allowed; pass None, 'random', an "
+                "Optuna sampler, or a function of a seed."
+            )
+        if isinstance(self.error_score, str) and self.error_score != "raise":
+            raise ValueError(
+                f"error_score={self.error_score!r} must be 'raise' or a number."
+            )
+
+    def _check_refitted(self, method):
+        check_is_fitted(self)
+        if not hasattr(self, "best_estimator_"):
+            raise AttributeError(
+                f"{method} needs the best estimator; fit with refit=True, or fit an "
+                "estimator with best_params_."
+            )
+
+    def _of_best(self, name):
+        # AttributeError, as hasattr expects it.
+        if not hasattr(self, "best_estimator_"):
+            raise AttributeError(f"{type(self).__name__} has no {name} before refit.")
+        return getattr(self.best_estimator_, name)
+
+
+def _name(given):
+    """Return a name of a pruner or a sampler that is the same in every process."""
+    if given is None or isinstance(given, str):
+        return given
+    return getattr(given, "__qualname__", type(given).__qualname__)

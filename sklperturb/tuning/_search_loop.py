@@ -1,0 +1,208 @@
+"""Ask for trials, hand out their folds, and note what comes back."""
+
+import time
+import warnings
+from concurrent.futures import FIRST_COMPLETED, wait
+
+import numpy as np
+from sklearn.exceptions import FitFailedWarning
+
+from sklperturb.tuning._fold_task import run_fold
+
+# Times that a fold is handed out before its trial fails; workers may die meanwhile.
+_HANDED_OUT = 3
+# Seconds between two looks at the trials of other processes.
+_PATIENCE = 1.0
+
+
+class WorkerLost(RuntimeError):
+    """A fold was handed out several times, and its worker died each time."""
+
+
+class SearchLoop:
+    """Run trials until there are `n_trials`, or time is up.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    proposer : Proposer
+    pruning : Pruning
+    workers : Workers
+    estimator : estimator
+    folds : list of tuple (ndarray, ndarray)
+    scoring : tuple (dict of str to scorer, str)
+    n_trials : int or None
+    deadline : float or None
+        In the time of ``time.monotonic``.
+    error_score : "raise" or float
+    on_trial : callable
+        ``on_trial(number)`` is called when a trial is over.
+    """
+
+    def __init__(
+        self,
+        ledger,
+        proposer,
+        pruning,
+        workers,
+        *,
+        estimator,
+        folds,
+        scoring,
+        n_trials,
+        deadline,
+        error_score,
+        on_trial,
+    ):
+        self.ledger = ledger
+        self.proposer = proposer
+        self.pruning = pruning
+        self.workers = workers
+        self.estimator = estimator
+        self.folds = folds
+        self.scoring = scoring
+        self.n_trials = n_trials
+        self.deadline = deadline
+        self.error_score = error_score
+        self.on_trial = on_trial
+        self.first_error = None
+        self._latest = -1
+        self._active = {}  # position -> (trial, view)
+        self._futures = {}  # future -> (position, times handed out)
+
+    def run(self):
+        exhausted = False
+        while True:
+            while not exhausted and self._may_start():
+                exhausted = not self._start()
+            if self._futures:
+                self._collect()
+            elif self._timed_out() or not self._others_run():
+                return
+            else:
+                # Their trials may become ours, should their process die.
+                time.sleep(_PATIENCE)
+                exhausted = False
+
+    def _may_start(self):
+        if self._timed_out() or len(self._active) >= self.workers.n_workers:
+            return False
+        # What a trial may know has to be known before it starts.
+        behind = self._latest + 1 - min(self._active, default=self._latest + 1)
+        return behind < self.proposer.ask_ahead
+
+    def _start(self):
+        trial = self.ledger.claim(self.n_trials, self.proposer)
+        if trial is None:
+            return False
+        view = self.pruning.view(
+            self.ledger.trials(),
+            trial.position,
+            self.proposer.ask_ahead,
+            self.ledger.study.study_name,
+        )
+        self._latest = max(self._latest, trial.position)
+        self._active[trial.position] = trial, view
+        self._advance(trial.position)
+        return True
+
+    def _advance(self, position, handed_out=0):
+        """Hand out the trial's next fold, or end the trial."""
+        trial, view = self._active[position]
+        done = trial.folds
+        if done and done[-1]["error"] is not None:
+            self._finish(position, self.ledger.fail, done[-1]["error"])
+        elif len(done) == len(self.folds) and done[-1]["scores"]:
+            metric = self.scoring[1]
+            mean = float(np.mean([fold["scores"][metric] for fold in done]))
+            self._finish(position, self.ledger.complete, mean)
+        elif done and done[-1]["pruned"]:
+            self._finish(position, self.ledger.prune)
+        else:
+            fold = len(done)
+            future = self.workers.submit(
+                run_fold,
+                self.estimator,
+                self.proposer.space.decode(trial.stored),
+                fold,
+                *self.folds[fold],
+                done,
+                view,
+                self.scoring,
+            )
+            self._futures[future] = position, handed_out + 1
+
+    def _collect(self):
+        """Note the folds that are done, and hand out the next ones."""
+        done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
+        lost = []
+        for future in done:
+            position, handed_out = self._futures.pop(future)
+            error = future.exception()
+            if error is None:
+                self._note(position, future.result())
+            else:
+                lost.append((position, handed_out, error))
+        if lost:
+            self._hand_out_again(lost)
+
+    def _hand_out_again(self, lost):
+        self.workers.renew()
+        for position, handed_out, error in lost:
+            if handed_out >= _HANDED_OUT:
+                trial, _ = self._active[position]
+                message = (
+                    f"Trial {trial.number} was given to {handed_out} workers, and each "
+                    f"died: {type(error).__name__}: {error}"
+                )
+                if self.error_score == "raise":
+                    self.ledger.fail(trial, message)
+                    raise WorkerLost(message) from error
+                self._note(position, _failed(message))
+            else:
+                self._advance(position, handed_out)
+
+    def _note(self, position, result):
+        trial, _ = self._active[position]
+        cause = result.pop("exception", None)
+        if result["error"] is not None:
+            where = (
+                f"Trial {trial.number} in fold {len(trial.folds)} with {trial.stored}"
+            )
+            cause = cause or RuntimeError(result["error"])
+            if self.error_score == "raise":
+                self.ledger.fail(trial, result["error"])
+                cause.add_note(f"This was {where}.")
+                raise cause
+            self.first_error = self.first_error or cause
+            warnings.warn(f"{where}: {result['error']}", FitFailedWarning, stacklevel=2)
+            if not np.isnan(self.error_score):
+                scores = dict.fromkeys(self.scoring[0], float(self.error_score))
+                result |= {"error": None, "scores": scores}
+        self.ledger.save_fold(trial, len(trial.folds), result)
+        self._advance(position)
+
+    def _finish(self, position, verdict, *arguments):
+        trial, _ = self._active.pop(position)
+        verdict(trial, *arguments)
+        self.on_trial(trial.number)
+
+    def _others_run(self):
+        return any(
+            t is not None and t.status == "running" for t in self.ledger.trials()
+        )
+
+    def _timed_out(self):
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+
+def _failed(message):
+    return {
+        "scores": {},
+        "curve": [],
+        "notes": {},
+        "pruned": False,
+        "error": message,
+        "fit_time": 0.0,
+        "score_time": 0.0,
+    }

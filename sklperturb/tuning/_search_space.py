@@ -1,0 +1,150 @@
+"""What a search draws from: a table of distributions, or a function of the trial."""
+
+import json
+from collections.abc import Mapping
+
+from sklearn.base import BaseEstimator
+
+_SCALARS = (str, int, float, bool, type(None))
+
+
+class SearchSpace:
+    """Draw parameters, and turn what a study stores into what an estimator takes.
+
+    A study stores numbers and texts. Choices of another kind, such as tuples and
+    estimators, are stored as a text and looked up again.
+
+    Parameters
+    ----------
+    param_distributions : "auto", dict or callable
+        See `PerturbationSearchCV`.
+    estimator : estimator
+        Whose space "auto" takes, and whose parameters names are checked against.
+    """
+
+    def __init__(self, param_distributions, estimator):
+        self.function = None
+        self.distributions = {}
+        self._choices = {}
+        if callable(param_distributions):
+            self.function = param_distributions
+            return
+        if isinstance(param_distributions, str) and param_distributions == "auto":
+            from sklperturb.tuning._spaces import search_space
+
+            param_distributions = search_space(estimator)
+            if not param_distributions:
+                raise ValueError(
+                    f"{type(estimator).__name__} has nothing to tune by default; pass "
+                    "param_distributions."
+                )
+        if not isinstance(param_distributions, Mapping) or not param_distributions:
+            raise TypeError(
+                f"param_distributions={param_distributions!r} is not allowed; pass "
+                "'auto', a dict of parameter names to Optuna distributions or lists of "
+                "choices, or a function of the trial."
+            )
+        unknown = sorted(set(param_distributions) - set(estimator.get_params()))
+        if unknown:
+            raise ValueError(
+                f"param_distributions names {unknown}, which are no parameters of "
+                f"{type(estimator).__name__}; see its get_params()."
+            )
+        for name, given in param_distributions.items():
+            self.distributions[name] = self._read(name, given)
+
+    def _read(self, name, given):
+        from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+        if isinstance(given, BaseDistribution):
+            if not isinstance(given, CategoricalDistribution):
+                return given
+            given = given.choices
+        if isinstance(given, str | bytes) or not hasattr(given, "__iter__"):
+            raise TypeError(
+                f"The distribution of {name!r} is {given!r}; pass an Optuna "
+                "distribution, such as FloatDistribution(1e-4, 1, log=True), or a list "
+                "of choices."
+            )
+        choices = list(given)
+        if all(isinstance(choice, _SCALARS) for choice in choices):
+            return CategoricalDistribution(choices)
+        texts = [_as_text(choice) for choice in choices]
+        if len(set(texts)) < len(texts):
+            raise ValueError(f"Two choices of {name!r} read the same: {texts}.")
+        self._choices[name] = dict(zip(texts, choices, strict=True))
+        return CategoricalDistribution(texts)
+
+    def draw(self, study):
+        """Ask a study for a trial with all its parameters drawn."""
+        if self.function is None:
+            return study.ask(self.distributions)
+        trial = study.ask()
+        self.function(trial)
+        return trial
+
+    def decode(self, stored):
+        """Return the parameters of the estimator behind those that a study stores."""
+        if self.function is not None:
+            from optuna.trial import FixedTrial
+
+            params = self.function(FixedTrial(stored))
+            return dict(stored if params is None else params)
+        return {
+            name: self._choices[name][value] if name in self._choices else value
+            for name, value in stored.items()
+        }
+
+    def current(self, estimator):
+        """Return the estimator's own parameters, as far as the space allows them."""
+        params = estimator.get_params()
+        current = {}
+        for name, distribution in self.distributions.items():
+            value = params[name]
+            if name in self._choices:
+                value = _as_text(value)
+            if _allows(distribution, value):
+                current[name] = value
+        return current
+
+    def largest(self, name):
+        """Return the largest value of a number, None if it is not drawn."""
+        distribution = self.distributions.get(name)
+        if distribution is None:
+            return None
+        return max(getattr(distribution, "choices", None) or [distribution.high])
+
+    def describe(self):
+        """Return what tells this space from others, for every process the same."""
+        if self.function is not None:
+            function = self.function
+            return f"{function.__module__}.{function.__qualname__}"
+        from optuna.distributions import distribution_to_json
+
+        return sorted(
+            (n, distribution_to_json(d)) for n, d in self.distributions.items()
+        )
+
+
+def _as_text(choice):
+    if isinstance(choice, BaseEstimator):
+        return repr(choice)
+    try:
+        return json.dumps(choice)
+    except TypeError:
+        return repr(choice)
+
+
+def _allows(distribution, value):
+    choices = getattr(distribution, "choices", None)
+    if choices is not None:
+        # True equals 1, which is another choice.
+        return any(type(value) is type(c) and value == c for c in choices)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if not distribution.low <= value <= distribution.high:
+        return False
+    if isinstance(distribution.low, int) and not isinstance(value, int):
+        return False
+    step = distribution.step
+    return step is None or abs((value - distribution.low) / step % 1) < 1e-9

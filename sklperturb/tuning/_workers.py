@@ -1,0 +1,126 @@
+"""Where folds are run: here, in processes, in threads, or on a Dask cluster."""
+
+import tempfile
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import joblib
+from joblib.parallel import get_active_backend
+
+from sklperturb.tuning._fold_task import StoredData
+
+_ONE_THREAD = {
+    f"{library}_NUM_THREADS": "1"
+    for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
+}
+
+
+class _Inline(Executor):
+    """Run a call when it is submitted."""
+
+    def submit(self, function, /, *args, **kwargs):
+        future = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class Workers:
+    """An executor, how many calls it runs at once, and the data as it wants them.
+
+    Attributes
+    ----------
+    n_workers : int
+    data : object
+        What to pass as data of a call.
+    """
+
+    def __init__(self, executor, n_workers, data, renew=None):
+        self.executor = executor
+        self.n_workers = n_workers
+        self.data = data
+        self._renew = renew
+
+    def submit(self, function, *args):
+        try:
+            return self.executor.submit(function, self.data, *args)
+        except Exception as error:
+            # The pool broke; the caller renews it when it has seen all that was lost.
+            future = Future()
+            future.set_exception(error)
+            return future
+
+    def renew(self):
+        """Replace an executor whose process has died."""
+        if self._renew is not None:
+            self.executor, self.data = self._renew()
+
+
+@contextmanager
+def open_workers(n_jobs, data):
+    """Open what joblib's active backend and `n_jobs` ask for.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        As in joblib: None is one, or what ``joblib.parallel_config`` says.
+    data : tuple
+        Shared by all calls.
+    """
+    n_workers = joblib.effective_n_jobs(n_jobs)
+    backend = get_active_backend()[0]
+    client = getattr(backend, "client", None)
+    if client is not None:
+        workers = _dask(client, n_workers, data)
+        try:
+            yield workers
+        except BaseException:
+            workers.executor.shutdown(wait=False)
+            raise
+    elif n_workers == 1:
+        yield Workers(_Inline(), 1, data)
+    elif getattr(backend, "supports_sharedmem", False):
+        with ThreadPoolExecutor(n_workers) as executor:
+            yield Workers(executor, n_workers, data)
+    else:
+        with _processes(n_workers, data) as workers:
+            yield workers
+
+
+@contextmanager
+def _processes(n_workers, data):
+    from joblib.executor import get_memmapping_executor
+
+    def executor():
+        # Kept for the next search: starting Python and importing torch takes seconds.
+        # Joblib's own, since loky keeps one and joblib chokes on that of others.
+        return get_memmapping_executor(n_workers, timeout=300, env=_ONE_THREAD)
+
+    with tempfile.TemporaryDirectory(
+        prefix="sklperturb-", ignore_cleanup_errors=True
+    ) as folder:
+        # On disk once, so that a large response does not travel with every call.
+        path = Path(folder) / "data.joblib"
+        joblib.dump(data, path)
+        stored = StoredData(path)
+        workers = Workers(
+            executor(), n_workers, stored, renew=lambda: (executor(), stored)
+        )
+        try:
+            yield workers
+        except BaseException:
+            workers.executor.shutdown(wait=False, kill_workers=True)
+            raise
+
+
+def _dask(client, n_workers, data):
+    def connect():
+        # On every worker, so that the loss of one does not lose the data.
+        scattered = client.scatter(data, broadcast=True, hash=False, direct=False)
+        return client.get_executor(pure=False), scattered
+
+    executor, scattered = connect()
+    return Workers(executor, n_workers, scattered, renew=connect)

@@ -1,0 +1,226 @@
+"""Models and baselines on the same folds."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.decomposition import PCA
+from sklearn.exceptions import FitFailedWarning
+from sklearn.metrics import root_mean_squared_error
+
+from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
+from sklperturb.comparison import compare, leaderboard
+from sklperturb.comparison._bootstrap import ClusterBootstrap
+from sklperturb.compose import LatentTargetRegressor
+from sklperturb.datasets import make_chemical_screen
+from sklperturb.metrics import neg_mrrmse_scorer, rowwise_pearson_scorer
+from sklperturb.model_selection import UnseenPairKFold
+
+FITS = []
+
+
+class CountingMean(GroupStatisticRegressor):
+    """Remembers each fit, to see what a cache saved."""
+
+    def fit(self, X, y):
+        FITS.append(len(X))
+        return super().fit(X, y)
+
+
+class Failing(RegressorMixin, BaseEstimator):
+    def fit(self, X, y):
+        raise RuntimeError("no luck")
+
+
+@pytest.fixture(scope="module")
+def screen():
+    return make_chemical_screen(4, 20, 30, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def cv():
+    return UnseenPairKFold(3, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def comparison(screen, cv):
+    return compare(["additive_joint"], screen.X, screen.y, cv=cv)
+
+
+def test_values_equal_a_loop_over_folds(screen, cv, comparison):
+    y = screen.y.to_numpy()
+    for fold, (train, test) in enumerate(cv.split(screen.X)):
+        model = GroupStatisticRegressor("context").fit(screen.X.iloc[train], y[train])
+        y_pred = model.predict(screen.X.iloc[test])
+        expected = root_mean_squared_error(y[test].T, y_pred.T)
+        rows = comparison[comparison["model"] == "context_mean"]
+        row = rows[rows["fold"] == fold].iloc[0]
+        assert row["value"] == pytest.approx(expected)
+        assert row["n_rows"] == len(test)
+
+
+def test_difference_is_paired_and_from_the_best_baseline(comparison):
+    table = leaderboard(comparison).set_index("model")
+    baselines = table[table["kind"] == "baseline"]
+    best = baselines["mean"].idxmin()
+    assert (comparison["best_baseline"] == best).all()
+    assert table.loc[best, "difference"] == 0
+    np.testing.assert_allclose(
+        table["difference"], table["mean"] - table.loc[best, "mean"], atol=1e-12
+    )
+    others = table.drop(index=best)
+    assert (others["difference_low"] <= others["difference"]).all()
+    assert (others["difference"] <= others["difference_high"]).all()
+
+
+def test_ranking_and_relative_error(comparison):
+    table = leaderboard(comparison)
+    assert table["rank"].tolist() == list(range(1, len(table) + 1))
+    assert table["mean"].is_monotonic_increasing
+    zeros = table.set_index("model").loc["no_change"]
+    assert zeros["relative_to_zeros"] == pytest.approx(1.0)
+    assert zeros["kind"] == "baseline"
+
+
+def test_correlations_rank_downwards_and_several_metrics(screen, cv):
+    comparison = compare(
+        {"mean": GroupStatisticRegressor("perturbation")},
+        screen.X,
+        screen.y,
+        cv=cv,
+        scoring=[neg_mrrmse_scorer, rowwise_pearson_scorer],
+        baselines=["no_change"],
+    )
+    table = leaderboard(comparison)
+    assert table["metric"].tolist() == ["mrrmse"] * 2 + ["pearson"] * 2
+    pearson = table[table["metric"] == "pearson"]
+    assert pearson["model"].tolist() == ["mean", "no_change"]
+    assert pearson["relative_to_zeros"].isna().all()
+    assert pearson["kind"].tolist() == ["custom", "baseline"]
+
+
+def test_mean_weighs_rows_and_not_folds(screen):
+    n = len(screen.X)
+    folds = [(np.arange(5, n), np.arange(5)), (np.arange(5), np.arange(5, n))]
+    comparison = compare(
+        ["gene_mean"], screen.X, screen.y, cv=folds, baselines=["no_change"]
+    )
+    rows = np.sqrt((screen.y.to_numpy() ** 2).mean(axis=1))
+    zeros = leaderboard(comparison).set_index("model").loc["no_change"]
+    assert zeros["mean"] == pytest.approx(rows.mean())
+
+
+def test_processes_give_the_same_scores(screen, cv, comparison):
+    parallel = compare(["additive_joint"], screen.X, screen.y, cv=cv, n_jobs=2)
+    columns = ["model", "fold", "value", "ci_low", "difference_high"]
+    pd.testing.assert_frame_equal(parallel[columns], comparison[columns])
+
+
+def test_cache_spares_finished_folds_and_notices_changes(screen, cv, tmp_path):
+    def run(y, statistic="mean"):
+        FITS.clear()
+        frame = compare(
+            {"counting": CountingMean(statistic=statistic)},
+            screen.X,
+            y,
+            cv=cv,
+            baselines=["no_change"],
+            cache=tmp_path / "folds",
+        )
+        return frame, len(FITS)
+
+    first, fits = run(screen.y)
+    assert fits == 3
+    again, fits = run(screen.y)
+    assert fits == 0
+    pd.testing.assert_frame_equal(first, again)
+    # A fold that was lost is fitted again, and only that one.
+    files = sorted((tmp_path / "folds").glob("*.json"))
+    assert all("rows" in json.loads(path.read_text()) for path in files)
+    fits = []
+    for path in files:
+        path.unlink()
+        fits.append(run(screen.y)[1])
+    assert sorted(fits) == [0, 0, 0, 1, 1, 1]  # three folds are the baseline's
+    assert run(screen.y + 1.0)[1] == 3
+    assert run(screen.y, statistic="median")[1] == 3
+
+
+def test_failure_names_model_and_fold(screen, cv):
+    with pytest.raises(RuntimeError, match="no luck") as caught:
+        compare({"broken": Failing()}, screen.X, screen.y, cv=cv, baselines=None)
+    assert "'broken' in fold 0" in caught.value.__notes__[0]
+
+
+def test_failed_model_comes_last(screen, cv):
+    with pytest.warns(
+        FitFailedWarning, match=r"'broken' failed in fold \d: RuntimeError"
+    ):
+        comparison = compare(
+            {"broken": Failing()},
+            screen.X,
+            screen.y,
+            cv=cv,
+            error_score=np.nan,
+            baselines=["gene_mean"],
+        )
+    table = leaderboard(comparison)
+    assert table["model"].tolist() == ["gene_mean", "broken"]
+    assert np.isnan(table["mean"].iloc[-1])
+
+
+def test_no_baselines_leaves_differences_empty(screen, cv):
+    comparison = compare(["ridge"], screen.X, screen.y, cv=cv, baselines=None)
+    assert comparison["difference"].isna().all()
+    assert comparison["best_baseline"].isna().all()
+    assert comparison["relative_to_zeros"].notna().all()
+
+
+def test_anndata_is_compared_as_its_numbers(screen, cv):
+    anndata = pytest.importorskip("anndata")
+    model = {"pca": LatentTargetRegressor(GroupStatisticRegressor("context"), PCA(3))}
+    arguments = {"cv": cv, "baselines": None}
+    plain = compare(model, screen.X, screen.y, **arguments)
+    y = anndata.AnnData(sparse.csr_matrix(screen.y.to_numpy()))
+    annotated = compare(model, screen.X, y, **arguments)
+    columns = ["value", "ci_low", "relative_to_zeros"]
+    pd.testing.assert_frame_equal(annotated[columns], plain[columns])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({"estimators": ["rige"]}, ValueError, "Did you mean ridge"),
+        ({"estimators": "ridge"}, TypeError, "list of names"),
+        ({"estimators": [NoChangeRegressor()]}, TypeError, "list of names"),
+        ({"estimators": {}, "baselines": None}, ValueError, "no models"),
+        (
+            {"estimators": {"gene_mean": NoChangeRegressor()}},
+            ValueError,
+            "Two models are named 'gene_mean'",
+        ),
+        ({"estimators": ["ridge"], "scoring": "mrrsme"}, ValueError, "mrrmse"),
+        ({"estimators": ["ridge"], "cv": []}, ValueError, "no folds"),
+    ],
+)
+def test_bad_requests(screen, arguments, error, match):
+    with pytest.raises(error, match=match):
+        compare(X=screen.X, y=screen.y, **arguments)
+
+
+def test_bootstrap_interval_covers_and_respects_clusters():
+    rng = np.random.RandomState(0)
+    covered, ratio = 0, []
+    for _ in range(200):
+        effect = rng.normal(size=40)
+        clusters = np.repeat(np.arange(40), 5)
+        values = effect[clusters] + 0.1 * rng.normal(size=200)
+        low, high = ClusterBootstrap(clusters, 300, 0.9, rng).interval(values)
+        covered += low <= 0 <= high
+        naive = ClusterBootstrap(np.arange(200), 300, 0.9, rng).interval(values)
+        ratio.append((high - low) / (naive[1] - naive[0]))
+    assert 160 <= covered <= 195  # 90 % nominal
+    assert np.median(ratio) > 1.8  # rows of a cluster are no independent evidence

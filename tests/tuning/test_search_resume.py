@@ -1,0 +1,331 @@
+"""Studies that outlive their processes, and that several processes share."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sklperturb.model_selection import _ledger, _study
+from sklperturb.tuning import PerturbationSearchCV
+
+# Each fit leaves a line: parameters, and the number of its training rows.
+SCRIPT = """
+import os, sys, time
+import numpy as np
+from optuna.distributions import FloatDistribution
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
+from sklperturb.tuning import PerturbationSearchCV
+
+class Slow(Ridge):
+    def fit(self, X, y):
+        with open(os.environ["FITS"], "a") as file:
+            file.write(f"{self.alpha!r} {float(X[:, 0].sum())!r}\\n")
+        time.sleep(float(os.environ.get("NAP", 0.05)))
+        return super().fit(X, y)
+
+def search(storage, **params):
+    return PerturbationSearchCV(
+        Slow(), {"alpha": FloatDistribution(1e-2, 1e2, log=True)}, cv=KFold(4),
+        n_trials=10, random_state=0, storage=storage, pruner=None, refit=False,
+        **params,
+    )
+
+def table():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 5))
+    return X, X @ rng.normal(size=(5, 2)) + rng.normal(size=(40, 2))
+
+if __name__ == "__main__":
+    found = search(sys.argv[1]).fit(*table())
+    print(found.best_params_["alpha"], found.best_score_)
+    print([p["alpha"] for p in found.cv_results_["params"]])
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "tune.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def start(script, storage, fits):
+    return subprocess.Popen(
+        [sys.executable, script, str(storage)],
+        env=os.environ | {"FITS": str(fits)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def fits_of(path):
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait_for_fits(path, n_fits, process):
+    until = time.monotonic() + 60
+    while len(fits_of(path)) < n_fits:
+        assert time.monotonic() < until
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.01)
+
+
+def studies(storage):
+    return optuna.get_all_study_summaries(_study.open_storage(storage))
+
+
+def valid(storage):
+    name = studies(storage)[0].study_name
+    study = optuna.load_study(study_name=name, storage=_study.open_storage(storage))
+    return [t for t in study.trials if t.state == TrialState.COMPLETE]
+
+
+@pytest.fixture(params=["journal", "sqlite", "postgresql"])
+def storage(request, tmp_path):
+    if request.param == "journal":
+        return tmp_path / "study.log"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'study.db'}"
+    return request.getfixturevalue("postgresql")
+
+
+@pytest.fixture
+def postgresql(postgresql_server):
+    """Give the address of an empty database."""
+    import psycopg
+
+    name = f"study_{time.monotonic_ns()}"
+    address = postgresql_server.replace("+psycopg", "")
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgresql_server.replace("/postgres", f"/{name}")
+
+
+@pytest.fixture(scope="module")
+def postgresql_server():
+    """Start a PostgreSQL server for the tests, as long as its programs are at hand."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    folders = [os.path.dirname(shutil.which("initdb") or "")]
+    if os.path.isdir("/usr/lib/postgresql"):
+        versions = sorted(os.listdir("/usr/lib/postgresql"))
+        folders += [f"/usr/lib/postgresql/{version}/bin" for version in versions]
+    found = [f for f in folders if f and os.path.exists(f"{f}/pg_ctl")]
+    if not found:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    # Not below pytest's folders, which are closed to other users.
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    user = {}
+    if os.geteuid() == 0:  # which the server refuses
+        user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+        shutil.chown(folder, "nobody", "nogroup")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder}"
+
+    def run(program, *arguments):
+        done = subprocess.run(
+            [f"{found[-1]}/{program}", "-D", folder / "data", *arguments],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            **user,
+        )
+        assert done.returncode == 0, done.stderr
+
+    run("initdb", "-U", "tester", "-A", "trust", "-N")
+    run("pg_ctl", "-w", "-l", folder / "log", "-o", options, "start")
+    yield f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres"
+    run("pg_ctl", "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("undisturbed")
+    script = tmp_path / "tune.py"
+    script.write_text(SCRIPT)
+    process = start(script, tmp_path / "undisturbed.log", tmp_path / "undisturbed.txt")
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    return printed, Counter(fits_of(tmp_path / "undisturbed.txt"))
+
+
+def test_killed_and_resumed_is_as_if_nothing_had_happened(
+    script, storage, tmp_path, undisturbed
+):
+    fits = tmp_path / "fits.txt"
+    killed_in = []
+    for n_fits in (6, 19) if isinstance(storage, os.PathLike) else (13,):
+        process = start(script, storage, fits)
+        wait_for_fits(fits, n_fits, process)
+        process.kill()
+        process.communicate()
+        killed_in.append(fits_of(fits)[-1])
+    process = start(script, storage, fits)
+    printed = process.communicate(timeout=60)[0]
+    expected, expected_fits = undisturbed
+    assert printed == expected
+    # Only a fold in which the process was killed may be fitted again.
+    again = Counter(fits_of(fits)) - expected_fits
+    assert not expected_fits - Counter(fits_of(fits))
+    assert not again - Counter(killed_in), "a finished fold was fitted again"
+    assert len(valid(storage)) == 10
+    positions = [t.user_attrs[_ledger.POSITION] for t in valid(storage)]
+    assert sorted(positions) == list(range(10))
+
+
+@pytest.mark.parametrize("storage", ["journal", "postgresql"], indirect=True)
+def test_two_processes_share_a_study_and_one_is_killed(script, storage, tmp_path):
+    fits = tmp_path / "fits.txt"
+    first, second = start(script, storage, fits), start(script, storage, fits)
+    wait_for_fits(fits, 12, first)
+    first.kill()
+    first.communicate()
+    printed = second.communicate(timeout=120)[0]
+    assert second.returncode == 0
+    assert len(valid(storage)) == 10
+    counts = Counter(fits_of(fits))
+    assert len(counts) == 40
+    assert sum(counts.values()) <= 41  # the fold that was killed
+    alphas = [t.params["alpha"] for t in valid(storage)]
+    assert len(set(alphas)) == 10
+    best = max(valid(storage), key=lambda t: t.value)
+    assert printed.split()[0] == str(best.params["alpha"])
+
+
+def small_search(storage, **params):
+    from sklearn.linear_model import Ridge
+
+    return PerturbationSearchCV(
+        Ridge(),
+        {"alpha": optuna.distributions.FloatDistribution(0.01, 100)},
+        cv=3,
+        random_state=0,
+        storage=storage,
+        **params,
+    )
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(30, 4)), rng.normal(size=(30, 2))
+
+
+def test_more_trials_go_on_and_equal_a_longer_search(table, tmp_path):
+    path = tmp_path / "study.log"
+    name = "shared"
+    for n_trials in (3, 8):
+        search = small_search(path, n_trials=n_trials, study_name=name).fit(*table)
+    longer = small_search(None, n_trials=8).fit(*table)
+    assert search.cv_results_["params"] == longer.cv_results_["params"]
+    X, y = table
+    with pytest.raises(ValueError, match="'shared' holds trials of other data"):
+        small_search(path, study_name=name).fit(X + 1, y)
+
+
+def test_interrupted_search_goes_on_in_the_same_process(table, tmp_path):
+    path = tmp_path / "study.log"
+
+    def stop(study, trial):
+        if trial.number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small_search(path, n_trials=6, callbacks=[stop]).fit(*table)
+    search = small_search(path, n_trials=6).fit(*table)
+    whole = small_search(None, n_trials=6).fit(*table)
+    assert search.cv_results_["params"] == whole.cv_results_["params"]
+
+
+def running_elsewhere(table, path, **sign):
+    """Leave a trial behind as if another process were at work on it."""
+    search = small_search(path, n_trials=2).fit(*table)
+    study = search.study_
+    trial = study.trials[0]
+    run = trial.user_attrs[_ledger.RUN]
+    last = study.user_attrs[f"sklperturb:run:{run}"]
+    study.set_user_attr("sklperturb:run:far", last | {"alive": True} | sign)
+    study.add_trial(
+        optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params={"alpha": 5.0},
+            distributions=trial.distributions,
+            user_attrs={
+                _ledger.POSITION: 2,
+                _ledger.RUN: "far",
+                _ledger.ATTEMPT: sign.get("attempt", 1),
+            },
+        )
+    )
+
+
+def test_silent_machine_loses_its_trial_and_a_live_one_keeps_it(table, tmp_path):
+    silent, live = tmp_path / "silent.log", tmp_path / "live.log"
+    seen = time.time() - 2 * _ledger.SILENCE
+    running_elsewhere(table, silent, machine="elsewhere", seen=seen)
+    search = small_search(silent, n_trials=4).fit(*table)
+    assert search.cv_results_["params"][2] == {"alpha": 5.0}
+    assert len(search.cv_results_["params"]) == 4
+
+    running_elsewhere(table, live, machine="elsewhere", seen=time.time())
+    search = small_search(live, n_trials=4, timeout=1.0).fit(*table)
+    assert {"alpha": 5.0} not in search.cv_results_["params"]
+    states = [trial.state for trial in search.study_.trials]
+    assert states.count(TrialState.RUNNING) == 1
+
+
+def test_trial_that_kills_its_processes_is_given_up(table, tmp_path):
+    path = tmp_path / "study.log"
+    running_elsewhere(table, path, created=0.0, attempt=_ledger.ATTEMPTS)
+    search = small_search(path, n_trials=4).fit(*table)
+    assert search.cv_results_["state"].tolist()[2] == "FAIL"
+    assert search.cv_results_["params"][2] == {"alpha": 5.0}
+    text = search.study_.trials[2].user_attrs[_ledger.ERROR]
+    assert text == "Its process died 3 times, each time in it."
+
+
+def test_torn_journal_is_mended_and_other_files_are_refused(table, tmp_path):
+    path = tmp_path / "study.log"
+    whole = small_search(path, n_trials=3).fit(*table)
+    with path.open("ab") as file:
+        file.write(b'{"op_code": 5, "wor')
+    search = small_search(path, n_trials=3).fit(*table)
+    assert search.cv_results_["params"] == whole.cv_results_["params"]
+    other = tmp_path / "notes.json"
+    other.write_text('{"mine": 1}')
+    with pytest.raises(ValueError, match="no Optuna journal"):
+        small_search(other).fit(*table)
+    assert other.read_text() == '{"mine": 1}'
+
+
+def test_killed_worker_process_is_replaced(script, tmp_path, undisturbed):
+    """One of two processes of `n_jobs=2` dies once; the trials are those of one."""
+    script.write_text(
+        SCRIPT.replace(
+            "        time.sleep(",
+            '        flag = os.environ["FITS"] + ".killed"\n'
+            "        if self.alpha > 4 and not os.path.exists(flag):\n"
+            '            open(flag, "w").close()\n'
+            "            os.kill(os.getpid(), 9)\n"
+            "        time.sleep(",
+        ).replace("search(sys.argv[1])", "search(sys.argv[1], n_jobs=2)")
+    )
+    fits = tmp_path / "fits.txt"
+    process = start(script, tmp_path / "study.log", fits)
+    printed = process.communicate(timeout=90)[0]
+    assert fits.with_name("fits.txt.killed").exists()
+    assert printed == undisturbed[0]
