@@ -17,11 +17,15 @@ from sklperturb.ensemble._seeds import SeedEnsembleRegressor
 from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
 from sklperturb.ensemble._stretch import Stretch, StretchedRegressor
 from sklperturb.models._trials import trial_folds
+from sklperturb.utils._choices import Budget
 
 # (Seeds of the networks on their own, of those that are trained for longer, and of
 # those that correct the kernel model): while the weights are learnt, and at the end;
 # and the folds of the first.
-BUDGETS = {"fast": ((3, 2, 2), (8, 4, 4), 4), "thorough": ((8, 4, 4), (40, 20, 20), 5)}
+BUDGETS = {
+    Budget.fast: ((3, 2, 2), (8, 4, 4), 4),
+    Budget.thorough: ((8, 4, 4), (40, 20, 20), 5),
+}
 
 
 class BestRegressor(ConditionRegressor):
