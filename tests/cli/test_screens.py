@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from sklperturb.datasets import make_chemical_screen, write_screen
+from sklperturb.models._best import BUDGETS
 
+MANY_FOLDS = ["--n-splits", "99", "--cv", "unseen-pair"]
 COMMAND = [sys.executable, "-m", "sklperturb"]
 
 
@@ -77,7 +79,8 @@ def test_simulate_then_leaderboard_then_submit(cli, tmp_path):
     assert "--overwrite" in done.stderr
 
 
-def test_submit_takes_a_budget_for_best(cli, folder, tmp_path):
+def test_submit_takes_a_budget_for_best(cli, folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(BUDGETS, "fast", ((1, 1, 1), (2, 1, 1), 2))
     submission = tmp_path / "submission.csv"
     arguments = ["submit", "--data", folder, "--output", submission, "--model"]
     done = cli(*arguments, "ridge", "--budget", "fast", code=2)
@@ -134,16 +137,8 @@ def test_stopped_leaderboard_goes_on(cli, folder, tmp_path):
             "Did you mean ridge",
         ),
         (
-            [
-                "leaderboard",
-                "--data",
-                "{data}",
-                "--n-splits",
-                "99",
-                "--cv",
-                "unseen-pair",
-            ],
-            "",
+            ["leaderboard", "--data", "{data}", *MANY_FOLDS],
+            "--n-splits 99",
         ),
         (
             ["submit", "--data", "{data}", "--model", "x", "--output", "a.csv"],
