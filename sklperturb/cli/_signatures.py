@@ -30,8 +30,8 @@ def signatures(
         str,
         typer.Option(
             help="Columns of obs, comma-separated, whose cells form one pseudobulk "
-            "sample: context, perturbation and replicate. By default those with names "
-            "in public use."
+            "sample. By default those of context, perturbation, dose, batch and "
+            "replicate."
         ),
     ] = "",
     perturbation: Perturbation = None,
@@ -96,10 +96,13 @@ def signatures(
     from sklperturb.signatures import make_signature_screen
 
     check_signature_folder(output, overwrite)
+    schema = None
+    if perturbation or context:
+        schema = read_schema(cells, perturbation, context)
     screen = make_signature_screen(
         cells,
         names(groupby) or None,
-        schema=read_schema(cells, perturbation, context, control),
+        schema=schema,
         control=control,
         covariates=names(covariates),
         layer=layer,

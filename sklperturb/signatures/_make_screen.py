@@ -39,8 +39,8 @@ def make_signature_screen(
     cells : AnnData, str or path-like
         Raw counts; a path names an .h5ad file or a .zarr folder, which is streamed.
     groupby : str or list of str, default=None
-        Columns of `obs` whose cells form one pseudobulk sample; see
-        :class:`Pseudobulk`.
+        Columns of `obs` whose cells form one pseudobulk sample. By default those of
+        context, perturbation, dose, batch and replicate.
     schema : PerturbationSchema, default=None
         Roles of the columns of `obs`; by default inferred.
     control : str, default=None
@@ -110,6 +110,10 @@ def make_signature_screen(
     >>> screen.signatures.shape, screen.to_predict.to_numpy().tolist()
     ((3, 30), [['T', 'b']])
     """
+    if groupby is None and schema is not None:
+        groupby = schema.columns(
+            "context", "perturbation", "dose", "batch", "replicate"
+        )
     samples = Pseudobulk(groupby, layer=layer, min_cells=min_cells).fit_transform(cells)
     if schema is None:
         schema = PerturbationSchema.infer(samples.obs)

@@ -89,6 +89,7 @@ def test_submit_takes_a_budget_for_best(cli, folder, tmp_path, monkeypatch):
     assert "'fast', 'thorough'" in done.stderr
     assert not submission.exists()
     done = cli(*arguments, "best", "--budget", "fast")
+    assert "Learning the weights of kernel, transfer," in done.stderr
     assert "MRRMSE on the known answers" in done.stdout
     # The processes share the work, and do not change it.
     alone = tmp_path / "alone.csv"

@@ -51,6 +51,14 @@ def test_missing_pairs_are_to_be_predicted(cells, caplog):
     np.testing.assert_array_equal(screen.signatures.X, expected)
 
 
+def test_samples_are_made_by_the_roles_of_the_schema(cells):
+    schema = PerturbationSchema("drug", context="line", replicate="donor")
+    options = {"control": "DMSO", "hold_out_contexts": ["B"], "schema": schema}
+    found = make_signature_screen(cells, **options)
+    expected = make_signature_screen(cells, GROUPBY, **options)
+    np.testing.assert_array_equal(found.signatures.X, expected.signatures.X)
+
+
 def test_held_out_samples_do_not_enter_the_training_fit(cells):
     screen = make(cells, hold_out_contexts=["B"])
     alone = make(cells[cells.obs["line"] != "B"], hold_out_contexts=["C"])
