@@ -19,6 +19,7 @@ out = Console(
     highlight=False, markup=False, soft_wrap=True, width=max(Console().width, 130)
 )
 log = logging.getLogger(__name__)
+_RESUMING = ("embed", "leaderboard", "tune")
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -29,7 +30,9 @@ class _Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            log.error("stopped; the same command goes on where it was")
+            goes_on = ctx.invoked_subcommand in _RESUMING
+            advice = "; the same command goes on where it was" if goes_on else ""
+            log.error("stopped%s", advice)
             raise typer.Exit(130) from None
         except BrokenPipeError:
             raise

@@ -128,7 +128,10 @@ def test_warnings_and_interrupts_are_one_line(cli, folder, monkeypatch, tmp_path
     arguments = ["simulate", "--output", tmp_path / "out"]
     make = "sklperturb.datasets.make_chemical_screen"
     monkeypatch.setattr(make, raising(KeyboardInterrupt()))
-    assert cli(*arguments, code=130).stderr.startswith("stopped; the same command")
+    assert cli(*arguments, code=130).stderr == "stopped\n"
+    monkeypatch.setattr("sklperturb.datasets.load_op2", raising(KeyboardInterrupt()))
+    done = cli("leaderboard", "--data", tmp_path, code=130)
+    assert done.stderr == "stopped; the same command goes on where it was\n"
 
     def warn(*args, **kwargs):
         warnings.warn("Pass n_genes=5000 for more.", UserWarning, stacklevel=1)
