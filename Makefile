@@ -28,7 +28,7 @@ help: ## list the targets
 
 demo: $(STAMP)plot ## generate a screen, rank the models on it, write a submission
 	$(VENV)/bin/sklperturb simulate --output demo/screen --overwrite \
-	    --genes $(DEMO_GENES)
+	    --n-genes $(DEMO_GENES)
 	$(VENV)/bin/sklperturb leaderboard --data demo/screen --output demo/leaderboard
 	$(VENV)/bin/sklperturb submit --data demo/screen --model $(DEMO_MODEL) \
 	    --output demo/submission.csv --overwrite

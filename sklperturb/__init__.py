@@ -5,8 +5,11 @@ instant and pulls in neither torch nor matplotlib nor anndata.
 """
 
 import importlib as _importlib
+import logging as _logging
 
 from sklperturb._version import __version__
+
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 _SUBMODULES = (
     "baseline",

@@ -1,5 +1,8 @@
+import contextlib
+import io
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,6 +31,30 @@ def screen():
     from sklperturb.datasets import make_chemical_screen
 
     return make_chemical_screen(4, 20, 30, random_state=0)
+
+
+@pytest.fixture(scope="session")
+def cli():
+    """Return a function that runs the command line in this process.
+
+    It checks the exit code, and that the user sees no traceback.
+    """
+    from sklperturb.cli import app
+
+    def run(*arguments, code=0):
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as stopped,
+        ):
+            app([str(argument) for argument in arguments])
+        done = SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
+        assert stopped.value.code == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """The command line; each module beside this one holds some commands."""
 
-import sys
-import warnings
-
 from sklperturb.cli import (  # noqa: F401  (each registers its commands)
     _cells,
     _describe,
@@ -12,17 +9,9 @@ from sklperturb.cli import (  # noqa: F401  (each registers its commands)
     _signatures,
     _tuning,
 )
-from sklperturb.cli._app import app, log
+from sklperturb.cli._app import app
 
 
 def main():
     """Run the command line; errors of the user's input are one line, exit code 2."""
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    try:
-        app()
-    except (ValueError, OSError, ImportError) as error:
-        log.print(f"error: {error}", markup=False)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        log.print("stopped; the same command goes on where it was", markup=False)
-        sys.exit(130)
+    app()

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sklperturb.cli._app import Seed, app, log, out
-
-Overwrite = Annotated[bool, typer.Option(help="Replace the file.")]
+from sklperturb.cli._app import app, log, out
+from sklperturb.cli._options import Overwrite, Seed
 
 
 @app.command("fit-cells")
@@ -31,12 +30,13 @@ def fit_cells(
 
     The file is read a block at a time; the model is numbers and text.
     """
-    _check_output(output, ".npz", overwrite)
     from sklperturb.datasets import load_perturbseq
     from sklperturb.flow import CellScreenModel
+    from sklperturb.utils._atomic import check_output
 
+    check_output(output, (".npz",), overwrite)
     screen = load_perturbseq(path, backed=True, drop_unassigned=True)
-    log.print(screen.DESCR)
+    log.info(screen.DESCR)
     start = time.perf_counter()
     table = _read_embedding(embedding, screen)
     model = CellScreenModel(
@@ -81,10 +81,10 @@ def predict_cells(
     overwrite: Overwrite = False,
 ):
     """Generate cells of perturbations, seen or not, as a file of cells."""
-    _check_output(output, ".h5ad", overwrite)
     from sklperturb.flow import CellScreenModel
-    from sklperturb.utils._atomic import written_whole
+    from sklperturb.utils._atomic import check_output, written_whole
 
+    check_output(output, (".h5ad",), overwrite)
     numbers = _read_perturbations(perturbations, cells)
     model = CellScreenModel.load(path)
     start = time.perf_counter()
@@ -136,14 +136,3 @@ def _read_perturbations(path, n_cells):
     if not numbers or min(numbers.values()) < 1:
         raise ValueError(f"{path} asks for no perturbation, or for no cells of one.")
     return numbers
-
-
-def _check_output(path, suffix, overwrite):
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{path} exists. Pass --overwrite to replace it, or another --output."
-        )
-    if path.suffix != suffix:
-        raise ValueError(f"--output {path} must end in {suffix}.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"The folder {path.parent} does not exist.")

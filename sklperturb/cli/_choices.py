@@ -1,15 +1,15 @@
 """What a user may name on the command line: models and splitters."""
 
 from sklperturb.cli._app import log
+from sklperturb.utils._choices import Names
 
-CV_NAMES = (
-    "auto",
-    "unseen-pair",
-    "unseen-perturbation",
-    "unseen-context",
-    "leave-one-context-out",
-    "unseen-scaffold",
-)
+_SPLITTERS = {
+    "unseen-pair": "UnseenPairKFold",
+    "unseen-perturbation": "UnseenPerturbationKFold",
+    "unseen-context": "UnseenContextKFold",
+    "unseen-scaffold": "UnseenScaffoldKFold",
+}
+Cv = Names("Cv", ["auto", *_SPLITTERS, "leave-one-context-out"], module=__name__)
 
 
 def named(models):
@@ -31,10 +31,9 @@ def usable(models, schema):
     names = []
     for entry in list_models():
         if not entry.available:
-            log.print(
+            log.info(
                 f"Left out {entry.name}: it needs {entry.requires} "
-                f'(pip install "sklperturb[{entry.extra}]").',
-                markup=False,
+                f'(pip install "sklperturb[{entry.extra}]").'
             )
         elif entry.fits(schema) and (entry.default or models == "all"):
             names.append(entry.name)
@@ -51,15 +50,7 @@ def make_splitter(name, screen, n_splits, seed):
         )
     if name == "leave-one-context-out":
         return model_selection.LeaveOneContextOut(schema=screen.schema)
-    classes = {
-        "unseen-pair": model_selection.UnseenPairKFold,
-        "unseen-perturbation": model_selection.UnseenPerturbationKFold,
-        "unseen-context": model_selection.UnseenContextKFold,
-        "unseen-scaffold": model_selection.UnseenScaffoldKFold,
-    }
-    if name not in classes:
-        raise ValueError(f"--cv {name!r} is not one of {', '.join(CV_NAMES)}.")
-    return classes[name](n_splits, **common)
+    return getattr(model_selection, _SPLITTERS[name])(n_splits, **common)
 
 
 def describe(splitter):

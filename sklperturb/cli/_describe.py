@@ -1,41 +1,55 @@
 """The command that looks into a file of cells."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from sklperturb.cli._app import app, out
+from sklperturb.cli._messages import in_options
+from sklperturb.cli._options import Batch, Cells, Context, Control, Perturbation
 
 
 @app.command()
 def describe(
-    path: Annotated[Path, typer.Argument(help="An .h5ad file or a .zarr folder.")],
-    perturbations: Annotated[
-        bool, typer.Option(help="List every perturbation with its number of cells.")
+    ctx: typer.Context,
+    path: Cells,
+    perturbation: Perturbation = None,
+    context: Context = None,
+    control: Control = None,
+    batch: Batch = None,
+    list_perturbations: Annotated[
+        bool,
+        typer.Option(
+            "--list-perturbations",
+            help="List every perturbation with its number of cells.",
+        ),
     ] = False,
 ):
-    """Say what a file of cells holds, and what is wrong with it.
+    """Report what a file of cells holds, and what is wrong with it.
 
     The matrix is not read into memory. The exit code is 0 whether there are problems
     or not.
     """
+    from sklperturb.cli._schema import read_schema
     from sklperturb.datasets import describe_perturbseq
 
-    found = describe_perturbseq(path)
+    schema = None
+    if perturbation or context or control or batch:
+        schema = read_schema(path, perturbation, context, control, batch)
+    found = describe_perturbseq(path, schema=schema)
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in found.facts.items():
         table.add_row(name, value)
     out.print(table)
     if found.schema is not None:
-        out.print(f"\n{found.schema}", markup=False)
-    if perturbations:
+        out.print(f"\n{found.schema}")
+    if list_perturbations:
         out.print()
         for name, n_cells in found.cells_per_perturbation.items():
-            out.print(f"{n_cells:>8} {name}", markup=False)
+            out.print(f"{n_cells:>8} {name}")
     out.print()
     for problem in found.problems:
-        out.print(f"problem: {problem}", markup=False)
+        out.print(f"problem: {in_options(problem, ctx.command.params)}")
     if not found.problems:
         out.print("no problems found")

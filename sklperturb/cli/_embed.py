@@ -8,52 +8,71 @@ from typing import Annotated
 import typer
 
 from sklperturb.cli._app import app, log, out
+from sklperturb.cli._options import Cells, Dask, Layer, Overwrite, Seed
+from sklperturb.utils._choices import CountScale, Precision
 
 
 @app.command()
 def embed(
-    cells: Annotated[Path, typer.Argument(help="An .h5ad file or .zarr folder.")],
+    path: Cells,
     checkpoint: Annotated[
-        Path, typer.Option(help="Weights of State Embedding: a folder or a file.")
+        Path,
+        typer.Option(exists=True, help="Weights of State Embedding: a folder or file."),
     ],
-    output: Annotated[Path, typer.Option(help="An .h5ad file or .zarr folder.")],
-    layer: Annotated[
-        str | None, typer.Option(help="Layer with the expression; default is X.")
-    ] = None,
-    genes: Annotated[
-        str, typer.Option(help="Column of var with gene symbols, or 'auto'.")
+    output: Annotated[
+        Path, typer.Option(help="The .h5ad file or .zarr folder to write.")
+    ],
+    layer: Layer = None,
+    gene_names: Annotated[
+        str, typer.Option(help="Column of var with the gene symbols; auto finds it.")
     ] = "auto",
     gene_map: Annotated[
         Path | None,
-        typer.Option(help="Table of two columns: other names, gene symbols."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Table of two columns: names in the file, gene symbols.",
+        ),
     ] = None,
-    ignore_case: Annotated[bool, typer.Option(help="Match genes in any case.")] = False,
+    ignore_case: Annotated[
+        bool, typer.Option("--ignore-case", help="Match names of genes in any case.")
+    ] = False,
     min_mapped: Annotated[
-        float, typer.Option(help="Least share of counts on known genes.", min=0, max=1)
+        float,
+        typer.Option(
+            help="Least share of the counts that must be on known genes.", min=0, max=1
+        ),
     ] = 0.1,
-    count_scale: Annotated[str, typer.Option(help="auto, raw or log1p.")] = "auto",
-    dataset_token: Annotated[
-        bool, typer.Option(help="Add the embedding of the data set.")
+    count_scale: Annotated[
+        CountScale,
+        typer.Option(help="Whether values are raw counts or log1p; auto finds out."),
+    ] = CountScale.auto,
+    include_dataset_token: Annotated[
+        bool, typer.Option(help="Add the embedding of the data set to each cell's.")
     ] = True,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU if any.")
+    ] = "auto",
+    precision: Annotated[
+        Precision,
+        typer.Option(help="Of the computation; auto is bfloat16 on a GPU."),
+    ] = Precision.auto,
     batch_size: Annotated[
-        int | None, typer.Option(help="Cells the model reads at once.", min=1)
+        int | None,
+        typer.Option(help="Cells the model reads at once; fitted to memory.", min=1),
     ] = None,
     chunk_size: Annotated[
         int, typer.Option(help="Cells that are read and written at once.", min=1)
     ] = 1024,
     shard: Annotated[
-        str | None, typer.Option(help="Do one part of n, such as 1/4.")
+        str | None, typer.Option(help="Do the i-th of n parts, as in 1/4.")
     ] = None,
-    dask: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler to compute on.")
-    ] = None,
+    dask: Dask = None,
     resume: Annotated[
         bool, typer.Option(help="Go on with what an earlier run left.")
     ] = True,
-    seed: Annotated[int, typer.Option(help="Seed that settles ties.")] = 0,
-    overwrite: Annotated[bool, typer.Option(help="Replace the output.")] = False,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
 ):
     """Embed cells with Arc's State Embedding model.
 
@@ -67,13 +86,13 @@ def embed(
         raise ValueError("--shard and --dask both divide the work; pass one of them.")
     model = SEEmbedding(
         SECheckpoint(checkpoint),
-        gene_names=genes,
+        gene_names=gene_names,
         layer=layer,
         batch_size=batch_size,
         device=device,
         precision=precision,
         random_state=seed,
-        include_dataset_token=dataset_token,
+        include_dataset_token=include_dataset_token,
         gene_map=gene_map,
         ignore_case=ignore_case,
         min_mapped=min_mapped,
@@ -82,7 +101,7 @@ def embed(
     start = time.perf_counter()
     with _connected(dask) as client:
         n_cells, finished = embed_file(
-            cells,
+            path,
             output,
             model,
             shard=part,
@@ -92,9 +111,9 @@ def embed(
             client=client,
         )
     seconds = time.perf_counter() - start
-    log.print(f"{n_cells} cells in {seconds:.1f} s, {n_cells / seconds:.1f} a second")
+    log.info(f"{n_cells} cells in {seconds:.1f} s, {n_cells / seconds:.1f} a second")
     if finished:
-        out.print(f'obsm["X_state"]: {output}', markup=False)
+        out.print(f'obsm["X_state"]: {output}')
     else:
         out.print("This part is done; the output is made when all are.")
 

@@ -7,50 +7,58 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from sklperturb.cli._app import Seed, app, log, out
+from sklperturb.cli._app import app, log, out
+from sklperturb.cli._options import Control, Layer, Perturbation, Seed
+from sklperturb.utils._choices import Convention
 
 
 @app.command()
 def evaluate(
-    pred: Annotated[Path, typer.Option(help="h5ad file with the predicted cells.")],
-    real: Annotated[Path, typer.Option(help="h5ad file with the measured cells.")],
+    pred: Annotated[
+        Path,
+        typer.Option(exists=True, help="Predicted cells: .h5ad file or .zarr folder."),
+    ],
+    real: Annotated[
+        Path,
+        typer.Option(exists=True, help="Measured cells: .h5ad file or .zarr folder."),
+    ],
     convention: Annotated[
-        str, typer.Option(help="robust, vcc2025, cell_eval or vcc2026.")
-    ] = "robust",
-    groupby: Annotated[
-        str | None, typer.Option(help="Column of obs with the perturbation.")
-    ] = None,
-    control: Annotated[
-        str | None, typer.Option(help="Label of the control cells.")
-    ] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer to score, not X.")] = None,
+        Convention,
+        typer.Option(help="Whose definitions of the scores to follow."),
+    ] = Convention.robust,
+    perturbation: Perturbation = None,
+    control: Control = None,
+    layer: Layer = None,
     baseline: Annotated[
-        Path | None, typer.Option(help="h5ad file to score as the baseline.")
+        Path | None,
+        typer.Option(
+            exists=True,
+            help="Cells to score as the baseline. By default a mean response is made.",
+        ),
     ] = None,
     anchors: Annotated[
-        bool, typer.Option(help="Score a baseline and a ceiling beside.")
+        bool,
+        typer.Option(help="Score a baseline and a ceiling too; takes twice the time."),
     ] = True,
-    output: Annotated[Path | None, typer.Option(help="Folder for the tables.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder for the tables.")
+    ] = None,
     seed: Seed = 0,
 ):
-    """Score predicted cells beside a baseline and a ceiling.
-
-    Without --groupby and --control, the spellings of public data sets are looked for.
-    """
+    """Score predicted cells beside a baseline and a ceiling."""
     from sklperturb.evaluation import CONVENTIONS, evaluate_cells
+    from sklperturb.utils._atomic import check_output_folder
 
-    if convention not in CONVENTIONS:
-        raise ValueError(
-            f"--convention {convention!r} is not one of {', '.join(CONVENTIONS)}."
-        )
-    if output is not None and output.exists() and not output.is_dir():
-        raise NotADirectoryError(f"--output {output} is a file; name a folder.")
-    groupby, control = _find_control(real, groupby, control, layer)
-    log.print(f"{CONVENTIONS[convention].description}; {groupby}, control {control!r}")
+    if output is not None:
+        check_output_folder(output)
+    perturbation, control = _find_control(real, perturbation, control)
+    log.info(
+        f"{CONVENTIONS[convention].description}; {perturbation}, control {control!r}"
+    )
     found = evaluate_cells(
         real,
         pred,
-        groupby,
+        perturbation,
         control=control,
         convention=convention,
         layer=layer,
@@ -64,27 +72,24 @@ def evaluate(
             out.print(str(path))
 
 
-def _find_control(real, groupby, control, layer):
+def _find_control(real, perturbation, control):
     """Return the column and label of the controls, looked for where not given."""
     from sklperturb.cells._files import opened_cells
-    from sklperturb.conditions import PerturbationSchema
+    from sklperturb.cli._schema import read_schema
     from sklperturb.conditions._labels import is_control_label
 
-    with opened_cells(real, layer) as (obs, _, _):
-        if groupby is None:
-            groupby = PerturbationSchema.infer(obs).perturbation
-        if groupby not in obs:
-            raise ValueError(f"--groupby {groupby!r} is no column: {list(obs)}.")
-        if control is None:
-            labels = sorted(obs[groupby].dropna().astype(str).unique())
-            found = [label for label in labels if is_control_label(label)]
-            if len(found) != 1:
-                raise ValueError(
-                    f"{len(found)} labels of {groupby!r} are spelt as a control "
-                    f"({', '.join(found) or 'none'}). Pass --control."
-                )
-            control = found[0]
-    return groupby, control
+    schema = read_schema(real, perturbation, control=control)
+    if control is None:
+        with opened_cells(real) as (obs, _, _):
+            labels = sorted(obs[schema.perturbation].dropna().astype(str).unique())
+        found = [x for x in labels if is_control_label(x, schema.control_labels)]
+        if len(found) != 1:
+            raise ValueError(
+                f"{len(found)} labels of {schema.perturbation!r} are spelt as controls "
+                f"({', '.join(found) or 'none'}). Pass control= to name it."
+            )
+        control = found[0]
+    return schema.perturbation, control
 
 
 def _render(found, anchors):

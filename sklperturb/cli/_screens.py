@@ -7,10 +7,23 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from sklperturb.cli._app import Clip, Data, Layer, Seed, app, log, out
-from sklperturb.cli._choices import CV_NAMES, describe, make_splitter, named, usable
+from sklperturb.cli._app import app, log, out
+from sklperturb.cli._choices import Cv, describe, make_splitter, named, usable
+from sklperturb.cli._options import (
+    Clip,
+    Data,
+    Jobs,
+    Metric,
+    NonFinite,
+    NSplits,
+    Overwrite,
+    ResponseLayer,
+    Seed,
+    Splitter,
+)
 from sklperturb.cli._tables import render, write_tables
 from sklperturb.cli._tuned import set_tuned
+from sklperturb.utils._choices import Budget, OnNonfinite, Scoring
 
 
 @app.command()
@@ -27,17 +40,19 @@ def models():
 
 @app.command()
 def simulate(
-    output: Annotated[Path, typer.Option(help="Folder to write the screen to.")],
-    contexts: Annotated[int, typer.Option(help="Cell types.")] = 6,
-    compounds: Annotated[int, typer.Option(help="Compounds.")] = 146,
-    genes: Annotated[int, typer.Option(help="Genes.")] = 18211,
+    output: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder to write the screen to.")
+    ],
+    n_contexts: Annotated[int, typer.Option(help="Number of cell types.")] = 6,
+    n_compounds: Annotated[int, typer.Option(help="Number of compounds.")] = 146,
+    n_genes: Annotated[int, typer.Option(help="Number of genes.")] = 18211,
     seed: Seed = 0,
-    overwrite: Annotated[bool, typer.Option(help="Replace a screen there.")] = False,
+    overwrite: Overwrite = False,
 ):
     """Generate a compound screen shaped like OP2 and write it in its layout."""
     from sklperturb.datasets import make_chemical_screen, write_screen
 
-    screen = make_chemical_screen(contexts, compounds, genes, random_state=seed)
+    screen = make_chemical_screen(n_contexts, n_compounds, n_genes, random_state=seed)
     write_screen(output, screen, overwrite=overwrite)
     out.print(
         f"{len(screen.X)} signatures to learn from and {len(screen.X_test)} to "
@@ -50,19 +65,22 @@ def leaderboard(
     data: Data,
     models: Annotated[
         str,
-        typer.Option(help="Comma-separated names, 'default', or 'all'."),
+        typer.Option(
+            help="Names that `sklperturb models` lists, comma-separated; all; or "
+            "default, which leaves out the slow ones. Baselines are always added."
+        ),
     ] = "default",
-    cv: Annotated[str, typer.Option(help=f"One of {', '.join(CV_NAMES)}.")] = "auto",
-    folds: Annotated[int, typer.Option(help="Folds of the splitter.", min=2)] = 5,
-    metric: Annotated[
-        str, typer.Option(help="mrrmse, mrmae, pearson, spearman or cosine.")
-    ] = "mrrmse",
+    cv: Splitter = Cv.auto,
+    n_splits: NSplits = 5,
+    scoring: Metric = Scoring.mrrmse,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the tables and the plot.")
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for the tables and the plot."),
     ] = None,
-    layer: Layer = None,
+    layer: ResponseLayer = None,
     clip: Clip = None,
-    jobs: Annotated[int, typer.Option(help="Processes; -1 is one a core.")] = 1,
+    on_nonfinite: NonFinite = OnNonfinite.error,
+    jobs: Jobs = 1,
     seed: Seed = 0,
 ):
     """Compare models and baselines on the same folds and rank them.
@@ -73,16 +91,17 @@ def leaderboard(
     from sklperturb.comparison import compare
     from sklperturb.comparison import leaderboard as rank
     from sklperturb.datasets import load_op2
-    from sklperturb.metrics import get_metric
+    from sklperturb.utils._atomic import check_output_folder
 
-    get_metric(metric)
     names = named(models)
-    screen = load_op2(data, layer=layer, clip=clip)
+    if output is not None:
+        check_output_folder(output)
+    screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
     if names is None:
         names = usable(models, screen.schema)
-    splitter = make_splitter(cv, screen, folds, seed)
-    log.print(screen.DESCR)
-    log.print(f"Folds: {describe(splitter)}")
+    splitter = make_splitter(cv, screen, n_splits, seed)
+    log.info(screen.DESCR)
+    log.info(f"Folds: {describe(splitter)}")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     comparison = compare(
@@ -90,7 +109,7 @@ def leaderboard(
         screen.X,
         screen.y,
         cv=splitter,
-        scoring=metric,
+        scoring=scoring,
         schema=screen.schema,
         n_jobs=jobs,
         error_score=float("nan"),
@@ -106,35 +125,42 @@ def leaderboard(
 @app.command()
 def submit(
     data: Data,
-    model: Annotated[str, typer.Option(help="A registered model.")],
-    output: Annotated[Path, typer.Option(help="A .csv or .h5ad file.")],
+    model: Annotated[str, typer.Option(help="A name that `sklperturb models` lists.")],
+    output: Annotated[
+        Path, typer.Option(dir_okay=False, help="The .csv or .h5ad file to write.")
+    ],
     params: Annotated[
-        Path | None, typer.Option(help="The best.json that tune has written.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="The best.json that tune has written."
+        ),
     ] = None,
-    layer: Layer = None,
+    layer: ResponseLayer = None,
     clip: Clip = None,
+    on_nonfinite: NonFinite = OnNonfinite.error,
     seed: Seed = 0,
     budget: Annotated[
-        str | None, typer.Option(help="Of a model that has one: fast or thorough.")
+        Budget | None,
+        typer.Option(help="How long the model best is trained. By default fast."),
     ] = None,
-    jobs: Annotated[
-        int,
-        typer.Option(help="Processes, if the model uses any; -1 is one a core."),
-    ] = -1,
-    overwrite: Annotated[bool, typer.Option(help="Replace the file.")] = False,
+    jobs: Jobs = -1,
+    overwrite: Overwrite = False,
 ):
     """Fit a model on everything and write its predictions for the id map."""
     from sklearn.utils.validation import has_fit_parameter
 
     from sklperturb.datasets import load_op2, write_submission
+    from sklperturb.datasets._write import SUFFIXES
     from sklperturb.metrics import mrrmse
     from sklperturb.models import get_entry, make_model
+    from sklperturb.utils._atomic import check_output
 
     get_entry(model)
-    _check_submission_path(output, overwrite)
-    _check_budget(model, budget)
-    screen = load_op2(data, layer=layer, clip=clip)
-    log.print(screen.DESCR)
+    check_output(output, SUFFIXES, overwrite)
+    if budget is not None and model != "best":
+        raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
+    screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
+    log.info(screen.DESCR)
     start = time.perf_counter()
     estimator = make_model(model, schema=screen.schema, random_state=seed)
     if budget is not None:
@@ -154,24 +180,3 @@ def submit(
     out.print(f"{n_rows} rows, {n_genes} genes, {seconds:.1f} s: {output}")
     if screen.y_test is not None:
         out.print(f"MRRMSE on the known answers: {mrrmse(screen.y_test, y_pred):.4f}")
-
-
-def _check_budget(model, budget):
-    from sklperturb.models._best import check_budget
-
-    if budget is None:
-        return
-    if model != "best":
-        raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
-    check_budget(budget)
-
-
-def _check_submission_path(path, overwrite):
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{path} exists. Pass --overwrite to replace it, or another --output."
-        )
-    if path.suffix not in (".csv", ".h5ad"):
-        raise ValueError(f"--output {path} must end in .csv or .h5ad.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"The folder {path.parent} does not exist.")

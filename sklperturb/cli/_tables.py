@@ -58,7 +58,7 @@ def write_tables(folder, table, comparison):
     try:
         names.append(_write_plot(folder / "leaderboard.png", table))
     except ImportError as error:
-        log.print(f"No plot: {error}", markup=False)
+        log.info(f"No plot: {error}")
     for name in names:
         out.print(f"{folder / name}")
 

@@ -39,4 +39,4 @@ def set_tuned(estimator, model, path):
     if unknown:
         raise ValueError(f"{path} names {unknown}, which {model!r} does not have.")
     estimator.set_params(**params)
-    log.print(f"Parameters: {params}", markup=False)
+    log.info(f"Parameters: {params}")

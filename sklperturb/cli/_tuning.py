@@ -2,30 +2,48 @@
 
 import contextlib
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from sklperturb.cli._app import Clip, Data, Layer, Seed, app, log, out
-from sklperturb.cli._choices import CV_NAMES, describe, make_splitter
+from sklperturb.cli._app import app, log, out
+from sklperturb.cli._choices import Cv, describe, make_splitter
+from sklperturb.cli._options import (
+    Clip,
+    Dask,
+    Data,
+    Jobs,
+    Metric,
+    NonFinite,
+    NSplits,
+    ResponseLayer,
+    Seed,
+    Splitter,
+)
+from sklperturb.utils._choices import Names, OnNonfinite, Pruner, Scoring
 
 # Rows of the table of trials: the best ones and the latest ones.
 _SHOWN = 5
+_Pruning = Names("_Pruning", [*Pruner, "none"], module=__name__)
 
 
 @app.command()
 def tune(
     data: Data,
-    model: Annotated[str, typer.Option(help="A registered model.")],
+    model: Annotated[str, typer.Option(help="A name that `sklperturb models` lists.")],
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder for best.json, trials.csv and the plots."),
+        typer.Option(
+            file_okay=False, help="Folder for best.json, trials.csv and the plots."
+        ),
     ] = None,
-    trials: Annotated[
+    n_trials: Annotated[
         int, typer.Option(help="Trials in all, those in the storage included.", min=1)
     ] = 50,
     storage: Annotated[
@@ -35,24 +53,31 @@ def tune(
             "share the trials. Default: study.log in --output."
         ),
     ] = None,
-    study: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
+    study_name: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the study in the storage. By default one that changes with "
+            "the data, the folds, the scoring and the model."
+        ),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds after which no trial is begun.", min=0)
     ] = None,
-    cv: Annotated[str, typer.Option(help=f"One of {', '.join(CV_NAMES)}.")] = "auto",
-    folds: Annotated[int, typer.Option(help="Folds of the splitter.", min=2)] = 5,
-    metric: Annotated[
-        str, typer.Option(help="mrrmse, mrmae, pearson, spearman or cosine.")
-    ] = "mrrmse",
+    cv: Splitter = Cv.auto,
+    n_splits: NSplits = 5,
+    scoring: Metric = Scoring.mrrmse,
     pruner: Annotated[
-        str, typer.Option(help="auto, hyperband, wilcoxon or none.")
-    ] = "auto",
-    dask: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler to run on.")
-    ] = None,
-    layer: Layer = None,
+        _Pruning,
+        typer.Option(
+            help="What ends bad trials early: hyperband by epochs, wilcoxon by folds; "
+            "auto takes the first for networks and the second for the others."
+        ),
+    ] = _Pruning.auto,
+    dask: Dask = None,
+    layer: ResponseLayer = None,
     clip: Clip = None,
-    jobs: Annotated[int, typer.Option(help="Trials at a time; -1 is one a core.")] = 1,
+    on_nonfinite: NonFinite = OnNonfinite.error,
+    jobs: Jobs = 1,
     seed: Seed = 0,
 ):
     """Search for the best parameters of a model.
@@ -64,26 +89,27 @@ def tune(
     from sklperturb.metrics import get_metric
     from sklperturb.models import get_entry, make_model
     from sklperturb.tuning import PerturbationSearchCV
+    from sklperturb.utils._atomic import check_output_folder
 
     get_entry(model)
-    greater_is_better = get_metric(metric).greater_is_better
     if output is None and storage is None:
         raise ValueError("Nothing would be kept: pass --output, --storage or both.")
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-    screen = load_op2(data, layer=layer, clip=clip)
-    splitter = make_splitter(cv, screen, folds, seed)
-    log.print(screen.DESCR)
-    log.print(f"Folds: {describe(splitter)}")
-    progress = _Trials(trials, metric, sign=1 if greater_is_better else -1)
+        check_output_folder(output).mkdir(parents=True, exist_ok=True)
+    screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
+    splitter = make_splitter(cv, screen, n_splits, seed)
+    log.info(screen.DESCR)
+    log.info(f"Folds: {describe(splitter)}")
+    sign = 1 if get_metric(scoring).greater_is_better else -1
+    progress = _Trials(n_trials, scoring, sign)
     search = PerturbationSearchCV(
         make_model(model, schema=screen.schema, random_state=seed),
         cv=splitter,
-        scoring=metric,
-        n_trials=trials,
+        scoring=scoring,
+        n_trials=n_trials,
         timeout=timeout,
         storage=output / "study.log" if storage is None else storage,
-        study_name=study,
+        study_name=study_name,
         pruner=None if pruner == "none" else pruner,
         n_jobs=jobs,
         callbacks=[progress],
@@ -97,7 +123,7 @@ def tune(
     best = {
         "model": model,
         "params": search.best_params_,
-        "metric": metric,
+        "scoring": scoring,
         "score": progress.sign * search.best_score_,
         "trials": len(search.cv_results_["params"]),
     }
@@ -126,14 +152,15 @@ def _cluster(address):
 class _Trials:
     """A table of the best and the latest trials, kept up to date on a terminal."""
 
-    def __init__(self, n_trials, metric, sign):
+    def __init__(self, n_trials, scoring, sign):
         self.n_trials = n_trials
-        self.metric = metric
+        self.scoring = scoring
         self.sign = sign
-        self._live = Live(console=log, refresh_per_second=2, transient=True)
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._live = Live(console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self):
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
             self._live.start()
         return self
 
@@ -157,7 +184,7 @@ class _Trials:
         table.title = f"{len(finished)} of {self.n_trials} trials"
         table.title_justify = "left"
         table.add_column("trial", justify="right")
-        table.add_column(self.metric, justify="right")
+        table.add_column(self.scoring, justify="right")
         table.add_column("state")
         table.add_column("parameters")
         for trial in best + latest:
@@ -185,7 +212,7 @@ def _write(folder, best, search):
     try:
         names += _write_plots(folder, search.study_)
     except ImportError as error:
-        log.print(f"No plots: {error}", markup=False)
+        log.info(f"No plots: {error}")
     for name in names:
         out.print(f"{folder / name}")
 
@@ -216,7 +243,7 @@ def _write_plots(folder, study):
             try:
                 axes = getattr(plots, f"plot_{kind}")(study)
             except (RuntimeError, ValueError) as error:
-                log.print(f"No plot of the {kind}: {error}", markup=False)
+                log.info(f"No plot of the {kind}: {error}")
                 continue
         figure = getattr(axes, "figure", None) or axes.flat[0].figure
         with written_whole(folder / f"{kind}.png") as path:

@@ -73,7 +73,7 @@ class PerturbationSchema:
         object.__setattr__(self, "control_labels", labels)
 
     @classmethod
-    def infer(cls, X):
+    def infer(cls, X, **known):
         """Find the roles of `X`'s columns by the spellings in public use.
 
         Parameters
@@ -82,6 +82,8 @@ class PerturbationSchema:
             A table of conditions. In an array, or where the names are integers, the
             first column is the context and the second the perturbation; a
             single column is the perturbation.
+        **known : str
+            Columns of roles that need not be looked for.
 
         Returns
         -------
@@ -101,6 +103,9 @@ class PerturbationSchema:
             role: next((name for name in names if name in columns), None)
             for role, names in KNOWN_SPELLINGS.items()
         }
+        # A column plays one role: the one that the caller gives it.
+        roles = {r: None if c in known.values() else c for r, c in roles.items()}
+        roles |= known
         if roles["perturbation"] is None:
             raise ValueError(
                 f"No column of {list(columns)} is known as a perturbation; known "

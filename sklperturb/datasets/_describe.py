@@ -20,13 +20,16 @@ _LARGEST_LOG = 20  # log(1 + x) of a count is never above
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
 
 
-def describe_perturbseq(path):
+def describe_perturbseq(path, *, schema=None):
     """Say what a file of cells holds, without reading its matrix into memory.
 
     Parameters
     ----------
     path : str or path-like
         An ``.h5ad`` file or a ``.zarr`` folder.
+    schema : PerturbationSchema, default=None
+        Which column of `obs` plays which role, as for `load_perturbseq`; by default
+        found by names in public use.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def describe_perturbseq(path):
             f"{n_twice} names of cells occur more than once; call "
             "obs_names_make_unique() on the AnnData."
         )
-    schema, sizes = _describe_conditions(obs, facts, problems)
+    schema, sizes = _describe_conditions(obs, schema, facts, problems)
     for name, keys in parts.items():
         facts[name] = ", ".join(keys)
     return Bunch(
@@ -238,17 +241,19 @@ def _describe_genes(var, facts, problems):
         )
 
 
-def _describe_conditions(obs, facts, problems):
+def _describe_conditions(obs, schema, facts, problems):
     """Describe the perturbations; return the schema and the cells of each."""
     columns = [f"{name} ({obs[name].nunique()})" for name in obs.columns]
     facts["columns"] = ", ".join(columns) or "none"
     nothing = None, pd.Series(dtype=int)
     try:
         layout = find_layout(obs)
-        schema = settle_schema(obs, layout, None)
+        schema = settle_schema(obs, layout, schema)
     except ValueError as error:
         problems.append(f"{error}{_candidates(obs)}")
         return nothing
+    if schema.perturbation != getattr(layout, "perturbation", None):
+        layout = None  # the schema reads another column than the layout
     facts["layout"] = "none that is known" if layout is None else layout.name
     missing = obs[schema.perturbation].isna()
     if missing.any():

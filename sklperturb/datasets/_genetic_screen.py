@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from numbers import Integral, Real
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from sklperturb.conditions._labels import CONTROL, join_combination
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.datasets._gene_network import make_gene_network
 from sklperturb.datasets._screen import check_number
-from sklperturb.utils._atomic import written_whole
+from sklperturb.utils._atomic import check_output, written_whole
 from sklperturb.utils._progress import ProgressBar
 
 _BLOCK = 1024  # cells drawn together; what a seed gives depends on it
@@ -177,7 +176,8 @@ def make_genetic_screen(
     ['target_gene', 'batch', 'control']
     """
     _check_request(locals())
-    path = _check_path(path, overwrite)
+    if path is not None:
+        path = check_output(path, (".h5ad",), overwrite)
     seed = check_random_state(random_state).randint(2**31 - 1)
     rng = np.random.default_rng(seed)
     network = make_gene_network(
@@ -454,16 +454,3 @@ def _check_request(given):
         raise ValueError(
             f"embedding_dim={given['embedding_dim']} exceeds n_genes={n_genes}."
         )
-
-
-def _check_path(path, overwrite):
-    if path is None:
-        return None
-    path = Path(path)
-    if path.suffix != ".h5ad":
-        raise ValueError(f"path {path} must end in .h5ad.")
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{path} exists. Pass overwrite=True to replace it, or another path."
-        )
-    return path

@@ -91,7 +91,7 @@ def find_layout(obs, name="auto"):
     return layout
 
 
-def settle_schema(obs, layout, schema):
+def settle_schema(obs, layout, schema, **known):
     """Return the schema of a table of cells, by what the user or the layout says."""
     if schema is not None:
         if not isinstance(schema, PerturbationSchema):
@@ -108,13 +108,13 @@ def settle_schema(obs, layout, schema):
             )
         return schema
     if layout is None:
-        schema = PerturbationSchema.infer(obs)
+        schema = PerturbationSchema.infer(obs, **known)
     else:
         roles = {
             role: next((name for name in names if name in obs), None)
             for role, names in KNOWN_SPELLINGS.items()
         }
-        roles["perturbation"] = layout.perturbation
+        roles |= {"perturbation": layout.perturbation} | known
         schema = PerturbationSchema(**roles, control_labels=layout.control_labels)
     # Some layouts write "1+1" for two guides, and "none": no doses.
     if schema.dose is not None and _numbers(obs[schema.dose]) is None:

@@ -26,6 +26,7 @@ from sklperturb.datasets._files import (
     read_layer,
     read_parquet,
 )
+from sklperturb.utils._choices import OnNonfinite
 
 
 def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"):
@@ -169,10 +170,9 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
 
 
 def _check_options(clip, on_nonfinite):
-    if on_nonfinite not in ("error", "replace"):
+    if on_nonfinite not in list(OnNonfinite):
         raise ValueError(
-            f"on_nonfinite={on_nonfinite!r} is not known; allowed are 'error' and "
-            "'replace'."
+            f"on_nonfinite={on_nonfinite!r} is not one of {list(OnNonfinite)}."
         )
     if clip is None:
         return

@@ -2,12 +2,16 @@
 
 import csv
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sklperturb.utils._atomic import unfinished_folder, written_whole
+from sklperturb.utils._atomic import (
+    check_output,
+    check_output_folder,
+    unfinished_folder,
+    written_whole,
+)
 
 SUFFIXES = (".csv", ".h5ad")
 
@@ -51,15 +55,9 @@ def write_screen(folder, screen, *, overwrite=False):
     ...     sorted(path.name for path in folder.iterdir())
     ['de_test.parquet', 'de_train.parquet', 'id_map.csv', 'sample_submission.csv']
     """
-    folder = Path(folder)
     names = ("de_train.parquet", "id_map.csv", "sample_submission.csv")
     names += ("de_test.parquet",)
-    present = [name for name in names if (folder / name).exists()]
-    if present and not overwrite:
-        raise FileExistsError(
-            f"{folder} already holds {present}. Pass overwrite=True to replace them, "
-            "or choose another folder."
-        )
+    folder = check_output_folder(folder, names, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     with unfinished_folder(folder) as unfinished:
         _join(screen.X, screen.y).to_parquet(unfinished / names[0], index=False)
@@ -125,11 +123,7 @@ def write_submission(
     0,0.5
     1,-1.25
     """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(
-            f"{path.name} ends in {path.suffix!r}; allowed are {list(SUFFIXES)}."
-        )
+    path = check_output(path, SUFFIXES, overwrite=True)
     ids = _ids(id_map)
     genes = pd.Index(target_names)
     values = _check_predictions(y_pred, ids, genes)

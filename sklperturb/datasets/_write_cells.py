@@ -3,13 +3,12 @@
 import shutil
 import subprocess
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sklperturb.utils._atomic import unfinished_folder, written_whole
+from sklperturb.utils._atomic import check_output, unfinished_folder, written_whole
 
 CONTROL = "non-targeting"
 
@@ -62,14 +61,12 @@ def write_cells(
     ...     print(ad.read_h5ad(path).obs["target_gene"].tolist())
     ['A', 'non-targeting']
     """
-    path = Path(path)
     if layout not in ("cell-eval", "cell-eval2"):
         raise ValueError(
             f"layout={layout!r}; allowed are 'cell-eval' and 'cell-eval2'."
         )
     allowed = (".h5ad", ".vcc") if layout == "cell-eval" else (".h5ad",)
-    if path.suffix not in allowed:
-        raise ValueError(f"{path.name} must end in {' or '.join(allowed)}.")
+    path = check_output(path, allowed, overwrite=True)
     matrix, genes = _matrix(cells, genes)
     obs = _obs(perturbations, contexts, matrix.shape[0], layout)
     _check_values(matrix, layout)

@@ -1,12 +1,11 @@
 """Write signatures that were computed here as a screen to learn from."""
 
 import os
-from pathlib import Path
 
 import pandas as pd
 
-from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
-from sklperturb.utils._atomic import unfinished_folder
+from sklperturb.conditions._schema import KNOWN_SPELLINGS
+from sklperturb.utils._atomic import check_output_folder, unfinished_folder
 
 _ROLES = ("context", "perturbation", "smiles", "dose")
 _NAMES = ("de_train.h5ad", "id_map.csv", "de_test.h5ad")
@@ -14,26 +13,25 @@ _NAMES = ("de_train.h5ad", "id_map.csv", "de_test.h5ad")
 _OTHER_LAYOUT = ("de_train.parquet", "de_test.parquet", "sample_submission.csv")
 
 
-def write_signatures(
-    folder, signatures, to_predict, *, test=None, schema=None, overwrite=False
-):
+def write_signatures(folder, screen, *, overwrite=False):
     """Write signatures in the layout of the Open Problems benchmark.
 
     Parameters
     ----------
     folder : str or path-like
         Made if it does not exist.
-    signatures : AnnData of shape (n_samples, n_genes)
-        To learn from, as given by
-        :class:`~sklperturb.signatures.DifferentialSignatures`; all layers are kept.
-    to_predict : DataFrame of shape (n_test, n_columns)
-        Conditions to predict; the columns of perturbation and context are needed.
-    test : AnnData of shape (n_test, n_genes), default=None
-        Signatures of the conditions to predict, where they are known.
-    schema : PerturbationSchema, default=None
-        Roles of the columns; by default inferred. Columns of perturbation, context,
-        structure and dose are given OP2's names, so that the folder is read without a
-        schema.
+    screen : :class:`~sklearn.utils.Bunch` or dict
+        As given by :func:`~sklperturb.signatures.make_signature_screen`:
+
+        signatures : AnnData of shape (n_samples, n_genes)
+            To learn from; all layers are kept.
+        to_predict : DataFrame of shape (n_test, n_columns)
+            Conditions to predict; the columns of perturbation and context are needed.
+        test : AnnData of shape (n_test, n_genes) or None
+            Signatures of the conditions to predict, where they are known.
+        schema : PerturbationSchema
+            Roles of the columns. Columns of perturbation, context, structure and dose
+            are given OP2's names, so that the folder is read without a schema.
     overwrite : bool, default=False
         Replace the files of signatures that are already there.
 
@@ -44,9 +42,9 @@ def write_signatures(
 
     Raises
     ------
-    FileExistsError
-        If one of the files is there and `overwrite` is False, or if the folder holds a
-        screen in the Kaggle layout.
+    OSError
+        If one of the files is there and `overwrite` is False, the folder holds a
+        screen in the Kaggle layout, or it cannot be written to.
     ValueError
         If `to_predict` is empty or lacks a column.
 
@@ -54,6 +52,7 @@ def write_signatures(
     --------
     load_op2 : Read the folder; any layer with ``layer=``.
     write_screen : Write a screen in the Kaggle layout.
+    sklperturb.signatures.make_signature_screen : Compute one from counts.
 
     Examples
     --------
@@ -61,26 +60,28 @@ def write_signatures(
     >>> import anndata as ad
     >>> import numpy as np
     >>> import pandas as pd
-    >>> from sklperturb.datasets import load_op2, write_signatures
+    >>> from sklperturb.datasets import PerturbationSchema, load_op2, write_signatures
     >>> obs = pd.DataFrame(
     ...     {"cell_line": ["K562", "K562", "A549"], "drug": ["a", "b", "a"]},
     ...     index=["1", "2", "3"],
     ... )
     >>> layers = {"clipped_sign_log10_pval": np.eye(3)}
-    >>> signatures = ad.AnnData(obs=obs, layers=layers)
-    >>> missing = pd.DataFrame({"cell_line": ["A549"], "drug": ["b"]})
+    >>> screen = {
+    ...     "signatures": ad.AnnData(obs=obs, layers=layers),
+    ...     "to_predict": pd.DataFrame({"cell_line": ["A549"], "drug": ["b"]}),
+    ...     "test": None,
+    ...     "schema": PerturbationSchema("drug", context="cell_line"),
+    ... }
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     screen = load_op2(write_signatures(folder, signatures, missing))
+    ...     screen = load_op2(write_signatures(folder, screen))
     >>> screen.X_test[["cell_type", "sm_name"]].to_numpy().tolist()
     [['A549', 'b']]
     """
-    folder = Path(folder)
-    if schema is None:
-        schema = PerturbationSchema.infer(signatures.obs)
+    schema, to_predict = screen["schema"], screen["to_predict"]
     schema.require(to_predict, "perturbation", *["context"] * bool(schema.context))
     if len(to_predict) == 0:
         raise ValueError("to_predict is empty: name at least one condition to predict.")
-    check_free(folder, overwrite)
+    folder = check_signature_folder(folder, overwrite)
     renamed = {
         getattr(schema, role): KNOWN_SPELLINGS[role][0]
         for role in _ROLES
@@ -90,10 +91,10 @@ def write_signatures(
     id_map = id_map.reset_index(drop=True).rename_axis("id").reset_index()
     folder.mkdir(parents=True, exist_ok=True)
     with unfinished_folder(folder) as unfinished:
-        _write(unfinished / _NAMES[0], signatures, renamed)
+        _write(unfinished / _NAMES[0], screen["signatures"], renamed)
         id_map.to_csv(unfinished / _NAMES[1], index=False)
-        if test is not None:
-            _write(unfinished / _NAMES[2], test, renamed)
+        if screen["test"] is not None:
+            _write(unfinished / _NAMES[2], screen["test"], renamed)
         for name in _NAMES:
             if (unfinished / name).exists():
                 os.replace(unfinished / name, folder / name)
@@ -102,20 +103,16 @@ def write_signatures(
     return folder
 
 
-def check_free(folder, overwrite):
-    """Raise if signatures cannot be written to `folder`."""
+def check_signature_folder(folder, overwrite):
+    """Return `folder` as a Path, or raise if signatures cannot be written to it."""
+    folder = check_output_folder(folder, _NAMES, overwrite)
     other = [name for name in _OTHER_LAYOUT if (folder / name).exists()]
     if other:
         raise FileExistsError(
             f"{folder} holds a screen in the Kaggle layout ({other}), which would be "
             "read instead. Choose another folder."
         )
-    present = [name for name in _NAMES if (folder / name).exists()]
-    if present and not overwrite:
-        raise FileExistsError(
-            f"{folder} already holds {present}. Allow to overwrite, or choose another "
-            "folder."
-        )
+    return folder
 
 
 def _write(path, signatures, renamed):

@@ -26,6 +26,7 @@ from sklperturb.embedding._mapping import (
 )
 from sklperturb.embedding._runner import get_runner
 from sklperturb.embedding._tokens import Tokenizer
+from sklperturb.utils._choices import CountScale, Precision
 from sklperturb.utils._progress import ProgressBar
 
 
@@ -152,14 +153,14 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
         "layer": [str, None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "precision": [StrOptions(set(Precision))],
         "random_state": ["random_state"],
         "include_dataset_token": ["boolean"],
         "gene_map": [Mapping, pd.Series, pd.DataFrame, str, Path, None],
         "ignore_case": ["boolean"],
         "on_unmapped": [StrOptions({"warn", "error", "ignore"})],
         "min_mapped": [Interval(Real, 0, 1, closed="both")],
-        "count_scale": [StrOptions({"auto", "raw", "log1p"})],
+        "count_scale": [StrOptions(set(CountScale))],
         "target_sum": [Interval(Real, 0, None, closed="neither"), None],
         "cls_count": [
             StrOptions({"reference"}),

@@ -15,10 +15,11 @@ from sklearn.base import clone
 from sklperturb._version import __version__
 from sklperturb.cells._rows import open_cells
 from sklperturb.embedding._batches import embedded_batches, warn_of_both_scales
-from sklperturb.utils._atomic import unfinished_folder, written_whole
+from sklperturb.utils._atomic import check_output, unfinished_folder, written_whole
 from sklperturb.utils._progress import ProgressBar
 
 _KEY = "X_state"
+_SUFFIXES = (".h5ad", ".zarr")
 # Parameters that change no embedding.
 _ANY_VALUE = {"checkpoint", "batch_size", "device", "on_unmapped", "min_mapped"}
 # The estimator that a Dask worker used last: its model stays loaded between tasks.
@@ -108,8 +109,7 @@ def embed_file(
     ...     anndata.read_h5ad(f"{folder}/embedded.h5ad").obsm["X_state"].shape
     (8, 34)
     """
-    path, output = Path(path), Path(output)
-    _check_output(output, overwrite)
+    path, output = Path(path), check_output(output, _SUFFIXES, overwrite)
     if chunk_size < 1:
         raise ValueError(f"chunk_size={chunk_size} must be at least 1.")
     if shard is not None and not 1 <= shard[0] <= shard[1]:
@@ -129,17 +129,6 @@ def embed_file(
             n_cells = _compute(embedding, cells, work, todo)
         finished = work.finish(cells, overwrite)
     return n_cells, finished
-
-
-def _check_output(output, overwrite):
-    if output.suffix not in (".h5ad", ".zarr"):
-        raise ValueError(f"The output {output} must end in .h5ad or .zarr.")
-    if output.exists() and not overwrite:
-        raise FileExistsError(
-            f"{output} exists. Pass overwrite to replace it, or another output."
-        )
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"The folder {output.parent} does not exist.")
 
 
 class _Work:
@@ -262,7 +251,7 @@ class _Work:
             return False
         try:
             notes = self._check(mine)
-            _check_output(self.output, overwrite)
+            check_output(self.output, _SUFFIXES, overwrite)
             if self.output.suffix == ".h5ad":
                 self._write_h5ad(cells)
             else:

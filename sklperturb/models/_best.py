@@ -1,5 +1,6 @@
 """What the toolkit recommends for a screen of signatures, as one estimator."""
 
+import logging
 from importlib.util import find_spec
 
 import numpy as np
@@ -17,11 +18,17 @@ from sklperturb.ensemble._seeds import SeedEnsembleRegressor
 from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
 from sklperturb.ensemble._stretch import Stretch, StretchedRegressor
 from sklperturb.models._trials import trial_folds
+from sklperturb.utils._choices import Budget
+
+logger = logging.getLogger(__name__)
 
 # (Seeds of the networks on their own, of those that are trained for longer, and of
 # those that correct the kernel model): while the weights are learnt, and at the end;
 # and the folds of the first.
-BUDGETS = {"fast": ((3, 2, 2), (8, 4, 4), 4), "thorough": ((8, 4, 4), (40, 20, 20), 5)}
+BUDGETS = {
+    Budget.fast: ((3, 2, 2), (8, 4, 4), 4),
+    Budget.thorough: ((8, 4, 4), (40, 20, 20), 5),
+}
 
 
 class BestRegressor(ConditionRegressor):
@@ -136,9 +143,12 @@ class BestRegressor(ConditionRegressor):
         )
         targets = self._target_contexts(X, X_unlabeled)
         cv = trial_folds(X, y, self.schema_, targets, n_splits, int(seeds[3]))
-        weights, self.stretch_ = learn_blend(trial_parts, X, y, cv)
         names = [name for name, _ in parts]
+        logger.info("Learning the weights of %s.", ", ".join(names))
+        weights, self.stretch_ = learn_blend(trial_parts, X, y, cv)
         self.weights_ = dict(zip(names, weights.tolist(), strict=True))
+        shown = ", ".join(f"{n} {w:.2f}" for n, w in self.weights_.items() if w)
+        logger.info("Fitting all rows; weights are %s.", shown)
         model = SeenUnseenRegressor(
             StretchedRegressor(
                 BlendRegressor(parts, weights=weights), stretch=self.stretch_

@@ -41,7 +41,7 @@ class _EpochProgress(Callback):
     """Show a bar over epochs with the latest losses, on a terminal only."""
 
     def on_train_begin(self, net, **kwargs):
-        self.bar_ = ProgressBar(net.max_epochs, "Training").start()
+        self.bar_ = ProgressBar(net.max_epochs, "Training")
 
     def on_epoch_end(self, net, **kwargs):
         last = net.history[-1]
@@ -49,7 +49,8 @@ class _EpochProgress(Callback):
         self.bar_.advance(", ".join(f"{name} {last[name]:.4f}" for name in names))
 
     def on_train_end(self, net, **kwargs):
-        self.bar_.stop()
+        self.bar_.close()
+        del self.bar_  # an open stream cannot be pickled with the net
 
 
 class _EpochReport(Callback):

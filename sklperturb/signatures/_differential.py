@@ -25,13 +25,14 @@ from sklperturb.signatures._samples import (
     take_samples,
 )
 from sklperturb.signatures._signed_log_p import signed_log_p, signed_log_p_from_t
+from sklperturb.utils._choices import Contexts, ExpressedIn, Method, Normalization
 from sklperturb.utils._progress import ProgressBar
 
 _CHOICES = {
-    "normalization": ("tmm", "size_factors", "none"),
-    "method": ("voom", "trend"),
-    "contexts": ("together", "apart"),
-    "expressed_in": ("every", "any"),
+    "normalization": Normalization,
+    "method": Method,
+    "contexts": Contexts,
+    "expressed_in": ExpressedIn,
 }
 # Values of one array of a block of genes: 32 MiB.
 _BLOCK_VALUES = 2**22
@@ -236,7 +237,7 @@ class DifferentialSignatures(BaseEstimator):
     def _check_params(self):
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)
-            if value not in allowed:
+            if value not in list(allowed):
                 raise ValueError(f"{name}={value!r} is not one of {list(allowed)}.")
         for name, least in (("min_count", 0), ("min_replicates", 1)):
             value = getattr(self, name)

@@ -4,10 +4,10 @@ import optuna
 from optuna.trial import Trial, TrialState, create_trial
 
 from sklperturb.tuning._propose import is_seen, placeholder, quiet
+from sklperturb.utils._choices import Pruner
 
 # Reports in one fold at most: each costs a prediction of the held-out rows.
 _REPORTS = 20
-_NAMED = ("auto", "hyperband", "wilcoxon")
 
 
 class Pruning:
@@ -23,9 +23,9 @@ class Pruning:
     """
 
     def __init__(self, pruner, n_epochs, n_folds):
-        if isinstance(pruner, str) and pruner not in _NAMED:
+        if isinstance(pruner, str) and pruner not in list(Pruner):
             raise ValueError(
-                f"pruner={pruner!r} is not allowed; pass one of {list(_NAMED)}, an "
+                f"pruner={pruner!r} is not allowed; pass one of {list(Pruner)}, an "
                 "Optuna pruner, or None."
             )
         if isinstance(pruner, str) and pruner == "auto":

@@ -1,14 +1,15 @@
 """Progress bars: on a terminal only, and always on the error stream."""
 
-import sys
+import logging
+
+from tqdm import tqdm
 
 
-class ProgressBar:
+class ProgressBar(tqdm):
     """A bar of `total` steps with a note at its end.
 
-    Where the error stream is no terminal, or there are no steps, nothing is written. A
-    context manager; `start` and `stop` serve callers whose work has no block of its
-    own.
+    Nothing is written where the error stream is no terminal, where there are no steps,
+    or where the logger of the package reports errors only.
 
     Parameters
     ----------
@@ -17,47 +18,12 @@ class ProgressBar:
     """
 
     def __init__(self, total, description):
-        self._total = total
-        self._description = description
-        self._progress = None
-
-    def start(self):
-        if self._total and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=Console(stderr=True),
-            )
-            self._progress.start()
-            self._task = self._progress.add_task(
-                self._description, total=self._total, note=""
-            )
-        return self
+        quiet = logging.getLogger("sklperturb").getEffectiveLevel() >= logging.ERROR
+        disable = True if quiet or not total else None
+        super().__init__(total=total, desc=description, disable=disable)
 
     def advance(self, note="", steps=1):
-        if self._progress is not None:
-            self._progress.update(self._task, advance=steps, note=note)
-
-    def stop(self):
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-    __enter__ = start
-
-    def __exit__(self, *error):
-        self.stop()
+        """Count `steps` as done; an empty note leaves the one that is shown."""
+        if note:
+            self.set_postfix_str(note, refresh=False)
+        self.update(steps)

@@ -5,8 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sklperturb.cli import main
-
 
 @pytest.fixture
 def files(tmp_path):
@@ -23,17 +21,9 @@ def files(tmp_path):
     return tmp_path
 
 
-def run(monkeypatch, *arguments):
-    monkeypatch.setattr("sys.argv", ["sklperturb", "evaluate", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return stopped.value.code
-
-
-def test_evaluate_writes_tables(files, monkeypatch, capsys):
+def test_evaluate_writes_tables(cli, files):
     paths = ("--pred", files / "pred.h5ad", "--real", files / "real.h5ad")
-    assert run(monkeypatch, *paths, "--output", files / "out") == 0
-    shown = capsys.readouterr().out
+    shown = cli("evaluate", *paths, "--output", files / "out").stdout
     assert "discrimination" in shown and "ceiling" in shown and "overall" in shown
     scores = pd.read_csv(files / "out" / "scores.csv", index_col="metric")
     content = json.loads((files / "out" / "evaluation.json").read_text())
@@ -45,24 +35,22 @@ def test_evaluate_writes_tables(files, monkeypatch, capsys):
     assert len(list((files / "out").iterdir())) == 3
 
 
-def test_evaluate_without_anchors(files, monkeypatch, capsys):
+def test_evaluate_without_anchors(cli, files):
     paths = ("--pred", files / "pred.h5ad", "--real", files / "real.h5ad")
     options = ("--convention", "vcc2025", "--no-anchors")
-    assert run(monkeypatch, *paths, *options) == 0
-    shown = capsys.readouterr().out
+    shown = cli("evaluate", *paths, *options).stdout
     assert "des" in shown and "ceiling" not in shown
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--convention", "vcc"], "is not one of robust"),
-        (["--groupby", "gene"], "is no column"),
-        (["--control", "DMSO"], "no control cells 'DMSO'"),
+        (["--convention", "vcc"], "'robust', 'vcc2025'"),
+        (["--perturbation", "gene"], "--perturbation 'gene' is no column"),
+        (["--control", "DMSO"], "--control 'DMSO' is no label of 'target_gene'"),
         (["--convention", "vcc2026"], "fractional"),
     ],
 )
-def test_evaluate_refuses(files, monkeypatch, capsys, options, message):
+def test_evaluate_refuses(cli, files, options, message):
     paths = ("--pred", files / "pred.h5ad", "--real", files / "real.h5ad")
-    assert run(monkeypatch, *paths, *options) == 2
-    assert message in capsys.readouterr().err
+    assert message in cli("evaluate", *paths, *options, code=2).stderr

@@ -15,25 +15,16 @@ from sklperturb.datasets import make_chemical_screen, write_screen
 COMMAND = [sys.executable, "-m", "sklperturb"]
 
 
-def run(*arguments, code=0):
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True
-    )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     screen = make_chemical_screen(4, 20, 30, random_state=0)
     return write_screen(tmp_path_factory.mktemp("tuning") / "screen", screen)
 
 
-def test_tune_is_killed_goes_on_and_submit_uses_it(folder, tmp_path):
+def test_tune_is_killed_goes_on_and_submit_uses_it(cli, folder, tmp_path):
     output = tmp_path / "tuned"
-    tune = ["tune", "--data", folder, "--model", "ridge", "--folds", 2]
-    tune += ["--trials", 6, "--output", output]
+    tune = ["tune", "--data", folder, "--model", "ridge", "--n-splits", 2]
+    tune += ["--n-trials", 6, "--output", output]
     process = subprocess.Popen(
         [*COMMAND, *map(str, tune)],
         stdout=subprocess.DEVNULL,
@@ -48,7 +39,7 @@ def test_tune_is_killed_goes_on_and_submit_uses_it(folder, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
-    done = run(*tune)
+    done = cli(*tune)
     assert "6 of 6 trials" in done.stdout
     best = json.loads((output / "best.json").read_text())
     assert best["model"] == "ridge"
@@ -61,8 +52,8 @@ def test_tune_is_killed_goes_on_and_submit_uses_it(folder, tmp_path):
 
     params = ["--params", output / "best.json"]
     submit = ["submit", "--data", folder, "--output"]
-    run(*submit, tmp_path / "default.csv", "--model", "ridge")
-    done = run(*submit, tmp_path / "tuned.csv", "--model", "ridge", *params)
+    cli(*submit, tmp_path / "default.csv", "--model", "ridge")
+    done = cli(*submit, tmp_path / "tuned.csv", "--model", "ridge", *params)
     assert str(best["params"]) in done.stderr
     default, tuned = (
         pd.read_csv(tmp_path / f"{name}.csv").iloc[:, 1:].to_numpy()
@@ -81,18 +72,20 @@ def test_tune_is_killed_goes_on_and_submit_uses_it(folder, tmp_path):
         ({}, 'has no "params"'),
     ],
 )
-def test_submit_refuses_what_tune_did_not_write(folder, tmp_path, content, message):
+def test_submit_refuses_what_tune_did_not_write(
+    cli, folder, tmp_path, content, message
+):
     path, output = tmp_path / "best.json", tmp_path / "x.csv"
     path.write_text(json.dumps(content))
     submit = ["submit", "--data", folder, "--model", "additive", "--output", output]
-    done = run(*submit, "--params", path, code=2)
+    done = cli(*submit, "--params", path, code=2)
     assert message in done.stderr
     assert not output.exists()
 
 
-def test_tune_refuses_to_forget_and_what_has_nothing_to_tune(folder, tmp_path):
+def test_tune_refuses_to_forget_and_what_has_nothing_to_tune(cli, folder, tmp_path):
     tune = ["tune", "--data", folder, "--model"]
-    done = run(*tune, "ridge", code=2)
+    done = cli(*tune, "ridge", code=2)
     assert "pass --output, --storage or both" in done.stderr
-    done = run(*tune, "no_change", "--output", tmp_path / "none", code=2)
+    done = cli(*tune, "no_change", "--output", tmp_path / "none", code=2)
     assert "nothing to tune" in done.stderr

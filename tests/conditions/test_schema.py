@@ -44,3 +44,10 @@ def test_require_names_the_role_or_the_column():
         schema.require(X, "dose")
     with pytest.raises(ValueError, match="smiles is column 's', which X does not have"):
         schema.require(X, "smiles")
+
+
+def test_known_roles_are_not_looked_for():
+    X = pd.DataFrame({"sm_name": ["a"], "cell_type": ["B"], "line": ["x"]})
+    assert PerturbationSchema.infer(X, context="line").context == "line"
+    schema = PerturbationSchema.infer(X, perturbation="cell_type")
+    assert (schema.perturbation, schema.context) == ("cell_type", None)

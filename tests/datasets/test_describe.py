@@ -5,10 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from typer.testing import CliRunner
 
-from sklperturb.cli import app
-from sklperturb.datasets import describe_perturbseq
+from sklperturb.datasets import PerturbationSchema, describe_perturbseq
 
 
 def write(path, values, labels=None, genes=None, **columns):
@@ -117,9 +115,12 @@ def test_the_matrix_is_not_read(tmp_path, monkeypatch):
     assert describe_perturbseq(path).facts["cells"] == "20000"
 
 
-def test_command(tmp_path, counts):
-    path = write(tmp_path / "cells.h5ad", counts)
-    result = CliRunner().invoke(app, ["describe", str(path), "--perturbations"])
-    assert result.exit_code == 0
-    for text in ("raw counts", "vcc", "300 A", "no problems found"):
-        assert text in result.stdout
+def test_schema_names_the_columns(tmp_path, counts):
+    stim = np.resize(["none", "IFN", "TNF"], 900)
+    path = write(tmp_path / "cells.h5ad", counts, stim=stim)
+    schema = PerturbationSchema("stim", control_labels="none")
+    found = describe_perturbseq(path, schema=schema)
+    assert found.facts["layout"] == "none that is known"
+    assert found.cells_per_perturbation.to_dict() == {"IFN": 300, "TNF": 300}
+    with pytest.raises(TypeError, match="must be a PerturbationSchema"):
+        describe_perturbseq(path, schema="stim")

@@ -128,7 +128,7 @@ def test_wrong_options(folder):
         load_op2(folder, clip=0)
     with pytest.raises(TypeError, match="clip='a' is not a number"):
         load_op2(folder, clip="a")
-    with pytest.raises(ValueError, match="on_nonfinite='drop' is not known"):
+    with pytest.raises(ValueError, match="on_nonfinite='drop' is not one of"):
         load_op2(folder, on_nonfinite="drop")
     with pytest.raises(ValueError, match=r"has only de_train.parquet"):
         load_op2(folder, layer="t")

@@ -104,7 +104,7 @@ def test_an_index_of_another_name_is_taken_by_position(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"path": "s.txt"}, r"s.txt ends in '.txt'; allowed are"),
+        ({"path": "s.txt"}, r"s.txt must end in .csv or .h5ad"),
         ({"y_pred": np.zeros((2, 3))}, r"shape \(2, 3\), but 2 ids and 2 target"),
         ({"y_pred": np.array([[0, np.nan], [0, 0]])}, "1 values that are NaN .* 'B'"),
         ({"y_pred": np.array([[0, 0], [-np.inf, 0]])}, "first for id 1 and 'A'"),

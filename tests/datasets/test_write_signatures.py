@@ -4,6 +4,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.utils import Bunch
 
 from sklperturb.datasets import (
     PerturbationSchema,
@@ -37,11 +38,13 @@ def signatures():
     return ad.AnnData(obs=obs, var=var, layers=layers)
 
 
+def made(signatures, to_predict, test=None):
+    return Bunch(signatures=signatures, to_predict=to_predict, test=test, schema=SCHEMA)
+
+
 def test_round_trip(signatures, tmp_path):
     train, test = signatures[:2].copy(), signatures[2:].copy()
-    folder = write_signatures(
-        tmp_path / "new", train, test.obs, test=test, schema=SCHEMA
-    )
+    folder = write_signatures(tmp_path / "new", made(train, test.obs, test))
     screen = load_op2(folder)
     assert screen.schema.context == "cell_type"
     assert screen.schema.perturbation == "sm_name"
@@ -56,27 +59,20 @@ def test_round_trip(signatures, tmp_path):
 
 def test_overwriting(signatures, tmp_path):
     test = signatures[2:].copy()
-    arguments = {"schema": SCHEMA}
-    write_signatures(tmp_path, signatures, test.obs, test=test, **arguments)
+    write_signatures(tmp_path, made(signatures, test.obs, test))
     with pytest.raises(FileExistsError, match="already holds"):
-        write_signatures(tmp_path, signatures, test.obs, **arguments)
-    write_signatures(tmp_path, signatures, test.obs, overwrite=True, **arguments)
+        write_signatures(tmp_path, made(signatures, test.obs))
+    write_signatures(tmp_path, made(signatures, test.obs), overwrite=True)
     assert not (tmp_path / "de_test.h5ad").exists()
 
 
 def test_bad_input(signatures, tmp_path):
     with pytest.raises(ValueError, match="to_predict is empty"):
-        write_signatures(tmp_path / "x", signatures, signatures.obs[:0], schema=SCHEMA)
-    with pytest.raises(ValueError, match="known as a perturbation"):
-        write_signatures(tmp_path / "x", signatures, signatures.obs)
+        write_signatures(tmp_path / "x", made(signatures, signatures.obs[:0]))
     with pytest.raises(ValueError, match="'line', which X"):
-        write_signatures(
-            tmp_path / "x", signatures, signatures.obs[["agent"]], schema=SCHEMA
-        )
+        write_signatures(tmp_path / "x", made(signatures, signatures.obs[["agent"]]))
     assert not (tmp_path / "x").exists()
     screen = make_chemical_screen(3, 6, 4, random_state=0)
     folder = write_screen(tmp_path / "kaggle", screen)
     with pytest.raises(FileExistsError, match="Kaggle layout"):
-        write_signatures(
-            folder, signatures, signatures.obs, schema=SCHEMA, overwrite=True
-        )
+        write_signatures(folder, made(signatures, signatures.obs), overwrite=True)
