@@ -20,8 +20,8 @@ import pandas as pd
 import torch
 
 from sklperturb.flow import FlowMatchingRegressor
-from sklperturb.flow._coupling import couple
-from sklperturb.flow._sampler import integrate
+from sklperturb.flow._generation import integrate
+from sklperturb.flow._training import couple
 from sklperturb.modules import VelocityNet
 
 BLOCKS, CELLS = 8, 32

@@ -7,12 +7,22 @@ from typing import Annotated
 import typer
 
 from sklperturb.cli._app import app, log, out
-from sklperturb.cli._options import Overwrite, Seed
+from sklperturb.cli._options import (
+    Batch,
+    Cells,
+    Context,
+    Control,
+    Layer,
+    Obsm,
+    Overwrite,
+    Perturbation,
+    Seed,
+)
 
 
 @app.command("fit-cells")
 def fit_cells(
-    path: Annotated[Path, typer.Argument(help="Raw counts: an .h5ad file or .zarr.")],
+    cells: Cells,
     output: Annotated[Path, typer.Option(help="File of the model, .npz.")],
     embedding: Annotated[
         list[Path],
@@ -21,31 +31,53 @@ def fit_cells(
             "table (.parquet, .npz, .safetensors)."
         ),
     ],
-    components: Annotated[int, typer.Option(help="Latent dimensions.", min=1)] = 50,
-    steps: Annotated[int, typer.Option(help="Steps of the training.", min=1)] = 2000,
+    layer: Layer = None,
+    obsm: Obsm = None,
+    perturbation: Perturbation = None,
+    context: Context = None,
+    control: Control = None,
+    batch: Batch = None,
+    n_components: Annotated[
+        int, typer.Option(help="Dimensions of the latent space of counts.", min=1)
+    ] = 50,
+    max_steps: Annotated[
+        int, typer.Option(help="Steps of the training.", min=1)
+    ] = 2000,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
-    """Learn to generate perturbed cells from a file of raw counts.
+    """Learn to generate perturbed cells from a file of cells.
 
-    The file is read a block at a time; the model is numbers and text.
+    Counts are read a block at a time; the model is numbers and text.
     """
+    from sklperturb.cells._files import sole_embedding
+    from sklperturb.cli._schema import read_schema
     from sklperturb.datasets import load_perturbseq
-    from sklperturb.flow import CellScreenModel
+    from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
     from sklperturb.utils._atomic import check_output
 
     check_output(output, (".npz",), overwrite)
-    screen = load_perturbseq(path, backed=True, drop_unassigned=True)
+    if layer is not None and obsm is not None:
+        raise ValueError("layer= and obsm= both name the cells; pass one of them.")
+    if layer is None and obsm is None and (obsm := sole_embedding(cells)):
+        log.info(f"{cells.name} has no X; cells are generated in obsm[{obsm!r}].")
+    schema = None
+    if perturbation or context or control or batch:
+        schema = read_schema(cells, perturbation, context, control, batch)
+    screen = load_perturbseq(
+        cells, schema, layer=layer, obsm=obsm, backed=True, drop_unassigned=True
+    )
     log.info(screen.DESCR)
     start = time.perf_counter()
-    table = _read_embedding(embedding, screen)
     model = CellScreenModel(
-        table,
-        n_components=components,
+        _read_embedding(embedding, screen),
+        space="counts" if obsm is None else None,
+        n_components=n_components,
+        obsm=obsm or "X_state",
+        flow=FlowMatchingRegressor(
+            max_steps=max_steps, random_state=seed, verbose=True
+        ),
         schema=screen.schema,
-        max_steps=steps,
-        random_state=seed,
-        verbose=True,
     ).fit(screen.X, screen.y)
     model.save(output)
     flow = model.flow_
@@ -68,37 +100,41 @@ def predict_cells(
         Path,
         typer.Option(
             help="A text file with a gene or a combination A+B a line; or a table "
-            "(.csv) with a column target_gene and, if need be, n_cells."
+            "(.csv) with a column target_gene, or one called as in the training file, "
+            "and, if need be, n_cells."
         ),
     ],
     output: Annotated[Path, typer.Option(help="The .h5ad file to write.")],
-    cells: Annotated[int, typer.Option(help="Cells of each.", min=1)] = 400,
-    controls: Annotated[int, typer.Option(help="Controls to add.", min=0)] = 0,
+    n_cells: Annotated[int, typer.Option(help="Cells of each.", min=1)] = 400,
+    n_controls: Annotated[int, typer.Option(help="Controls to add.", min=0)] = 0,
     log1p: Annotated[
         bool, typer.Option(help="Write log(1 + x) at 10,000 a cell, not counts.")
     ] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
-    """Generate cells of perturbations, seen or not, as a file of cells."""
+    """Generate cells of perturbations, seen or not, as a file of cells.
+
+    Labels and columns are as in the file that the model was fitted to.
+    """
     from sklperturb.flow import CellScreenModel
     from sklperturb.utils._atomic import check_output, written_whole
 
     check_output(output, (".h5ad",), overwrite)
-    numbers = _read_perturbations(perturbations, cells)
     model = CellScreenModel.load(path)
+    column = model.flow_.schema_.perturbation
+    names, n_cells = _read_perturbations(perturbations, column, n_cells)
     start = time.perf_counter()
     found = model.predict(
-        list(numbers),
-        numbers,
-        n_controls=controls,
-        counts=not log1p,
-        random_state=seed,
+        names, n_cells, n_controls=n_controls, log1p=log1p, random_state=seed
     )
     with written_whole(output) as unfinished:
         found.write_h5ad(unfinished, compression="gzip")
+    width = f"{found.n_vars} genes"
+    if model.space_ is None:
+        width = f"{found.obsm[model.obsm].shape[1]} dimensions in {model.obsm}"
     out.print(
-        f"{found.n_obs} cells of {len(numbers)} perturbations, {found.n_vars} genes, "
+        f"{found.n_obs} cells of {found.obs[column].nunique()} conditions, {width}, "
         f"{time.perf_counter() - start:.0f} s: {output}"
     )
 
@@ -117,22 +153,39 @@ def _read_embedding(paths, screen):
     return pd.DataFrame(fitted.embedding_, index=fitted.genes_)
 
 
-def _read_perturbations(path, n_cells):
-    """Return {perturbation: number of cells}."""
+def _read_perturbations(path, column, n_cells):
+    """Return what is asked for, and the number of cells of each."""
     import pandas as pd
 
-    if path.suffix == ".csv":
-        table = pd.read_csv(path)
-        if "target_gene" not in table:
-            raise ValueError(
-                f"{path} has the columns {list(table)}, and needs 'target_gene'."
-            )
-        counts = table.get("n_cells", pd.Series(n_cells, table.index))
-        numbers = dict(zip(table["target_gene"].astype(str), counts, strict=True))
-        numbers = {name: int(number) for name, number in numbers.items()}
+    if path.suffix != ".csv":
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+        numbers = [n_cells] * len(names)
     else:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        numbers = {line.strip(): n_cells for line in lines if line.strip()}
-    if not numbers or min(numbers.values()) < 1:
-        raise ValueError(f"{path} asks for no perturbation, or for no cells of one.")
-    return numbers
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+        found = [name for name in (column, "target_gene") if name in table]
+        if not found:
+            raise ValueError(
+                f"{path} has the columns {list(table)}, and needs {column!r} or "
+                "'target_gene'."
+            )
+        names = table[found[0]].str.strip().tolist()
+        numbers = [n_cells] * len(names)
+        if "n_cells" in table:
+            numbers = pd.to_numeric(table["n_cells"], errors="coerce").to_numpy()
+        wrong = [
+            i
+            for i, (name, number) in enumerate(zip(names, numbers, strict=True))
+            if not (name and number >= 1 and number % 1 == 0)
+        ]
+        if wrong:
+            raise ValueError(
+                f"{path}: line {wrong[0] + 2} names no perturbation, or its number of "
+                "cells is not a whole number of 1 or more."
+            )
+        numbers = [int(number) for number in numbers]
+    if not names:
+        raise ValueError(f"{path} names no perturbation.")
+    return names, numbers

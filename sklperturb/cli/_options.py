@@ -53,6 +53,13 @@ Layer = Annotated[
     str | None,
     typer.Option(help="Layer of the file with the expression. By default X."),
 ]
+Obsm = Annotated[
+    str | None,
+    typer.Option(
+        help="Embedding of the cells in obsm, such as X_state, in place of expression. "
+        "By default that of a file with one and no X."
+    ),
+]
 
 ResponseLayer = Annotated[
     str | None,

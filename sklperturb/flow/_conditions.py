@@ -1,14 +1,16 @@
 """Turn rows of conditions into sets of vectors and covariates."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils import _safe_indexing
 
 from sklperturb.conditions._labels import join_combination, split_combination
-from sklperturb.conditions._levels import fit_levels, indicator
+from sklperturb.conditions._levels import indicator
+from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import take_columns
 
 
@@ -67,58 +69,81 @@ class Conditions:
         return np.hstack([summed, self.covariates])
 
 
+@dataclass
 class ElementScaler:
     """Centre and scale elements, each perturbation counted once."""
 
-    def fit(self, conditions):
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, conditions):
         _, alone = conditions.single_parts()
         names = [(parts, context) for context, parts, _ in alone.keys]
         _, first = np.unique(
             pd.factorize(pd.Series(names, dtype=object))[0], return_index=True
         )
         vectors = alone.elements[first, 0]
-        self.mean_ = vectors.mean(axis=0)
         spread = vectors.std(axis=0)
-        self.scale_ = np.where(spread > 1e-9, spread, 1.0)
-        return self
+        return cls(vectors.mean(axis=0), np.where(spread > 1e-9, spread, 1.0))
 
     def __call__(self, elements):
-        return ((elements - self.mean_) / self.scale_).astype(np.float32)
+        return ((elements - self.mean) / self.scale).astype(np.float32)
 
 
+@dataclass
 class ConditionReader:
-    """Learn how to read conditions.
+    """Read rows of conditions as vectors and covariates.
 
-    Parameters
+    Attributes
     ----------
-    embedding : transformer or None
+    schema : PerturbationSchema
+    embedding : fitted transformer or None
         Gives each perturbation a vector. None gives each its own dimension, and a
         perturbation that was not seen none at all.
-    schema : PerturbationSchema
+    parts, contexts : list of str
+        Perturbations and contexts of the training data, sorted.
+    dose : tuple of float
+        Mean and standard deviation of the logarithms of the doses.
     """
 
-    def __init__(self, embedding, schema):
-        self.embedding = embedding
-        self.schema = schema
+    schema: PerturbationSchema
+    embedding: Any
+    parts: list
+    contexts: list
+    dose: tuple
 
-    def fit(self, X, y, perturbed):
+    @classmethod
+    def fit(cls, embedding, schema, X, y, perturbed):
         """Learn from the rows of cells; `perturbed` marks those that are no control."""
-        if self.embedding is not None:
-            self.embedding_ = clone(self.embedding)
-            for name, value in self.embedding_.get_params().items():
+        if embedding is not None:
+            embedding = clone(embedding)
+            for name, value in embedding.get_params().items():
                 if value is None and name.rpartition("__")[2] == "schema":
-                    self.embedding_.set_params(**{name: self.schema})
-            self.embedding_.fit(X, y)
-        keys = self.keys(_rows(X, np.flatnonzero(perturbed)))
-        parts = sorted({part for _, parts, _ in keys for part in parts})
-        self.levels_ = fit_levels(np.array([[part] for part in parts], dtype=object))
-        contexts = np.array(sorted({key[0] for key in keys}), dtype=object)
-        self.contexts_ = OneHotEncoder(
-            handle_unknown="ignore", sparse_output=False
-        ).fit(contexts[:, None])
+                    embedding.set_params(**{name: schema})
+            embedding.fit(X, y)
+        reader = cls(schema, embedding, [], [], (0.0, 1.0))
+        keys = reader.keys(_safe_indexing(X, np.flatnonzero(perturbed)))
+        reader.parts = sorted({part for _, parts, _ in keys for part in parts})
+        reader.contexts = sorted({key[0] for key in keys})
         doses = np.log1p([key[2] for key in keys])
-        self.dose_ = doses.mean(), doses.std() or 1.0
-        return self
+        reader.dose = float(doses.mean()), float(doses.std()) or 1.0
+        return reader
+
+    @classmethod
+    def from_state(cls, state, embedding):
+        """Return the reader of which `get_state` was taken, with its embedding."""
+        schema = PerturbationSchema(**state["schema"])
+        return cls(**state | {"schema": schema, "embedding": embedding})
+
+    def get_state(self):
+        """Return what was learnt, but for the embedding, as plain values."""
+        return {
+            "schema": asdict(self.schema),
+            "parts": self.parts,
+            "contexts": self.contexts,
+            "dose": list(self.dose),
+        }
 
     def keys(self, X):
         """Return (context, parts, dose) of each row."""
@@ -149,23 +174,21 @@ class ConditionReader:
 
     def _vectors(self, X, rows, names):
         if self.embedding is None:
-            codes = self.levels_.transform(np.array(names, dtype=object)[:, None])
-            return indicator(codes[:, 0], len(self.levels_.categories_[0])).toarray()
-        table = _rows(X, rows).copy()
+            return _one_hot(names, self.parts)
+        table = _safe_indexing(X, rows).copy()
         if isinstance(table, pd.DataFrame):
             table[self.schema.perturbation] = names
         else:
             table = table.astype(object)
             table[:, self.schema.perturbation] = names
-        return np.asarray(self.embedding_.transform(table), dtype=np.float64)
+        return np.asarray(self.embedding.transform(table), dtype=np.float64)
 
     def _covariates(self, keys):
         columns = []
         if self.schema.context is not None:
-            contexts = np.array([[key[0]] for key in keys], dtype=object)
-            columns.append(self.contexts_.transform(contexts))
+            columns.append(_one_hot([key[0] for key in keys], self.contexts))
         if self.schema.dose is not None:
-            mean, spread = self.dose_
+            mean, spread = self.dose
             columns.append((np.log1p([[key[2]] for key in keys]) - mean) / spread)
         return np.hstack([np.empty((len(keys), 0)), *columns])
 
@@ -185,8 +208,9 @@ class ConditionReader:
         return doses
 
 
-def _rows(X, rows):
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+def _one_hot(names, levels):
+    codes = pd.Index(levels, dtype=object).get_indexer(names)
+    return indicator(codes, len(levels)).toarray()
 
 
 def name_of(key):

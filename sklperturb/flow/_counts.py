@@ -1,9 +1,23 @@
 """Raw counts of cells: into a latent space, and back to counts."""
 
+from numbers import Integral, Real
+
 import numpy as np
+import pandas as pd
 from scipy import sparse
-from sklearn.exceptions import NotFittedError
-from sklearn.utils import check_random_state
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import (
+    check_is_fitted,
+    check_non_negative,
+    validate_data,
+)
 
 from sklperturb.cells._blocks import (
     blocks,
@@ -16,9 +30,18 @@ from sklperturb.cells._blocks import (
 from sklperturb.utils._progress import ProgressBar
 
 _LARGEST_LOG = 12.0  # of an expression that is decoded; e^12 of 10^4 is absurd
+_LEARNT = (
+    "top_genes_",
+    "components_",
+    "mean_",
+    "decoder_",
+    "correction_",
+    "dispersion_",
+    "library_sizes_",
+)
 
 
-class CountSpace:
+class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Principal components of raw counts, and a way back to counts.
 
     Counts are scaled to one sum a cell and their logarithm is taken; the components
@@ -55,6 +78,8 @@ class CountSpace:
     library_sizes_ : ndarray of shape (n_cells,)
         Counts of each training cell.
     n_features_in_ : int
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Where all names of the genes are text.
 
     See Also
     --------
@@ -62,10 +87,8 @@ class CountSpace:
 
     Notes
     -----
-    Not an estimator of scikit-learn, whose transformers take any numbers: this takes
-    raw counts and nothing else. `fit` reads the cells four times, a block at a time,
-    so that an AnnData may be backed by a file. Dispersions are by moments, of what the
-    components leave over.
+    `fit` reads the cells four times, a block at a time, so that an AnnData may be
+    backed by a file. Dispersions are by moments, of what the components leave over.
 
     Examples
     --------
@@ -82,6 +105,13 @@ class CountSpace:
     (120, 80)
     """
 
+    _parameter_constraints = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_top_genes": [Interval(Integral, 1, None, closed="left")],
+        "target_sum": [Interval(Real, 0, None, closed="neither")],
+        "verbose": ["verbose"],
+    }
+
     def __init__(
         self, n_components=50, *, n_top_genes=2000, target_sum=1e4, verbose=False
     ):
@@ -90,6 +120,7 @@ class CountSpace:
         self.target_sum = target_sum
         self.verbose = verbose
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Learn the components and the way back.
 
@@ -107,10 +138,11 @@ class CountSpace:
         Raises
         ------
         ValueError
-            If the values are no counts, or there are too few cells or genes.
+            If the values are no counts, there are too few cells or genes, or a
+            parameter is out of range.
         """
-        X = X if is_annotated(X) or sparse.issparse(X) else np.asarray(X)
         self.genes_ = gene_names(X)
+        X = self._validate(X, reset=True)
         n_cells, n_genes = X.shape
         if not looks_like_counts(rows_of(X, slice(0, 50))):
             raise ValueError(
@@ -118,12 +150,11 @@ class CountSpace:
                 "that were normalised already."
             )
         n_top = min(self.n_top_genes, n_genes)
-        if not 1 <= self.n_components < min(n_cells, n_top + 1):
+        if self.n_components >= min(n_cells, n_top + 1):
             raise ValueError(
-                f"n_components={self.n_components} must be at least 1, below the "
-                f"{n_cells} cells and at most the {n_top} genes."
+                f"n_components={self.n_components} must be below the {n_cells} cells "
+                f"and at most the {n_top} genes."
             )
-        self.n_features_in_ = n_genes
         n_blocks = -(-n_cells // 2048)
         with ProgressBar(4 * n_blocks * bool(self.verbose), "Counts") as bar:
             self._choose_genes(X, n_top, bar)
@@ -143,15 +174,15 @@ class CountSpace:
         Returns
         -------
         Z : ndarray of shape (n_cells, n_components)
+
+        Raises
+        ------
+        ValueError
+            If the genes are others than in `fit`.
         """
-        self._check_fitted()
-        X = X if is_annotated(X) or sparse.issparse(X) else np.asarray(X)
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} genes, and CountSpace was fitted to "
-                f"{self.n_features_in_}; pass the same genes."
-            )
-        Z = np.empty((X.shape[0], self.n_components))
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        Z = np.empty((X.shape[0], len(self.components_)))
         for rows, values in blocks(X):
             Z[rows] = self._project(self._log(values))
         return Z
@@ -168,8 +199,8 @@ class CountSpace:
         X : ndarray of shape (n_cells, n_genes)
             log(1 + counts scaled to `target_sum`), 0 or more.
         """
-        self._check_fitted()
-        Z = np.asarray(Z, dtype=np.float64)
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=np.float64, input_name="Z")
         decoded = Z @ self.decoder_[:-1] + self.decoder_[-1]
         return np.clip(decoded, 0.0, _LARGEST_LOG)
 
@@ -189,8 +220,8 @@ class CountSpace:
         counts : csr_array of shape (n_cells, n_genes), float32
             Whole numbers.
         """
-        self._check_fitted()
-        Z = np.asarray(Z, dtype=np.float64)
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=np.float64, input_name="Z")
         seed = check_random_state(random_state).randint(2**31 - 1)
         rng = np.random.default_rng(seed)
         if library_sizes is None:
@@ -211,9 +242,64 @@ class CountSpace:
             drawn.append(sparse.csr_array(rng.poisson(rates).astype(np.float32)))
         return sparse.vstack(drawn, format="csr")
 
-    def _check_fitted(self):
-        if not hasattr(self, "decoder_"):
-            raise NotFittedError("This CountSpace is not fitted yet; call fit first.")
+    def get_state(self):
+        """Return parameters and what was learnt, as plain values and arrays.
+
+        Returns
+        -------
+        state : dict
+            For `from_state`.
+        """
+        check_is_fitted(self)
+        return {
+            "parameters": self.get_params(),
+            "n_genes": self.n_features_in_,
+            "genes": None if self.genes_ is None else list(self.genes_),
+            **{name: getattr(self, name) for name in _LEARNT},
+        }
+
+    @classmethod
+    def from_state(cls, state):
+        """Return the fitted space of which `get_state` was taken.
+
+        Parameters
+        ----------
+        state : dict
+
+        Returns
+        -------
+        space : CountSpace
+        """
+        space = cls(**state["parameters"])
+        genes = range(state["n_genes"]) if state["genes"] is None else state["genes"]
+        space._remember_genes(pd.Index(genes), reset=True)
+        space.genes_ = None if state["genes"] is None else pd.Index(genes)
+        for name in _LEARNT:
+            setattr(space, name, state[name])
+        return space
+
+    @property
+    def _n_features_out(self):
+        return len(self.components_)
+
+    def _validate(self, X, reset):
+        """Return the cells in a form that is read by block, with the right genes."""
+        if is_annotated(X):
+            self._remember_genes(gene_names(X), reset)
+            return X
+        X = validate_data(
+            self,
+            X,
+            accept_sparse="csr",
+            ensure_min_samples=2 if reset else 1,
+            reset=reset,
+        )
+        check_non_negative(X, type(self).__name__)
+        return X
+
+    def _remember_genes(self, names, reset):
+        table = pd.DataFrame(columns=names)
+        validate_data(self, table, reset=reset, skip_check_array=True)
 
     def _rates(self, Z, library_sizes):
         """Return the expected counts."""
@@ -295,3 +381,9 @@ class CountSpace:
             excess / np.maximum(factor**2 * squares, 1e-12), 0.0, 100.0
         )
         self.correction_ = factor
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.input_tags.sparse = True
+        return tags

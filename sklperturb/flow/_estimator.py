@@ -2,23 +2,19 @@
 
 from numbers import Integral, Real
 
-import numpy as np
-import torch
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import Bunch, check_consistent_length, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.conditions._validation import validate_conditions
-from sklperturb.flow._fitting import POPULATION_ENCODERS, FlowFitting
-from sklperturb.flow._generation import draw_cells
-from sklperturb.flow._guards import (
-    warn_blow_up,
-)
+from sklperturb.flow._diagnostics import warn_blow_up
+from sklperturb.flow._fitting import fit_flow, read_cells
+from sklperturb.flow._generation import POPULATION_ENCODERS
 from sklperturb.flow._mean import BUILT_IN
 
 
-class FlowMatchingRegressor(FlowFitting, RegressorMixin, BaseEstimator):
+class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
     """Carry control cells to where a perturbation leaves them.
 
     A network learns the velocity at which cells travel in a straight line from
@@ -115,7 +111,7 @@ class FlowMatchingRegressor(FlowFitting, RegressorMixin, BaseEstimator):
     mean_weight_ : float
         Weight of the regression in the mean of what was not measured; the rest is the
         mean of the flow. Below 1 only for "auto", where eight or more perturbations
-        were held out and said so.
+        were held out and decided so.
     shape_weight_ : float
         Share of the flow's change of shape in what is generated: 1, or for "auto"
         0.5 or 0 where held-out perturbations were nearer to it. With 0, cells are
@@ -128,7 +124,8 @@ class FlowMatchingRegressor(FlowFitting, RegressorMixin, BaseEstimator):
     history_ : list of dict
         Losses of the training.
     guards_ : dict of str to float
-        What the warnings were decided by; empty where nothing was held out.
+        Diagnostics that the warnings were decided by; empty where nothing was held
+        out.
     source_ : {"control", "noise"}
     n_controls_ : int
     schema_ : PerturbationSchema
@@ -292,7 +289,33 @@ class FlowMatchingRegressor(FlowFitting, RegressorMixin, BaseEstimator):
             If all rows are controls, values are not finite, or a parameter is out of
             range.
         """
-        return self._fit(X, y)
+        X = validate_conditions(self, X, reset=True)
+        cells = read_cells(self, X, y)
+        parameters = Bunch(**self.get_params(deep=False))
+        return self._set_fitted(fit_flow(X, y, cells, parameters))
+
+    @classmethod
+    def _from_fitted(cls, flow, **parameters):
+        """Return a fitted regressor of a `FittedFlow` that comes from elsewhere."""
+        parts = {"embedding": flow.reader.embedding, "schema": flow.reader.schema}
+        model = cls(**parameters | parts)
+        validate_conditions(model, flow.conditions, reset=True)
+        return model._set_fitted(flow)
+
+    def _set_fitted(self, flow):
+        """Take over a `FittedFlow`, and show its parts under their public names."""
+        self._flow = flow
+        self.net_, self.source_ = flow.generator.net, flow.generator.source
+        self.mean_ = flow.mean
+        self.mean_choice_ = "none" if flow.mean is None else flow.mean.choice
+        self.mean_cv_errors_ = {} if flow.mean is None else flow.mean.cv_errors
+        self.mean_weight_, self.shape_weight_ = flow.mean_weight, flow.shape_weight
+        self.conditions_, self.n_cells_ = flow.conditions, flow.n_cells
+        self.effects_, self.history_ = flow.effects, flow.history
+        self.guards_ = flow.diagnostics
+        self.n_controls_ = len(flow.pools.cells[0])
+        self.schema_ = flow.reader.schema
+        return self
 
     def predict(self, X):
         """Return the expected response of each row's condition.
@@ -308,13 +331,7 @@ class FlowMatchingRegressor(FlowFitting, RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_conditions(self, X, reset=False)
-        y_pred = np.empty((len(X), len(self._centre)))
-        for rows, pool, conditions in self._populations_of(X):
-            y_pred[rows] = self._pools.means_[pool]
-            if conditions is not None:
-                y_pred[rows] += self._expected(conditions, pool)
-        y_pred = y_pred * self._scale + self._centre
-        return y_pred.ravel() if self._y_ndim == 1 else y_pred
+        return self._flow.predict(X)
 
     def sample(self, X, n_cells=100, *, source=None, random_state=None):
         """Generate cells of each row's condition.
@@ -350,25 +367,14 @@ class FlowMatchingRegressor(FlowFitting, RegressorMixin, BaseEstimator):
         X = validate_conditions(self, X, reset=False)
         if n_cells < 1:
             raise ValueError(f"n_cells={n_cells} must be at least 1.")
-        given = None
         if source is not None:
-            given = self._read_cells(source, "source")
-        seed = self._seed
+            source = self._flow.coordinates.check(source, "source")
+        seed = None
         if random_state is not None:
             seed = int(check_random_state(random_state).randint(2**31 - 1))
-        rng = np.random.default_rng(seed)
-        cells = np.empty((len(X), n_cells, len(self._centre)))
-        longest = 0.0
-        for rows, pool, conditions in self._populations_of(X):
-            controls = self._pools.cells_[pool] if given is None else given
-            start = draw_cells(controls, len(rows) * n_cells, rng)
-            moved = start
-            if conditions is not None:
-                moved, length = self._carry(start, conditions, pool, given, rng)
-                longest = max(longest, length)
-            cells[rows] = moved.reshape(len(rows), n_cells, -1)
+        cells, longest = self._flow.sample(X, n_cells, source, seed)
         warn_blow_up(longest)
-        return cells * self._scale + self._centre
+        return cells
 
     def transport(self, X, cells):
         """Return what given control cells would be under the row's perturbation.
@@ -397,14 +403,9 @@ class FlowMatchingRegressor(FlowFitting, RegressorMixin, BaseEstimator):
                 "source='control' and with controls, or use sample."
             )
         X = validate_conditions(self, X, reset=False)
-        cells = self._read_cells(cells, "cells")
+        cells = self._flow.coordinates.check(cells, "cells")
         check_consistent_length(X, cells)
-        moved = np.array(cells, dtype=np.float64)
-        for rows, pool, conditions in self._populations_of(X):
-            if conditions is None:
-                continue
-            moved[rows], _ = self._carry(cells[rows], conditions, pool, None, None)
-        return moved * self._scale + self._centre
+        return self._flow.transport(X, cells)
 
     def velocity(self, X, cells, t):
         """Return the velocity field: where cells are heading, and how fast.
@@ -426,17 +427,9 @@ class FlowMatchingRegressor(FlowFitting, RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_conditions(self, X, reset=False)
-        cells = self._read_cells(cells, "cells")
+        cells = self._flow.coordinates.check(cells, "cells")
         check_consistent_length(X, cells)
-        result = np.zeros(cells.shape)
-        for rows, pool, conditions in self._populations_of(X):
-            if conditions is not None:
-                field = self._generator.field(conditions, 0, pool)
-                with torch.inference_mode():
-                    x = torch.from_numpy(self._inside(cells[rows]))[None]
-                    found = field(x.to(self.device), float(t))[0].cpu().numpy()
-                    result[rows] = self._outside(found)
-        return result * self._scale
+        return self._flow.velocity(X, cells, t)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

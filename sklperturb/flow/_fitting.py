@@ -1,324 +1,287 @@
-"""What a flow does inside `fit`, and with one population at a time after it."""
+"""Train a flow: measure effects, fit the mean, train the network, weigh the two."""
+
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 
 from sklperturb.cells._blocks import is_annotated, rows_of
 from sklperturb.conditions._labels import control_rows
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    validate_conditions,
-    validate_target,
+from sklperturb.conditions._validation import resolve_schema, validate_target
+from sklperturb.flow._conditions import (
+    ConditionReader,
+    Conditions,
+    ElementScaler,
+    name_of,
 )
-from sklperturb.flow._conditions import ConditionReader, ElementScaler, name_of
-from sklperturb.flow._controls import ControlPools
-from sklperturb.flow._evidence import gather_evidence
-from sklperturb.flow._generation import Generator
-from sklperturb.flow._grouping import (
-    group_cells,
-    hold_out,
-    measure_effects,
-    principal_axes,
-)
-from sklperturb.flow._guards import (
+from sklperturb.flow._diagnostics import (
     check_evidence,
+    gather_evidence,
     warn_collapsed_mean,
     warn_few_cells,
     warn_leakage,
 )
+from sklperturb.flow._fitted import Coordinates, FittedFlow
+from sklperturb.flow._generation import Generator, build_net
 from sklperturb.flow._mean import MeanEffect, blend_weight
+from sklperturb.flow._populations import (
+    ControlPools,
+    group_cells,
+    hold_out,
+    measure_effects,
+)
 from sklperturb.flow._training import Populations, Recipe, train
-from sklperturb.modules import DeepSets, NeighborGraphSets, VelocityNet
 
-POPULATION_ENCODERS = {"deep_sets": DeepSets, "knn_graph": NeighborGraphSets}
 _SHAPES = (0.0, 0.5, 1.0)  # shares of the flow's change of shape to choose from
 _MOST_VALIDATED = 32  # held-out conditions that are looked at
 
 
-class FlowFitting:
-    """The private half of `FlowMatchingRegressor`, in units of the network."""
+@dataclass
+class _Measured:
+    """What was measured, in units of the network, and what is held out of it.
 
-    def _fit(self, X, y, weights=None):
-        """Fit; with the weights of an earlier fit to the same cells, without training.
+    Attributes
+    ----------
+    table : DataFrame or ndarray of shape (n_conditions, n_columns)
+        The conditions, as they were given.
+    conditions : Conditions
+        The same, read.
+    members : list of list of (int, ndarray of int)
+        For each condition, pools of controls and the cells there.
+    n_cells : ndarray of int of shape (n_conditions,)
+    effects : ndarray of shape (n_conditions, n_outputs)
+    noise : ndarray of shape (n_conditions,)
+        Squared standard errors of the effects.
+    held_out : ndarray of bool of shape (n_conditions,)
+    expected : ndarray of shape (n_held_out, n_outputs) or None
+        Mean effects of the held-out conditions by a regression without them.
+    """
 
-        All but the network follows from the cells in seconds, so that a file of a
-        model needs cells and weights only.
-        """
-        X = validate_conditions(self, X, reset=True)
-        cells = self._read(X, y)
-        self.schema_ = resolve_schema(self.schema, X)
-        self.schema_.require(X, "perturbation")
-        is_control = control_rows(X, self.schema_)
-        if is_control.all():
-            raise ValueError(
-                "All rows are controls, and there is no perturbation to learn from. "
-                "Check the control column that the schema names."
-            )
-        self.n_controls_ = int(is_control.sum())
-        self.source_ = self.source if self.n_controls_ else "noise"
-        random = check_random_state(self.random_state)
-        self._seed = int(random.randint(2**31 - 1))
-        rng = np.random.default_rng(self._seed)
-        cells = self._to_units(cells, is_control)
-        self._pools = ControlPools(self.schema_, self.match_batch)
-        self._pools.fit(X, cells, is_control)
-        self._reader = ConditionReader(self.embedding, self.schema_)
-        self._reader.fit(X, y, ~is_control)
+    table: object
+    conditions: Conditions
+    members: list
+    n_cells: np.ndarray
+    effects: np.ndarray
+    noise: np.ndarray
+    held_out: np.ndarray
+    expected: np.ndarray | None = None
 
-        rows = np.flatnonzero(~is_control)
-        perturbed = _take(X, rows)
-        pools, shared = self._pools.find(perturbed)
-        members, codes = group_cells(self._reader.keys(perturbed), rows, pools)
-        self.conditions_ = _take(perturbed, np.unique(codes, return_index=True)[1])
-        conditions = self._reader.read(self.conditions_)
-        effects, noise = measure_effects(cells, members, self._pools.means_)
-        self.n_cells_ = np.bincount(codes)
-        self.effects_ = effects * self._scale
-        if self.n_controls_ and weights is None:
-            names = [name_of(key) for key in conditions.keys]
-            few = shared < len(self._pools.columns)
-            warn_leakage([names[i] for i in np.unique(codes[few])])
-            warn_few_cells(names, self.n_cells_, self.cells_per_condition)
-        self._fit_mean(conditions, effects, noise)
-        if self.mean_cv_errors_ and self.mean_choice_ != "ridge" and weights is None:
-            warn_collapsed_mean(self.mean_choice_)
-        held_out = hold_out(conditions.keys, self.validation_fraction, rng)
-        self._basis = None
-        if self.n_components is not None and self.n_components < cells.shape[1]:
-            self._basis = principal_axes(cells, self.n_components)
-        inner = self._inside(cells)
-        self._train(inner, members, conditions, held_out, rng, weights)
-        self._blend(members, conditions, effects, held_out)
-        self.guards_, self.shape_weight_ = {}, 1.0
-        if self.n_controls_ and weights is None:
-            self._look(inner, members, conditions, effects, held_out)
-        return self
 
-    def _fit_mean(self, conditions, effects, noise):
-        self.mean_, self.mean_choice_, self.mean_cv_errors_ = None, "none", {}
-        if isinstance(self.mean_estimator, str) and self.mean_estimator == "none":
-            return
-        self.mean_ = MeanEffect(self.mean_estimator).fit(conditions, effects, noise)
-        self.mean_choice_ = self.mean_.choice_
-        self.mean_cv_errors_ = self.mean_.cv_errors_
+def read_cells(estimator, X, y):
+    """Return the cells `y` as an array of one or two dimensions.
 
-    def _train(self, cells, members, conditions, held_out, rng, weights):
-        elements = ElementScaler().fit(conditions)
-        data = Populations(
-            cells,
-            members,
-            [self._inside(pool) for pool in self._pools.cells_],
-            *(
-                torch.from_numpy(np.asarray(values, np.float32))
-                for values in (
-                    elements(conditions.elements),
-                    conditions.mask,
-                    conditions.covariates,
-                )
-            ),
+    Raises
+    ------
+    ValueError
+        If there are none, they do not fit `X`, or values are not finite.
+    """
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but "
+            "the target y is None."
         )
-        encoder = self.population_encoder
-        if encoder is None and self.source_ == "noise":
-            encoder = "deep_sets"
-        cuda = [self.device] if self.device.startswith("cuda") else []
-        with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
-            torch.manual_seed(self._seed)
-            population = None
-            if encoder is not None and self.n_controls_:
-                kind = POPULATION_ENCODERS[encoder]
-                population = kind(cells.shape[1], self.embedding_dim)
-            self.net_ = VelocityNet(
-                cells.shape[1],
-                conditions.elements.shape[2],
-                conditions.covariates.shape[1],
-                hidden_dim=self.hidden_dim,
-                n_layers=self.n_layers,
-                embedding_dim=self.embedding_dim,
-                population=population,
-            )
-        recipe = Recipe(
-            source=self.source_,
-            **{
-                name: getattr(self, name)
-                for name in Recipe.__annotations__
-                if name != "source"
-            },
-        )
-        self.history_ = []
-        if weights is None:
-            self.history_ = train(
-                self.net_,
-                data,
-                np.flatnonzero(~held_out),
-                np.flatnonzero(held_out)[:_MOST_VALIDATED],
-                recipe,
-                rng,
-                self.device,
-            )
-        else:
-            self.net_.load_state_dict(weights)
-            self.net_.eval()
-        self._generator = Generator(
-            self.net_,
-            data.pools,
-            elements,
-            self.source_,
-            self.guidance,
-            self.n_solver_steps,
-            self.device,
-            self._seed,
-        )
-        self._longest = float(np.linalg.norm(self.effects_, axis=1).max() / self._scale)
+    if is_annotated(y):
+        y = rows_of(y, slice(None))
+        y = y.toarray() if hasattr(y, "toarray") else y
+    return validate_target(estimator, X, y)
 
-    def _blend(self, members, conditions, effects, held_out):
-        """Weigh the regression of means against the flow, on what neither saw."""
-        self.mean_weight_ = float(self.mean_ is not None)
-        self._flow_means = {}
-        if not self._is_auto() or self.mean_choice_ == "controls" or not held_out.any():
-            return
-        rows = np.flatnonzero(held_out)[:_MOST_VALIDATED]
-        regression = self.mean_.held_out(conditions, effects, held_out)[: len(rows)]
-        flow = np.array(
-            [self._flow_mean(conditions.take([i]), members[i][0][0]) for i in rows]
-        )
-        names = {conditions.keys[i][1] for i in rows}
-        self.mean_weight_ = blend_weight(effects[rows], regression, flow, len(names))
 
-    def _look(self, inner, members, conditions, effects, held_out):
-        """Generate held-out perturbations, choose the shape, and warn."""
-        expected, shares = None, (1.0,)
-        if self.mean_ is not None and held_out.any():
-            expected = np.zeros(effects.shape)
-            expected[held_out] = self.mean_.held_out(conditions, effects, held_out)
-            expected = self._inside(expected)
-            if self._is_auto() and self.source_ == "control":
-                shares = _SHAPES
-        evidence, self.shape_weight_ = gather_evidence(
-            self._generator,
-            inner,
-            members,
-            conditions,
-            self._inside(effects),
-            held_out,
-            expected,
-            shares,
+def fit_flow(X, y, cells, parameters):
+    """Return the `FittedFlow` of measured cells.
+
+    Parameters
+    ----------
+    X : DataFrame or ndarray of shape (n_cells, n_columns)
+        Conditions.
+    y : object
+        The cells as the embedding of the conditions is to have them.
+    cells : ndarray of shape (n_cells,) or (n_cells, n_outputs)
+    parameters : Bunch
+        Of `FlowMatchingRegressor`.
+
+    Raises
+    ------
+    ValueError
+        If all cells are controls, or `X` has no column of perturbations.
+    """
+    schema = resolve_schema(parameters.schema, X)
+    schema.require(X, "perturbation")
+    is_control = control_rows(X, schema)
+    if is_control.all():
+        raise ValueError(
+            "All rows are controls, and there is no perturbation to learn from. "
+            "Check the control column that the schema names."
         )
+    seed = int(check_random_state(parameters.random_state).randint(2**31 - 1))
+    rng = np.random.default_rng(seed)
+    y_ndim, cells = cells.ndim, cells.reshape(len(cells), -1)
+    coordinates = Coordinates.fit(cells, is_control, parameters.n_components)
+    cells = coordinates.to_units(cells)
+    controls, rows = np.flatnonzero(is_control), np.flatnonzero(~is_control)
+    pools = ControlPools.of(
+        schema, parameters.match_batch, _safe_indexing(X, controls), cells[controls]
+    )
+    reader = ConditionReader.fit(parameters.embedding, schema, X, y, ~is_control)
+
+    measured = _measure(X, cells, rows, reader, pools, parameters, rng)
+    mean = None
+    if not _is(parameters.mean_estimator, "none"):
+        mean = _fit_mean(parameters.mean_estimator, measured)
+    source = parameters.source if len(controls) else "noise"
+    cells = coordinates.inside(cells)
+    inside = [coordinates.inside(pool) for pool in pools.cells]
+    generator, history = _train(cells, inside, measured, source, seed, rng, parameters)
+    flow = FittedFlow(
+        reader,
+        pools,
+        coordinates,
+        generator,
+        mean,
+        conditions=measured.table,
+        n_cells=measured.n_cells,
+        effects=measured.effects * coordinates.scale,
+        history=history,
+        y_ndim=y_ndim,
+    )
+    is_auto = _is(parameters.mean_estimator, "auto")
+    flow.mean_weight = _weigh_mean(flow, measured, is_auto)
+    if len(controls):
+        evidence, flow.shape_weight = _look(flow, cells, measured, is_auto)
         if evidence is not None:
-            self.guards_ = check_evidence(evidence)
+            flow.diagnostics = check_evidence(evidence)
+    return flow
 
-    def _is_auto(self):
-        return isinstance(self.mean_estimator, str) and self.mean_estimator == "auto"
 
-    def _flow_mean(self, conditions, pool):
-        """Return by how much the flow moves the controls of a pool's context."""
-        pool = self._pools.context_of(pool)
-        key = pool, conditions.keys[0]
-        if key not in self._flow_means:
-            displacement = self._generator.displacement(conditions, 0, pool)
-            self._flow_means[key] = self._outside(displacement)
-        return self._flow_means[key]
+def _measure(X, cells, rows, reader, pools, parameters, rng):
+    """Return the effects of all conditions; `rows` are the perturbed cells."""
+    perturbed = _safe_indexing(X, rows)
+    numbers, shared = pools.find(perturbed)
+    members, codes = group_cells(reader.keys(perturbed), rows, numbers)
+    table = _safe_indexing(perturbed, np.unique(codes, return_index=True)[1])
+    conditions = reader.read(table)
+    n_cells = np.bincount(codes)
+    if len(pools.cells[0]):
+        names = [name_of(key) for key in conditions.keys]
+        few = shared < len(pools.columns)
+        warn_leakage([names[i] for i in np.unique(codes[few])])
+        warn_few_cells(names, n_cells, parameters.cells_per_condition)
+    effects, noise = measure_effects(cells, members, pools.means)
+    held_out = hold_out(conditions.keys, parameters.validation_fraction, rng)
+    return _Measured(table, conditions, members, n_cells, effects, noise, held_out)
 
-    def _populations_of(self, X):
-        """Yield (rows, pool, their one condition or None for controls)."""
-        is_control = control_rows(X, self.schema_)
-        pools, _ = self._pools.find(X)
-        keys = self._reader.keys(X)
-        groups = [
-            (pool, None if control else key)
-            for pool, control, key in zip(pools, is_control, keys, strict=True)
-        ]
-        codes, levels = pd.factorize(pd.Series(groups, dtype=object))
-        first = np.unique(codes, return_index=True)[1]
-        perturbed = np.flatnonzero(~is_control[first])
-        if len(perturbed):
-            read = self._reader.read(_take(X, first[perturbed]))
-        place = {code: i for i, code in enumerate(perturbed)}
-        order = np.argsort(codes, kind="stable")
-        bounds = np.searchsorted(codes[order], np.arange(len(levels) + 1))
-        for code, (pool, key) in enumerate(levels):
-            rows = order[bounds[code] : bounds[code + 1]]
-            yield rows, pool, None if key is None else read.take([place[code]])
 
-    def _expected(self, conditions, pool):
-        """Return the mean effect of a condition, in units of the network."""
-        if self.mean_ is None:
-            return self._outside(self._generator.displacement(conditions, 0, pool))
-        expected = self.mean_.predict(conditions)[0]
-        if self.mean_weight_ < 1 and not self.mean_.is_measured(conditions.keys[0]):
-            flow = self._flow_mean(conditions, pool)
-            expected = flow + self.mean_weight_ * (expected - flow)
-        return expected
+def _fit_mean(estimator, measured):
+    """Return the regression of means; predict what is held out without it."""
+    conditions, effects = measured.conditions, measured.effects
+    mean = MeanEffect.fit(estimator, conditions, effects, measured.noise)
+    if mean.cv_errors and mean.choice != "ridge":
+        warn_collapsed_mean(mean.choice)
+    if measured.held_out.any():
+        measured.expected = mean.held_out(conditions, effects, measured.held_out)
+    return mean
 
-    def _carry(self, controls, conditions, pool, given, rng):
-        """Return perturbed cells in place of controls, and how far their mean moves.
 
-        The flow carries them, and all are shifted so that their mean is as expected.
-        """
-        before = start = self._inside(controls)
-        if self.source_ == "noise":
-            start = rng.standard_normal(before.shape, dtype=np.float32)
-        own = pool if given is None else self._inside(given)
-        after = self._generator.move(start, conditions, 0, own)
-        moved = after
-        if self._basis is not None:
-            moved = controls + self._outside(after - before)
-        displacement = self._outside(
-            self._generator.displacement(conditions, 0, pool, self._inside(given))
+def _train(cells, pools, measured, source, seed, rng, parameters):
+    """Return the generator, and the losses of its training."""
+    conditions, held_out = measured.conditions, measured.held_out
+    scaler = ElementScaler.fit(conditions)
+    tensors = (
+        torch.from_numpy(np.asarray(values, np.float32))
+        for values in (
+            scaler(conditions.elements),
+            conditions.mask,
+            conditions.covariates,
         )
-        if self.mean_ is not None:
-            expected = self._expected(conditions, pool)
-            moved = moved + (expected - displacement)
-            if self.shape_weight_ < 1:
-                shifted = controls + expected
-                moved = shifted + self.shape_weight_ * (moved - shifted)
-            displacement = expected
-        return moved, np.linalg.norm(displacement) / max(self._longest, 1e-12)
+    )
+    data = Populations(cells, measured.members, pools, *tensors)
+    encoder = parameters.population_encoder
+    if encoder is None and source == "noise":
+        encoder = "deep_sets"
+    architecture = {
+        "population": encoder if len(pools[0]) else None,
+        "n_features": cells.shape[1],
+        "n_elements": conditions.elements.shape[2],
+        "n_covariates": conditions.covariates.shape[1],
+        **{
+            name: int(parameters[name])
+            for name in ("hidden_dim", "n_layers", "embedding_dim")
+        },
+    }
+    device = parameters.device
+    cuda = [device] if device.startswith("cuda") else []
+    with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
+        torch.manual_seed(seed)
+        net = build_net(**architecture)
+    names = [name for name in Recipe.__annotations__ if name != "source"]
+    history = train(
+        net,
+        data,
+        np.flatnonzero(~held_out),
+        np.flatnonzero(held_out)[:_MOST_VALIDATED],
+        Recipe(source=source, **{name: parameters[name] for name in names}),
+        rng,
+        device,
+    )
+    generator = Generator(
+        net,
+        architecture,
+        pools,
+        scaler,
+        source,
+        parameters.guidance,
+        parameters.n_solver_steps,
+        device,
+        seed,
+    )
+    return generator, history
 
-    def _inside(self, cells):
-        """Return cells in the coordinates along which the flow carries them."""
-        if self._basis is None or cells is None:
-            return cells
-        return cells @ self._basis.T
 
-    def _outside(self, changes):
-        """Return changes of these coordinates as changes of all columns."""
-        return changes if self._basis is None else changes @ self._basis
-
-    def _read(self, X, y):
-        """Return the cells as an array of two dimensions."""
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
+def _weigh_mean(flow, measured, is_auto):
+    """Weigh the regression of means against the flow, on what neither saw."""
+    if flow.mean is None:
+        return 0.0
+    if not is_auto or flow.mean.choice == "controls" or measured.expected is None:
+        return 1.0
+    rows = np.flatnonzero(measured.held_out)[:_MOST_VALIDATED]
+    displacements = np.array(
+        [
+            flow.context_displacement(
+                measured.conditions.take([i]), measured.members[i][0][0]
             )
-        if is_annotated(y):
-            y = rows_of(y, slice(None))
-            y = y.toarray() if hasattr(y, "toarray") else y
-        y = validate_target(self, X, y)
-        self._y_ndim = y.ndim
-        return y.reshape(len(y), -1)
-
-    def _read_cells(self, cells, name):
-        """Return given cells in the units of the network."""
-        cells = check_array(cells, dtype=np.float64, input_name=name)
-        if cells.shape[1] != len(self._centre):
-            raise ValueError(
-                f"{name} has {cells.shape[1]} columns, and y had {len(self._centre)}; "
-                "pass cells in the space that the model was fitted to."
-            )
-        return ((cells - self._centre) / self._scale).astype(np.float32)
-
-    def _to_units(self, cells, is_control):
-        """Centre at the controls, and divide by one number: distances keep shape."""
-        self._centre = np.zeros(cells.shape[1])
-        if is_control.any():
-            self._centre = cells[is_control].mean(axis=0)
-        cells = cells - self._centre
-        self._scale = float(np.sqrt(cells.var(axis=0).mean())) or 1.0
-        return (cells / self._scale).astype(np.float32)
+            for i in rows
+        ]
+    )
+    n_perturbations = len({measured.conditions.keys[i][1] for i in rows})
+    return blend_weight(
+        measured.effects[rows],
+        measured.expected[: len(rows)],
+        displacements,
+        n_perturbations,
+    )
 
 
-def _take(X, rows):
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+def _look(flow, cells, measured, is_auto):
+    """Generate held-out perturbations; return the evidence and the share of shape."""
+    inside = flow.coordinates.inside
+    expected, shares = None, (1.0,)
+    if measured.expected is not None:
+        expected = np.zeros(measured.effects.shape)
+        expected[measured.held_out] = measured.expected
+        expected = inside(expected)
+        if is_auto and flow.generator.source == "control":
+            shares = _SHAPES
+    return gather_evidence(
+        flow.generator,
+        cells,
+        measured.members,
+        measured.conditions,
+        inside(measured.effects),
+        measured.held_out,
+        expected,
+        shares,
+    )
+
+
+def _is(estimator, name):
+    return isinstance(estimator, str) and estimator == name

@@ -1,10 +1,15 @@
 """Generate cells of conditions with a trained velocity field."""
 
+from dataclasses import asdict
+
 import numpy as np
 import torch
 
-from sklperturb.flow._sampler import guided_velocity, integrate
+from sklperturb.flow._conditions import ElementScaler
 from sklperturb.flow._training import take_population
+from sklperturb.modules import DeepSets, NeighborGraphSets, VelocityNet
+
+POPULATION_ENCODERS = {"deep_sets": DeepSets, "knn_graph": NeighborGraphSets}
 
 _CELLS_AT_ONCE = 4096
 REFERENCE_CELLS = 256  # controls whose mean displacement is that of a condition
@@ -18,8 +23,10 @@ class Generator:
     Parameters
     ----------
     net : VelocityNet
+    architecture : dict
+        What `build_net` made it from.
     pools : list of ndarray of shape (n_cells, n_features)
-    scaler : callable
+    scaler : ElementScaler
         Gives elements as the network knows them.
     source : {"control", "noise"}
     guidance : float
@@ -28,11 +35,37 @@ class Generator:
     seed : int
     """
 
-    def __init__(self, net, pools, scaler, source, guidance, n_steps, device, seed):
-        self.net, self.pools, self.scaler = net, pools, scaler
-        self.source, self.guidance, self.n_steps = source, guidance, n_steps
-        self.device, self.seed = device, seed
+    def __init__(
+        self, net, architecture, pools, scaler, source, guidance, n_steps, device, seed
+    ):
+        self.net, self.architecture, self.pools = net, architecture, pools
+        self.scaler, self.source, self.guidance = scaler, source, guidance
+        self.n_steps, self.device, self.seed = n_steps, device, seed
         self._populations, self._references = {}, {}
+
+    @classmethod
+    def from_state(cls, state, pools):
+        """Return the generator of which `get_state` was taken, with its controls."""
+        state = dict(state)
+        weights = state.pop("weights")
+        net = build_net(**state["architecture"])
+        net.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+        state["scaler"] = ElementScaler(**state["scaler"])
+        return cls(net.eval(), pools=pools, **state)
+
+    def get_state(self):
+        """Return all but the controls, as arrays and plain values."""
+        weights = self.net.state_dict()
+        return {
+            "architecture": self.architecture,
+            "weights": {name: value.cpu().numpy() for name, value in weights.items()},
+            "scaler": asdict(self.scaler),
+            "source": self.source,
+            "guidance": self.guidance,
+            "n_steps": self.n_steps,
+            "device": self.device,
+            "seed": self.seed,
+        }
 
     def move(self, x, conditions, i, pool):
         """Return cells (m, n_features) at the end of the path of condition `i`."""
@@ -115,6 +148,15 @@ class Generator:
         return self._populations[pool]
 
 
+def build_net(population, n_features, embedding_dim, **sizes):
+    """Return an untrained network; `population` names its encoder of controls."""
+    if population is not None:
+        population = POPULATION_ENCODERS[population](n_features, embedding_dim)
+    return VelocityNet(
+        n_features, embedding_dim=embedding_dim, population=population, **sizes
+    )
+
+
 def draw_cells(cells, n_cells, rng):
     """Return cells at random, none again before all were drawn; zeros of none."""
     if not len(cells):
@@ -129,3 +171,50 @@ def draw_cells(cells, n_cells, rng):
         ]
     )
     return cells[rng.permutation(order)]
+
+
+def integrate(velocity, x, n_steps):
+    """Return where cells are at time 1, by Heun's method with fixed steps.
+
+    Parameters
+    ----------
+    velocity : callable
+        ``velocity(x, t)`` with a number `t`; called twice a step.
+    x : tensor
+        Cells at time 0.
+    n_steps : int
+
+    Returns
+    -------
+    x : tensor
+    """
+    step = 1.0 / n_steps
+    for i in range(n_steps):
+        first = velocity(x, i * step)
+        second = velocity(x + step * first, (i + 1) * step)
+        x = x + (0.5 * step) * (first + second)
+    return x
+
+
+def guided_velocity(net, codes, null_codes, guidance):
+    """Return ``velocity(x, t)`` of blocks of cells (k, m, n_features).
+
+    Parameters
+    ----------
+    net : VelocityNet
+    codes : tensor of shape (k, embedding_dim)
+    null_codes : tensor of shape (k, embedding_dim)
+        The same conditions without their perturbations.
+    guidance : float
+        1 is the velocity of the condition; more exaggerates what sets it apart.
+    """
+
+    def velocity(x, t):
+        t = torch.full(x.shape[:-1], t, dtype=x.dtype, device=x.device)
+        conditional = net(x, t, codes)
+        if guidance == 1:
+            return conditional
+        free = net(x, t, null_codes)
+        return free + guidance * (conditional - free)
+
+    return velocity

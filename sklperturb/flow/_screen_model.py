@@ -1,208 +1,266 @@
-"""A flow and its way back to counts, as a file that runs no code when opened."""
+"""From cells of a screen to cells of perturbations that are not in it."""
 
-import json
-import zipfile
 from dataclasses import asdict
-from pathlib import Path
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
-import torch
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.utils import check_consistent_length
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.conditions import PerturbationSchema
-from sklperturb.conditions._labels import CONTROL
+from sklperturb.cells._blocks import is_annotated, log_normalise
+from sklperturb.conditions._labels import CONTROL, control_rows
+from sklperturb.conditions._schema import PerturbationSchema
+from sklperturb.conditions._validation import (
+    resolve_schema,
+    take_columns,
+    validate_conditions,
+)
 from sklperturb.flow._counts import CountSpace
 from sklperturb.flow._estimator import FlowMatchingRegressor
-from sklperturb.preprocessing import LookupEmbedding
-from sklperturb.utils._atomic import written_whole
-
-FORMAT = "sklperturb-cells-1"
-_OF_SPACE = (
-    "top_genes_",
-    "components_",
-    "mean_",
-    "decoder_",
-    "correction_",
-    "dispersion_",
-    "library_sizes_",
+from sklperturb.flow._fitted import FittedFlow
+from sklperturb.flow._spelling import Spelling
+from sklperturb.flow._state import (
+    read_state,
+    table_from_state,
+    table_state,
+    write_state,
 )
+from sklperturb.preprocessing import LookupEmbedding
+
+FORMAT = "sklperturb-cells-2"
+_TARGET_SUM = 1e4
 
 
-class CellScreenModel:
-    """From a file of raw counts to counts of perturbations that are not in it.
+class CellScreenModel(BaseEstimator):
+    """From the cells of a screen to cells of perturbations that are not in it.
 
-    A latent space of counts, a flow in it, and a file of numbers to keep both in.
+    Raw counts are taken to a latent space, a flow generates cells there, and counts
+    are drawn from them; or the cells are in a latent space already. All that was
+    learnt can be kept in a file of numbers and text.
 
     Parameters
     ----------
-    table : DataFrame
-        One vector for each gene, indexed by gene: what is known of a gene that was
-        never perturbed.
+    embedding : DataFrame, mapping, str or path-like, default=None
+        One vector for each gene: what is known of a gene that was never perturbed; see
+        `LookupEmbedding`. None gives each perturbation its own dimension; those that
+        were not seen are then all the same.
+    space : {"counts"} or None, default="counts"
+        "counts" fits a `CountSpace` to raw counts. With None, `y` is a latent space
+        already, such as an embedding of cells.
     n_components : int, default=50
-        Dimensions of the latent space.
+        Dimensions of the latent space of counts; fewer where there are fewer genes.
+    obsm : str, default="X_state"
+        Without a `space`, the key of the latent space in the `obsm` of an AnnData:
+        where `fit` looks for it, and where `predict` puts it.
+    flow : FlowMatchingRegressor, default=None
+        Parameters of the flow, but for `embedding` and `schema`, which it gets from
+        here. None takes the defaults.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
-    **parameters : dict
-        Of `FlowMatchingRegressor`; plain numbers and text only, since they are
-        written to the file.
 
     Attributes
     ----------
-    space_ : CountSpace
+    space_ : CountSpace or None
+        None if `y` was a latent space already.
     flow_ : FlowMatchingRegressor
+    controls_ : DataFrame of shape (n_controls, n_columns)
+        Conditions of the controls, whose contexts and batches predicted cells share;
+        of all cells, if there was no control.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
 
     See Also
     --------
     FlowMatchingRegressor : The model of cells itself.
+    CountSpace : The latent space of counts.
 
     Examples
     --------
     >>> from sklperturb.datasets import make_genetic_screen
-    >>> from sklperturb.flow import CellScreenModel
+    >>> from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
     >>> screen = make_genetic_screen(
     ...     6, 80, cells_per_perturbation=40, n_controls=60, n_batches=1, random_state=0
     ... )
-    >>> model = CellScreenModel(
-    ...     screen.gene_embedding, n_components=5, max_steps=5, random_state=0
-    ... ).fit(screen.X, screen.y)
-    >>> cells = model.predict(["gene0003"], n_cells=10)
+    >>> flow = FlowMatchingRegressor(max_steps=5, random_state=0)
+    >>> model = CellScreenModel(screen.gene_embedding, n_components=5, flow=flow)
+    >>> cells = model.fit(screen.X, screen.y).predict(["gene0003"], n_cells=10)
     >>> cells.shape, cells.obs["target_gene"].unique().tolist()
     ((10, 80), ['gene0003'])
     """
 
-    def __init__(self, table, *, n_components=50, schema=None, **parameters):
-        self.table = table
-        self.n_components = n_components
-        self.schema = schema
-        self.parameters = parameters
+    _parameter_constraints = {
+        "space": [StrOptions({"counts"}), None],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "obsm": [str],
+        "flow": [FlowMatchingRegressor, None],
+    }
 
+    def __init__(
+        self,
+        embedding=None,
+        *,
+        space="counts",
+        n_components=50,
+        obsm="X_state",
+        flow=None,
+        schema=None,
+    ):
+        self.embedding = embedding
+        self.space = space
+        self.n_components = n_components
+        self.obsm = obsm
+        self.flow = flow
+        self.schema = schema
+
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
-        """Learn from conditions and raw counts.
+        """Learn from conditions and cells.
 
         Parameters
         ----------
         X : DataFrame of shape (n_cells, n_columns)
             Conditions.
-        y : AnnData of shape (n_cells, n_genes)
-            Raw counts; may be backed by a file, and is read a block at a time.
+        y : AnnData, DataFrame or array-like of shape (n_cells, n_genes) or \
+                (n_cells, n_dimensions)
+            Raw counts, read a block at a time if they are in a file; without a
+            `space`, points of the latent space, or an AnnData with them in `obsm`.
 
         Returns
         -------
         self : CellScreenModel
+
+        Raises
+        ------
+        ValueError
+            If the values are no counts, all cells are controls, or a parameter is out
+            of range.
         """
-        n_components = min(self.n_components, y.shape[1] - 1, y.shape[0] - 1)
-        self.space_ = CountSpace(
-            n_components, verbose=bool(self.parameters.get("verbose"))
-        ).fit(y)
-        # In the precision of the file, so that a model that was read is the same.
-        latent = self.space_.transform(y).astype(np.float32)
-        self.flow_ = self._make_flow(self.schema).fit(X, latent)
-        self._training = X, latent
+        X = validate_conditions(self, X, reset=True)
+        if not isinstance(X, pd.DataFrame):
+            raise ValueError(
+                "X must be a data frame: predicted cells have columns of the same "
+                f"names. Got {type(X).__name__}."
+            )
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but "
+                "the target y is None."
+            )
+        check_consistent_length(X, y)
+        schema = resolve_schema(self.schema, X)
+        schema.require(X, "perturbation")
+        X = X[schema.columns("context", "perturbation", "control", "dose", "batch")]
+        flow = FlowMatchingRegressor() if self.flow is None else clone(self.flow)
+        if flow.embedding is not None or flow.schema is not None:
+            raise ValueError(
+                "The flow of a CellScreenModel has no embedding and no schema of its "
+                "own; pass CellScreenModel(embedding=..., schema=...)."
+            )
+        flow.set_params(embedding=_lookup(self.embedding), schema=schema)
+        self.flow_ = flow.fit(X, self._to_latent(y, flow.verbose))
+        is_control = control_rows(X, schema)
+        self.controls_ = X[is_control if is_control.any() else ~is_control]
+        self.controls_ = self.controls_.reset_index(drop=True)
+        names = take_columns(X, [schema.perturbation])[:, 0].astype(str)
+        self._spelling = Spelling.learn(
+            _as_written(y, schema.perturbation, names), names, is_control
+        )
+        self._has_flags = is_annotated(y) and schema.control in y.obs
         return self
 
-    def _make_flow(self, schema):
-        embedding = LookupEmbedding(self.table, add_indicator=False)
-        return FlowMatchingRegressor(embedding, schema=schema, **self.parameters)
-
     def predict(
-        self, perturbations, n_cells=400, *, n_controls=0, counts=True, random_state=0
+        self, perturbations, n_cells=400, *, n_controls=0, log1p=False, random_state=0
     ):
         """Generate cells.
 
         Parameters
         ----------
         perturbations : list of str
-            Genes, or combinations ``"A+B"``.
-        n_cells : int or dict of str to int, default=400
+            Genes, or combinations ``"A+B"``, in any spelling that the training data
+            have. What names controls asks for controls. Of what is named twice, be it
+            in another order, the numbers of cells are added up.
+        n_cells : int or array-like of int of shape (n_perturbations,), default=400
             Cells of each perturbation.
         n_controls : int, default=0
             Training controls, generated back from the latent space, to add.
-        counts : bool, default=True
-            Whole numbers; else log(1 + counts scaled to 10,000 a cell).
+        log1p : bool, default=False
+            Return log(1 + counts scaled to 10,000 a cell) in place of counts.
         random_state : int, default=0
             Seed.
 
         Returns
         -------
-        cells : AnnData
-            The perturbation is in ``obs``, under the name that the training data gave
-            it; contexts and batches are shared as among the training controls.
+        cells : AnnData of shape (n_cells, n_genes)
+            Perturbations are in `obs`, under the name of the column and in the
+            spelling of the training data; contexts and batches are shared as among
+            the training controls. Without a `space`, the AnnData has no genes, and
+            the cells are in ``obsm[self.obsm]``.
+
+        Raises
+        ------
+        ValueError
+            If numbers of cells are not positive, controls are asked for and there
+            were none in the training data, or a latent space is to be ``log1p``.
         """
         import anndata
 
-        X, _ = self._training
-        schema = self.flow_.schema_
-        if isinstance(n_cells, int):
-            n_cells = dict.fromkeys(perturbations, n_cells)
-        numbers = {**n_cells, **({CONTROL: n_controls} if n_controls else {})}
+        check_is_fitted(self)
+        if log1p and self.space_ is None:
+            raise ValueError(
+                "log1p=True needs counts, and this model generates points of the "
+                f"latent space {self.obsm!r}; pass log1p=False."
+            )
+        numbers = self._count_cells(perturbations, n_cells, n_controls)
         names = np.repeat(list(numbers), list(numbers.values()))
+        schema = self.flow_.schema_
         rng = np.random.default_rng(random_state)
-        controls = X[X[schema.control].to_numpy()] if schema.control else X
-        controls = controls if len(controls) else X
-        rows = controls.iloc[rng.integers(len(controls), size=len(names))]
-        obs = rows.reset_index(drop=True).astype(object)
-        obs[schema.perturbation] = names
+        rows = rng.integers(len(self.controls_), size=len(names))
+        conditions = self.controls_.iloc[rows].reset_index(drop=True).astype(object)
+        is_control = names == CONTROL
+        # Controls keep the label of the row, by which the flow knows them.
+        conditions.loc[~is_control, schema.perturbation] = names[~is_control]
         if schema.control is not None:
-            obs[schema.control] = names == CONTROL
-        latent = self.flow_.sample(obs, 1, random_state=random_state)[:, 0]
-        drawn = self.space_.sample_counts(latent, random_state=random_state)
-        if not counts:
-            totals = np.maximum(np.asarray(drawn.sum(axis=1)).ravel(), 1.0)
-            drawn.data *= np.repeat(1e4 / totals, np.diff(drawn.indptr))
-            drawn.data = np.log1p(drawn.data)
+            conditions[schema.control] = is_control
+        latent = self.flow_.sample(conditions, 1, random_state=random_state)[:, 0]
+
+        obs = conditions[schema.columns("context", "batch")].astype(str)
+        labels = {name: self._spelling.write(name) for name in numbers}
+        obs[schema.perturbation] = [labels[name] for name in names]
+        if self._has_flags:
+            obs[schema.control] = is_control
         obs.index = [f"cell{i}" for i in range(len(obs))]
-        # The spelling of the challenge, unless the training data had one of theirs.
-        called = (*schema.control_labels, "non-targeting")[0]
-        labels = obs[schema.perturbation].astype(str).replace(CONTROL, called)
-        kept = schema.columns("context", "batch")
-        obs = obs[kept].astype(str).assign(**{schema.perturbation: labels})
+        if self.space_ is None:
+            obsm = {self.obsm: latent.astype(np.float32)}
+            return anndata.AnnData(obs=obs, obsm=obsm)
+        drawn = self.space_.sample_counts(latent, random_state=random_state)
+        if log1p:
+            drawn = log_normalise(drawn, _TARGET_SUM).astype(np.float32)
         genes = self.space_.genes_
-        return anndata.AnnData(
-            drawn.astype(np.float32), obs=obs, var=pd.DataFrame(index=genes)
-        )
+        var = None if genes is None else pd.DataFrame(index=genes)
+        return anndata.AnnData(drawn, obs=obs, var=var)
 
     def save(self, path):
-        """Write the model to one ``.npz`` file of numbers and text.
+        """Write the fitted model to one ``.npz`` file of numbers and text.
 
         Parameters
         ----------
         path : str or path-like
+
+        Raises
+        ------
+        TypeError
+            If the flow's `mean_estimator` is a regressor of its own, which may be
+            anything.
         """
-        path = Path(path)
-        X, latent = self._training
-        schema = self.flow_.schema_
-        columns = schema.columns("context", "perturbation", "control", "dose", "batch")
-        header = {
-            "format": FORMAT,
-            "n_components": int(self.space_.n_components),
-            "schema": asdict(schema),
-            "parameters": self.parameters,
-            "genes": list(map(str, self.space_.genes_)),
-            "table_genes": list(map(str, self.table.index)),
-            "columns": columns,
-            "guards": self.flow_.guards_,
-            "shape_weight": self.flow_.shape_weight_,
-        }
-        arrays = {f"space/{name}": getattr(self.space_, name) for name in _OF_SPACE}
-        arrays |= {
-            f"net/{name}": value.numpy()
-            for name, value in self.flow_.net_.state_dict().items()
-        }
-        for column in columns:
-            values = X[column]
-            kept = values.to_numpy()
-            if kept.dtype != bool and not np.issubdtype(kept.dtype, np.number):
-                kept = values.astype(str).to_numpy().astype(np.str_)
-            arrays[f"X/{column}"] = kept
-        arrays["latent"] = latent
-        arrays["table"] = self.table.to_numpy(np.float64)
-        arrays["header"] = np.array(json.dumps(header))
-        with written_whole(path) as unfinished, open(unfinished, "wb") as file:
-            np.savez_compressed(file, **arrays)
+        check_is_fitted(self)
+        write_state(path, self.get_state())
 
     @classmethod
     def load(cls, path):
-        """Read a model that `save` wrote.
+        """Return a model that `save` wrote, without fitting anything.
 
         Nothing in the file is run: it holds numbers and text only.
 
@@ -213,47 +271,155 @@ class CellScreenModel:
         Returns
         -------
         model : CellScreenModel
+            Predicts the same cells as the one that was saved.
 
         Raises
         ------
         ValueError
             If the file is none of these.
         """
+        state = read_state(path)
+        found = state.get("format") if isinstance(state, dict) else None
+        if found != FORMAT:
+            raise ValueError(
+                f"{path} has the format {found!r}; this version reads {FORMAT!r}. Fit "
+                "the model again."
+            )
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            header = json.loads(str(arrays["header"]))
-        except (KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
+            return cls.from_state(state)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is no model that fit-cells wrote, or it is damaged: {error}"
             ) from error
-        if header.get("format") != FORMAT:
-            raise ValueError(
-                f"{path} has the format {header.get('format')!r}; this version reads "
-                f"{FORMAT!r}. Fit the model again."
-            )
-        schema = PerturbationSchema(**header["schema"])
-        table = pd.DataFrame(arrays["table"], index=header["table_genes"])
+
+    def get_state(self):
+        """Return parameters and what was learnt, as plain values and arrays.
+
+        Returns
+        -------
+        state : dict
+            For `from_state`.
+        """
+        check_is_fitted(self)
+        table = self.flow_._flow.reader.embedding
+        parameters = {} if self.flow is None else self.flow.get_params(deep=False)
+        return {
+            "format": FORMAT,
+            "parameters": {"n_components": self.n_components, "obsm": self.obsm},
+            "flow_parameters": {k: v for k, v in parameters.items() if _is_plain(v)},
+            "columns": list(self.feature_names_in_),
+            "genes": None if table is None else table.genes_.astype(str),
+            "vectors": None if table is None else table.embedding_,
+            "space": None if self.space_ is None else self.space_.get_state(),
+            "flow": self.flow_._flow.get_state(),
+            "controls": table_state(self.controls_),
+            "spelling": asdict(self._spelling),
+            "has_flags": self._has_flags,
+        }
+
+    @classmethod
+    def from_state(cls, state):
+        """Return the fitted model of which `get_state` was taken.
+
+        Parameters
+        ----------
+        state : dict
+
+        Returns
+        -------
+        model : CellScreenModel
+        """
+        schema = PerturbationSchema(**state["flow"]["reader"]["schema"])
+        controls = table_from_state(state["controls"])
+        table, lookup = None, None
+        if state["genes"] is not None:
+            table = pd.DataFrame(state["vectors"], index=state["genes"])
+            lookup = _lookup(table, schema).fit(controls)
         model = cls(
             table,
-            n_components=header["n_components"],
+            space=None if state["space"] is None else "counts",
+            flow=FlowMatchingRegressor(**state["flow_parameters"]),
             schema=schema,
-            **header["parameters"],
+            **state["parameters"],
         )
-        space = CountSpace(header["n_components"])
-        for name in _OF_SPACE:
-            setattr(space, name, arrays[f"space/{name}"])
-        space.genes_ = pd.Index(header["genes"])
-        space.n_features_in_ = len(space.genes_)
-        X = pd.DataFrame({c: arrays[f"X/{c}"] for c in header["columns"]})
-        weights = {
-            name.removeprefix("net/"): torch.from_numpy(value)
-            for name, value in arrays.items()
-            if name.startswith("net/")
-        }
-        model._training = X, arrays["latent"]
-        model.space_ = space
-        model.flow_ = model._make_flow(schema)._fit(X, arrays["latent"], weights)
-        model.flow_.guards_ = header["guards"]
-        model.flow_.shape_weight_ = header["shape_weight"]
+        model.feature_names_in_ = np.array(state["columns"], dtype=object)
+        model.n_features_in_ = len(state["columns"])
+        model.space_ = None
+        if state["space"] is not None:
+            model.space_ = CountSpace.from_state(state["space"])
+        model.flow_ = FlowMatchingRegressor._from_fitted(
+            FittedFlow.from_state(state["flow"], lookup), **state["flow_parameters"]
+        )
+        model.controls_ = controls
+        model._spelling = Spelling(**state["spelling"])
+        model._has_flags = state["has_flags"]
         return model
+
+    def _to_latent(self, y, verbose):
+        """Return the cells as points of the latent space, in single precision."""
+        self.space_ = None
+        if self.space is None:
+            if is_annotated(y):
+                if self.obsm not in y.obsm:
+                    raise ValueError(
+                        f"y has no {self.obsm!r} in its obsm; it has {list(y.obsm)}. "
+                        "Pass obsm= to name the latent space, or space='counts'."
+                    )
+                y = y.obsm[self.obsm]
+            return np.asarray(y, dtype=np.float32)
+        n_components = min(self.n_components, y.shape[1] - 1, y.shape[0] - 1)
+        self.space_ = CountSpace(n_components, verbose=bool(verbose)).fit(y)
+        return self.space_.transform(y).astype(np.float32)
+
+    def _count_cells(self, perturbations, n_cells, n_controls):
+        """Return the number of cells of each perturbation, each named once."""
+        if isinstance(perturbations, str):
+            perturbations = [perturbations]
+        sizes = np.asarray(n_cells)
+        sizes = np.full(len(perturbations), sizes) if sizes.ndim == 0 else sizes
+        if (
+            sizes.shape != (len(perturbations),)
+            or not np.issubdtype(sizes.dtype, np.integer)
+            or (sizes < 1).any()
+        ):
+            raise ValueError(
+                "n_cells must be a whole number of 1 or more, or one for each of the "
+                f"{len(perturbations)} perturbations; got {n_cells!r}."
+            )
+        numbers = {}
+        for label, size in zip(perturbations, sizes, strict=True):
+            if not str(label).strip():
+                raise ValueError("perturbations holds an empty name; leave it out.")
+            name = self._spelling.read(label)
+            numbers[name] = numbers.get(name, 0) + int(size)
+        if n_controls:
+            numbers[CONTROL] = numbers.get(CONTROL, 0) + n_controls
+        if not numbers or min(numbers.values()) < 1:
+            raise ValueError(
+                f"perturbations={perturbations!r} with n_controls={n_controls!r} asks "
+                "for no cells; name perturbations, or 1 or more controls."
+            )
+        if CONTROL in numbers and not self.flow_.n_controls_:
+            raise ValueError(
+                "Controls cannot be generated, since there were none in the training "
+                "data; leave control labels and n_controls out."
+            )
+        return numbers
+
+
+def _lookup(table, schema=None):
+    if table is None:
+        return None
+    return LookupEmbedding(table, add_indicator=False, schema=schema)
+
+
+def _as_written(y, column, names):
+    """Return the labels of cells as the file has them; `names` where it has none."""
+    if not is_annotated(y) or column not in y.obs:
+        return names
+    labels = y.obs[column].astype(object)
+    return labels.where(labels.notna(), names).to_numpy().astype(str)
+
+
+def _is_plain(value):
+    return value is None or isinstance(value, bool | int | float | str | np.generic)

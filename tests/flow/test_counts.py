@@ -1,15 +1,17 @@
-"""Counts: into a latent space, back, and through files and commands."""
+"""Counts: into a latent space, and back."""
 
-import anndata
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.decomposition import PCA
-from typer.testing import CliRunner
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklperturb.cli import app
-from sklperturb.datasets import load_perturbseq, make_genetic_screen
-from sklperturb.flow import CellScreenModel, CountSpace
+from sklperturb.datasets import make_genetic_screen
+from sklperturb.flow import CountSpace
 
 
 @pytest.fixture(scope="module")
@@ -73,57 +75,69 @@ def test_bad_counts(counts, space):
         CountSpace(5).fit(np.log1p(dense(counts.y.X)))
     with pytest.raises(ValueError, match="n_components=500 must be"):
         CountSpace(500).fit(counts.y)
-    with pytest.raises(ValueError, match="has 20 genes"):
+    with pytest.raises(ValueError, match="'n_components' parameter"):
+        CountSpace(0).fit(counts.y)
+    with pytest.raises(ValueError, match="feature names should match"):
         space.transform(counts.y[:, :20])
+    with pytest.raises(ValueError, match="Feature names must be in the same"):
+        space.transform(counts.y[:, ::-1])
+    with pytest.raises(ValueError, match="has 20 features, but CountSpace"):
+        CountSpace(5).fit(dense(counts.y.X)).transform(dense(counts.y.X)[:, :20])
     with pytest.raises(ValueError, match="library_sizes has shape"):
         space.sample_counts(np.zeros((3, 10)), [1.0])
 
 
-def test_a_saved_model_predicts_the_same(counts, tmp_path):
-    model = CellScreenModel(
-        counts.gene_embedding, n_components=6, max_steps=30, random_state=0
-    ).fit(counts.X, counts.y)
-    model.save(tmp_path / "model.npz")
-    again = CellScreenModel.load(tmp_path / "model.npz")
-    names = [str(counts.effects.index[0]), str(counts.gene_embedding.index[-1])]
-    first, second = (m.predict(names, 20, n_controls=10) for m in (model, again))
-    assert np.array_equal(dense(first.X), dense(second.X))
-    assert first.obs["target_gene"].value_counts().to_dict() == {
-        names[0]: 20,
-        names[1]: 20,
-        "non-targeting": 10,
-    }
-    (tmp_path / "other.npz").write_bytes(b"not a zip")
-    with pytest.raises(ValueError, match="no model that fit-cells wrote"):
-        CellScreenModel.load(tmp_path / "other.npz")
+class OfAnyNumbers(CountSpace):
+    """Counts of whatever numbers scikit-learn's checks come with."""
+
+    def fit(self, X, y=None):
+        return super().fit(as_counts(X), y)
+
+    def transform(self, X):
+        return super().transform(as_counts(X))
 
 
-def test_commands(counts, tmp_path):
-    source, model = tmp_path / "cells.h5ad", tmp_path / "model.npz"
-    cells = counts.y.copy()
-    cells.obs["target_gene"] = counts.X["target_gene"].to_numpy()
-    cells.write_h5ad(source)
-    table = tmp_path / "table.parquet"
-    counts.gene_embedding.to_parquet(table)
-    run = CliRunner().invoke
-    fit = ["fit-cells", str(source), "--embedding", str(table), "--output", str(model)]
-    done = run(app, [*fit, "--components", "5", "--steps", "20"])
-    assert done.exit_code == 0, done.output
-    wanted = tmp_path / "genes.csv"
-    unseen = counts.gene_embedding.index.difference(counts.effects.index)[:2]
-    wanted.write_text(f"target_gene,n_cells\n{unseen[0]},15\n{unseen[1]},25\n")
-    output = tmp_path / "predicted.h5ad"
-    predict = ["predict-cells", str(model), "--perturbations", str(wanted)]
-    predict += ["--output", str(output)]
-    done = run(app, [*predict, "--controls", "10"])
-    assert done.exit_code == 0, done.output
-    found = anndata.read_h5ad(output)
-    assert found.shape == (50, 150)
-    assert list(found.var_names) == list(counts.y.var_names)
-    assert np.array_equal(dense(found.X), np.round(dense(found.X)))
-    assert load_perturbseq(output).is_control.sum() == 10
-    assert run(app, predict).exit_code == 2
-    done = run(app, [*predict, "--overwrite", "--log1p"])
-    assert done.exit_code == 0, done.output
-    sums = np.expm1(dense(anndata.read_h5ad(output).X)).sum(axis=1)
-    np.testing.assert_allclose(sums, 1e4, rtol=1e-3)
+def as_counts(X):
+    """Return numbers as counts; what cannot become numbers is left to the estimator."""
+    if sparse.issparse(X):
+        X = X.tocsr().copy()
+        X.data = np.rint(20 * X.data)
+        return X
+    values = np.asarray(X)
+    if values.dtype == object:
+        try:
+            values = values.astype(np.float64)
+        except (TypeError, ValueError):
+            return X
+    counts = np.rint(20 * values) if values.dtype.kind in "fiu" else values
+    if isinstance(X, pd.DataFrame):
+        return pd.DataFrame(counts, X.index, X.columns)
+    return counts
+
+
+@parametrize_with_checks([OfAnyNumbers(1)])
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_a_transformer_like_others(counts):
+    values = pd.DataFrame(dense(counts.y.X), columns=counts.y.var_names)
+    space = clone(CountSpace(3)).set_params(n_top_genes=50)
+    latent = space.set_output(transform="pandas").fit_transform(values)
+    assert list(latent) == ["countspace0", "countspace1", "countspace2"]
+    assert space.top_genes_.shape == (50,)
+    scaled = make_pipeline(CountSpace(3), StandardScaler()).fit_transform(counts.y)
+    np.testing.assert_allclose(scaled.std(axis=0), 1)
+
+
+def test_state_is_plain_and_complete(counts, space):
+    state = space.get_state()
+    again = CountSpace.from_state(state)
+    assert again.get_params() == space.get_params()
+    assert list(again.feature_names_in_) == list(counts.y.var_names)
+    latent = space.transform(counts.y)
+    assert np.array_equal(again.transform(counts.y), latent)
+    drawn = (s.sample_counts(latent, random_state=0) for s in (space, again))
+    assert np.array_equal(*map(dense, drawn))
+    of_array = CountSpace(2).fit(dense(counts.y.X))
+    assert CountSpace.from_state(of_array.get_state()).genes_ is None

@@ -1,5 +1,6 @@
-"""Say so when a generative model has gone wrong in one of the silent ways."""
+"""Diagnostics: generate held-out perturbations, and warn of silent failures."""
 
+import inspect
 import warnings
 from dataclasses import dataclass
 
@@ -8,18 +9,19 @@ import numpy as np
 from sklperturb.metrics import energy_distance
 
 # Of conditions that are looked at, and of cells of each.
-N_CONDITIONS = 16
-N_CELLS = 200
+_N_CONDITIONS = 16
+_N_CELLS = 200
 _FEWEST_CELLS = 20  # below, a population is too small to be compared
 _UNMOVED = 0.02
 _COLLAPSED = 0.3
 _NEGLIGIBLE = 0.01
 _BLOWN_UP = 2.0
+_OURS = ("sklperturb.", "sklearn.")  # modules that a warning is not about
 
 
 @dataclass
 class Evidence:
-    """What the guards look at: some conditions that the training did not see.
+    """What is looked at: some conditions that the training did not see.
 
     Attributes
     ----------
@@ -39,6 +41,85 @@ class Evidence:
     displacements: np.ndarray
     swapped: np.ndarray
     largest: float
+
+
+def gather_evidence(
+    generator, cells, members, conditions, effects, held_out, expected, weights
+):
+    """Return the evidence, or None where nothing was held out, and a weight.
+
+    Parameters
+    ----------
+    generator : Generator
+    cells : ndarray of shape (n_cells, n_features)
+    members : list of list of (int, ndarray of int)
+    conditions : Conditions
+    effects : ndarray of shape (n_conditions, n_features)
+    held_out : ndarray of bool of shape (n_conditions,)
+    expected : ndarray of shape (n_conditions, n_features) or None
+        Mean effects of the held-out conditions, of a regression without them.
+    weights : sequence of float
+        Shares of the flow's change of shape to choose from, by energy distance.
+
+    Returns
+    -------
+    evidence : Evidence or None
+    weight : float
+        The chosen one.
+    """
+    sizes = np.array([sum(len(rows) for _, rows in m) for m in members])
+    large = sizes >= _FEWEST_CELLS
+    chosen = np.flatnonzero(held_out & large)[:_N_CONDITIONS]
+    if not len(chosen):
+        return None, weights[-1]
+    rng = np.random.default_rng(generator.seed)
+    measured, generated, controls, displacements, swapped = [], [], [], [], []
+    for i in chosen:
+        # The largest batch is enough, and compares like with like.
+        pool, rows = max(members[i], key=lambda member: len(member[1]))
+        rows = rng.permutation(rows)[:_N_CELLS]
+        start = generator.start(pool, len(rows), rng)
+        moved = generator.move(start, conditions, i, pool)
+        displacement = generator.displacement(conditions, i, pool)
+        if expected is None:
+            candidates = [moved]
+        elif len(weights) == 1:
+            candidates = [moved + expected[i] - displacement]
+        else:
+            shape = moved - start - displacement
+            candidates = [start + expected[i] + weight * shape for weight in weights]
+        measured.append(cells[rows])
+        generated.append(candidates)
+        unchanged = generator.pools[pool]
+        some = rng.choice(len(unchanged), min(len(rows), len(unchanged)), replace=False)
+        controls.append(unchanged[some])
+        displacements.append(displacement)
+        swapped.append(_swapped(generator, conditions, i, pool))
+    known = effects[~held_out & large]
+    largest = np.linalg.norm(known, axis=1).max() if len(known) else np.inf
+    distances = [
+        [energy_distance(truth, population, unbiased=True) for population in candidates]
+        for truth, candidates in zip(measured, generated, strict=True)
+    ]
+    best = int(np.mean(distances, axis=0).argmin())
+    evidence = Evidence(
+        measured,
+        [candidates[best] for candidates in generated],
+        controls,
+        np.array(displacements),
+        np.array(swapped),
+        float(largest),
+    )
+    return evidence, weights[best]
+
+
+def _swapped(generator, conditions, i, pool):
+    """Return the displacement by another perturbation, all else being the same."""
+    own = conditions.keys[i][1]
+    others = [j for j, key in enumerate(conditions.keys) if key[1] != own]
+    mixed = conditions.take([others[i % len(others)]])
+    mixed.covariates = conditions.covariates[i : i + 1]
+    return generator.displacement(mixed, 0, pool)
 
 
 def warn_few_cells(names, sizes, cells_per_condition):
@@ -67,7 +148,7 @@ def warn_leakage(foreign):
 
 
 def check_evidence(evidence):
-    """Return measurements of what the guards look at, and warn where they are bad.
+    """Return measurements of held-out perturbations, and warn where they are bad.
 
     Returns
     -------
@@ -145,7 +226,7 @@ def warn_blow_up(ratio):
 
 def warn_collapsed_mean(choice):
     """Warn that unseen perturbations cannot be told apart."""
-    said = {
+    found = {
         "shift": "collapse to the mean: on held-out perturbations, the mean shift was "
         "nearer than a regression on the embedding, so all unseen perturbations of a "
         "context are predicted alike.",
@@ -154,15 +235,14 @@ def warn_collapsed_mean(choice):
         "embedding, so unseen perturbations are predicted to do nothing.",
     }
     _warn(
-        f"{said[choice]} Another embedding may tell more; mean_estimator='ridge' or "
+        f"{found[choice]} Another embedding may tell more; mean_estimator='ridge' or "
         "'none' takes the decision out of the data's hands."
     )
 
 
-def enough_cells(sizes):
-    """Return the conditions that are large enough for the guards."""
-    return np.flatnonzero(sizes >= _FEWEST_CELLS)
-
-
 def _warn(message):
-    warnings.warn(f"FlowMatchingRegressor: {message}", UserWarning, stacklevel=6)
+    """Warn at the line that called the toolkit."""
+    frame, level = inspect.currentframe(), 1
+    while frame and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(f"FlowMatchingRegressor: {message}", UserWarning, stacklevel=level)

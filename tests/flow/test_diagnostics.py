@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sklperturb.flow import FlowMatchingRegressor
-from sklperturb.flow._guards import Evidence, check_evidence, warn_blow_up
+from sklperturb.flow._diagnostics import Evidence, check_evidence, warn_blow_up
 from sklperturb.preprocessing import LookupEmbedding
 
 
@@ -81,8 +81,9 @@ def test_few_cells_and_foreign_controls_at_fit():
     X, y, embedding = screen()
     rows = np.flatnonzero(X["target_gene"] == "g03")[5:]
     few = X.drop(index=rows)
-    with pytest.warns(UserWarning, match=r"too few cells: 1 of 14.*'g03'"):
+    with pytest.warns(UserWarning, match=r"too few cells: 1 of 14.*'g03'") as caught:
         model(embedding).fit(few, y[few.index])
+    assert {warning.filename for warning in caught} == {__file__}
     batch = np.where(X["target_gene"] == "g05", "b2", "b1")
     with pytest.warns(UserWarning, match=r"context leakage: 1 conditions.*'g05'"):
         model(embedding).fit(X.assign(batch=batch), y)

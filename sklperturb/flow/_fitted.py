@@ -1,0 +1,310 @@
+"""A fitted flow: all that is needed to predict conditions, and nothing to fit."""
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.decomposition import PCA
+from sklearn.utils import _safe_indexing, check_array
+
+from sklperturb.conditions._labels import control_rows
+from sklperturb.flow._conditions import ConditionReader
+from sklperturb.flow._generation import Generator, draw_cells
+from sklperturb.flow._mean import MeanEffect
+from sklperturb.flow._populations import ControlPools
+from sklperturb.flow._state import table_from_state, table_state
+
+
+@dataclass
+class Coordinates:
+    """Units of the network, and the principal components that a flow moves along.
+
+    Attributes
+    ----------
+    centre : ndarray of shape (n_outputs,)
+        Mean of the controls.
+    scale : float
+        One number for all columns, so that distances keep their proportions.
+    basis : ndarray of shape (n_components, n_outputs) or None
+        Orthonormal axes of the largest spread; None where cells are moved along all
+        columns.
+    """
+
+    centre: np.ndarray
+    scale: float
+    basis: np.ndarray | None = None
+
+    @classmethod
+    def fit(cls, cells, is_control, n_components):
+        """Learn from cells (n_cells, n_outputs), of which some are controls."""
+        centre = np.zeros(cells.shape[1])
+        if is_control.any():
+            centre = cells[is_control].mean(axis=0)
+        scale = float(np.sqrt((cells - centre).var(axis=0).mean())) or 1.0
+        found = cls(centre, scale)
+        if n_components is not None and n_components < cells.shape[1]:
+            # Of fewer cells than that, as many axes as cells.
+            pca = PCA(min(n_components, len(cells)), svd_solver="covariance_eigh")
+            axes = pca.fit(found.to_units(cells)).components_
+            found.basis = axes.astype(np.float32)
+        return found
+
+    def check(self, cells, name):
+        """Return given cells as an array; raise unless they are as wide as `y`."""
+        cells = check_array(cells, dtype=np.float64, input_name=name)
+        if cells.shape[1] != len(self.centre):
+            raise ValueError(
+                f"{name} has {cells.shape[1]} columns, and y had {len(self.centre)}; "
+                "pass cells in the space that the model was fitted to."
+            )
+        return cells
+
+    def to_units(self, cells):
+        """Return cells in the units of the network."""
+        return ((cells - self.centre) / self.scale).astype(np.float32)
+
+    def from_units(self, cells):
+        """Return cells in the units of `y`."""
+        return cells * self.scale + self.centre
+
+    def inside(self, cells):
+        """Return cells in units along the components that the flow moves them."""
+        if self.basis is None or cells is None:
+            return cells
+        return cells @ self.basis.T
+
+    def outside(self, changes):
+        """Return changes along the components as changes of all columns."""
+        return changes if self.basis is None else changes @ self.basis
+
+
+@dataclass
+class FittedFlow:
+    """The parts of a fitted flow, from training (`fit_flow`) or from a file.
+
+    Cells are given and returned in the units of `y`.
+
+    Attributes
+    ----------
+    reader : ConditionReader
+        Reads rows of conditions.
+    pools : ControlPools
+        The controls that cells start from.
+    coordinates : Coordinates
+        The units of the network.
+    generator : Generator
+        The velocity field.
+    mean : MeanEffect or None
+        The regression of mean effects; None leaves the mean to the flow.
+    conditions : DataFrame or ndarray of shape (n_conditions, n_columns)
+        The measured conditions.
+    n_cells : ndarray of int of shape (n_conditions,)
+    effects : ndarray of shape (n_conditions, n_outputs)
+    history : list of dict
+        Losses of the training.
+    y_ndim : int
+        Dimensions of `y`.
+    mean_weight, shape_weight : float
+        Share of the regression in the mean of what was not measured, and of the
+        flow's change of shape in what is generated.
+    diagnostics : dict of str to float
+        What the warnings were decided by.
+    """
+
+    reader: ConditionReader
+    pools: ControlPools
+    coordinates: Coordinates
+    generator: Generator
+    mean: MeanEffect | None
+    conditions: pd.DataFrame | np.ndarray
+    n_cells: np.ndarray
+    effects: np.ndarray
+    history: list
+    y_ndim: int = 2
+    mean_weight: float = 1.0
+    shape_weight: float = 1.0
+    diagnostics: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        longest = np.linalg.norm(self.effects, axis=1).max()
+        self._longest = float(longest / self.coordinates.scale)
+        self._flow_means = {}
+
+    @classmethod
+    def from_state(cls, state, embedding):
+        """Return the flow of which `get_state` was taken, without fitting anything.
+
+        Parameters
+        ----------
+        state : dict
+        embedding : fitted transformer or None
+            That of the reader.
+        """
+        pools = ControlPools.from_state(state["pools"])
+        coordinates = Coordinates(**state["coordinates"])
+        inside = [coordinates.inside(cells) for cells in pools.cells]
+        mean = state["mean"]
+        parts = {
+            "reader": ConditionReader.from_state(state["reader"], embedding),
+            "pools": pools,
+            "coordinates": coordinates,
+            "generator": Generator.from_state(state["generator"], inside),
+            "mean": None if mean is None else MeanEffect.from_state(mean),
+            "conditions": table_from_state(state["conditions"]),
+        }
+        return cls(**state | parts)
+
+    def get_state(self):
+        """Return all parts but the embedding, as arrays and plain values."""
+        return {
+            "reader": self.reader.get_state(),
+            "pools": self.pools.get_state(),
+            "coordinates": asdict(self.coordinates),
+            "generator": self.generator.get_state(),
+            "mean": None if self.mean is None else self.mean.get_state(),
+            "conditions": table_state(self.conditions),
+            "n_cells": self.n_cells,
+            "effects": self.effects,
+            "history": self.history,
+            "y_ndim": self.y_ndim,
+            "mean_weight": self.mean_weight,
+            "shape_weight": self.shape_weight,
+            "diagnostics": self.diagnostics,
+        }
+
+    def predict(self, X):
+        """Return the expected cell of each row's condition, in the shape of `y`."""
+        predicted = np.empty((len(X), len(self.coordinates.centre)))
+        for rows, pool, conditions in self._populations_of(X):
+            predicted[rows] = self.pools.means[pool]
+            if conditions is not None:
+                predicted[rows] += self._expected(conditions, pool)
+        predicted = self.coordinates.from_units(predicted)
+        return predicted.ravel() if self.y_ndim == 1 else predicted
+
+    def sample(self, X, n_cells, source=None, seed=None):
+        """Return cells (n_samples, n_cells, n_outputs), and how far they moved.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray of shape (n_samples, n_columns)
+        n_cells : int
+        source : ndarray of shape (n_controls, n_outputs), default=None
+            Controls in place of those of the training data.
+        seed : int, default=None
+            None takes that of the training.
+
+        Returns
+        -------
+        cells : ndarray of shape (n_samples, n_cells, n_outputs)
+        length : float
+            Of the longest mean displacement, in lengths of the longest measured one.
+        """
+        rng = np.random.default_rng(self.generator.seed if seed is None else seed)
+        given = None if source is None else self.coordinates.to_units(source)
+        cells = np.empty((len(X), n_cells, len(self.coordinates.centre)))
+        longest = 0.0
+        for rows, pool, conditions in self._populations_of(X):
+            controls = self.pools.cells[pool] if given is None else given
+            start = draw_cells(controls, len(rows) * n_cells, rng)
+            moved = start
+            if conditions is not None:
+                moved, length = self._carry(start, conditions, pool, given, rng)
+                longest = max(longest, length)
+            cells[rows] = moved.reshape(len(rows), n_cells, -1)
+        return self.coordinates.from_units(cells), longest
+
+    def transport(self, X, cells):
+        """Return the given controls (n_samples, n_outputs) under each row's condition.
+
+        Only with the source "control".
+        """
+        cells = self.coordinates.to_units(cells)
+        moved = np.array(cells, dtype=np.float64)
+        for rows, pool, conditions in self._populations_of(X):
+            if conditions is not None:
+                moved[rows], _ = self._carry(cells[rows], conditions, pool, None, None)
+        return self.coordinates.from_units(moved)
+
+    def velocity(self, X, cells, t):
+        """Return the velocity (n_samples, n_outputs) of cells at the time `t`."""
+        cells = self.coordinates.to_units(cells)
+        result = np.zeros(cells.shape)
+        device = self.generator.device
+        for rows, pool, conditions in self._populations_of(X):
+            if conditions is not None:
+                velocity = self.generator.field(conditions, 0, pool)
+                with torch.inference_mode():
+                    x = torch.from_numpy(self.coordinates.inside(cells[rows]))[None]
+                    found = velocity(x.to(device), float(t))[0].cpu().numpy()
+                    result[rows] = self.coordinates.outside(found)
+        return result * self.coordinates.scale
+
+    def displacement(self, conditions, pool, given=None):
+        """Return by how much the flow moves the mean of a pool, in all columns."""
+        given = self.coordinates.inside(given)
+        return self.coordinates.outside(
+            self.generator.displacement(conditions, 0, pool, given)
+        )
+
+    def context_displacement(self, conditions, pool):
+        """Return the displacement of the controls of the pool's whole context."""
+        pool = self.pools.context_of(pool)
+        key = pool, conditions.keys[0]
+        if key not in self._flow_means:
+            self._flow_means[key] = self.displacement(conditions, pool)
+        return self._flow_means[key]
+
+    def _populations_of(self, X):
+        """Yield (rows, pool, their one condition or None for controls)."""
+        is_control = control_rows(X, self.reader.schema)
+        pools, _ = self.pools.find(X)
+        keys = self.reader.keys(X)
+        groups = [
+            (pool, None if control else key)
+            for pool, control, key in zip(pools, is_control, keys, strict=True)
+        ]
+        codes, levels = pd.factorize(pd.Series(groups, dtype=object))
+        first = np.unique(codes, return_index=True)[1]
+        perturbed = np.flatnonzero(~is_control[first])
+        if len(perturbed):
+            read = self.reader.read(_safe_indexing(X, first[perturbed]))
+        place = {code: i for i, code in enumerate(perturbed)}
+        order = np.argsort(codes, kind="stable")
+        bounds = np.searchsorted(codes[order], np.arange(len(levels) + 1))
+        for code, (pool, key) in enumerate(levels):
+            rows = order[bounds[code] : bounds[code + 1]]
+            yield rows, pool, None if key is None else read.take([place[code]])
+
+    def _expected(self, conditions, pool):
+        """Return the mean effect of a condition, in units of the network."""
+        if self.mean is None:
+            return self.displacement(conditions, pool)
+        expected = self.mean.predict(conditions)[0]
+        if self.mean_weight < 1 and not self.mean.is_measured(conditions.keys[0]):
+            flow = self.context_displacement(conditions, pool)
+            expected = flow + self.mean_weight * (expected - flow)
+        return expected
+
+    def _carry(self, controls, conditions, pool, given, rng):
+        """Return perturbed cells in place of controls, and how far their mean moves.
+
+        The flow carries them, and all are shifted so that their mean is as expected.
+        """
+        before = start = self.coordinates.inside(controls)
+        if self.generator.source == "noise":
+            start = rng.standard_normal(before.shape, dtype=np.float32)
+        own = pool if given is None else self.coordinates.inside(given)
+        moved = self.generator.move(start, conditions, 0, own)
+        if self.coordinates.basis is not None:
+            moved = controls + self.coordinates.outside(moved - before)
+        displacement = self.displacement(conditions, pool, given)
+        if self.mean is not None:
+            expected = self._expected(conditions, pool)
+            moved = moved + (expected - displacement)
+            if self.shape_weight < 1:
+                shifted = controls + expected
+                moved = shifted + self.shape_weight * (moved - shifted)
+            displacement = expected
+        return moved, np.linalg.norm(displacement) / max(self._longest, 1e-12)

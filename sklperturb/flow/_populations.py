@@ -1,0 +1,167 @@
+"""Populations of cells: the controls that cells start from, and those perturbed."""
+
+import numpy as np
+import pandas as pd
+
+from sklperturb.conditions._validation import take_columns
+
+_FEWEST_PERTURBATIONS = 10  # to hold some out
+
+
+class ControlPools:
+    """Pools of control cells, one for each context and batch.
+
+    Parameters
+    ----------
+    columns : list of str or int
+        Columns of the conditions by which controls are pooled: of the context and of
+        the batch, as far as there are any.
+    n_context : int
+        How many of these name the context: 0 or 1.
+    names : ndarray of str of shape (n_controls, n_columns)
+        Context and batch of each control.
+    controls : ndarray of shape (n_controls, n_features)
+
+    Attributes
+    ----------
+    cells : list of ndarray of shape (n_cells, n_features)
+        The cells of each pool; empty where nothing is a control.
+    means : ndarray of shape (n_pools, n_features)
+    """
+
+    def __init__(self, columns, n_context, names, controls):
+        self.columns, self.n_context = columns, n_context
+        self._names = names
+        self._numbers, self.cells, self._keys_of_pools = {}, [], []
+        self._add((), controls)
+        keys = [tuple(map(str, row)) for row in names]
+        for length in range(1, len(columns) + 1):
+            starts = pd.Series([key[:length] for key in keys], dtype=object)
+            for start, rows in starts.groupby(starts, sort=True).indices.items():
+                self._add(start, controls[rows])
+        self.means = np.array(
+            [
+                pool.mean(axis=0, dtype=np.float64)
+                if len(pool)
+                else np.zeros(controls.shape[1])
+                for pool in self.cells
+            ]
+        )
+
+    @classmethod
+    def of(cls, schema, match_batch, X, controls):
+        """Return the pools of controls, whose conditions are the rows of `X`.
+
+        With `match_batch` a pool is a batch of a context, else a whole context.
+        """
+        columns = schema.columns("context", *["batch"] * bool(match_batch))
+        n_context = len(schema.columns("context"))
+        names = np.empty((len(X), 0), dtype=str)
+        if columns:
+            names = take_columns(X, columns).astype(str)
+        return cls(columns, n_context, names, controls)
+
+    @classmethod
+    def from_state(cls, state):
+        """Return the pools of which `get_state` was taken."""
+        return cls(**state)
+
+    def get_state(self):
+        """Return the controls as arrays and plain values."""
+        return {
+            "columns": list(self.columns),
+            "n_context": self.n_context,
+            "names": self._names,
+            "controls": self.cells[0],
+        }
+
+    def find(self, X):
+        """Return the pool of each row, and how many of its columns it shares.
+
+        The most specific pool that has cells: same context and batch, else same
+        context, else all controls.
+        """
+        keys = [()] * len(X)
+        if self.columns:
+            keys = [tuple(map(str, row)) for row in take_columns(X, self.columns)]
+        codes, levels = pd.factorize(pd.Series(keys, dtype=object))
+        found = [self._nearest(level) for level in levels]
+        numbers = np.array([self._numbers[key] for key in found])
+        return numbers[codes], np.array([len(key) for key in found])[codes]
+
+    def context_of(self, pool):
+        """Return the pool of all batches of a pool's context."""
+        return self._numbers[self._keys_of_pools[pool][: self.n_context]]
+
+    def _nearest(self, key):
+        while key not in self._numbers:
+            key = key[:-1]
+        return key
+
+    def _add(self, key, cells):
+        self._numbers[key] = len(self.cells)
+        self._keys_of_pools.append(key)
+        self.cells.append(cells)
+
+
+def group_cells(keys, rows, pools):
+    """Return the cells of each condition by pool, and the condition of each row.
+
+    Parameters
+    ----------
+    keys : list of hashable
+        Condition of each of `rows`.
+    rows : ndarray of int
+        Cells that are no controls.
+    pools : ndarray of int
+        Pool of controls of each of `rows`.
+
+    Returns
+    -------
+    members : list of list of (int, ndarray of int)
+        For each condition: pool, and cells.
+    codes : ndarray of int of shape (n_rows,)
+    """
+    codes, levels = pd.factorize(pd.Series(keys, dtype=object))
+    members = [[] for _ in range(len(levels))]
+    order = np.lexsort((pools, codes))
+    pairs = np.column_stack([codes, pools])[order]
+    starts = np.flatnonzero(np.r_[True, (np.diff(pairs, axis=0) != 0).any(axis=1)])
+    for start, stop in zip(starts, np.r_[starts[1:], len(order)], strict=True):
+        condition, pool = pairs[start]
+        members[condition].append((int(pool), rows[order[start:stop]]))
+    return members, codes
+
+
+def measure_effects(cells, members, means):
+    """Return the effect of each condition, and its squared standard error.
+
+    The mean of the cells less that of their controls, and the sum over features of
+    the variance of the former.
+    """
+    effects, noise = [], []
+    for populations in members:
+        changes = np.concatenate(
+            [cells[rows] - means[pool] for pool, rows in populations]
+        )
+        effects.append(changes.mean(axis=0))
+        noise.append(changes.var(axis=0).sum() / len(changes))
+    noise = np.array(noise)
+    sizes = np.array([sum(len(rows) for _, rows in m) for m in members])
+    # A single cell has no spread of its own; it is given that of the others.
+    alone = sizes < 2
+    if alone.any():
+        several = noise[~alone] * sizes[~alone]
+        noise[alone] = several.mean() if len(several) else 0.0
+    return np.array(effects), noise
+
+
+def hold_out(keys, fraction, rng):
+    """Return which conditions are held out: those with a held-out perturbation."""
+    parts = sorted({part for _, parts, _ in keys for part in parts})
+    n_held_out = round(fraction * len(parts))
+    if len(parts) < _FEWEST_PERTURBATIONS or n_held_out < 1:
+        return np.zeros(len(keys), dtype=bool)
+    chosen = set(rng.choice(parts, n_held_out, replace=False))
+    held_out = np.array([bool(chosen & set(parts)) for _, parts, _ in keys])
+    return held_out & (not held_out.all())

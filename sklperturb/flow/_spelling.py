@@ -1,0 +1,102 @@
+"""Labels of conditions as a file writes them, and as the toolkit reads them."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pandas as pd
+
+from sklperturb.conditions._labels import (
+    CONTROL,
+    SEPARATOR,
+    is_control_label,
+    join_combination,
+    split_combination,
+)
+
+
+@dataclass
+class Spelling:
+    """How the training data write controls, perturbations and combinations.
+
+    Attributes
+    ----------
+    controls : list of str
+        Labels of the controls, the most frequent first.
+    written : dict of str to str
+        What the data write for each perturbation, by its name here (``A+B`` in
+        alphabetical order).
+    patterns : dict of str to list of str
+        By the number of perturbations that a label combines, what stands before,
+        between and after their names, such as ``["", "+ctrl"]``.
+    """
+
+    controls: list
+    written: dict
+    patterns: dict
+
+    @classmethod
+    def learn(cls, labels, names, is_control):
+        """Learn from the cells of the training data.
+
+        Parameters
+        ----------
+        labels : ndarray of str of shape (n_cells,)
+            As they are written.
+        names : ndarray of str of shape (n_cells,)
+            As they are read.
+        is_control : ndarray of bool of shape (n_cells,)
+        """
+        controls = pd.Series(labels[is_control]).value_counts().index.tolist()
+        pairs = pd.DataFrame({"label": labels, "name": names})[~is_control]
+        pairs = pairs.value_counts().index.to_frame().drop_duplicates("name")
+        written, votes = {}, {}
+        for label, name in zip(pairs["label"], pairs["name"], strict=True):
+            parts = split_combination(name, controls or ())
+            written[join_combination(parts or (name,))] = label
+            pieces = _pieces(label, parts)
+            if pieces is not None:
+                votes.setdefault(str(len(parts)), Counter())[tuple(pieces)] += 1
+        patterns = {n: list(found.most_common(1)[0][0]) for n, found in votes.items()}
+        return cls(controls, written, patterns)
+
+    def read(self, label):
+        """Return the name of what a label asks for; ``control`` for controls."""
+        label = str(label).strip()
+        if label in self.controls:
+            return CONTROL
+        if label in self.written:
+            return label
+        for name, written in self.written.items():
+            if label == written:
+                return name
+        if is_control_label(label):
+            return CONTROL
+        parts = split_combination(label, (*self.controls, CONTROL))
+        known = {part for name in self.written for part in name.split(SEPARATOR)}
+        return join_combination(
+            part for part in parts if part in known or not is_control_label(part)
+        )
+
+    def write(self, name):
+        """Return what the training data write, or would, for a name."""
+        if name == CONTROL:
+            return self.controls[0] if self.controls else CONTROL
+        if name in self.written:
+            return self.written[name]
+        parts = name.split(SEPARATOR)
+        pieces = self.patterns.get(str(len(parts)))
+        if pieces is None:
+            return name
+        return pieces[0] + "".join(map("".join, zip(parts, pieces[1:], strict=True)))
+
+
+def _pieces(label, parts):
+    """Return what stands around the parts in a label, or None if they overlap."""
+    places = sorted((label.find(part), len(part)) for part in parts)
+    pieces, stop = [], 0
+    for start, length in places:
+        if start < stop:
+            return None
+        pieces.append(label[stop:start])
+        stop = start + length
+    return [*pieces, label[stop:]] if parts else None

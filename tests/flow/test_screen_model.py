@@ -1,0 +1,292 @@
+"""A model of a screen: in memory, in a file, and in the spelling of the screen."""
+
+import json
+import warnings
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from sklearn.utils import estimator_checks
+
+from sklperturb.conditions import PerturbationSchema
+from sklperturb.datasets import load_perturbseq, make_genetic_screen
+from sklperturb.flow import CellScreenModel, CountSpace, FlowMatchingRegressor
+from sklperturb.flow._fitted import FittedFlow
+from sklperturb.flow._mean import MeanEffect
+from sklperturb.linear_model._ridge_path import ScaledRidge
+
+
+@pytest.fixture(scope="module")
+def screen():
+    return make_genetic_screen(
+        12, 100, cells_per_perturbation=30, n_controls=80, depth=2000, random_state=0
+    )
+
+
+def make(screen, *, space="counts", schema=None, **parameters):
+    flow = FlowMatchingRegressor(
+        **{"max_steps": 10, "hidden_dim": 16, "random_state": 0} | parameters
+    )
+    return CellScreenModel(
+        screen.gene_embedding, space=space, n_components=4, flow=flow, schema=schema
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(screen):
+    return make(screen).fit(screen.X, screen.y)
+
+
+@pytest.fixture(scope="module")
+def genes(screen):
+    """Return one perturbed gene, and one that was not."""
+    unseen = screen.gene_embedding.index.difference(screen.effects.index)
+    return [str(screen.effects.index[0]), str(unseen[0])]
+
+
+def values(cells):
+    return cells.X.toarray() if sparse.issparse(cells.X) else cells.X
+
+
+def written_as(cells, spell, column="target_gene"):
+    """Return the cells with other labels, in another column."""
+    cells = cells.copy()
+    labels = [spell(label) for label in cells.obs.pop("target_gene").astype(str)]
+    cells.obs = cells.obs.drop(columns="control").assign(**{column: labels})
+    return cells
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check_parameters_default_constructible",
+        "check_get_params_invariance",
+        "check_set_params",
+        "check_no_attributes_set_in_init",
+        "check_estimator_repr",
+    ],
+)
+def test_scikit_learn(check):
+    getattr(estimator_checks, check)("CellScreenModel", CellScreenModel())
+
+
+def test_clone_takes_the_flow_along(fitted):
+    other = clone(fitted).set_params(flow__max_steps=7)
+    assert not hasattr(other, "flow_")
+    assert other.flow.max_steps == 7
+    assert fitted.flow.max_steps == 10
+
+
+def test_predict(fitted, genes):
+    cells = fitted.predict(genes, [20, 5], n_controls=10)
+    assert cells.obs["target_gene"].value_counts().to_dict() == {
+        genes[0]: 20,
+        "control": 10,
+        genes[1]: 5,
+    }
+    assert cells.obs["control"].sum() == 10
+    assert np.array_equal(values(cells), np.round(values(cells)))
+    assert np.array_equal(
+        values(fitted.predict(genes, [20, 5], n_controls=10)), values(cells)
+    )
+    logs = values(fitted.predict(genes, 20, log1p=True))
+    np.testing.assert_allclose(np.expm1(logs).sum(axis=1), 1e4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("mean_estimator", "source"),
+    [("auto", "control"), ("ridge", "noise"), ("shift", "control"), ("none", "noise")],
+)
+def test_a_loaded_model_predicts_the_same_bits(
+    screen, genes, tmp_path, monkeypatch, mean_estimator, source
+):
+    model = make(screen, mean_estimator=mean_estimator, source=source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model.fit(screen.X, screen.y).save(tmp_path / "model.npz")
+    for kind in (MeanEffect, ScaledRidge, CountSpace, FlowMatchingRegressor):
+        monkeypatch.setattr(kind, "fit", None)  # loading fits nothing
+    again = CellScreenModel.load(tmp_path / "model.npz")
+    asked = [*genes, "+".join(genes)]
+    first, second = (m.predict(asked, 8, n_controls=5) for m in (model, again))
+    assert np.array_equal(values(first), values(second))
+    pd.testing.assert_frame_equal(first.obs, second.obs)
+    for name in ("mean_weight_", "shape_weight_", "guards_", "history_", "source_"):
+        assert getattr(again.flow_, name) == getattr(model.flow_, name)
+    assert np.array_equal(again.flow_.effects_, model.flow_.effects_)
+    assert again.flow_.get_params()["max_steps"] == 10
+    again.save(tmp_path / "again.npz")
+    third = CellScreenModel.load(tmp_path / "again.npz").predict(asked, 8, n_controls=5)
+    assert np.array_equal(values(first), values(third))
+
+
+@pytest.mark.parametrize("with_controls", [True, False])
+def test_a_file_of_a_screen_with_one_column(screen, genes, tmp_path, with_controls):
+    rows = np.flatnonzero(with_controls | ~screen.is_control)
+    X = screen.X[["target_gene"]].iloc[rows]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model = make(screen).fit(X, screen.y.X[rows])
+    model.save(tmp_path / "model.npz")
+    again = CellScreenModel.load(tmp_path / "model.npz")
+    first, second = (m.predict(genes, 5) for m in (model, again))
+    assert np.array_equal(values(first), values(second))
+    assert list(first.obs) == ["target_gene"]
+
+
+def test_state_is_arrays_and_plain_values(fitted):
+    state = fitted.flow_._flow.get_state()
+    again = FittedFlow.from_state(state, fitted.flow_._flow.reader.embedding)
+    new = fitted.controls_.assign(target_gene="GENE00003", control=False)[:6]
+    assert np.array_equal(again.predict(new), fitted.flow_.predict(new))
+
+    def plain(value):
+        assert isinstance(value, np.ndarray) and value.dtype.kind in "biufU"
+
+    json.dumps(fitted.get_state(), default=plain)
+
+
+def test_what_a_file_cannot_hold(screen, genes, tmp_path):
+    model = make(screen, mean_estimator=Ridge()).fit(screen.X, screen.y)
+    assert model.predict(genes, 2).n_obs == 4
+    with pytest.raises(TypeError, match="A Ridge as mean_estimator cannot be written"):
+        model.save(tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_no_models(fitted, tmp_path):
+    path = tmp_path / "other.npz"
+    path.write_bytes(b"not a zip")
+    with pytest.raises(ValueError, match="no model that fit-cells wrote"):
+        CellScreenModel.load(path)
+    np.savez(path, state=np.array([object()]))
+    with pytest.raises(ValueError, match="no model that fit-cells wrote"):
+        CellScreenModel.load(path)
+    np.savez(path, state=np.array(json.dumps({"format": "another"})))
+    with pytest.raises(ValueError, match="has the format 'another'"):
+        CellScreenModel.load(path)
+    np.savez(path, state=np.array(json.dumps({"format": "sklperturb-cells-2"})))
+    with pytest.raises(ValueError, match="damaged: 'flow'"):
+        CellScreenModel.load(path)
+    fitted.save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match="no model that fit-cells wrote"):
+        CellScreenModel.load(path)
+    with pytest.raises(FileNotFoundError):
+        CellScreenModel.load(tmp_path / "missing.npz")
+
+
+@pytest.mark.parametrize(
+    ("column", "spell"),
+    [
+        ("target_gene", lambda x: "non-targeting" if x == "control" else x),
+        ("condition", lambda x: "ctrl" if x == "control" else f"{x}+ctrl"),
+        ("guide", lambda x: "NT-1" if x == "control" else f"sg_{x}"),
+    ],
+    ids=["vcc", "gears", "own"],
+)
+def test_labels_are_spelled_as_in_the_training_file(
+    screen, genes, tmp_path, column, spell
+):
+    cells = written_as(screen.y, spell, column)
+    expected = [spell(gene) for gene in genes]
+    schema, table = None, screen.gene_embedding
+    if column == "guide":
+        schema = PerturbationSchema(column, batch="batch", control_labels="NT-1")
+        genes, table = expected, table.rename(index=spell)
+    found = load_perturbseq(cells, schema)
+    model = make(screen, schema=found.schema).set_params(embedding=table)
+    model.fit(found.X, found.y)
+    model.save(tmp_path / "model.npz")
+    control = spell("control")
+    for each in (model, CellScreenModel.load(tmp_path / "model.npz")):
+        for asked in ([*genes, control], [*expected, "control"]):
+            predicted = each.predict(asked, 4, n_controls=3)
+            numbers = predicted.obs[column].value_counts().to_dict()
+            assert numbers == {expected[0]: 4, expected[1]: 4, control: 7}
+            assert "control" not in predicted.obs or column == "control"
+
+
+def test_what_is_named_twice_is_added_up(fitted, genes):
+    a, b = genes
+    asked = [f"{a} + {b}", a, f"{b}+{a}", f" {a}", f"{a}+ctrl"]
+    numbers = fitted.predict(asked, [1, 2, 3, 4, 5]).obs["target_gene"].value_counts()
+    assert numbers.to_dict() == {"+".join(sorted(genes)): 4, a: 11}
+
+
+def test_a_gene_that_is_spelled_like_a_control(screen):
+    """The training data decide, then the spellings in public use."""
+    other = str(screen.effects.index[0])
+    X = screen.X.replace({"target_gene": {other: "NTC"}})
+    table = screen.gene_embedding.rename(index={other: "NTC"})
+    model = make(screen).set_params(embedding=table).fit(X, screen.y.X)
+    labels = model.predict(["NTC", "non-targeting"], 3).obs["target_gene"]
+    assert labels.value_counts().to_dict() == {"NTC": 3, "control": 3}
+
+
+def test_bad_requests(screen, fitted, genes):
+    with pytest.raises(ValueError, match="n_cells must be a whole number"):
+        fitted.predict(genes, [3, 0])
+    with pytest.raises(ValueError, match="one for each of the 2 perturbations"):
+        fitted.predict(genes, [3])
+    with pytest.raises(ValueError, match="holds an empty name"):
+        fitted.predict([*genes, " "])
+    with pytest.raises(ValueError, match="asks for no cells"):
+        fitted.predict([])
+    without = (~screen.is_control).nonzero()[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model = make(screen).fit(screen.X.iloc[without], screen.y[without])
+    with pytest.raises(ValueError, match="Controls cannot be generated"):
+        model.predict(genes, n_controls=3)
+
+
+def test_bad_parameters(screen):
+    with pytest.raises(ValueError, match="'space' parameter"):
+        make(screen, space="genes").fit(screen.X, screen.y)
+    with pytest.raises(ValueError, match="no embedding and no schema of its own"):
+        make(screen, embedding=Ridge()).fit(screen.X, screen.y)
+    with pytest.raises(ValueError, match="X must be a data frame"):
+        make(screen).fit(screen.X[["batch", "target_gene"]].to_numpy(), screen.y)
+
+
+@pytest.fixture(scope="module")
+def embedded(screen):
+    """The same cells without counts, at points of a latent space."""
+    points = CountSpace(3).fit_transform(screen.y)
+    return anndata.AnnData(obs=screen.y.obs.copy(), obsm={"X_state": points})
+
+
+def test_latent_cells_in_and_out(screen, embedded, genes, tmp_path):
+    model = make(screen, space=None).fit(screen.X, embedded)
+    assert model.space_ is None
+    of_array = make(screen, space=None).fit(screen.X, embedded.obsm["X_state"])
+    model.save(tmp_path / "model.npz")
+    again = CellScreenModel.load(tmp_path / "model.npz")
+    cells, *others = (
+        each.predict(genes, 6, n_controls=4) for each in (model, of_array, again)
+    )
+    assert cells.shape == (16, 0) and cells.X is None
+    assert cells.obsm["X_state"].shape == (16, 3)
+    for other in others:
+        assert np.array_equal(other.obsm["X_state"], cells.obsm["X_state"])
+    named = clone(model).set_params(obsm="X_pca")
+    with pytest.raises(ValueError, match="y has no 'X_pca' in its obsm"):
+        named.fit(screen.X, embedded)
+    named.fit(screen.X, embedded.obsm["X_state"])
+    assert list(named.predict(genes, 2).obsm) == ["X_pca"]
+    with pytest.raises(ValueError, match="log1p=True needs counts"):
+        model.predict(genes, log1p=True)
+
+
+def test_without_an_embedding_seen_genes_are_known(screen, genes, tmp_path):
+    model = make(screen).set_params(embedding=None).fit(screen.X, screen.y)
+    model.save(tmp_path / "model.npz")
+    again = CellScreenModel.load(tmp_path / "model.npz")
+    assert again.embedding is None
+    first, second = (m.predict(genes, 5) for m in (model, again))
+    assert np.array_equal(values(first), values(second))
