@@ -8,20 +8,28 @@ import typer
 from rich.table import Table
 
 from sklperturb.cli._app import Clip, Data, Layer, Seed, app, log, out
-from sklperturb.cli._choices import CV_NAMES, describe, make_splitter, named, usable
+from sklperturb.cli._choices import CV_NAMES, describe, make_splitter, named
 from sklperturb.cli._tables import render, write_tables
 from sklperturb.cli._tuned import set_tuned
 
 
 @app.command()
 def models():
-    """List the registered models."""
+    """List the registered models: what they are made of, and what they need.
+
+    Those with "yes" under "default" are run by leaderboard without being asked. A need
+    in brackets is an extra that is not installed.
+    """
     from sklperturb.models import list_models
 
-    table = Table("model", "kind", "what it is", box=None, pad_edge=False)
+    columns = ("model", "kind", "default", "estimator", "needs", "what it is")
+    table = Table(*columns, box=None, pad_edge=False)
     for entry in list_models():
-        missing = "" if entry.available else f" (needs sklperturb[{entry.extra}])"
-        table.add_row(entry.name, entry.kind, entry.summary + missing)
+        needs = entry.needs if entry.available else f"({entry.needs})"
+        default = "yes" if entry.default else ""
+        table.add_row(
+            entry.name, entry.kind, default, entry.made_of, needs, entry.summary
+        )
     out.print(table)
 
 
@@ -50,7 +58,11 @@ def leaderboard(
     data: Data,
     models: Annotated[
         str,
-        typer.Option(help="Comma-separated names, 'default', or 'all'."),
+        typer.Option(
+            help="Comma-separated names; 'default', those that `sklperturb models` "
+            "marks with yes; or 'all'. Of both sets, what the installed packages and "
+            "the screen's columns allow. Baselines run besides."
+        ),
     ] = "default",
     cv: Annotated[str, typer.Option(help=f"One of {', '.join(CV_NAMES)}.")] = "auto",
     folds: Annotated[int, typer.Option(help="Folds of the splitter.", min=2)] = 5,
@@ -78,8 +90,6 @@ def leaderboard(
     get_metric(metric)
     names = named(models)
     screen = load_op2(data, layer=layer, clip=clip)
-    if names is None:
-        names = usable(models, screen.schema)
     splitter = make_splitter(cv, screen, folds, seed)
     log.print(screen.DESCR)
     log.print(f"Folds: {describe(splitter)}")

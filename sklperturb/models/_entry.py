@@ -45,7 +45,7 @@ class ModelEntry:
     >>> get_entry("product_kernel").path
     'sklperturb.linear_model:ProductKernelRidge'
     >>> get_entry("conv").made_of
-    'pipeline of a condition encoder and SequenceNetRegressor'
+    'pipeline of an encoder and SequenceNetRegressor'
     """
 
     name: str
@@ -71,8 +71,8 @@ class ModelEntry:
 
     @property
     def needs(self):
-        """What it needs besides the core packages and columns; may be empty."""
-        extra = f"sklperturb[{self.extra}]" if self.extra else ""
+        """The extra of the package and the column that it needs; may be empty."""
+        extra = f"{self.extra} extra" if self.extra else ""
         column = f"{self.role} column" if self.role else ""
         return ", ".join(filter(None, (extra, column)))
 

@@ -8,7 +8,7 @@ from sklperturb.models._entry import ModelEntry
 
 _GROUP = "sklperturb.baseline:GroupStatisticRegressor"
 _RECIPES = "sklperturb.models._recipes"
-_ENCODED = "pipeline of a condition encoder and"
+_ENCODED = "pipeline of an encoder and"
 _EFFECT = "PerturbationEffectRegressor of"
 
 ENTRIES = (
@@ -167,8 +167,7 @@ ENTRIES = (
         "two stages: a network predicts an autoencoder's latent space",
         f"{_RECIPES}:latent",
         composition=(
-            "LatentTargetRegressor of AutoencoderTransformer and of a "
-            f"{_ENCODED} LatentNetRegressor"
+            "LatentTargetRegressor of LatentNetRegressor and AutoencoderTransformer"
         ),
         default=False,
     ),
@@ -227,8 +226,8 @@ ENTRIES = (
         "linear and kernel models, weights learnt out of fold",
         f"{_RECIPES}:blend",
         composition=(
-            "SeenUnseenRegressor of a BlendRegressor of ProductKernelRidge, "
-            "ContextTransferRidge and TargetEncodedRidge, and of AdditiveRegressor"
+            "BlendRegressor of ProductKernelRidge, ContextTransferRidge and "
+            "TargetEncodedRidge, in a SeenUnseenRegressor with AdditiveRegressor"
         ),
         default=False,
     ),
@@ -238,8 +237,8 @@ ENTRIES = (
         "median of five token_mlp of twice the width",
         f"{_RECIPES}:token_ensemble",
         composition=(
-            "LatentTargetRegressor of a SeedEnsembleRegressor of "
-            "TokenEmbeddingMLPRegressor"
+            "SeedEnsembleRegressor of TokenEmbeddingMLPRegressor, in a "
+            "LatentTargetRegressor"
         ),
         default=False,
     ),
@@ -264,7 +263,7 @@ ENTRIES = (
         "networks refitted on product_kernel's predictions too",
         f"{_RECIPES}:pseudo_label",
         composition=(
-            "PseudoLabelRegressor of ProductKernelRidge and of a SeedEnsembleRegressor"
+            "PseudoLabelRegressor of ProductKernelRidge and SeedEnsembleRegressor"
         ),
         default=False,
     ),

@@ -79,19 +79,11 @@ def test_entries_name_what_they_lead_to(entry):
     if not entry.available:
         pytest.skip(f"needs {entry.requires}")
     model = make_model(entry.name)
-    names = re.findall(r"\b[A-Z]\w+", entry.made_of)
-    outer = "Pipeline" if entry.made_of.startswith("pipeline") else names.pop(0)
-    assert type(model).__name__ == outer
-    assert set(names) <= {type(value).__name__ for value in _parts(model)}
-
-
-def _parts(estimator):
-    """Yield the parameters of an estimator, those inside of lists of parts too."""
-    for value in estimator.get_params().values():
-        yield value
-        for item in value if isinstance(value, list) else ():
-            if isinstance(item, tuple) and hasattr(item[-1], "get_params"):
-                yield item[-1]
+    named = set(re.findall(r"\b[A-Z]\w+", entry.made_of))
+    assert named <= {cls.__name__ for cls in _classes(model)}
+    if entry.composition is None:
+        assert named == {type(model).__name__}
+    assert entry.made_of.startswith("pipeline") == isinstance(model, Pipeline)
 
 
 def test_listing_imports_no_library():
