@@ -15,8 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sklperturb.model_selection import _ledger, _study
-from sklperturb.tuning import PerturbationSearchCV
+from sklperturb.tuning import PerturbationSearchCV, _study, _trial_store
 
 # Each fit leaves a line: parameters, and the number of its training rows.
 SCRIPT = """
@@ -183,7 +182,7 @@ def test_killed_and_resumed_is_as_if_nothing_had_happened(
     assert not expected_fits - Counter(fits_of(fits))
     assert not again - Counter(killed_in), "a finished fold was fitted again"
     assert len(valid(storage)) == 10
-    positions = [t.user_attrs[_ledger.POSITION] for t in valid(storage)]
+    positions = [t.user_attrs[_trial_store.POSITION] for t in valid(storage)]
     assert sorted(positions) == list(range(10))
 
 
@@ -256,7 +255,7 @@ def running_elsewhere(table, path, **sign):
     search = small_search(path, n_trials=2).fit(*table)
     study = search.study_
     trial = study.trials[0]
-    run = trial.user_attrs[_ledger.RUN]
+    run = trial.user_attrs[_trial_store.RUN]
     last = study.user_attrs[f"sklperturb:run:{run}"]
     study.set_user_attr("sklperturb:run:far", last | {"alive": True} | sign)
     study.add_trial(
@@ -265,9 +264,9 @@ def running_elsewhere(table, path, **sign):
             params={"alpha": 5.0},
             distributions=trial.distributions,
             user_attrs={
-                _ledger.POSITION: 2,
-                _ledger.RUN: "far",
-                _ledger.ATTEMPT: sign.get("attempt", 1),
+                _trial_store.POSITION: 2,
+                _trial_store.RUN: "far",
+                _trial_store.ATTEMPT: sign.get("attempt", 1),
             },
         )
     )
@@ -275,7 +274,7 @@ def running_elsewhere(table, path, **sign):
 
 def test_silent_machine_loses_its_trial_and_a_live_one_keeps_it(table, tmp_path):
     silent, live = tmp_path / "silent.log", tmp_path / "live.log"
-    seen = time.time() - 2 * _ledger.SILENCE
+    seen = time.time() - 2 * _trial_store.SILENCE
     running_elsewhere(table, silent, machine="elsewhere", seen=seen)
     search = small_search(silent, n_trials=4).fit(*table)
     assert search.cv_results_["params"][2] == {"alpha": 5.0}
@@ -290,11 +289,11 @@ def test_silent_machine_loses_its_trial_and_a_live_one_keeps_it(table, tmp_path)
 
 def test_trial_that_kills_its_processes_is_given_up(table, tmp_path):
     path = tmp_path / "study.log"
-    running_elsewhere(table, path, created=0.0, attempt=_ledger.ATTEMPTS)
+    running_elsewhere(table, path, created=0.0, attempt=_trial_store.ATTEMPTS)
     search = small_search(path, n_trials=4).fit(*table)
     assert search.cv_results_["state"].tolist()[2] == "FAIL"
     assert search.cv_results_["params"][2] == {"alpha": 5.0}
-    text = search.study_.trials[2].user_attrs[_ledger.ERROR]
+    text = search.study_.trials[2].user_attrs[_trial_store.ERROR]
     assert text == "Its process died 3 times, each time in it."
 
 
