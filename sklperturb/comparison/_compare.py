@@ -27,7 +27,7 @@ from sklperturb.models import get_entry, make_model, select_models
 from sklperturb.utils._memory import ResourceMeter
 from sklperturb.utils._progress import ProgressBar
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _SETS = StrOptions({"default", "all"})
 
 
@@ -107,7 +107,7 @@ def compare(
     comparison : Comparison
         Its ``folds`` has one row for each model, fold and metric, its ``summary`` one
         for each model and metric, and ``left_out`` the registered models of "default"
-        or "all" that lack a package or a column. What lacks a package is logged too.
+        or "all" that lack a package or a column, which the logger reports too.
 
     Raises
     ------
@@ -184,8 +184,7 @@ def _collect(estimators, baselines, schema, random_state):
     if not models:
         raise ValueError("There are no models and no baselines to compare.")
     for name, reason in left_out.items():
-        level = logging.INFO if get_entry(name).available else logging.WARNING
-        _logger.log(level, "Left out %s: %s.", name, reason)
+        logger.info("Left out %s: %s.", name, reason)
     return models, left_out
 
 
