@@ -1,6 +1,5 @@
 """What a user may name on the command line: models and splitters."""
 
-from sklperturb.cli._app import log
 from sklperturb.utils._choices import Names
 
 _SPLITTERS = {
@@ -13,31 +12,13 @@ Cv = Names("Cv", ["auto", *_SPLITTERS, "leave-one-context-out"], module=__name__
 
 
 def named(models):
-    """Return the models asked for by name, None for 'default' and 'all'."""
-    from sklperturb.models import get_entry
+    """Return the models asked for: a list of names, "default" or "all"."""
+    from sklperturb.models import select_models
 
-    if models in ("default", "all"):
-        return None
-    names = [name.strip() for name in models.split(",") if name.strip()]
-    for name in names:
-        get_entry(name)
-    return names
-
-
-def usable(models, schema):
-    """Return the registered models that the installation and the data allow."""
-    from sklperturb.models import list_models
-
-    names = []
-    for entry in list_models():
-        if not entry.available:
-            log.info(
-                f"Left out {entry.name}: it needs {entry.requires} "
-                f'(pip install "sklperturb[{entry.extra}]").'
-            )
-        elif entry.fits(schema) and (entry.default or models == "all"):
-            names.append(entry.name)
-    return names
+    if models not in ("default", "all"):
+        models = [name.strip() for name in models.split(",") if name.strip()]
+        select_models(models)
+    return models
 
 
 def make_splitter(name, screen, n_splits, seed):

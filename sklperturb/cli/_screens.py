@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from sklperturb.cli._app import app, log, out
-from sklperturb.cli._choices import Cv, describe, make_splitter, named, usable
+from sklperturb.cli._choices import Cv, describe, make_splitter, named
 from sklperturb.cli._options import (
     Clip,
     Data,
@@ -28,13 +28,21 @@ from sklperturb.utils._choices import Budget, OnNonfinite, Scoring
 
 @app.command()
 def models():
-    """List the registered models."""
+    """List the registered models: what they are made of, and what they need.
+
+    Those with "yes" under "default" are run by leaderboard without being asked. A need
+    in brackets is an extra that is not installed.
+    """
     from sklperturb.models import list_models
 
-    table = Table("model", "kind", "what it is", box=None, pad_edge=False)
+    columns = ("model", "kind", "default", "estimator", "needs", "what it is")
+    table = Table(*columns, box=None, pad_edge=False)
     for entry in list_models():
-        missing = "" if entry.available else f" (needs sklperturb[{entry.extra}])"
-        table.add_row(entry.name, entry.kind, entry.summary + missing)
+        needs = entry.needs if entry.available else f"({entry.needs})"
+        default = "yes" if entry.default else ""
+        table.add_row(
+            entry.name, entry.kind, default, entry.made_of, needs, entry.summary
+        )
     out.print(table)
 
 
@@ -66,8 +74,9 @@ def leaderboard(
     models: Annotated[
         str,
         typer.Option(
-            help="Names that `sklperturb models` lists, comma-separated; all; or "
-            "default, which leaves out the slow ones. Baselines are always added."
+            help="Comma-separated names; 'default', those that `sklperturb models` "
+            "marks with yes; or 'all'. Of both sets, what the installed packages and "
+            "the screen's columns allow. Baselines run besides."
         ),
     ] = "default",
     cv: Splitter = Cv.auto,
@@ -97,8 +106,6 @@ def leaderboard(
     if output is not None:
         check_output_folder(output)
     screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
-    if names is None:
-        names = usable(models, screen.schema)
     splitter = make_splitter(cv, screen, n_splits, seed)
     log.info(screen.DESCR)
     log.info(f"Folds: {describe(splitter)}")

@@ -52,9 +52,9 @@ def write_tables(folder, table, comparison):
         table.to_csv(path, index=False)
     with written_whole(folder / "leaderboard.parquet") as path:
         table.to_parquet(path, index=False)
-    with written_whole(folder / "comparison.parquet") as path:
-        comparison.to_parquet(path, index=False)
-    names = ["leaderboard.csv", "leaderboard.parquet", "comparison.parquet"]
+    with written_whole(folder / "folds.parquet") as path:
+        comparison.folds.to_parquet(path, index=False)
+    names = ["leaderboard.csv", "leaderboard.parquet", "folds.parquet"]
     try:
         names.append(_write_plot(folder / "leaderboard.png", table))
     except ImportError as error:

@@ -172,10 +172,12 @@ class _Trials:
             self._live.update(self.table(study))
 
     def table(self, study):
+        from sklperturb.tuning._trial_store import DISCARDED
+
         finished = [
             trial
             for trial in study.get_trials(deepcopy=False)
-            if trial.state.is_finished() and "sklperturb:void" not in trial.user_attrs
+            if trial.state.is_finished() and DISCARDED not in trial.user_attrs
         ]
         complete = [t for t in finished if t.state.name == "COMPLETE"]
         best = sorted(complete, key=lambda t: -t.value)[:_SHOWN]

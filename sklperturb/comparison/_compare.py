@@ -1,47 +1,54 @@
 """Models and baselines on the same folds, each score with its spread."""
 
+import logging
 import warnings
 from collections.abc import Mapping
+from numbers import Integral, Real
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from joblib import Parallel, delayed
-from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, check_random_state, indexable
-from sklearn.utils.validation import _num_samples
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from sklperturb.comparison._bootstrap import ClusterBootstrap
+from sklperturb.comparison._comparison import Comparison
 from sklperturb.comparison._fold_cache import FoldCache
-from sklperturb.conditions._validation import resolve_schema
+from sklperturb.comparison._summary import summarise, tabulate_folds
+from sklperturb.conditions._schema import PerturbationSchema
+from sklperturb.conditions._validation import resolve_schema, take_columns
 from sklperturb.metrics import get_metric
 from sklperturb.metrics._checks import without_annotation
-from sklperturb.models import get_entry, list_models, make_model
+from sklperturb.model_selection._fold import FoldFit, describe_error
+from sklperturb.models import get_entry, make_model, select_models
 from sklperturb.utils._memory import ResourceMeter
 from sklperturb.utils._progress import ProgressBar
 
-COLUMNS = [
-    "model",
-    "kind",
-    "fold",
-    "metric",
-    "value",
-    "n_rows",
-    "fit_seconds",
-    "peak_memory_mb",
-    "ci_low",
-    "ci_high",
-    "best_baseline",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "relative_to_zeros",
-    "greater_is_better",
-]
+logger = logging.getLogger(__name__)
+_SETS = StrOptions({"default", "all"})
 
 
+@validate_params(
+    {
+        "estimators": [Mapping, list, tuple, _SETS],
+        "X": "no_validation",
+        "y": "no_validation",
+        "cv": ["cv_object"],
+        "scoring": [str, callable, list],
+        "baselines": [Mapping, list, tuple, _SETS, None],
+        "schema": [PerturbationSchema, None],
+        "n_jobs": [Integral, None],
+        "error_score": [StrOptions({"raise"}), Real],
+        "n_resamples": [Interval(Integral, 1, None, closed="left")],
+        "confidence": [Interval(Real, 0, 1, closed="neither")],
+        "random_state": ["random_state"],
+        "cache": [str, PathLike, None],
+    },
+    prefer_skip_nested_validation=False,
+)
 def compare(
     estimators,
     X,
@@ -62,9 +69,10 @@ def compare(
 
     Parameters
     ----------
-    estimators : dict of str to estimator or str, or list of str
+    estimators : dict of str to estimator or str, list of str, "default" or "all"
         Models by the name to show. A string is the name of a registered model
-        (`sklperturb.models.list_models`).
+        (`sklperturb.models.list_models`); "default" and "all" are those of
+        `sklperturb.models.select_models`.
     X : DataFrame of shape (n_samples, n_columns)
         Conditions.
     y : array-like, DataFrame or AnnData of shape (n_samples, n_genes)
@@ -74,10 +82,9 @@ def compare(
         fall on both sides.
     scoring : str, scorer of `sklperturb.metrics`, or list of these, default="mrrmse"
         Row-wise metrics.
-    baselines : "default", None, dict or list of str, default="default"
-        "default" runs every registered baseline that a leaderboard runs unasked, whose
-        packages are installed and whose columns are there; None runs none, and leaves
-        the columns that refer to one empty.
+    baselines : dict, list of str, "default", "all" or None, default="default"
+        As `estimators`; "default" and "all" take registered baselines only. None runs
+        none, and leaves the columns that refer to one empty.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
@@ -97,18 +104,10 @@ def compare(
 
     Returns
     -------
-    comparison : DataFrame
-        One row for each model, fold and metric:
-
-        - ``model``, ``kind`` ("custom" for estimators that are not registered),
-          ``fold``, ``metric``, ``value`` (mean over the fold's held-out rows, in the
-          metric's own sign), ``n_rows``, ``fit_seconds``, ``peak_memory_mb`` (of the
-          whole process);
-        - and for the model over all folds: ``ci_low``, ``ci_high`` (bootstrap over
-          perturbations), ``best_baseline``, ``difference`` from it on the same rows
-          with ``difference_low`` and ``difference_high`` (negative is better for
-          errors), ``relative_to_zeros`` (mean over rows of the error relative to
-          that of predicting zeros), and ``greater_is_better``.
+    comparison : Comparison
+        Its ``folds`` has one row for each model, fold and metric, its ``summary`` one
+        for each model and metric, and ``left_out`` the registered models of "default"
+        or "all" that lack a package or a column, which the logger reports too.
 
     Raises
     ------
@@ -140,10 +139,9 @@ def compare(
     ['product_kernel', 'additive']
     """
     schema = resolve_schema(schema, X)
-    models = _collect(estimators, baselines, schema, random_state)
-    metrics = [
-        get_metric(m) for m in (scoring if isinstance(scoring, list) else [scoring])
-    ]
+    models, left_out = _collect(estimators, baselines, schema, random_state)
+    scoring = scoring if isinstance(scoring, list) else [scoring]
+    metrics = list({m.name: m for m in map(get_metric, scoring)}.values())
     X, y = indexable(X, y)
     folds = list(check_cv(cv).split(X, y))
     if not folds:
@@ -151,30 +149,31 @@ def compare(
     cache = FoldCache(
         None if cache is None else Path(cache), X, y, [m.name for m in metrics]
     )
-    results = _run(models, X, y, folds, metrics, cache, n_jobs, error_score)
+    estimators = {name: estimator for name, (_, estimator) in models.items()}
+    results = _run(estimators, X, y, folds, metrics, cache, n_jobs, error_score)
     held_out = np.concatenate([test for _, test in folds])
-    clusters = np.asarray(_column(X, schema.perturbation))[held_out]
+    clusters = take_columns(X, [schema.perturbation])[held_out, 0]
     rng = check_random_state(random_state)
     bootstrap = ClusterBootstrap(clusters, n_resamples, confidence, rng)
     y_held_out = _values(_safe_indexing(y, held_out))
-    frames = [
-        _tabulate(models, results, metric, bootstrap, _zero_errors(metric, y_held_out))
-        for metric in metrics
-    ]
-    return pd.concat(frames, ignore_index=True)[COLUMNS]
+    kinds = {name: kind for name, (kind, _) in models.items()}
+    table = tabulate_folds(results, kinds, metrics)
+    summary = summarise(table, results, kinds, metrics, y_held_out, bootstrap)
+    return Comparison(table, summary, left_out)
 
 
 def _collect(estimators, baselines, schema, random_state):
-    """Return {name: (kind, estimator)}, the baselines first."""
-    if isinstance(baselines, str) and baselines == "default":
-        baselines = [
-            entry.name
-            for entry in list_models("baseline")
-            if entry.default and entry.available and entry.fits(schema)
-        ]
-    models = {}
+    """Return {name: (kind, estimator)}, the baselines first, and what is left out."""
+    models, left_out = {}, {}
     for group, kind in ((baselines, "baseline"), (estimators, "custom")):
-        for name, model in _name(group).items():
+        if isinstance(group, Mapping) or group is None:
+            named = dict(group or {})
+        else:
+            only = kind if kind == "baseline" else None
+            entries, missing = select_models(group, schema, kind=only)
+            named = {entry.name: entry.name for entry in entries}
+            left_out |= missing
+        for name, model in named.items():
             if name in models and model != name:
                 raise ValueError(f"Two models are named {name!r}; rename one.")
             if isinstance(model, str):
@@ -184,27 +183,15 @@ def _collect(estimators, baselines, schema, random_state):
                 models[name] = (kind, model)
     if not models:
         raise ValueError("There are no models and no baselines to compare.")
-    return models
+    for name, reason in left_out.items():
+        logger.info("Left out %s: %s.", name, reason)
+    return models, left_out
 
 
-def _name(group):
-    """Return {name: estimator or registered name}."""
-    if group is None:
-        return {}
-    if isinstance(group, Mapping):
-        return group
-    if isinstance(group, str) or not all(isinstance(name, str) for name in group):
-        raise TypeError(
-            f"{group!r} is neither a dict of names to estimators nor a list of names "
-            "of registered models."
-        )
-    return {name: name for name in group}
-
-
-def _run(models, X, y, folds, metrics, cache, n_jobs, error_score):
+def _run(estimators, X, y, folds, metrics, cache, n_jobs, error_score):
     """Return {(model, fold): {"rows", "seconds", "memory"}}, from cache or anew."""
     results, waiting = {}, []
-    for name, (_, estimator) in models.items():
+    for name, estimator in estimators.items():
         for fold, (train, test) in enumerate(folds):
             key = cache.key(estimator, train, test)
             stored = cache.read(key)
@@ -222,7 +209,7 @@ def _run(models, X, y, folds, metrics, cache, n_jobs, error_score):
         for name, fold, key, result, failure in done:
             if failure is not None:
                 message = f"Model {name!r} failed in fold {fold}: {failure}"
-                warnings.warn(message, FitFailedWarning, stacklevel=3)
+                warnings.warn(message, FitFailedWarning, stacklevel=4)
             else:
                 cache.write(key, result)
             results[name, fold] = result
@@ -231,104 +218,25 @@ def _run(models, X, y, folds, metrics, cache, n_jobs, error_score):
 
 
 def _fit_and_score(name, fold, estimator, train, test, key, X, y, metrics, error_score):
-    y_true = _safe_indexing(y, test)
     failure = None
     with ResourceMeter() as meter:
+        task = FoldFit(estimator, X, y, train, test)
         try:
-            fitted = clone(estimator).fit(
-                _safe_indexing(X, train), _safe_indexing(y, train)
-            )
-            y_pred = fitted.predict(_safe_indexing(X, test))
+            y_pred = task.fit().predict()
         except Exception as error:
             if error_score == "raise":
                 error.add_note(f"This was model {name!r} in fold {fold}.")
                 raise
-            failure = f"{type(error).__name__}: {error}"
+            failure = describe_error(error)
+    y_true = _values(task.y_test)
     rows = {
-        metric.name: [float(error_score)] * _num_samples(y_true)
+        metric.name: [float(error_score)] * len(y_true)
         if failure
-        else metric.row_function(_values(y_true), y_pred).tolist()
+        else metric.row_function(y_true, y_pred).tolist()
         for metric in metrics
     }
-    result = {
-        "rows": rows,
-        "seconds": meter.seconds,
-        "memory": meter.peak_memory_mb,
-    }
+    result = {"rows": rows, "seconds": meter.seconds, "memory": meter.peak_memory_mb}
     return name, fold, key, result, failure
-
-
-def _zero_errors(metric, y):
-    """Return the error of predicting zeros on each row, None for correlations."""
-    if metric.greater_is_better:
-        return None
-    return np.maximum(metric.row_function(y, np.zeros_like(y)), np.finfo(float).tiny)
-
-
-def _tabulate(models, results, metric, bootstrap, zero_errors):
-    """Return the rows of one metric."""
-    n_folds = max(fold for _, fold in results) + 1
-    rows = {
-        name: [
-            np.asarray(results[name, f]["rows"][metric.name]) for f in range(n_folds)
-        ]
-        for name in models
-    }
-    pooled = {name: np.concatenate(parts) for name, parts in rows.items()}
-    kinds = {name: kind for name, (kind, _) in models.items()}
-    best = _best_baseline(pooled, kinds, metric)
-    table = []
-    for name, parts in rows.items():
-        low, high = bootstrap.interval(pooled[name])
-        summary = {
-            "model": name,
-            "kind": kinds[name],
-            "metric": metric.name,
-            "ci_low": low,
-            "ci_high": high,
-            "best_baseline": best,
-            "greater_is_better": metric.greater_is_better,
-            "relative_to_zeros": np.nan,
-            **dict.fromkeys(
-                ("difference", "difference_low", "difference_high"), np.nan
-            ),
-        }
-        if best is not None:
-            paired = pooled[name] - pooled[best]
-            summary["difference"] = paired.mean()
-            if name != best:
-                low, high = bootstrap.interval(paired)
-                summary |= {"difference_low": low, "difference_high": high}
-        if zero_errors is not None:
-            summary["relative_to_zeros"] = (pooled[name] / zero_errors).mean()
-        for fold, part in enumerate(parts):
-            result = results[name, fold]
-            table.append(
-                {
-                    **summary,
-                    "fold": fold,
-                    "value": part.mean(),
-                    "n_rows": len(part),
-                    "fit_seconds": result["seconds"],
-                    "peak_memory_mb": result["memory"],
-                }
-            )
-    return pd.DataFrame(table)
-
-
-def _best_baseline(pooled, kinds, metric):
-    means = {
-        name: rows.mean()
-        for name, rows in pooled.items()
-        if kinds[name] == "baseline" and not np.isnan(rows).any()
-    }
-    if not means:
-        return None
-    return (max if metric.greater_is_better else min)(means, key=means.get)
-
-
-def _column(X, column):
-    return X[column] if hasattr(X, "columns") else np.asarray(X)[:, column]
 
 
 def _values(y):

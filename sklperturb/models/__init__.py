@@ -2,12 +2,12 @@
 
 import importlib as _importlib
 
+from sklperturb.models._entry import KINDS, ModelEntry
 from sklperturb.models._registry import (
-    KINDS,
-    ModelEntry,
     get_entry,
     list_models,
     make_model,
+    select_models,
 )
 
 # Loaded when first touched: they need torch, and the table of names does not.
@@ -21,6 +21,7 @@ __all__ = [
     "list_models",
     "make_genetic_baselines",
     "make_model",
+    "select_models",
 ]
 
 

@@ -2,13 +2,15 @@
 
 import logging
 from importlib.util import find_spec
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
+from sklearn.base import _fit_context, clone
 from sklearn.utils import check_random_state
 
 from sklperturb.conditions._regressor import ConditionRegressor
+from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import take_columns
 from sklperturb.ensemble._blend import BlendRegressor, mrrmse_weights
 from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
@@ -102,12 +104,20 @@ class BestRegressor(ConditionRegressor):
     True
     """
 
+    _parameter_constraints = {
+        "budget": "no_validation",  # by check_budget
+        "schema": [PerturbationSchema, None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
     def __init__(self, budget="fast", *, schema=None, n_jobs=None, random_state=None):
         self.budget = budget
         self.schema = schema
         self.n_jobs = n_jobs
         self.random_state = random_state
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, X_unlabeled=None):
         """Learn the weights out of fold and fit all parts.
 
@@ -130,7 +140,7 @@ class BestRegressor(ConditionRegressor):
         Raises
         ------
         ValueError
-            If `budget` is none of the allowed values.
+            If a parameter is none of the allowed values.
         """
         check_budget(self.budget)
         X, y = check_rows(self, X, y)

@@ -1,7 +1,7 @@
 """Search for the parameters of a model, with pruning and resumption."""
 
 from sklperturb.tuning._search import PerturbationSearchCV
-from sklperturb.tuning._spaces import search_space
+from sklperturb.tuning._space import search_space
 
 __all__ = [
     "PerturbationSearchCV",

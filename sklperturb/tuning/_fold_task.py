@@ -6,11 +6,9 @@ from contextlib import nullcontext
 
 import joblib
 import numpy as np
-from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _check_method_params
 
+from sklperturb.model_selection._fold import FoldFit, describe_error
 from sklperturb.utils._epochs import watching_epochs
 from sklperturb.utils._threads import one_thread
 
@@ -64,13 +62,24 @@ def run_fold(data, estimator, params, fold, train, test, folds, view, scoring):
     start = time.perf_counter()
     try:
         with one_thread():
-            _fit_and_score(
-                result, data, estimator, params, fold, train, test, folds, view, scoring
+            X, y, fit_params, score_params = (
+                data.load() if isinstance(data, StoredData) else data
             )
+            task = FoldFit(
+                estimator,
+                X,
+                y,
+                train,
+                test,
+                params=params,
+                fit_params=fit_params,
+                score_params=score_params,
+            )
+            _fit_and_score(result, task, fold, folds, view, scoring)
     except EndOfTrial:
         result["pruned"] = True
     except Exception as error:
-        result["error"] = f"{type(error).__name__}: {error}"
+        result["error"] = describe_error(error)
         result["exception"] = _portable(error)
     result.setdefault("fit_time", time.perf_counter() - start)
     result.setdefault("score_time", 0.0)
@@ -79,47 +88,20 @@ def run_fold(data, estimator, params, fold, train, test, folds, view, scoring):
     return result
 
 
-def _fit_and_score(
-    result, data, estimator, params, fold, train, test, folds, view, scoring
-):
-    X, y, fit_params, score_params = (
-        data.load() if isinstance(data, StoredData) else data
-    )
+def _fit_and_score(result, task, fold, folds, view, scoring):
+    """Fit and score, and ask the pruner: after epochs, or after the fold."""
     scorers, metric = scoring
-    X_train, y_train = _safe_indexing(X, train), _take(y, train)
-    X_test, y_test = _safe_indexing(X, test), _take(y, test)
-    fit_params = _check_method_params(X, fit_params, indices=train)
-    score_params = {
-        name: _check_method_params(X, given, indices=test)
-        for name, given in score_params.items()
-    }
-
-    def score(fitted, name):
-        arguments = (X_test,) if y is None else (X_test, y_test)
-        value = float(scorers[name](fitted, *arguments, **score_params.get(name, {})))
-        if not np.isfinite(value):
-            raise ValueError(f"The score {name!r} is {value}.")
-        return value
-
-    own = {name: clone(value, safe=False) for name, value in params.items()}
-    fitted = clone(estimator).set_params(**own)
     watch = nullcontext()
     if view is not None:
         view.begin(folds)
         if view.pruning.by_epoch:
-            watch = watching_epochs(
-                _EpochJudge(fitted, fold, folds, view, score, metric)
-            )
-    start = time.perf_counter()
+            optimised = {metric: scorers[metric]}
+            watch = watching_epochs(_EpochJudge(task, fold, folds, view, optimised))
     with watch:
-        if y is None:
-            fitted.fit(X_train, **fit_params)
-        else:
-            fitted.fit(X_train, y_train, **fit_params)
-    fitted_at = time.perf_counter()
-    result["fit_time"] = fitted_at - start
-    result["scores"] = {name: score(fitted, name) for name in scorers}
-    result["score_time"] = time.perf_counter() - fitted_at
+        task.fit()
+    result["fit_time"] = task.fit_time
+    result["scores"] = task.score(scorers)
+    result["score_time"] = task.score_time
     if view is not None:
         pruning = view.pruning
         value = result["scores"][metric]
@@ -132,23 +114,25 @@ def _fit_and_score(
 class _EpochJudge:
     """Score the held-out rows after an epoch, and end the trial if that looks bad."""
 
-    def __init__(self, estimator, fold, folds, view, score, metric):
-        self.estimator = estimator
-        self.before = [f["scores"][metric] for f in folds]
+    def __init__(self, task, fold, folds, view, scorer):
+        self.task = task
+        self.scorer = scorer
+        (self.metric,) = scorer
+        self.before = [f["scores"][self.metric] for f in folds]
         self.first_step = fold * view.pruning.steps_per_fold
         self.view = view
-        self.score = score
-        self.metric = metric
 
     def __call__(self, net, epoch):
-        if getattr(predicting_part(self.estimator), "net_", None) is not net:
+        if getattr(predicting_part(self.task.estimator_), "net_", None) is not net:
             return  # a network of the encoders, or of the latent space
         pruning = self.view.pruning
         # The last epoch is judged with the whole fold.
         if epoch % pruning.report_every or epoch >= pruning.steps_per_fold:
             return
-        value = float(np.mean([*self.before, self.score(self.estimator, self.metric)]))
-        if self.view.report(self.first_step + epoch, value):
+        score = self.task.score(self.scorer)[self.metric]
+        if self.view.report(
+            self.first_step + epoch, float(np.mean([*self.before, score]))
+        ):
             raise EndOfTrial
 
 
@@ -171,7 +155,3 @@ def _portable(error):
     except Exception:
         return None
     return error
-
-
-def _take(y, rows):
-    return None if y is None else _safe_indexing(y, rows)

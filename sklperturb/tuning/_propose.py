@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from sklperturb.tuning._ledger import POSITION, VOID
+from sklperturb.tuning._trial_store import DISCARDED, POSITION
 
 SAMPLER = "sklperturb:sampler"
 
@@ -28,51 +28,48 @@ class Proposer:
         See `PerturbationSearchCV`.
     seed : int
     ask_ahead : int
-    ledger : Ledger
+    store : TrialStore
     first : dict
         Parameters to try at position 0; those that are missing are drawn.
     """
 
-    def __init__(self, space, sampler, seed, ask_ahead, ledger, first):
+    def __init__(self, space, sampler, seed, ask_ahead, store, first):
         self.space = space
         self.sampler = sampler
         self.seed = seed
         self.ask_ahead = ask_ahead
-        self.ledger = ledger
+        self.store = store
         self.first = first
 
     def __call__(self, trials, position):
         """Return parameters as a study stores them, distributions, sampler's notes."""
-        fixed = self.ledger.waiting()
+        fixed = self.store.waiting()
         if fixed is None and position == 0:
             fixed = self.first
+        # A storage of its own, since a study has no public way to its sampler's notes.
+        storage = optuna.storages.InMemoryStorage()
         with quiet():
             study = optuna.create_study(
-                study_name=self.ledger.study.study_name,
+                storage=storage,
+                study_name=self.store.study.study_name,
                 direction="maximize",
                 sampler=self._sampler(position),
                 pruner=optuna.pruners.NopPruner(),
             )
-            self._recall(study)
+            study_id = storage.get_study_id_from_name(study.study_name)
+            # What the sampler noted in the shared study: its place in a sequence.
+            for key, value in self.store.study.user_attrs.get(SAMPLER, {}).items():
+                storage.set_study_system_attr(study_id, key, value)
             study.add_trials(self._history(trials, position))
             if fixed:
                 study.enqueue_trial(fixed)
             trial = self.space.draw(study)
-        self._remember(study)
+        sampler_notes = storage.get_study_system_attrs(study_id)
+        if sampler_notes:
+            self.store.study.set_user_attr(SAMPLER, dict(sampler_notes))
         notes = dict(study.get_trials(deepcopy=False)[-1].system_attrs)
         notes.pop("fixed_params", None)
         return trial.params, trial.distributions, notes
-
-    def _recall(self, study):
-        """Give the sampler what it noted in the study: its place in a sequence."""
-        notes = self.ledger.study.user_attrs.get(SAMPLER, {})
-        for key, value in notes.items():
-            study._storage.set_study_system_attr(study._study_id, key, value)
-
-    def _remember(self, study):
-        notes = study._storage.get_study_system_attrs(study._study_id)
-        if notes:
-            self.ledger.study.set_user_attr(SAMPLER, dict(notes))
 
     def _sampler(self, position):
         if isinstance(self.sampler, optuna.samplers.BaseSampler):
@@ -91,10 +88,10 @@ class Proposer:
     def _history(self, trials, position):
         known = [
             trial
-            for trial in self.ledger.study.get_trials(
+            for trial in self.store.study.get_trials(
                 deepcopy=False, states=(TrialState.COMPLETE,)
             )
-            if POSITION not in trial.user_attrs and VOID not in trial.user_attrs
+            if POSITION not in trial.user_attrs and DISCARDED not in trial.user_attrs
         ]
         for trial in trials:
             if trial is not None:

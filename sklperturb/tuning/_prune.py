@@ -1,10 +1,10 @@
 """Judge a trial half-way, by the trials that it may know of."""
 
 import optuna
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from sklperturb.tuning._propose import is_seen, placeholder, quiet
-from sklperturb.utils._choices import Pruner
+from sklperturb.tuning._study import live_trial
 
 # Reports in one fold at most: each costs a prediction of the held-out rows.
 _REPORTS = 20
@@ -23,11 +23,6 @@ class Pruning:
     """
 
     def __init__(self, pruner, n_epochs, n_folds):
-        if isinstance(pruner, str) and pruner not in list(Pruner):
-            raise ValueError(
-                f"pruner={pruner!r} is not allowed; pass one of {list(Pruner)}, an "
-                "Optuna pruner, or None."
-            )
         if isinstance(pruner, str) and pruner == "auto":
             pruner = "wilcoxon" if n_epochs is None else "hyperband"
         # The test wants single folds; the others want the best estimate so far.
@@ -115,7 +110,7 @@ class PruningView:
         )
         last = study.get_trials(deepcopy=False)[-1]
         with quiet():
-            self.trial = Trial(study, last._trial_id)
+            self.trial = live_trial(study, last)
         self.study = study
         self.curve = []
 

@@ -1,15 +1,23 @@
 """Search for good parameters with Optuna, as a scikit-learn estimator."""
 
 import time
-from contextlib import nullcontext
+from collections.abc import Mapping
+from numbers import Integral, Real
+from os import PathLike
 
-import joblib
 import numpy as np
 from sklearn import get_config
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.base import (
+    BaseEstimator,
+    MetaEstimatorMixin,
+    _fit_context,
+    clone,
+    is_classifier,
+)
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import check_cv
-from sklearn.utils import check_random_state, get_tags, indexable
+from sklearn.utils import get_tags, indexable
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -18,11 +26,11 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.tuning._fold_task import predicting_part
-from sklperturb.tuning._search_results import tabulate
-from sklperturb.tuning._search_scoring import is_several, resolve_scorers
-from sklperturb.tuning._search_space import SearchSpace
-from sklperturb.utils._progress import ProgressBar
+from sklperturb.tuning._run import route, run_search
+from sklperturb.tuning._scores import best_row, is_several, resolve_scorers, tabulate
+from sklperturb.tuning._space import SearchSpace
+
+_SAMPLERS = StrOptions({"random"})
 
 
 def _has(method):
@@ -176,6 +184,27 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
     ['interactions', 'n_statistics', 'scale_contexts']
     """
 
+    _parameter_constraints = {
+        "estimator": [HasMethods("fit"), None],
+        "param_distributions": [StrOptions({"auto"}), Mapping, callable],
+        "cv": ["cv_object"],
+        "scoring": [str, callable, list, tuple, set, dict, None],
+        "n_trials": [Interval(Integral, 1, None, closed="left"), None],
+        "timeout": [Interval(Real, 0, None, closed="left"), None],
+        "study": [HasMethods(["ask", "tell"]), None],
+        "storage": [str, PathLike, HasMethods("get_all_studies"), None],
+        "study_name": [str, None],
+        "pruner": [StrOptions(set(Pruner)), HasMethods("prune"), None],
+        "sampler": [_SAMPLERS, HasMethods("sample_independent"), callable, None],
+        "ask_ahead": [Interval(Integral, 1, None, closed="left")],
+        "refit": ["boolean", str],
+        "n_jobs": [Integral, None],
+        "error_score": [StrOptions({"raise"}), Real],
+        "callbacks": [list, tuple, None],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
     def __init__(
         self,
         estimator=None,
@@ -217,6 +246,7 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None, **params):
         """Try parameters on the folds, and fit the best ones on all rows.
 
@@ -236,18 +266,19 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If no trial came to its end, or if the storage holds trials of another
-            search under this name.
+            If a parameter is not allowed, if no trial came to its end, or if the
+            storage holds trials of another search under this name.
         """
         estimator = self._estimator()
-        self._check_parameters()
+        if self.n_trials is None and self.timeout is None:
+            raise ValueError("Neither n_trials nor timeout is given; pass one of them.")
         if y is None and get_tags(estimator).target_tags.required:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but "
                 "the target y is None."
             )
         scorers, metric = self._scorers()
-        routed = self._route(params)
+        routed = route(self, metric, params)
         X, y = indexable(X, y)
         cv = check_cv(self.cv, y, classifier=is_classifier(estimator))
         folds = list(cv.split(X, y, **routed["split"]))
@@ -255,12 +286,18 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
             raise ValueError(f"cv={self.cv!r} gives no folds; nothing can be scored.")
         space = SearchSpace(self.param_distributions, estimator)
         data = (X, y, routed["fit"], routed["score"])
-        ledger, cause = self._search(estimator, space, folds, (scorers, metric), data)
-        self.study_ = ledger.study
+        store, cause = run_search(
+            self, estimator, space, folds, (scorers, metric), data
+        )
+        self.study_ = store.study
         self.n_splits_ = len(folds)
         self.multimetric_ = is_several(self.scoring)
         self.scorer_ = scorers if self.multimetric_ else scorers[metric]
-        self._keep_results(ledger, space, list(scorers), metric, cause)
+        results = tabulate(store.finished(), space.decode, list(scorers), len(folds))
+        self.cv_results_ = results
+        self.best_index_ = best_row(results, metric, cause)
+        self.best_score_ = float(results[f"mean_test_{metric}"][self.best_index_])
+        self.best_params_ = results["params"][self.best_index_]
         if self.refit:
             self._refit(estimator, X, y, routed["fit"])
         return self
@@ -385,111 +422,6 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
     def _estimator(self):
         return Ridge() if self.estimator is None else self.estimator
 
-    def _search(self, estimator, space, folds, scoring, data):
-        from sklperturb.tuning._ledger import Ledger
-        from sklperturb.tuning._propose import Proposer
-        from sklperturb.tuning._prune import Pruning
-        from sklperturb.tuning._search_loop import SearchLoop
-        from sklperturb.tuning._study import open_study
-        from sklperturb.tuning._workers import open_workers
-
-        started = time.monotonic()
-        identity = self._identity(estimator, space, folds, scoring, data)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        name = self.study_name or f"sklperturb-{(identity or 'search')[:16]}"
-        ledger = Ledger(open_study(self.study, self.storage, name), identity)
-        try:
-            pruning = Pruning(self.pruner, self._n_epochs(estimator, space), len(folds))
-            with (
-                open_workers(self.n_jobs, data) as workers,
-                self._progress(ledger, workers.n_workers) as progress,
-            ):
-                ahead = max(self.ask_ahead, workers.n_workers)
-                first = space.current(estimator)
-                loop = SearchLoop(
-                    ledger,
-                    Proposer(space, self.sampler, seed, ahead, ledger, first),
-                    pruning,
-                    workers,
-                    estimator=estimator,
-                    folds=folds,
-                    scoring=scoring,
-                    n_trials=self.n_trials,
-                    deadline=self.timeout and started + self.timeout,
-                    error_score=self.error_score,
-                    on_trial=lambda number: self._tell(ledger, number, progress),
-                )
-                loop.run()
-        finally:
-            ledger.close()
-        return ledger, loop.first_error
-
-    def _identity(self, estimator, space, folds, scoring, data):
-        """Return a hash of all that scores and proposals depend on."""
-        if self.study is None and self.storage is None:
-            return None
-        scorers = sorted((name, repr(scorer)) for name, scorer in scoring[0].items())
-        what = (estimator, space.describe(), folds, scorers, scoring[1], data)
-        how = (_name(self.pruner), _name(self.sampler), repr(self.random_state))
-        try:
-            if self.study is None and self.study_name is None:
-                return joblib.hash((what, how))
-            return joblib.hash(what)
-        except Exception as error:
-            raise ValueError(
-                "What is searched cannot be told from other searches, since it cannot "
-                f"be pickled: {error}. Define its functions in a module, or pass "
-                "storage=None."
-            ) from error
-
-    def _n_epochs(self, estimator, space):
-        """Return the most epochs of the network that predicts, None without one."""
-        part = predicting_part(estimator)
-        if not getattr(part, "reports_epochs", False):
-            return None
-        for name, value in {"": estimator, **estimator.get_params()}.items():
-            if value is part:
-                name = f"{name}__max_epochs" if name else "max_epochs"
-                return space.largest(name) or part.max_epochs
-        return part.max_epochs
-
-    def _progress(self, ledger, n_workers):
-        if not self.verbose or self.n_trials is None:
-            return nullcontext()
-        done = sum(t is not None and t.status == "done" for t in ledger.trials())
-        return ProgressBar(max(0, self.n_trials - done), "Tuning")
-
-    def _tell(self, ledger, number, progress):
-        if progress is not None:
-            complete = [
-                t.value
-                for t in ledger.study.get_trials(deepcopy=False)
-                if t.state.name == "COMPLETE"
-            ]
-            progress.advance(f"best {max(complete):.4f}" if complete else "")
-        if self.callbacks:
-            trial = ledger.study.get_trials()[number]
-            for callback in self.callbacks:
-                callback(ledger.study, trial)
-
-    def _keep_results(self, ledger, space, metrics, metric, cause):
-        trials = [t for t in ledger.trials() if t is not None and t.status == "done"]
-        results = tabulate(trials, space.decode, metrics, self.n_splits_)
-        self.cv_results_ = results
-        if not any(t.state.name == "COMPLETE" for t in trials):
-            text = (
-                f"None of {len(trials)} trials came to its end, so there are no best "
-                "parameters."
-            )
-            if cause is None:
-                raise ValueError(text)
-            cause.add_note(f"{text} This was the first error.")
-            raise cause
-        mean = results[f"mean_test_{metric}"]
-        self.best_index_ = int(np.nanargmax(mean))
-        self.best_score_ = float(mean[self.best_index_])
-        self.best_params_ = results["params"][self.best_index_]
-
     def _refit(self, estimator, X, y, fit_params):
         start = time.perf_counter()
         own = {k: clone(v, safe=False) for k, v in self.best_params_.items()}
@@ -500,35 +432,6 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
 
     def _scorers(self):
         return resolve_scorers(self._estimator(), self.scoring, self.refit)
-
-    def _route(self, params):
-        if get_config()["enable_metadata_routing"]:
-            routed = process_routing(self, "fit", **params)
-            _, metric = self._scorers()
-            return {
-                "fit": dict(routed.estimator["fit"]),
-                "split": dict(routed.splitter["split"]),
-                "score": {metric: dict(routed.scorer["score"])},
-            }
-        fit = {k: v for k, v in params.items() if k != "groups" and v is not None}
-        return {"fit": fit, "split": {"groups": params.get("groups")}, "score": {}}
-
-    def _check_parameters(self):
-        if self.n_trials is None and self.timeout is None:
-            raise ValueError("Neither n_trials nor timeout is given; pass one of them.")
-        for name, least in (("n_trials", 1), ("ask_ahead", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name}={value!r} must be at least {least}.")
-        if isinstance(self.sampler, str) and self.sampler != "random":
-            raise ValueError(
-                f"sampler={self.sampler!r} is not allowed; pass None, 'random', an "
-                "Optuna sampler, or a function of a seed."
-            )
-        if isinstance(self.error_score, str) and self.error_score != "raise":
-            raise ValueError(
-                f"error_score={self.error_score!r} must be 'raise' or a number."
-            )
 
     def _check_refitted(self, method):
         check_is_fitted(self)
@@ -543,10 +446,3 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         if not hasattr(self, "best_estimator_"):
             raise AttributeError(f"{type(self).__name__} has no {name} before refit.")
         return getattr(self.best_estimator_, name)
-
-
-def _name(given):
-    """Return a name of a pruner or a sampler that is the same in every process."""
-    if given is None or isinstance(given, str):
-        return given
-    return getattr(given, "__qualname__", type(given).__qualname__)

@@ -1,4 +1,4 @@
-"""Ask for trials, hand out their folds, and note what comes back."""
+"""Claim trials, run their folds on the workers, and record the results."""
 
 import time
 import warnings
@@ -7,16 +7,17 @@ from concurrent.futures import FIRST_COMPLETED, wait
 import numpy as np
 from sklearn.exceptions import FitFailedWarning
 
+from sklperturb.model_selection._fold import describe_error
 from sklperturb.tuning._fold_task import run_fold
 
-# Times that a fold is handed out before its trial fails; workers may die meanwhile.
-_HANDED_OUT = 3
+# Times that a fold is submitted before its trial fails; workers may die meanwhile.
+_SUBMISSIONS = 3
 # Seconds between two looks at the trials of other processes.
 _PATIENCE = 1.0
 
 
 class WorkerLost(RuntimeError):
-    """A fold was handed out several times, and its worker died each time."""
+    """A fold was submitted several times, and its worker died each time."""
 
 
 class SearchLoop:
@@ -24,7 +25,7 @@ class SearchLoop:
 
     Parameters
     ----------
-    ledger : Ledger
+    store : TrialStore
     proposer : Proposer
     pruning : Pruning
     workers : Workers
@@ -35,13 +36,13 @@ class SearchLoop:
     deadline : float or None
         In the time of ``time.monotonic``.
     error_score : "raise" or float
-    on_trial : callable
-        ``on_trial(number)`` is called when a trial is over.
+    callback : callable
+        ``callback(number)`` is called when a trial is over.
     """
 
     def __init__(
         self,
-        ledger,
+        store,
         proposer,
         pruning,
         workers,
@@ -52,9 +53,9 @@ class SearchLoop:
         n_trials,
         deadline,
         error_score,
-        on_trial,
+        callback,
     ):
-        self.ledger = ledger
+        self.store = store
         self.proposer = proposer
         self.pruning = pruning
         self.workers = workers
@@ -64,11 +65,11 @@ class SearchLoop:
         self.n_trials = n_trials
         self.deadline = deadline
         self.error_score = error_score
-        self.on_trial = on_trial
+        self.callback = callback
         self.first_error = None
         self._latest = -1
         self._active = {}  # position -> (trial, view)
-        self._futures = {}  # future -> (position, times handed out)
+        self._futures = {}  # future -> (position, times submitted)
 
     def run(self):
         exhausted = False
@@ -92,32 +93,32 @@ class SearchLoop:
         return behind < self.proposer.ask_ahead
 
     def _start(self):
-        trial = self.ledger.claim(self.n_trials, self.proposer)
+        trial = self.store.claim(self.n_trials, self.proposer)
         if trial is None:
             return False
         view = self.pruning.view(
-            self.ledger.trials(),
+            self.store.trials(),
             trial.position,
             self.proposer.ask_ahead,
-            self.ledger.study.study_name,
+            self.store.study.study_name,
         )
         self._latest = max(self._latest, trial.position)
         self._active[trial.position] = trial, view
         self._advance(trial.position)
         return True
 
-    def _advance(self, position, handed_out=0):
-        """Hand out the trial's next fold, or end the trial."""
+    def _advance(self, position, submissions=0):
+        """Submit the trial's next fold, or end the trial."""
         trial, view = self._active[position]
         done = trial.folds
         if done and done[-1]["error"] is not None:
-            self._finish(position, self.ledger.fail, done[-1]["error"])
+            self._finish(position, self.store.fail, done[-1]["error"])
         elif len(done) == len(self.folds) and done[-1]["scores"]:
             metric = self.scoring[1]
             mean = float(np.mean([fold["scores"][metric] for fold in done]))
-            self._finish(position, self.ledger.complete, mean)
+            self._finish(position, self.store.complete, mean)
         elif done and done[-1]["pruned"]:
-            self._finish(position, self.ledger.prune)
+            self._finish(position, self.store.prune)
         else:
             fold = len(done)
             future = self.workers.submit(
@@ -130,39 +131,39 @@ class SearchLoop:
                 view,
                 self.scoring,
             )
-            self._futures[future] = position, handed_out + 1
+            self._futures[future] = position, submissions + 1
 
     def _collect(self):
-        """Note the folds that are done, and hand out the next ones."""
+        """Record the folds that are done, and submit the next ones."""
         done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
         lost = []
         for future in done:
-            position, handed_out = self._futures.pop(future)
+            position, submissions = self._futures.pop(future)
             error = future.exception()
             if error is None:
-                self._note(position, future.result())
+                self._record(position, future.result())
             else:
-                lost.append((position, handed_out, error))
+                lost.append((position, submissions, error))
         if lost:
-            self._hand_out_again(lost)
+            self._resubmit(lost)
 
-    def _hand_out_again(self, lost):
+    def _resubmit(self, lost):
         self.workers.renew()
-        for position, handed_out, error in lost:
-            if handed_out >= _HANDED_OUT:
+        for position, submissions, error in lost:
+            if submissions >= _SUBMISSIONS:
                 trial, _ = self._active[position]
                 message = (
-                    f"Trial {trial.number} was given to {handed_out} workers, and each "
-                    f"died: {type(error).__name__}: {error}"
+                    f"Trial {trial.number} was given to {submissions} workers, and "
+                    f"each died: {describe_error(error)}"
                 )
                 if self.error_score == "raise":
-                    self.ledger.fail(trial, message)
+                    self.store.fail(trial, message)
                     raise WorkerLost(message) from error
-                self._note(position, _failed(message))
+                self._record(position, _failed(message))
             else:
-                self._advance(position, handed_out)
+                self._advance(position, submissions)
 
-    def _note(self, position, result):
+    def _record(self, position, result):
         trial, _ = self._active[position]
         cause = result.pop("exception", None)
         if result["error"] is not None:
@@ -171,7 +172,7 @@ class SearchLoop:
             )
             cause = cause or RuntimeError(result["error"])
             if self.error_score == "raise":
-                self.ledger.fail(trial, result["error"])
+                self.store.fail(trial, result["error"])
                 cause.add_note(f"This was {where}.")
                 raise cause
             self.first_error = self.first_error or cause
@@ -179,18 +180,16 @@ class SearchLoop:
             if not np.isnan(self.error_score):
                 scores = dict.fromkeys(self.scoring[0], float(self.error_score))
                 result |= {"error": None, "scores": scores}
-        self.ledger.save_fold(trial, len(trial.folds), result)
+        self.store.save_fold(trial, len(trial.folds), result)
         self._advance(position)
 
     def _finish(self, position, verdict, *arguments):
         trial, _ = self._active.pop(position)
         verdict(trial, *arguments)
-        self.on_trial(trial.number)
+        self.callback(trial.number)
 
     def _others_run(self):
-        return any(
-            t is not None and t.status == "running" for t in self.ledger.trials()
-        )
+        return any(t is not None and t.status == "running" for t in self.store.trials())
 
     def _timed_out(self):
         return self.deadline is not None and time.monotonic() > self.deadline

@@ -56,7 +56,7 @@ SPACES = {
     "NoChangeRegressor": {},
     # sklperturb.embedding
     "SEEmbedding": {},
-    # sklperturb.ensemble
+    # sklperturb.ensemble and sklperturb.models
     "BestRegressor": {},
     "BlendRegressor": {"method": _any("mrrmse", "greedy", "nnls")},
     "BoostedTargetRegressor": {

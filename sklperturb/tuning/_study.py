@@ -50,6 +50,19 @@ def open_study(study, storage, name):
         optuna.logging.set_verbosity(verbosity)
 
 
+def live_trial(study, frozen):
+    """Return a running trial with the methods that write to its study.
+
+    Optuna gives such an object only to the process that asked for the trial. Trials of
+    a search are added in one piece and may go on in another process; what leads to
+    them is their number in the storage, which has no public name. No other private
+    name of Optuna is used in this package.
+    """
+    import optuna
+
+    return optuna.trial.Trial(study, frozen._trial_id)
+
+
 def open_storage(storage):
     """Return what Optuna takes as the storage of a study."""
     if storage is None or not isinstance(storage, str | os.PathLike):

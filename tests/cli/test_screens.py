@@ -27,6 +27,13 @@ def test_models_lists_the_registry(cli):
     done = cli("models")
     assert "product_kernel" in done.stdout
     assert "mean_across_celltypes" in done.stdout
+    line = next(t for t in done.stdout.splitlines() if t.startswith("nearest_compound"))
+    assert "yes" in line
+    assert "NearestCompoundRegressor" in line
+    assert "chem extra, smiles" in line
+    line = next(t for t in done.stdout.splitlines() if t.startswith("conv "))
+    assert "yes" not in line
+    assert "pipeline of an encoder" in line
 
 
 def test_simulate_then_leaderboard_then_submit(cli, tmp_path):
@@ -61,6 +68,9 @@ def test_simulate_then_leaderboard_then_submit(cli, tmp_path):
     pd.testing.assert_frame_equal(
         pd.read_parquet(results / "leaderboard.parquet"), table
     )
+    folds = pd.read_parquet(results / "folds.parquet")
+    assert sorted(set(folds["fold"])) == [0, 1, 2]
+    assert set(folds["model"]) == set(table["model"])
     assert (results / "leaderboard.png").stat().st_size > 10_000
     shown = [line.split()[1] for line in done.stdout.splitlines()[1 : 1 + len(table)]]
     assert shown == table["model"].tolist()

@@ -15,9 +15,10 @@ from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
 from sklperturb.comparison import compare, leaderboard
 from sklperturb.comparison._bootstrap import ClusterBootstrap
 from sklperturb.compose import LatentTargetRegressor
-from sklperturb.datasets import make_chemical_screen
+from sklperturb.datasets import PerturbationSchema, make_chemical_screen
 from sklperturb.metrics import neg_mrrmse_scorer, rowwise_pearson_scorer
 from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.models import select_models
 
 FITS = []
 
@@ -56,7 +57,7 @@ def test_values_equal_a_loop_over_folds(screen, cv, comparison):
         model = GroupStatisticRegressor("context").fit(screen.X.iloc[train], y[train])
         y_pred = model.predict(screen.X.iloc[test])
         expected = root_mean_squared_error(y[test].T, y_pred.T)
-        rows = comparison[comparison["model"] == "context_mean"]
+        rows = comparison.folds[comparison.folds["model"] == "context_mean"]
         row = rows[rows["fold"] == fold].iloc[0]
         assert row["value"] == pytest.approx(expected)
         assert row["n_rows"] == len(test)
@@ -66,7 +67,7 @@ def test_difference_is_paired_and_from_the_best_baseline(comparison):
     table = leaderboard(comparison).set_index("model")
     baselines = table[table["kind"] == "baseline"]
     best = baselines["mean"].idxmin()
-    assert (comparison["best_baseline"] == best).all()
+    assert (comparison.summary["best_baseline"] == best).all()
     assert table.loc[best, "difference"] == 0
     np.testing.assert_allclose(
         table["difference"], table["mean"] - table.loc[best, "mean"], atol=1e-12
@@ -115,14 +116,63 @@ def test_mean_weighs_rows_and_not_folds(screen):
 
 def test_processes_give_the_same_scores(screen, cv, comparison):
     parallel = compare(["additive_joint"], screen.X, screen.y, cv=cv, n_jobs=2)
-    columns = ["model", "fold", "value", "ci_low", "difference_high"]
-    pd.testing.assert_frame_equal(parallel[columns], comparison[columns])
+    measured = ["fit_seconds", "peak_memory_mb"]
+    for name in ("folds", "summary"):
+        found, expected = getattr(parallel, name), getattr(comparison, name)
+        pd.testing.assert_frame_equal(
+            found.drop(columns=measured), expected.drop(columns=measured)
+        )
+
+
+def test_one_row_a_model_metric_and_fold_and_one_over_all_folds(screen, cv):
+    comparison = compare(
+        ["gene_mean"],
+        screen.X,
+        screen.y,
+        cv=cv,
+        scoring=["mrrmse", "pearson", "mrrmse"],
+        baselines=["no_change"],
+    )
+    models, metrics = ["no_change", "gene_mean"], ["mrrmse", "pearson"]
+    keys = [(m, n, f) for m in metrics for n in models for f in range(3)]
+    folds = comparison.folds
+    assert list(folds[["metric", "model", "fold"]].itertuples(index=False)) == keys
+    summary = comparison.summary
+    assert list(summary[["metric", "model"]].itertuples(index=False)) == list(
+        dict.fromkeys(key[:2] for key in keys)
+    )
+    part = folds[(folds["model"] == "gene_mean") & (folds["metric"] == "mrrmse")]
+    row = summary[(summary["model"] == "gene_mean") & (summary["metric"] == "mrrmse")]
+    mean = np.average(part["value"], weights=part["n_rows"])
+    assert row["mean"].item() == pytest.approx(mean)
+    assert row["std"].item() == pytest.approx(part["value"].std())
+    assert row["fit_seconds"].item() == pytest.approx(part["fit_seconds"].mean())
+    assert row["peak_memory_mb"].item() == part["peak_memory_mb"].max()
+
+
+def test_sets_of_models_are_those_of_the_registry(screen, cv, caplog):
+    caplog.set_level("INFO", logger="sklperturb")
+    X = screen.X.drop(columns=screen.schema.smiles)
+    schema = PerturbationSchema.infer(X)
+    comparison = compare(["gene_mean"], X, screen.y, cv=cv, schema=schema)
+    entries, left_out = select_models("default", schema, kind="baseline")
+    assert set(comparison.summary["model"]) == {entry.name for entry in entries}
+    assert comparison.left_out == left_out
+    assert "nearest_compound" in left_out
+    reports = [record.getMessage() for record in caplog.records]
+    assert sum("nearest_compound" in text for text in reports) == 1
+    assert any("it needs a smiles column" in text for text in reports)
+
+
+def test_leaderboard_refuses_a_table(comparison):
+    with pytest.raises(TypeError, match=r"must be an instance of .*Comparison"):
+        leaderboard(comparison.summary)
 
 
 def test_cache_spares_finished_folds_and_notices_changes(screen, cv, tmp_path):
     def run(y, statistic="mean"):
         FITS.clear()
-        frame = compare(
+        comparison = compare(
             {"counting": CountingMean(statistic=statistic)},
             screen.X,
             y,
@@ -130,13 +180,14 @@ def test_cache_spares_finished_folds_and_notices_changes(screen, cv, tmp_path):
             baselines=["no_change"],
             cache=tmp_path / "folds",
         )
-        return frame, len(FITS)
+        return comparison, len(FITS)
 
     first, fits = run(screen.y)
     assert fits == 3
     again, fits = run(screen.y)
     assert fits == 0
-    pd.testing.assert_frame_equal(first, again)
+    pd.testing.assert_frame_equal(first.folds, again.folds)
+    pd.testing.assert_frame_equal(first.summary, again.summary)
     # A fold that was lost is fitted again, and only that one.
     files = sorted((tmp_path / "folds").glob("*.json"))
     assert all("rows" in json.loads(path.read_text()) for path in files)
@@ -174,9 +225,10 @@ def test_failed_model_comes_last(screen, cv):
 
 def test_no_baselines_leaves_differences_empty(screen, cv):
     comparison = compare(["ridge"], screen.X, screen.y, cv=cv, baselines=None)
-    assert comparison["difference"].isna().all()
-    assert comparison["best_baseline"].isna().all()
-    assert comparison["relative_to_zeros"].notna().all()
+    summary = comparison.summary
+    assert summary["difference"].isna().all()
+    assert summary["best_baseline"].isna().all()
+    assert summary["relative_to_zeros"].notna().all()
 
 
 def test_anndata_is_compared_as_its_numbers(screen, cv):
@@ -186,15 +238,18 @@ def test_anndata_is_compared_as_its_numbers(screen, cv):
     plain = compare(model, screen.X, screen.y, **arguments)
     y = anndata.AnnData(sparse.csr_matrix(screen.y.to_numpy()))
     annotated = compare(model, screen.X, y, **arguments)
-    columns = ["value", "ci_low", "relative_to_zeros"]
-    pd.testing.assert_frame_equal(annotated[columns], plain[columns])
+    columns = ["mean", "ci_low", "relative_to_zeros"]
+    pd.testing.assert_frame_equal(annotated.summary[columns], plain.summary[columns])
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
         ({"estimators": ["rige"]}, ValueError, "Did you mean ridge"),
-        ({"estimators": "ridge"}, TypeError, "list of names"),
+        ({"estimators": "ridge"}, ValueError, "'estimators' parameter .*'default'"),
+        ({"baselines": 3, "estimators": []}, ValueError, "'baselines' parameter"),
+        ({"estimators": ["ridge"], "confidence": 95}, ValueError, "'confidence'"),
+        ({"estimators": ["ridge"], "error_score": "nan"}, ValueError, "'error_score'"),
         ({"estimators": [NoChangeRegressor()]}, TypeError, "list of names"),
         ({"estimators": {}, "baselines": None}, ValueError, "no models"),
         (

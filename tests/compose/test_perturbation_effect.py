@@ -203,7 +203,7 @@ def test_baselines_go_into_compare(cells):
     models = make_genetic_baselines()
     chosen = {name: models[name] for name in ("controls", "mean_shift")}
     comparison = compare(chosen, X, pd.DataFrame(y, columns=list("abc")), cv=2)
-    assert set(chosen) <= set(comparison["model"])
+    assert set(chosen) <= set(comparison.summary["model"])
 
 
 def test_norman_combinations(shared_data):

@@ -1,5 +1,8 @@
 """Studies that outlive their processes, and that several processes share."""
 
+import importlib
+import json
+import multiprocessing
 import os
 import shutil
 import socket
@@ -15,58 +18,58 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sklperturb.model_selection import _ledger, _study
-from sklperturb.tuning import PerturbationSearchCV
+from sklperturb.tuning import PerturbationSearchCV, _study, _trial_store
 
-# Each fit leaves a line: parameters, and the number of its training rows.
-SCRIPT = """
-import os, sys, time
-import numpy as np
-from optuna.distributions import FloatDistribution
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import KFold
-from sklperturb.tuning import PerturbationSearchCV
+NAP = 0.03  # seconds that a fit takes, so that processes can be killed in one
 
-class Slow(Ridge):
-    def fit(self, X, y):
-        with open(os.environ["FITS"], "a") as file:
-            file.write(f"{self.alpha!r} {float(X[:, 0].sum())!r}\\n")
-        time.sleep(float(os.environ.get("NAP", 0.05)))
-        return super().fit(X, y)
 
-def search(storage, **params):
-    return PerturbationSearchCV(
-        Slow(), {"alpha": FloatDistribution(1e-2, 1e2, log=True)}, cv=KFold(4),
-        n_trials=10, random_state=0, storage=storage, pruner=None, refit=False,
-        **params,
-    )
+@pytest.fixture(scope="module")
+def slow_search():
+    """Return the module of that name, which new processes find too."""
+    folder = str(Path(__file__).parent)
+    sys.path.insert(0, folder)
+    yield importlib.import_module("slow_search")
+    sys.path.remove(folder)
 
-def table():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(40, 5))
-    return X, X @ rng.normal(size=(5, 2)) + rng.normal(size=(40, 2))
 
-if __name__ == "__main__":
-    found = search(sys.argv[1]).fit(*table())
-    print(found.best_params_["alpha"], found.best_score_)
-    print([p["alpha"] for p in found.cv_results_["params"]])
-"""
+@pytest.fixture(scope="module")
+def context():
+    """Fork processes from one that has imported the libraries, and nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    modules = ("_search_loop", "_trial_store", "_prune", "_workers")
+    context.set_forkserver_preload([f"sklperturb.tuning.{name}" for name in modules])
+    return context
 
 
 @pytest.fixture
-def script(tmp_path):
-    path = tmp_path / "tune.py"
-    path.write_text(SCRIPT)
-    return path
+def start(slow_search, context, tmp_path):
+    """Return a function that starts a process which fills a study."""
+    started = []
+
+    def start(storage, fits):
+        result = tmp_path / f"result{len(started)}.json"
+        arguments = (str(storage), str(fits), NAP, str(result))
+        process = context.Process(target=slow_search.run, args=arguments)
+        process.start()
+        process.result = result
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
 
 
-def start(script, storage, fits):
-    return subprocess.Popen(
-        [sys.executable, script, str(storage)],
-        env=os.environ | {"FITS": str(fits)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def found_by(process):
+    process.join(60)
+    assert process.exitcode == 0
+    return json.loads(process.result.read_text())
+
+
+def kill(process):
+    process.kill()
+    process.join()
 
 
 def fits_of(path):
@@ -77,7 +80,7 @@ def wait_for_fits(path, n_fits, process):
     until = time.monotonic() + 60
     while len(fits_of(path)) < n_fits:
         assert time.monotonic() < until
-        assert process.poll() is None, process.stdout.read()
+        assert process.is_alive()
         time.sleep(0.01)
 
 
@@ -153,49 +156,41 @@ def postgresql_server():
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    tmp_path = tmp_path_factory.mktemp("undisturbed")
-    script = tmp_path / "tune.py"
-    script.write_text(SCRIPT)
-    process = start(script, tmp_path / "undisturbed.log", tmp_path / "undisturbed.txt")
-    printed = process.communicate(timeout=60)[0]
-    assert process.returncode == 0
-    return printed, Counter(fits_of(tmp_path / "undisturbed.txt"))
+def undisturbed(slow_search, tmp_path_factory):
+    fits = tmp_path_factory.mktemp("undisturbed") / "fits.txt"
+    found = slow_search.search(slow_search.Slow(log=fits))
+    return found, Counter(fits_of(fits))
 
 
 def test_killed_and_resumed_is_as_if_nothing_had_happened(
-    script, storage, tmp_path, undisturbed
+    start, storage, tmp_path, undisturbed
 ):
     fits = tmp_path / "fits.txt"
     killed_in = []
     for n_fits in (6, 19) if isinstance(storage, os.PathLike) else (13,):
-        process = start(script, storage, fits)
+        process = start(storage, fits)
         wait_for_fits(fits, n_fits, process)
-        process.kill()
-        process.communicate()
+        kill(process)
         killed_in.append(fits_of(fits)[-1])
-    process = start(script, storage, fits)
-    printed = process.communicate(timeout=60)[0]
+    found = found_by(start(storage, fits))
     expected, expected_fits = undisturbed
-    assert printed == expected
+    assert found == expected
     # Only a fold in which the process was killed may be fitted again.
     again = Counter(fits_of(fits)) - expected_fits
     assert not expected_fits - Counter(fits_of(fits))
     assert not again - Counter(killed_in), "a finished fold was fitted again"
     assert len(valid(storage)) == 10
-    positions = [t.user_attrs[_ledger.POSITION] for t in valid(storage)]
+    positions = [t.user_attrs[_trial_store.POSITION] for t in valid(storage)]
     assert sorted(positions) == list(range(10))
 
 
 @pytest.mark.parametrize("storage", ["journal", "postgresql"], indirect=True)
-def test_two_processes_share_a_study_and_one_is_killed(script, storage, tmp_path):
+def test_two_processes_share_a_study_and_one_is_killed(start, storage, tmp_path):
     fits = tmp_path / "fits.txt"
-    first, second = start(script, storage, fits), start(script, storage, fits)
+    first, second = start(storage, fits), start(storage, fits)
     wait_for_fits(fits, 12, first)
-    first.kill()
-    first.communicate()
-    printed = second.communicate(timeout=120)[0]
-    assert second.returncode == 0
+    kill(first)
+    found = found_by(second)
     assert len(valid(storage)) == 10
     counts = Counter(fits_of(fits))
     assert len(counts) == 40
@@ -203,7 +198,7 @@ def test_two_processes_share_a_study_and_one_is_killed(script, storage, tmp_path
     alphas = [t.params["alpha"] for t in valid(storage)]
     assert len(set(alphas)) == 10
     best = max(valid(storage), key=lambda t: t.value)
-    assert printed.split()[0] == str(best.params["alpha"])
+    assert found["best"] == best.params["alpha"]
 
 
 def small_search(storage, **params):
@@ -256,7 +251,7 @@ def running_elsewhere(table, path, **sign):
     search = small_search(path, n_trials=2).fit(*table)
     study = search.study_
     trial = study.trials[0]
-    run = trial.user_attrs[_ledger.RUN]
+    run = trial.user_attrs[_trial_store.RUN]
     last = study.user_attrs[f"sklperturb:run:{run}"]
     study.set_user_attr("sklperturb:run:far", last | {"alive": True} | sign)
     study.add_trial(
@@ -265,9 +260,9 @@ def running_elsewhere(table, path, **sign):
             params={"alpha": 5.0},
             distributions=trial.distributions,
             user_attrs={
-                _ledger.POSITION: 2,
-                _ledger.RUN: "far",
-                _ledger.ATTEMPT: sign.get("attempt", 1),
+                _trial_store.POSITION: 2,
+                _trial_store.RUN: "far",
+                _trial_store.ATTEMPT: sign.get("attempt", 1),
             },
         )
     )
@@ -275,7 +270,7 @@ def running_elsewhere(table, path, **sign):
 
 def test_silent_machine_loses_its_trial_and_a_live_one_keeps_it(table, tmp_path):
     silent, live = tmp_path / "silent.log", tmp_path / "live.log"
-    seen = time.time() - 2 * _ledger.SILENCE
+    seen = time.time() - 2 * _trial_store.SILENCE
     running_elsewhere(table, silent, machine="elsewhere", seen=seen)
     search = small_search(silent, n_trials=4).fit(*table)
     assert search.cv_results_["params"][2] == {"alpha": 5.0}
@@ -290,11 +285,11 @@ def test_silent_machine_loses_its_trial_and_a_live_one_keeps_it(table, tmp_path)
 
 def test_trial_that_kills_its_processes_is_given_up(table, tmp_path):
     path = tmp_path / "study.log"
-    running_elsewhere(table, path, created=0.0, attempt=_ledger.ATTEMPTS)
+    running_elsewhere(table, path, created=0.0, attempt=_trial_store.ATTEMPTS)
     search = small_search(path, n_trials=4).fit(*table)
     assert search.cv_results_["state"].tolist()[2] == "FAIL"
     assert search.cv_results_["params"][2] == {"alpha": 5.0}
-    text = search.study_.trials[2].user_attrs[_ledger.ERROR]
+    text = search.study_.trials[2].user_attrs[_trial_store.ERROR]
     assert text == "Its process died 3 times, each time in it."
 
 
@@ -312,20 +307,10 @@ def test_torn_journal_is_mended_and_other_files_are_refused(table, tmp_path):
     assert other.read_text() == '{"mine": 1}'
 
 
-def test_killed_worker_process_is_replaced(script, tmp_path, undisturbed):
+def test_killed_worker_process_is_replaced(slow_search, tmp_path, undisturbed):
     """One of two processes of `n_jobs=2` dies once; the trials are those of one."""
-    script.write_text(
-        SCRIPT.replace(
-            "        time.sleep(",
-            '        flag = os.environ["FITS"] + ".killed"\n'
-            "        if self.alpha > 4 and not os.path.exists(flag):\n"
-            '            open(flag, "w").close()\n'
-            "            os.kill(os.getpid(), 9)\n"
-            "        time.sleep(",
-        ).replace("search(sys.argv[1])", "search(sys.argv[1], n_jobs=2)")
-    )
     fits = tmp_path / "fits.txt"
-    process = start(script, tmp_path / "study.log", fits)
-    printed = process.communicate(timeout=90)[0]
+    deadly = slow_search.Deadly(log=fits, spared=os.getpid())
+    found = slow_search.search(deadly, tmp_path / "study.log", n_jobs=2)
     assert fits.with_name("fits.txt.killed").exists()
-    assert printed == undisturbed[0]
+    assert found == undisturbed[0]

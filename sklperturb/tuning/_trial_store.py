@@ -1,4 +1,4 @@
-"""The trials of a search by position, kept in a study that processes may share.
+"""The trial store: trials of a search by position, in a study that processes share.
 
 A position is one set of parameters to try: position 0 is the first proposal, and a
 search of n trials has the positions 0 to n - 1. A study numbers trials as they come,
@@ -20,11 +20,13 @@ import optuna
 import psutil
 from optuna.trial import TrialState, create_trial
 
-# Seconds between two signs of life of a process, and after how many of silence a
-# process on another machine is taken for dead. On the same machine one can look.
+from sklperturb.tuning._study import live_trial
+
+# Seconds between two heartbeats of a process, and after how many without one a process
+# on another machine counts as dead. On the same machine its number is looked up.
 HEARTBEAT = 20
 SILENCE = 120
-# Times a trial is begun before it is given up: it may be what kills the processes.
+# Times that a trial is begun before it fails: it may be what kills the processes.
 ATTEMPTS = 3
 
 _PREFIX = "sklperturb:"
@@ -32,7 +34,7 @@ POSITION = _PREFIX + "position"
 RUN = _PREFIX + "run"
 ATTEMPT = _PREFIX + "attempt"
 ERROR = _PREFIX + "error"
-VOID = _PREFIX + "void"
+DISCARDED = _PREFIX + "discarded"
 FOLD = _PREFIX + "fold:"
 
 
@@ -42,7 +44,7 @@ class Trial:
 
     position: int
     frozen: optuna.trial.FrozenTrial
-    status: str  # "done", "running" or "left", by a process that died
+    status: str  # "done", "running" or "abandoned", by a process that died
     attempt: int = 1
     folds: list = field(default_factory=list)
 
@@ -59,8 +61,8 @@ class Trial:
         return self.frozen.state
 
 
-class Ledger:
-    """Claim positions, keep what was found out about them, and say who is alive.
+class TrialStore:
+    """Claim positions, keep their results, and record which processes are alive.
 
     Parameters
     ----------
@@ -76,23 +78,23 @@ class Ledger:
         self._stop = threading.Event()
         if self.shared:
             self._check_identity(identity)
-            self._alive(True)
+            self._record_heartbeat(True)
             self._thread = threading.Thread(target=self._beat, daemon=True)
             self._thread.start()
 
     def close(self):
-        """Say that whatever this run has not finished is free to be taken."""
+        """End the heartbeat: what this run has not finished may be claimed."""
         self._stop.set()
         if self.shared:
             self._thread.join()
-            self._alive(False)
+            self._record_heartbeat(False)
 
     def trials(self):
         """Return the trials by position; None where nobody holds a position yet."""
         runs, held = {}, {}
         for frozen in self.study.get_trials(deepcopy=False):
             position = frozen.user_attrs.get(POSITION)
-            if position is None or VOID in frozen.user_attrs:
+            if position is None or DISCARDED in frozen.user_attrs:
                 continue
             trial = self._read(frozen, runs)
             other = held.get(position)
@@ -100,8 +102,12 @@ class Ledger:
                 held[position] = trial
         return [held.get(position) for position in range(max(held, default=-1) + 1)]
 
+    def finished(self):
+        """Return the trials that are over, in the order of their positions."""
+        return [t for t in self.trials() if t is not None and t.status == "done"]
+
     def claim(self, n_trials, propose):
-        """Take the next position that nobody works on.
+        """Claim the next position that no living process works on.
 
         Parameters
         ----------
@@ -118,7 +124,9 @@ class Ledger:
         """
         while True:
             trials = self.trials()
-            free = (p for p, t in enumerate(trials) if t is None or t.status == "left")
+            free = (
+                p for p, t in enumerate(trials) if t is None or t.status == "abandoned"
+            )
             position = next(free, len(trials))
             if n_trials is not None and position >= n_trials:
                 return None
@@ -145,35 +153,35 @@ class Ledger:
                     | {f"{FOLD}{i}": fold for i, fold in enumerate(folds)},
                 )
             )
-            taken = self._settle(position)
+            taken = self._resolve_claim(position)
             if taken is not None:
                 return taken
 
-    def _settle(self, position):
-        """Return the trial just added, or None if somebody else was faster."""
+    def _resolve_claim(self, position):
+        """Return the trial just added, or None if another process was faster."""
         mine = others = None
         for frozen in self.study.get_trials(deepcopy=False):
             attrs = frozen.user_attrs
-            if attrs.get(POSITION) != position or VOID in attrs:
+            if attrs.get(POSITION) != position or DISCARDED in attrs:
                 continue
             if attrs[RUN] == self.run and frozen.state == TrialState.RUNNING:
                 mine = frozen
-            elif self._read(frozen, {}).status != "left":
+            elif self._read(frozen, {}).status != "abandoned":
                 others = frozen if others is None else others
             elif frozen.state == TrialState.RUNNING and mine is None:
-                self._void(frozen)
+                self._discard(frozen)
         if others is not None and others.number < mine.number:
-            self._void(mine)
+            self._discard(mine)
             return None
         return self._read(mine, {})
 
     def save_fold(self, trial, fold, result):
         """Keep the result of a fold, so that it is not computed again."""
-        handle = self._handle(trial)
-        handle.set_user_attr(f"{FOLD}{fold}", result)
+        live = live_trial(self.study, trial.frozen)
+        live.set_user_attr(f"{FOLD}{fold}", result)
         if result["curve"]:
             step, value = result["curve"][-1]
-            handle.report(value, step)
+            live.report(value, step)
         trial.folds.append(result)
 
     def complete(self, trial, value):
@@ -183,7 +191,7 @@ class Ledger:
         self.study.tell(trial.number, state=TrialState.PRUNED)
 
     def fail(self, trial, message):
-        self._handle(trial).set_user_attr(ERROR, message)
+        live_trial(self.study, trial.frozen).set_user_attr(ERROR, message)
         self.study.tell(trial.number, state=TrialState.FAIL)
 
     def waiting(self):
@@ -194,16 +202,13 @@ class Ledger:
         asked = self.study.ask()
         asked_for = self.study.get_trials(deepcopy=False)[asked.number]
         fixed = asked_for.system_attrs.get("fixed_params")
-        asked.set_user_attr(VOID, True)
+        asked.set_user_attr(DISCARDED, True)
         self.study.tell(asked, state=TrialState.FAIL)
         return fixed
 
-    def _handle(self, trial):
-        return optuna.trial.Trial(self.study, trial.frozen._trial_id)
-
-    def _void(self, frozen):
+    def _discard(self, frozen):
         with suppress(optuna.exceptions.UpdateFinishedTrialError, ValueError):
-            optuna.trial.Trial(self.study, frozen._trial_id).set_user_attr(VOID, True)
+            live_trial(self.study, frozen).set_user_attr(DISCARDED, True)
             self.study.tell(frozen.number, state=TrialState.FAIL)
 
     def _read(self, frozen, runs):
@@ -216,7 +221,7 @@ class Ledger:
         elif frozen.state == TrialState.RUNNING and self._lives(attrs[RUN], runs):
             status = "running"
         else:
-            status = "left"
+            status = "abandoned"
         folds = []
         while f"{FOLD}{len(folds)}" in attrs:
             folds.append(attrs[f"{FOLD}{len(folds)}"])
@@ -226,24 +231,24 @@ class Ledger:
         if run == self.run:
             return True
         if run not in runs:
-            sign = self.study.user_attrs.get(f"{_PREFIX}run:{run}")
-            runs[run] = sign is not None and _is_alive(sign)
+            heartbeat = self.study.user_attrs.get(f"{_PREFIX}run:{run}")
+            runs[run] = heartbeat is not None and _is_alive(heartbeat)
         return runs[run]
 
-    def _alive(self, alive):
+    def _record_heartbeat(self, alive):
         process = psutil.Process()
-        sign = {
+        heartbeat = {
             "machine": _machine(),
             "pid": process.pid,
             "created": process.create_time(),
             "seen": time.time(),
             "alive": alive,
         }
-        self.study.set_user_attr(f"{_PREFIX}run:{self.run}", sign)
+        self.study.set_user_attr(f"{_PREFIX}run:{self.run}", heartbeat)
 
     def _beat(self):
         while not self._stop.wait(HEARTBEAT):
-            self._alive(True)
+            self._record_heartbeat(True)
 
     def _check_identity(self, identity):
         known = self.study.user_attrs.get(_PREFIX + "identity")
@@ -260,7 +265,7 @@ class Ledger:
 
 def _rank(trial):
     """Order the trials that hold one position, the valid one first."""
-    return ("done", "running", "left").index(trial.status), trial.number
+    return ("done", "running", "abandoned").index(trial.status), trial.number
 
 
 def _machine():
@@ -272,13 +277,13 @@ def _machine():
     return " ".join(parts)
 
 
-def _is_alive(sign):
-    if not sign["alive"]:
+def _is_alive(heartbeat):
+    if not heartbeat["alive"]:
         return False
-    if sign["machine"] != _machine():
-        return time.time() - sign["seen"] < SILENCE
+    if heartbeat["machine"] != _machine():
+        return time.time() - heartbeat["seen"] < SILENCE
     try:
-        created = psutil.Process(sign["pid"]).create_time()
+        created = psutil.Process(heartbeat["pid"]).create_time()
     except psutil.NoSuchProcess:
         return False
-    return abs(created - sign["created"]) < 1
+    return abs(created - heartbeat["created"]) < 1

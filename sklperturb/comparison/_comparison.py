@@ -1,0 +1,52 @@
+"""What a comparison has found: one table by fold, one over all folds."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Scores of models on the same folds, as returned by `compare`.
+
+    Attributes
+    ----------
+    folds : DataFrame
+        One row for each model, fold and metric: ``model``, ``kind`` ("custom" for
+        estimators that are not registered), ``fold``, ``metric``, ``value`` (mean over
+        the fold's held-out rows, in the metric's own sign), ``n_rows``,
+        ``fit_seconds`` (of fitting and predicting) and ``peak_memory_mb`` (of the
+        whole process).
+    summary : DataFrame
+        One row for each model and metric: ``model``, ``kind``, ``metric``,
+        ``greater_is_better``, ``mean`` (over all held-out rows), ``std`` (over folds),
+        ``ci_low`` and ``ci_high`` (bootstrap over perturbations), ``best_baseline``,
+        ``difference`` from it on the same rows with ``difference_low`` and
+        ``difference_high`` (negative is better for errors), ``relative_to_zeros``
+        (mean over rows of the error relative to that of predicting zeros, NaN for
+        correlations), ``fit_seconds`` (mean over folds) and ``peak_memory_mb``
+        (largest).
+    left_out : dict of str to str
+        Registered models of a set such as "default" that could not run, and why.
+
+    See Also
+    --------
+    leaderboard : Ranks the summary.
+
+    Examples
+    --------
+    >>> from sklperturb.comparison import compare
+    >>> from sklperturb.datasets import make_chemical_screen
+    >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
+    >>> comparison = compare(["ridge"], screen.X, screen.y, cv=2, baselines=None)
+    >>> comparison.folds[["model", "fold", "metric"]]
+       model  fold  metric
+    0  ridge     0  mrrmse
+    1  ridge     1  mrrmse
+    >>> len(comparison.summary)
+    1
+    """
+
+    folds: pd.DataFrame
+    summary: pd.DataFrame
+    left_out: dict = field(default_factory=dict)

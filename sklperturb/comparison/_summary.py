@@ -1,0 +1,157 @@
+"""From the scores of held-out rows to the two tables of a comparison."""
+
+import numpy as np
+import pandas as pd
+
+FOLD_COLUMNS = [
+    "model",
+    "kind",
+    "fold",
+    "metric",
+    "value",
+    "n_rows",
+    "fit_seconds",
+    "peak_memory_mb",
+]
+SUMMARY_COLUMNS = [
+    "model",
+    "kind",
+    "metric",
+    "greater_is_better",
+    "mean",
+    "std",
+    "ci_low",
+    "ci_high",
+    "best_baseline",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "relative_to_zeros",
+    "fit_seconds",
+    "peak_memory_mb",
+]
+
+
+def tabulate_folds(results, kinds, metrics):
+    """Return one row for each metric, model and fold.
+
+    Parameters
+    ----------
+    results : dict of (str, int) to dict
+        By model and fold: "rows", the scores of the held-out rows by metric,
+        "seconds", and "memory" in MB.
+    kinds : dict of str to str
+        Kind of each model; their order is that of the table.
+    metrics : list of RowwiseMetric
+    """
+    n_folds = max(fold for _, fold in results) + 1
+    table = [
+        {
+            "model": model,
+            "kind": kind,
+            "fold": fold,
+            "metric": metric.name,
+            "value": np.mean(results[model, fold]["rows"][metric.name]),
+            "n_rows": len(results[model, fold]["rows"][metric.name]),
+            "fit_seconds": results[model, fold]["seconds"],
+            "peak_memory_mb": results[model, fold]["memory"],
+        }
+        for metric in metrics
+        for model, kind in kinds.items()
+        for fold in range(n_folds)
+    ]
+    return pd.DataFrame(table, columns=FOLD_COLUMNS)
+
+
+def summarise(folds, results, kinds, metrics, y, bootstrap):
+    """Return one row for each metric and model.
+
+    Parameters
+    ----------
+    folds : DataFrame
+        Of `tabulate_folds`, with the parameters that it had.
+    y : ndarray of shape (n_held_out, n_genes)
+        Responses of the held-out rows, fold after fold.
+    bootstrap : ClusterBootstrap
+        On the same rows.
+    """
+    n_folds = folds["fold"].max() + 1
+    intervals = []
+    for metric in metrics:
+        rows = {
+            model: np.concatenate(
+                [results[model, fold]["rows"][metric.name] for fold in range(n_folds)]
+            )
+            for model in kinds
+        }
+        best = _best_baseline(rows, kinds, metric)
+        zero_errors = _zero_errors(metric, y)
+        intervals += [
+            {
+                "metric": metric.name,
+                "model": model,
+                "kind": kinds[model],
+                "greater_is_better": metric.greater_is_better,
+                **_over_rows(rows, model, best, zero_errors, bootstrap),
+            }
+            for model in kinds
+        ]
+    keys = ["metric", "model"]
+    summary = pd.DataFrame(intervals).set_index(keys).join(_over_folds(folds, keys))
+    return summary.reset_index()[SUMMARY_COLUMNS]
+
+
+def _over_folds(folds, keys):
+    """Return what is summed or averaged over folds; a mean weighs rows, not folds."""
+    grouped = folds.groupby(keys, sort=False)
+    table = grouped.agg(
+        std=("value", "std"),
+        fit_seconds=("fit_seconds", "mean"),
+        peak_memory_mb=("peak_memory_mb", "max"),
+    )
+    weighted = folds.assign(value=folds["value"] * folds["n_rows"])
+    sums = weighted.groupby(keys, sort=False)[["value", "n_rows"]].agg(
+        lambda part: part.sum(skipna=False)
+    )
+    return table.assign(mean=sums["value"] / sums["n_rows"])
+
+
+def _over_rows(rows, model, best, zero_errors, bootstrap):
+    """Return a model's interval, and how its rows differ from those of others."""
+    low, high = bootstrap.interval(rows[model])
+    found = {
+        "ci_low": low,
+        "ci_high": high,
+        "best_baseline": best,
+        "difference": np.nan,
+        "difference_low": np.nan,
+        "difference_high": np.nan,
+        "relative_to_zeros": np.nan,
+    }
+    if best is not None:
+        paired = rows[model] - rows[best]
+        found["difference"] = paired.mean()
+        if model != best:
+            low, high = bootstrap.interval(paired)
+            found |= {"difference_low": low, "difference_high": high}
+    if zero_errors is not None:
+        found["relative_to_zeros"] = (rows[model] / zero_errors).mean()
+    return found
+
+
+def _best_baseline(rows, kinds, metric):
+    means = {
+        model: values.mean()
+        for model, values in rows.items()
+        if kinds[model] == "baseline" and not np.isnan(values).any()
+    }
+    if not means:
+        return None
+    return (max if metric.greater_is_better else min)(means, key=means.get)
+
+
+def _zero_errors(metric, y):
+    """Return the error of predicting zeros on each row, None for correlations."""
+    if metric.greater_is_better:
+        return None
+    return np.maximum(metric.row_function(y, np.zeros_like(y)), np.finfo(float).tiny)

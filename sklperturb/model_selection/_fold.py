@@ -1,0 +1,113 @@
+"""Fit and judge an estimator on one fold: what comparisons and searches share."""
+
+import time
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _check_method_params
+
+
+class FoldFit:
+    """A clone of an estimator on one fold: fitted on its training rows only.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Left as it is.
+    X : DataFrame or array-like of shape (n_samples, n_features)
+    y : array-like, DataFrame or AnnData of shape (n_samples, n_genes), or None
+    train, test : ndarray of int
+        Rows to learn from, and rows held out.
+    params : dict, default=None
+        Parameters of the clone.
+    fit_params : dict, default=None
+        Metadata for `fit`; those that have a value a row are cut to the training rows.
+    score_params : dict of str to dict, default=None
+        Metadata for each scorer by name, cut to the held-out rows.
+
+    Attributes
+    ----------
+    X_test, y_test : the held-out rows
+    estimator_ : estimator
+        The clone, from the moment that `fit` is called.
+    fit_time, score_time : float
+        Seconds.
+    """
+
+    def __init__(
+        self,
+        estimator,
+        X,
+        y,
+        train,
+        test,
+        *,
+        params=None,
+        fit_params=None,
+        score_params=None,
+    ):
+        self._estimator = estimator
+        self._params = params or {}
+        self._train = (_safe_indexing(X, train), *_rows_of(y, train))
+        self.X_test = _safe_indexing(X, test)
+        self._y_test = _rows_of(y, test)
+        self._fit_params = _check_method_params(X, fit_params or {}, indices=train)
+        self._score_params = {
+            name: _check_method_params(X, given, indices=test)
+            for name, given in (score_params or {}).items()
+        }
+
+    @property
+    def y_test(self):
+        return self._y_test[0] if self._y_test else None
+
+    def fit(self):
+        """Fit the clone; return self."""
+        params = {name: clone(v, safe=False) for name, v in self._params.items()}
+        self.estimator_ = clone(self._estimator).set_params(**params)
+        start = time.perf_counter()
+        self.estimator_.fit(*self._train, **self._fit_params)
+        self.fit_time = time.perf_counter() - start
+        return self
+
+    def predict(self):
+        """Return what the clone predicts for the held-out rows."""
+        return self.estimator_.predict(self.X_test)
+
+    def score(self, scorers):
+        """Return the score of the held-out rows by each scorer, all of them finite.
+
+        Parameters
+        ----------
+        scorers : dict of str to callable
+
+        Returns
+        -------
+        scores : dict of str to float
+
+        Raises
+        ------
+        ValueError
+            If a score is not finite.
+        """
+        start = time.perf_counter()
+        scores = {}
+        for name, scorer in scorers.items():
+            given = self._score_params.get(name, {})
+            value = float(scorer(self.estimator_, self.X_test, *self._y_test, **given))
+            if not np.isfinite(value):
+                raise ValueError(f"The score {name!r} is {value}.")
+            scores[name] = value
+        self.score_time = time.perf_counter() - start
+        return scores
+
+
+def _rows_of(y, rows):
+    """Return the arguments behind X: the rows of `y`, or none without it."""
+    return () if y is None else (_safe_indexing(y, rows),)
+
+
+def describe_error(error):
+    """Return an exception as one line of text."""
+    return f"{type(error).__name__}: {error}"

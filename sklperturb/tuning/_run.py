@@ -1,0 +1,146 @@
+"""Put a search together from its parts, and run it."""
+
+import time
+from contextlib import nullcontext
+
+import joblib
+from sklearn import get_config
+from sklearn.utils import check_random_state
+from sklearn.utils.metadata_routing import process_routing
+
+from sklperturb.tuning._fold_task import predicting_part
+from sklperturb.utils._progress import ProgressBar
+
+
+def route(search, metric, params):
+    """Return what of the arguments of `fit` goes to "fit", "split" and "score"."""
+    if get_config()["enable_metadata_routing"]:
+        routed = process_routing(search, "fit", **params)
+        return {
+            "fit": dict(routed.estimator["fit"]),
+            "split": dict(routed.splitter["split"]),
+            "score": {metric: dict(routed.scorer["score"])},
+        }
+    fit = {k: v for k, v in params.items() if k != "groups" and v is not None}
+    return {"fit": fit, "split": {"groups": params.get("groups")}, "score": {}}
+
+
+def run_search(search, estimator, space, folds, scoring, data):
+    """Run trials until there are enough of them in the store.
+
+    Parameters
+    ----------
+    search : PerturbationSearchCV
+        Its parameters are read; nothing is set.
+    estimator : estimator
+        What to tune.
+    space : SearchSpace
+    folds : list of tuple (ndarray, ndarray)
+    scoring : tuple (dict of str to scorer, str)
+        Scorers by name, and the name of the one that is optimised.
+    data : tuple
+        X, y, and the metadata for `fit` and for the scorers.
+
+    Returns
+    -------
+    store : TrialStore
+    first_error : Exception or None
+        Of the first fold that failed.
+    """
+    # Here, since Optuna takes half a second to import.
+    from sklperturb.tuning._propose import Proposer
+    from sklperturb.tuning._prune import Pruning
+    from sklperturb.tuning._search_loop import SearchLoop
+    from sklperturb.tuning._study import open_study
+    from sklperturb.tuning._trial_store import TrialStore
+    from sklperturb.tuning._workers import open_workers
+
+    started = time.monotonic()
+    identity = _identity(search, estimator, space, folds, scoring, data)
+    seed = int(check_random_state(search.random_state).randint(2**31 - 1))
+    name = search.study_name or f"sklperturb-{(identity or 'search')[:16]}"
+    store = TrialStore(open_study(search.study, search.storage, name), identity)
+    try:
+        pruning = Pruning(search.pruner, _n_epochs(estimator, space), len(folds))
+        with (
+            open_workers(search.n_jobs, data) as workers,
+            _progress(search, store) as progress,
+        ):
+            ahead = max(search.ask_ahead, workers.n_workers)
+            first = space.current(estimator)
+            loop = SearchLoop(
+                store,
+                Proposer(space, search.sampler, seed, ahead, store, first),
+                pruning,
+                workers,
+                estimator=estimator,
+                folds=folds,
+                scoring=scoring,
+                n_trials=search.n_trials,
+                deadline=search.timeout and started + search.timeout,
+                error_score=search.error_score,
+                callback=lambda number: _call_back(search, store, number, progress),
+            )
+            loop.run()
+    finally:
+        store.close()
+    return store, loop.first_error
+
+
+def _identity(search, estimator, space, folds, scoring, data):
+    """Return a hash of all that scores and proposals depend on, None in memory."""
+    if search.study is None and search.storage is None:
+        return None
+    scorers = sorted((name, repr(scorer)) for name, scorer in scoring[0].items())
+    what = (estimator, space.describe(), folds, scorers, scoring[1], data)
+    how = (_name(search.pruner), _name(search.sampler), repr(search.random_state))
+    try:
+        if search.study is None and search.study_name is None:
+            return joblib.hash((what, how))
+        return joblib.hash(what)
+    except Exception as error:
+        raise ValueError(
+            "What is searched cannot be told from other searches, since it cannot "
+            f"be pickled: {error}. Define its functions in a module, or pass "
+            "storage=None."
+        ) from error
+
+
+def _name(given):
+    """Return a name of a pruner or a sampler that is the same in every process."""
+    if given is None or isinstance(given, str):
+        return given
+    return getattr(given, "__qualname__", type(given).__qualname__)
+
+
+def _n_epochs(estimator, space):
+    """Return the most epochs of the network that predicts, None without one."""
+    part = predicting_part(estimator)
+    if not getattr(part, "reports_epochs", False):
+        return None
+    for name, value in {"": estimator, **estimator.get_params()}.items():
+        if value is part:
+            name = f"{name}__max_epochs" if name else "max_epochs"
+            return space.largest(name) or part.max_epochs
+    return part.max_epochs
+
+
+def _progress(search, store):
+    if not search.verbose or search.n_trials is None:
+        return nullcontext()
+    return ProgressBar(max(0, search.n_trials - len(store.finished())), "Tuning")
+
+
+def _call_back(search, store, number, progress):
+    """Advance the bar and call the user's callbacks, after a trial."""
+    if progress is not None:
+        complete = [
+            t.value
+            for t in store.study.get_trials(deepcopy=False)
+            if t.state.name == "COMPLETE"
+        ]
+        progress.advance(f"best {max(complete):.4f}" if complete else "")
+    if search.callbacks:
+        trial = store.study.get_trials()[number]
+        for callback in search.callbacks:
+            callback(store.study, trial)
