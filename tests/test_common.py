@@ -77,7 +77,9 @@ GIVEN = {
     "GeneSetEncoder": {"gene_sets": {"s": NAMES[:4], "t": NAMES[2:]}},
     "KernelResidualRegressor": {
         "regressor": SeedEnsembleRegressor(
-            TokenEmbeddingMLPRegressor(numeric_columns="rest", max_epochs=5), 2
+            TokenEmbeddingMLPRegressor(numeric_columns="rest", max_epochs=5),
+            2,
+            random_state=0,
         )
     },
     "LookupEmbedding": {"table": TABLE},

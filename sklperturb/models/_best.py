@@ -96,7 +96,8 @@ class BestRegressor(ConditionRegressor):
     >>> from sklperturb.models import BestRegressor
     >>> from sklperturb.metrics import mrrmse
     >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
-    >>> model = BestRegressor(random_state=0).fit(screen.X, screen.y)
+    >>> quick = ((1, 0, 1), (1, 0, 1), 2)
+    >>> model = BestRegressor(quick, random_state=0).fit(screen.X, screen.y)
     >>> error = mrrmse(screen.y_test, model.predict(screen.X_test))
     >>> bool(error < mrrmse(screen.y_test, 0 * screen.y_test))
     True

@@ -62,6 +62,17 @@ def test_a_tuple_sets_the_numbers_of_seeds(screen):
     assert list(without.weights_) == ["kernel", "transfer"]
 
 
+def test_processes_share_the_work_and_do_not_change_it(screen):
+    budget = ((2, 0, 1), (2, 0, 1), 2)
+    alone, shared = (
+        BestRegressor(budget, n_jobs=n_jobs, random_state=0).fit(screen.X, screen.y)
+        for n_jobs in (1, 2)
+    )
+    np.testing.assert_allclose(
+        shared.predict(screen.X_test), alone.predict(screen.X_test), atol=1e-3
+    )
+
+
 @pytest.mark.parametrize(
     "budget",
     [
