@@ -16,7 +16,8 @@ CONTENTS_docs := -e ".[all]" --group docs
 
 # What `make minimum` tests; with no TESTS, `make test` runs all.
 TESTS :=
-MINIMUM := tests/test_common.py tests/conditions tests/cells tests/datasets tests/flow
+MINIMUM := tests/test_common.py tests/test_docs.py tests/test_packaging.py \
+    tests/cells tests/conditions tests/datasets tests/flow
 
 # The model that `make demo` predicts the held-out conditions with.
 DEMO_MODEL ?= ridge
