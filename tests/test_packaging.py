@@ -80,7 +80,7 @@ def test_the_oldest_versions_are_pinned():
     pinned = pins("constraints-min.txt")
     for package, requirement in (CORE | EXTRAS).items():
         (floor,) = [s.version for s in requirement.specifier if s.operator == ">="]
-        # The oldest torch is large but for an index of its own: see the workflow.
+        # Its oldest version is left to the workflow: see the file.
         if package != "torch":
             zeros = re.fullmatch(rf"{re.escape(floor)}(\.0)*", pinned[package])
             assert zeros, f"{requirement} is pinned to {pinned[package]}"
