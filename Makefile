@@ -4,9 +4,20 @@
 PYTHON ?= python3
 WORKERS ?= auto
 VENV := .venv
+CONSTRAINTS := constraints.txt
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-
-METADATA := setup.cfg constraints.txt sklperturb/_version.py
+METADATA := setup.cfg pyproject.toml $(CONSTRAINTS) sklperturb/_version.py
+
+# What each environment holds: extras of setup.cfg, and a group of pyproject.toml.
+CONTENTS_plot := -e ".[plot]"
+CONTENTS_test := -e ".[all]" --group test
+CONTENTS_docs := -e ".[all]" --group docs
+
+# What `make minimum` tests; with no TESTS, `make test` runs all.
+TESTS :=
+MINIMUM := tests/test_common.py tests/test_docs.py tests/test_packaging.py \
+    tests/cells tests/conditions tests/datasets tests/flow
 
 # The model that `make demo` predicts the held-out conditions with.
 DEMO_MODEL ?= ridge
@@ -21,7 +32,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo test minimum check docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -37,7 +48,10 @@ demo: $(STAMP)plot ## generate a screen, rank the models on it, write a submissi
 	@ls demo/leaderboard/*.csv demo/leaderboard/*.png demo/submission.csv
 
 test: $(STAMP)test ## run the tests and the docstring examples
-	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
+	$(ONE_THREAD) $(PY) -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal $(TESTS)
+
+minimum: ## test estimators and loaders with the oldest versions that setup.cfg allows
+	$(MAKE) VENV=.venv-minimum CONSTRAINTS=constraints-min.txt TESTS="$(MINIMUM)" test
 
 check: $(STAMP)test ## lint, and check the formatting
 	$(PY) -m ruff check
@@ -54,12 +68,13 @@ bench: $(STAMP)plot ## run the quick benchmarks
 	done
 
 clean: ## remove .venv and everything that was generated
-	rm -rf $(VENV) demo build dist sklperturb.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-minimum demo build dist sklperturb.egg-info .pytest_cache .ruff_cache
 	rm -rf docs/_build docs/generated docs/auto_examples docs/sg_execution_times.rst
 	find sklperturb tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP)%: $(METADATA) | $(PY)
-	$(PY) -m pip install -c constraints.txt -e ".[$*]"
+	$(PY) -m pip install -c $(CONSTRAINTS) pip
+	$(PY) -m pip install -c $(CONSTRAINTS) $(CONTENTS_$*)
 	@touch $@
 
 $(PY):

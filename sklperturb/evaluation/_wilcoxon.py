@@ -38,6 +38,17 @@ class FoldChange:
     clip: float | None = None
 
     def log2(self, mean, reference):
+        """Return the log2 fold change between two means.
+
+        Parameters
+        ----------
+        mean, reference : ndarray of shape (n_genes,)
+            Means of the perturbed cells and of the controls.
+
+        Returns
+        -------
+        change : ndarray of shape (n_genes,)
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = (mean + self.epsilon) / (reference + self.epsilon)
         if self.clip is not None:

@@ -76,6 +76,11 @@ class CellScreenDisplay:
         -------
         display : CellScreenDisplay
 
+        Raises
+        ------
+        ValueError
+            If no cell is a control.
+
         Notes
         -----
         A distance is Euclidean, between the mean of a perturbation's cells and that of
@@ -83,11 +88,6 @@ class CellScreenDisplay:
         cells if the perturbation did nothing, the root of the variance of the two
         means. Contexts are pooled, so their mixture should not differ between
         perturbations.
-
-        Raises
-        ------
-        ValueError
-            If no cell is a control.
         """
         if not screen.is_control.any():
             raise ValueError(

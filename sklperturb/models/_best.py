@@ -54,10 +54,16 @@ class BestRegressor(ConditionRegressor):
 
     Parameters
     ----------
-    budget : {"fast", "thorough"}, default="fast"
+    budget : {"fast", "thorough"} or tuple, default="fast"
         How many seeds the networks get, 8, 4 and 4, or 40, 20 and 20 (less than half
         of these while the weights are learnt); and on how many folds the weights are
         learnt, 4 or 5. Networks with a weight of zero are not trained again.
+
+        A tuple ``(trial, final, n_splits)`` sets them: `trial` is the number of seeds
+        of the networks on their own, of those trained longer and of those that correct
+        the kernel model while the weights are learnt, `final` that at the end, and
+        `n_splits` the number of folds. Networks without a seed are left out:
+        ``((1, 0, 0), (1, 0, 0), 2)`` is for a quick trial.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
@@ -98,7 +104,8 @@ class BestRegressor(ConditionRegressor):
     >>> from sklperturb.models import BestRegressor
     >>> from sklperturb.metrics import mrrmse
     >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
-    >>> model = BestRegressor(random_state=0).fit(screen.X, screen.y)
+    >>> quick = ((1, 0, 1), (1, 0, 1), 2)
+    >>> model = BestRegressor(quick, random_state=0).fit(screen.X, screen.y)
     >>> error = mrrmse(screen.y_test, model.predict(screen.X_test))
     >>> bool(error < mrrmse(screen.y_test, 0 * screen.y_test))
     True
@@ -142,10 +149,9 @@ class BestRegressor(ConditionRegressor):
         ValueError
             If a parameter is none of the allowed values.
         """
-        check_budget(self.budget)
+        trial_sizes, sizes, n_splits = check_budget(self.budget)
         X, y = check_rows(self, X, y)
         self._start_fit(X, y)
-        trial_sizes, sizes, n_splits = BUDGETS[self.budget]
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=4)
         trial_parts, parts = (
             seen_parts(self.schema_, *size, seeds, self.n_jobs)
@@ -197,11 +203,21 @@ class BestRegressor(ConditionRegressor):
 
 
 def check_budget(budget):
-    """Raise a ValueError if there is no such budget."""
-    if budget not in BUDGETS:
-        raise ValueError(
-            f"budget={budget!r} is not allowed; pass one of {list(BUDGETS)}."
-        )
+    """Return the numbers of seeds and of folds, or raise a ValueError."""
+    match BUDGETS.get(budget) if isinstance(budget, str) else budget:
+        case [[*trial], [*final], n_splits] if (
+            len(trial) == len(final) == 3
+            and all(isinstance(n, Integral) for n in (*trial, *final, n_splits))
+            and min(*trial, *final) >= 0
+            and np.array_equal(np.sign(trial), np.sign(final))
+            and n_splits >= 2
+        ):
+            return trial, final, n_splits
+    raise ValueError(
+        f"budget={budget!r} is not allowed; pass one of {list(BUDGETS)}, or a tuple "
+        "such as ((1, 1, 1), (2, 1, 1), 2): three numbers of seeds while the weights "
+        "are learnt, three at the end, zero in the same places, and at least 2 folds."
+    )
 
 
 def learn_blend(parts, X, y, cv):
@@ -236,13 +252,19 @@ def seen_parts(schema, n_networks, n_long, n_residual, seeds, n_jobs):
     residual = KernelResidualRegressor(
         regressor=ensemble(correcting, n_residual, seeds[2]), schema=schema
     )
-    clip = {"factors": [1.0], "clip": True}
+    networks = [
+        ("network", n_networks, ensemble(own, n_networks, seeds[0])),
+        ("long", n_long, ensemble(long, n_long, seeds[1])),
+        ("residual", n_residual, residual),
+    ]
     return [
         ("kernel", ProductKernelRidge(schema=schema)),
         ("transfer", ContextTransferRidge(schema=schema)),
-        ("network", RescaledRegressor(ensemble(own, n_networks, seeds[0]), **clip)),
-        ("long", RescaledRegressor(ensemble(long, n_long, seeds[1]), **clip)),
-        ("residual", RescaledRegressor(residual, **clip)),
+        *(
+            (name, RescaledRegressor(network, factors=[1.0], clip=True))
+            for name, n_seeds, network in networks
+            if n_seeds
+        ),
     ]
 
 

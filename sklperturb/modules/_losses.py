@@ -10,7 +10,10 @@ from torch.nn import functional as F
 class RowwiseRMSELoss(nn.Module):
     """Mean over rows of the root of the mean squared error of a row: MRRMSE.
 
-    `eps` keeps the gradient finite where a row is fitted exactly.
+    Parameters
+    ----------
+    eps : float, default=1e-8
+        Keeps the gradient finite where a row is fitted exactly.
 
     Examples
     --------
@@ -34,6 +37,11 @@ class MixedLoss(nn.Module):
 
     The cross-entropy is between the sigmoids of target and prediction. Unlike the
     others it is not zero, only least, where the two agree.
+
+    Parameters
+    ----------
+    weights : tuple of float, default=(0.32, 0.24, 0.24, 0.20)
+        Weights of the four, in this order.
 
     Examples
     --------

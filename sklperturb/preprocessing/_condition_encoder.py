@@ -49,14 +49,14 @@ class SchemaColumns:
 
 
 def make_condition_encoder(
-    *, statistics=("mean", "std"), n_components=32, schema=None, smooth="auto", cv=5
+    *, statistics=("mean", "std"), n_components=32, smooth="auto", cv=5, schema=None
 ):
     """Return one-hot columns and target statistics of context and perturbation.
 
     Parameters
     ----------
-    statistics, n_components, smooth, cv
-        See `TargetStatisticsEncoder`.
+    statistics, n_components, smooth, cv : as for `TargetStatisticsEncoder`
+        Passed to it.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
 

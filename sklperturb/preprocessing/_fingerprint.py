@@ -19,11 +19,8 @@ from sklperturb.preprocessing._molecules import (
     smiles_or_none,
 )
 
-# Numbers that one block of rows of a similarity may hold: 32 MB.
-_BLOCK = 2**22
 
-
-def tanimoto_similarity(A, B=None):
+def tanimoto_similarity(A, B=None, *, block_size=2**22):
     r"""Compute how alike compounds are by the overlap of their fingerprints.
 
     Between counts :math:`a` and :math:`b` it is the MinMax kernel [1]_
@@ -39,6 +36,8 @@ def tanimoto_similarity(A, B=None):
         Counts or bits, 0 or more.
     B : array-like or sparse array of shape (n_compounds_B, n_features), default=None
         None compares `A` with itself.
+    block_size : int, default=2**22
+        Number of similarities that are computed at a time, which bounds the memory.
 
     Returns
     -------
@@ -84,7 +83,7 @@ def tanimoto_similarity(A, B=None):
     sizes_A, sizes_B = np.asarray(A.sum(axis=1)), np.asarray(B.sum(axis=1))
     reached = [_at_least(B, level).T.tocsr() for level in levels]
     similarity = np.zeros((A.shape[0], B.shape[0]))
-    n_rows = max(1, _BLOCK // max(1, B.shape[0]))
+    n_rows = max(1, block_size // max(1, B.shape[0]))
     for start in range(0, A.shape[0], n_rows):
         rows = slice(start, start + n_rows)
         overlap = similarity[rows]

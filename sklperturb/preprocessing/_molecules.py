@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -37,8 +37,6 @@ _PHYSCHEM = (
 )
 # Some descriptors, such as Ipc, grow exponentially with the size of a molecule.
 _LARGEST_DESCRIPTOR = 1e6
-# Below this many, starting processes takes longer than the fingerprints.
-_FEWEST_IN_PARALLEL = 200
 _CACHE_SIZE = 50_000
 # (kind, radius, n_bits, SMILES) -> (positions, values), or None for an invalid
 # SMILES; least recently used first.
@@ -65,7 +63,17 @@ def smiles_or_none(values):
     )
 
 
-def fingerprints(smiles, kind, *, radius=2, n_bits=2048, n_jobs=None):
+def fingerprints(
+    smiles,
+    kind,
+    *,
+    radius=2,
+    n_bits=2048,
+    n_jobs=None,
+    min_parallel=200,
+    cache=_cache,
+    cache_size=_CACHE_SIZE,
+):
     """Compute the features of each molecule, each distinct SMILES once.
 
     Parameters
@@ -77,6 +85,12 @@ def fingerprints(smiles, kind, *, radius=2, n_bits=2048, n_jobs=None):
     radius, n_bits : int
         See `CompoundFingerprint`.
     n_jobs : int or None
+    min_parallel : int
+        Number of new molecules below which starting processes takes longer than the
+        fingerprints.
+    cache : OrderedDict
+        Features of the molecules used last, at most `cache_size`.
+    cache_size : int
 
     Returns
     -------
@@ -93,15 +107,17 @@ def fingerprints(smiles, kind, *, radius=2, n_bits=2048, n_jobs=None):
         n_bits if kind in COUNT_KINDS[:3] else None,
     )
     with _cache_lock:
-        known = {s: _cache[*key, s] for s in unique if (*key, s) in _cache}
+        known = {s: cache[*key, s] for s in unique if (*key, s) in cache}
         for s in known:
-            _cache.move_to_end((*key, s))
+            cache.move_to_end((*key, s))
     new = [s for s in unique if s not in known]
-    known.update(zip(new, _compute(new, key, n_jobs), strict=True))
+    alone = n_jobs == 1 or len(new) < min_parallel
+    compute = _compute_some if alone else partial(_compute_in_parallel, n_jobs=n_jobs)
+    known.update(zip(new, compute(new, key), strict=True))
     with _cache_lock:
-        _cache.update({(*key, s): known[s] for s in new})
-        while len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
+        cache.update({(*key, s): known[s] for s in new})
+        while len(cache) > cache_size:
+            cache.popitem(last=False)
     invalid = np.array([known[s] is None for s in unique] + [False])[codes]
     empty = (np.empty(0, np.int32), np.empty(0, np.float32))
     rows = [known[unique[c]] or empty if c >= 0 else empty for c in codes]
@@ -126,10 +142,8 @@ def feature_names(kind, n_bits):
     return [f"{kind}_{name}" for name in names]
 
 
-def _compute(smiles, key, n_jobs):
-    """Return what the cache holds for each SMILES, in parallel where it pays."""
-    if len(smiles) < _FEWEST_IN_PARALLEL or n_jobs == 1:
-        return _compute_some(smiles, key)
+def _compute_in_parallel(smiles, key, n_jobs):
+    """Return what `_compute_some` does, from several processes."""
     # More pieces than processes, since molecules differ in size.
     slices = list(gen_even_slices(len(smiles), min(32, len(smiles))))
     parts = Parallel(n_jobs=n_jobs)(
@@ -139,6 +153,7 @@ def _compute(smiles, key, n_jobs):
 
 
 def _compute_some(smiles, key):
+    """Return what the cache holds for each SMILES."""
     if not smiles:
         return []
     chem, rd_base = import_rdkit("Fingerprints")

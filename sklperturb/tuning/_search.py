@@ -29,6 +29,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.tuning._run import route, run_search
 from sklperturb.tuning._scores import best_row, is_several, resolve_scorers, tabulate
 from sklperturb.tuning._space import SearchSpace
+from sklperturb.utils._choices import Pruner
 
 _SAMPLERS = StrOptions({"random"})
 

@@ -1,5 +1,7 @@
 """Generated knock-downs have the structure that they promise."""
 
+import tracemalloc
+
 import anndata
 import h5py
 import numpy as np
@@ -183,12 +185,19 @@ def test_impossible_requests(changed, message):
 
 
 def test_blocks_of_cells_do_not_need_memory_for_all(tmp_path):
-    # More cells than a block, so that appending to the file is exercised.
-    screen = make_genetic_screen(
-        **SMALL | {"cells_per_perturbation": 120, "path": tmp_path / "s.h5ad"}
-    )
-    assert screen.y.shape == (2800, 200)
-    assert screen.escaped.shape == (2800,)
+    def make(path):
+        tracemalloc.start()
+        screen = make_genetic_screen(
+            **SMALL | {"cells_per_perturbation": 480, "path": path}
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return screen, peak
+
+    screen, peak = make(tmp_path / "s.h5ad")
+    assert peak < 0.5 * make(None)[1]
+    assert screen.y.shape == (10000, 200)
+    assert screen.escaped.shape == (10000,)
     screen.y.file.close()
     cells = anndata.read_h5ad(tmp_path / "s.h5ad")
     totals = np.asarray(cells.X.sum(axis=1)).ravel()

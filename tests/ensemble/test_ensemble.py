@@ -10,7 +10,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
 
 from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
-from sklperturb.datasets import make_chemical_screen
 from sklperturb.ensemble import (
     BlendRegressor,
     KernelResidualRegressor,
@@ -27,8 +26,6 @@ from sklperturb.ensemble._blend import (
 from sklperturb.linear_model import ProductKernelRidge
 from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
-from sklperturb.models import BestRegressor
-from sklperturb.models._trials import trial_folds
 from sklperturb.preprocessing import make_condition_encoder
 
 
@@ -289,50 +286,3 @@ def test_residuals_are_of_rows_left_out(screen):
     )
     with pytest.raises(ValueError, match="n_features=0"):
         KernelResidualRegressor(n_features=0).fit(screen.X, screen.y)
-
-
-def test_weights_are_learnt_on_the_contexts_that_are_left_to_predict(screen):
-    larger = make_chemical_screen(4, 60, 5, n_shared=12, random_state=0)
-    X, schema = larger.X, larger.schema
-    model = BestRegressor(schema=schema)
-    model._start_fit(X, larger.y)
-    targets = sorted(set(larger.X_test["cell_type"]))
-    assert model._target_contexts(X, None) == targets
-    assert model._target_contexts(X, larger.X_test) == targets
-    assert model._target_contexts(X, X) == sorted(set(X["cell_type"]))
-    alike = np.ones(larger.y.shape)
-    cv = trial_folds(X, alike, schema, targets, 3, 0)
-    assert cv.contexts == targets
-    compounds = X["sm_name"].to_numpy()
-    for train, test in cv.split(X):
-        assert set(X["cell_type"].iloc[test]) <= set(targets)
-        assert set(compounds[test]) <= set(compounds[train])
-    # Too few pairs in the targets: all contexts have a say; too few at all: none.
-    few = trial_folds(screen.X, screen.y, screen.schema, targets, 3, 0)
-    assert few.contexts is None
-    assert trial_folds(X.iloc[:3], alike[:3], schema, targets, 3, 0) is None
-
-
-@pytest.mark.parametrize("factor", [0.2, 5.0])
-def test_weights_are_learnt_elsewhere_if_the_measured_pairs_are_special(factor):
-    screen = make_chemical_screen(4, 60, 5, n_shared=12, random_state=0)
-    X, schema = screen.X, screen.schema
-    compounds, contexts = X["sm_name"].to_numpy(), X["cell_type"].to_numpy()
-    targets = sorted(set(screen.X_test["cell_type"]))
-    special = set(compounds[np.isin(contexts, targets)])
-    y = np.where(np.isin(compounds, list(special)), factor, 1.0)
-    folds = trial_folds(X, y, schema, targets, 3, 0)
-    assert folds
-    for train, test in folds:
-        (context,) = set(contexts[test])
-        assert context not in targets
-        # What is left of the context is what the targets have, as in the task ahead.
-        assert set(compounds[train][contexts[train] == context]) <= special
-        assert not special & set(compounds[test])
-        assert set(compounds[test]) <= set(compounds[train])
-        assert sorted([*train, *test]) == list(range(len(X)))
-
-
-def test_best_refuses_a_budget_that_is_none_of_its_own(screen):
-    with pytest.raises(ValueError, match=r"pass one of \['fast', 'thorough'\]"):
-        BestRegressor("huge").fit(screen.X, screen.y)

@@ -2,6 +2,8 @@
 
 import sys
 import warnings
+from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -168,25 +170,26 @@ def test_each_structure_is_computed_once(monkeypatch):
         assert len(computed) - before == n_new
 
 
-def test_cache_is_bounded(monkeypatch):
-    monkeypatch.setattr(_molecules, "_CACHE_SIZE", 3)
-    fingerprint = CompoundFingerprint(n_bits=64)
-    whole = fingerprint.fit_transform(column(*SMILES))
-    assert len(_molecules._cache) == 3
-    np.testing.assert_array_equal(whole, fingerprint.fit_transform(column(*SMILES)))
+def test_cache_is_bounded():
+    cache = OrderedDict()
+    get = partial(_molecules.fingerprints, kind="atom_pairs", cache=cache, cache_size=3)
+    whole, _ = get(np.array(SMILES, dtype=object))
+    assert len(cache) == 3
+    again, _ = get(np.array(SMILES, dtype=object))
+    np.testing.assert_array_equal(whole.toarray(), again.toarray())
     # The first was dropped; what was used last stays.
-    fingerprint.fit_transform(column(SMILES[1]))
-    fingerprint.fit_transform(column("CCCC"))
-    assert [key[-1] for key in _molecules._cache][-2:] == [SMILES[1], "CCCC"]
+    get(np.array([SMILES[1]], dtype=object))
+    get(np.array(["CCCC"], dtype=object))
+    assert [key[-1] for key in cache][-2:] == [SMILES[1], "CCCC"]
 
 
-def test_processes_give_the_same(monkeypatch):
-    monkeypatch.setattr(_molecules, "_FEWEST_IN_PARALLEL", 10)
-    chains = ["C" * n + "O" for n in range(1, 40)]
-    alone = CompoundFingerprint(n_bits=128).fit_transform(column(*chains))
-    _molecules._cache.clear()
-    shared = CompoundFingerprint(n_bits=128, n_jobs=2).fit_transform(column(*chains))
-    np.testing.assert_array_equal(alone, shared)
+def test_processes_give_the_same():
+    chains = np.array(["C" * n + "O" for n in range(1, 40)], dtype=object)
+    alone, _ = _molecules.fingerprints(chains, "morgan_counts", cache=OrderedDict())
+    shared, _ = _molecules.fingerprints(
+        chains, "morgan_counts", n_jobs=2, min_parallel=10, cache=OrderedDict()
+    )
+    np.testing.assert_array_equal(alone.toarray(), shared.toarray())
 
 
 def test_where_the_smiles_are():
@@ -298,7 +301,7 @@ def naive_tanimoto(A, B):
 
 
 @pytest.mark.parametrize("fractions", [False, True])
-def test_tanimoto_similarity(fractions, monkeypatch):
+def test_tanimoto_similarity(fractions):
     rng = np.random.default_rng(0)
     A = rng.poisson(0.5, (30, 40)) * (0.5 if fractions else 1)
     B = rng.poisson(1.0, (20, 40)) * (0.75 if fractions else 1)
@@ -312,8 +315,8 @@ def test_tanimoto_similarity(fractions, monkeypatch):
     np.testing.assert_allclose(with_itself, naive_tanimoto(A, A))
     assert with_itself[3, 3] == 0
     assert np.linalg.eigvalsh(with_itself).min() > -1e-10
-    monkeypatch.setattr("sklperturb.preprocessing._fingerprint._BLOCK", 50)
-    np.testing.assert_array_equal(tanimoto_similarity(A), with_itself)
+    in_blocks = tanimoto_similarity(A, block_size=50)
+    np.testing.assert_array_equal(in_blocks, with_itself)
 
 
 def test_tanimoto_similarity_refuses():
