@@ -75,6 +75,8 @@ SPACES = {
     "SeedEnsembleRegressor": {"aggregate": _any("median", "mean")},
     "SeenUnseenRegressor": {},
     # sklperturb.flow
+    "CellScreenModel": {"n_components": _int(20, 100)},
+    "CountSpace": {"n_components": _int(20, 100)},
     "FlowMatchingRegressor": {
         "learning_rate": _RATE,
         "condition_noise": _float(0.0, 1.0),
