@@ -15,8 +15,12 @@ def evaluate(
     pred: Annotated[Path, typer.Option(help="h5ad file with the predicted cells.")],
     real: Annotated[Path, typer.Option(help="h5ad file with the measured cells.")],
     convention: Annotated[
-        str, typer.Option(help="robust, vcc2025, cell_eval or vcc2026.")
-    ] = "robust",
+        str | None,
+        typer.Option(
+            help="robust, vcc2025, cell_eval, vcc2026 or populations; without it, "
+            "populations for an embedding and robust for genes."
+        ),
+    ] = None,
     groupby: Annotated[
         str | None, typer.Option(help="Column of obs with the perturbation.")
     ] = None,
@@ -24,6 +28,9 @@ def evaluate(
         str | None, typer.Option(help="Label of the control cells.")
     ] = None,
     layer: Annotated[str | None, typer.Option(help="Layer to score, not X.")] = None,
+    obsm: Annotated[
+        str | None, typer.Option(help="Entry of obsm to score, such as X_state.")
+    ] = None,
     baseline: Annotated[
         Path | None, typer.Option(help="h5ad file to score as the baseline.")
     ] = None,
@@ -39,14 +46,14 @@ def evaluate(
     """
     from sklperturb.evaluation import CONVENTIONS, evaluate_cells
 
-    if convention not in CONVENTIONS:
+    if convention is not None and convention not in CONVENTIONS:
         raise ValueError(
             f"--convention {convention!r} is not one of {', '.join(CONVENTIONS)}."
         )
     if output is not None and output.exists() and not output.is_dir():
         raise NotADirectoryError(f"--output {output} is a file; name a folder.")
-    groupby, control = _find_control(real, groupby, control, layer)
-    log.print(f"{CONVENTIONS[convention].description}; {groupby}, control {control!r}")
+    groupby, control = _find_control(real, groupby, control)
+    log.print(f"perturbations in {groupby!r}, control {control!r}")
     found = evaluate_cells(
         real,
         pred,
@@ -54,36 +61,38 @@ def evaluate(
         control=control,
         convention=convention,
         layer=layer,
+        obsm=obsm,
         anchors=anchors,
         baseline=baseline,
         random_state=seed,
     )
+    log.print(f"{found.convention}: {CONVENTIONS[found.convention].description}")
     out.print(_render(found, anchors))
     if output is not None:
         for path in _write(output, found, {"pred": str(pred), "real": str(real)}):
             out.print(str(path))
 
 
-def _find_control(real, groupby, control, layer):
+def _find_control(real, groupby, control):
     """Return the column and label of the controls, looked for where not given."""
-    from sklperturb.cells._files import opened_cells
+    from sklperturb.cells._files import read_obs
     from sklperturb.conditions import PerturbationSchema
     from sklperturb.conditions._labels import is_control_label
 
-    with opened_cells(real, layer) as (obs, _, _):
-        if groupby is None:
-            groupby = PerturbationSchema.infer(obs).perturbation
-        if groupby not in obs:
-            raise ValueError(f"--groupby {groupby!r} is no column: {list(obs)}.")
-        if control is None:
-            labels = sorted(obs[groupby].dropna().astype(str).unique())
-            found = [label for label in labels if is_control_label(label)]
-            if len(found) != 1:
-                raise ValueError(
-                    f"{len(found)} labels of {groupby!r} are spelt as a control "
-                    f"({', '.join(found) or 'none'}). Pass --control."
-                )
-            control = found[0]
+    obs = read_obs(real)
+    if groupby is None:
+        groupby = PerturbationSchema.infer(obs).perturbation
+    if groupby not in obs:
+        raise ValueError(f"--groupby {groupby!r} is no column: {list(obs)}.")
+    if control is None:
+        labels = sorted(obs[groupby].dropna().astype(str).unique())
+        found = [label for label in labels if is_control_label(label)]
+        if len(found) != 1:
+            raise ValueError(
+                f"{len(found)} labels of {groupby!r} are spelt as a control "
+                f"({', '.join(found) or 'none'}). Pass --control."
+            )
+        control = found[0]
     return groupby, control
 
 

@@ -5,14 +5,8 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
-from sklperturb.cells._blocks import (
-    blocks,
-    gene_names,
-    is_annotated,
-    log_normalise,
-    looks_like_counts,
-    rows_of,
-)
+from sklperturb.cells import log_normalise, looks_like_counts, open_cells
+from sklperturb.cells._blocks import to_dense
 from sklperturb.utils._progress import ProgressBar
 
 _LARGEST_LOG = 12.0  # of an expression that is decoded; e^12 of 10^4 is absurd
@@ -109,10 +103,10 @@ class CountSpace:
         ValueError
             If the values are no counts, or there are too few cells or genes.
         """
-        X = X if is_annotated(X) or sparse.issparse(X) else np.asarray(X)
-        self.genes_ = gene_names(X)
+        X = open_cells(X)
+        self.genes_ = None if X.genes is None else X.genes.astype(str)
         n_cells, n_genes = X.shape
-        if not looks_like_counts(rows_of(X, slice(0, 50))):
+        if not looks_like_counts(X):
             raise ValueError(
                 "X must hold raw counts: whole numbers, 0 or more. Use PCA for values "
                 "that were normalised already."
@@ -145,14 +139,14 @@ class CountSpace:
         Z : ndarray of shape (n_cells, n_components)
         """
         self._check_fitted()
-        X = X if is_annotated(X) or sparse.issparse(X) else np.asarray(X)
+        X = open_cells(X)
         if X.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"X has {X.shape[1]} genes, and CountSpace was fitted to "
                 f"{self.n_features_in_}; pass the same genes."
             )
         Z = np.empty((X.shape[0], self.n_components))
-        for rows, values in blocks(X):
+        for rows, values in X.blocks():
             Z[rows] = self._project(self._log(values))
         return Z
 
@@ -226,13 +220,13 @@ class CountSpace:
 
     def _project(self, logs):
         top = logs[:, self.top_genes_]
-        top = top.toarray() if sparse.issparse(top) else top
+        top = to_dense(top)
         return (top - self.mean_) @ self.components_.T
 
     def _choose_genes(self, X, n_top, bar):
         sums, squares = np.zeros((2, X.shape[1]))
         sizes = []
-        for _, values in blocks(X):
+        for _, values in X.blocks():
             sizes.append(np.asarray(values.sum(axis=1), np.float64).ravel())
             logs = self._log(values)
             sums += np.asarray(logs.sum(axis=0)).ravel()
@@ -248,9 +242,9 @@ class CountSpace:
     def _fit_components(self, X, bar):
         width = len(self.top_genes_)
         products = np.zeros((width, width))
-        for _, values in blocks(X):
+        for _, values in X.blocks():
             logs = self._log(values)[:, self.top_genes_]
-            logs = logs.toarray() if sparse.issparse(logs) else logs
+            logs = to_dense(logs)
             products += logs.T @ logs
             bar.advance()
         covariance = products / X.shape[0] - np.outer(self.mean_, self.mean_)
@@ -264,7 +258,7 @@ class CountSpace:
     def _fit_decoder(self, X, bar):
         width = self.n_components + 1
         gram, cross = np.zeros((width, width)), np.zeros((width, X.shape[1]))
-        for _, values in blocks(X):
+        for _, values in X.blocks():
             logs = self._log(values)
             Z = np.hstack([self._project(logs), np.ones((logs.shape[0], 1))])
             gram += Z.T @ Z
@@ -278,11 +272,11 @@ class CountSpace:
         # With y counts and m expected: E (y - m)^2 = m + dispersion * m^2, where the
         # expected ones are first brought to the gene's total.
         products, own = np.zeros((2, X.shape[1]))
-        for rows, values in blocks(X):
+        for rows, values in X.blocks():
             mean = self._rates(
                 self._project(self._log(values)), self.library_sizes_[rows]
             )
-            dense = values.toarray() if sparse.issparse(values) else values
+            dense = to_dense(values)
             counts += dense.sum(axis=0)
             expected += mean.sum(axis=0)
             products += (dense * mean).sum(axis=0)

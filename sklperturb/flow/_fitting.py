@@ -5,7 +5,9 @@ import pandas as pd
 import torch
 from sklearn.utils import check_array, check_random_state
 
-from sklperturb.cells._blocks import is_annotated, rows_of
+from sklperturb.cells import open_cells
+from sklperturb.cells._blocks import to_dense
+from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._labels import control_rows
 from sklperturb.conditions._validation import (
     resolve_schema,
@@ -294,8 +296,7 @@ class FlowFitting:
                 "the target y is None."
             )
         if is_annotated(y):
-            y = rows_of(y, slice(None))
-            y = y.toarray() if hasattr(y, "toarray") else y
+            y = to_dense(open_cells(y).rows(slice(None)))
         y = validate_target(self, X, y)
         self._y_ndim = y.ndim
         return y.reshape(len(y), -1)

@@ -59,7 +59,8 @@ def test_evaluate_without_anchors(files, monkeypatch, capsys):
         (["--convention", "vcc"], "is not one of robust"),
         (["--groupby", "gene"], "is no column"),
         (["--control", "DMSO"], "no control cells 'DMSO'"),
-        (["--convention", "vcc2026"], "fractional"),
+        (["--layer", "raw"], "no layer 'raw'"),
+        (["--obsm", "X_state"], "no obsm 'X_state'"),
     ],
 )
 def test_evaluate_refuses(files, monkeypatch, capsys, options, message):
