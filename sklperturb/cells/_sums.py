@@ -120,8 +120,9 @@ def _sum(matrix, codes, n_groups, by_column, target_sum, chunk_size):
                 sums[groups, part] = added
             else:
                 rows = part if order is None else order[part]
-                block = log_normalise(rows_of(matrix, rows), target_sum)
-                groups, added = _add_up(block, codes[rows])
+                groups, added = _add_up(
+                    log_normalise(rows_of(matrix, rows), target_sum), codes[rows]
+                )
                 sums[groups] += added
             progress.advance()
     return sums
