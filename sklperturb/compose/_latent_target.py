@@ -279,7 +279,7 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         return y
 
     def _try_inverse(self, matrix, latent):
-        """Refuse a transformer that decodes to other genes; warn of a useless one."""
+        """Raise an error if decoding gives other genes; warn if it is useless."""
         rows = np.arange(0, len(latent), max(1, len(latent) // _CHECKED_ROWS))
         rows = rows[:_CHECKED_ROWS] if self.check_inverse else rows[:1]
         decoded = self._decode(latent[rows])

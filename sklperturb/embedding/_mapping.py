@@ -1,4 +1,4 @@
-"""Check which genes of a data set a model knows, and say so."""
+"""Check which genes of a data set a model knows, and warn of the others."""
 
 import warnings
 
@@ -62,7 +62,7 @@ def share_of_counts(cells, is_mapped, count_scale):
 
 
 def check_share(genes, is_mapped, share, min_mapped, on_unmapped):
-    """Refuse or warn, as is asked for, if much of the counts takes no part."""
+    """Raise or warn, as `on_unmapped` asks, if much of the counts takes no part."""
     text = (
         f"{np.count_nonzero(is_mapped)} of {len(genes)} genes, with "
         f"{100 * share:.1f} % of the counts, are in the vocabulary"
@@ -86,7 +86,7 @@ def check_share(genes, is_mapped, share, min_mapped, on_unmapped):
 
 
 def check_same_genes(cells, embedding):
-    """Refuse cells with other genes than those that `embedding` was fitted to."""
+    """Raise an error if the genes are not those that `embedding` was fitted to."""
     if cells.shape[1] != embedding.n_features_in_:
         raise ValueError(
             f"X has {cells.shape[1]} features, but SEEmbedding is expecting "

@@ -200,7 +200,7 @@ def undefined_as_nan(function, y_true, y_pred):
 
 
 def with_control(pseudobulk_true, pseudobulk_pred, control):
-    """Give the prediction the measured control in place of its own."""
+    """Return the prediction with the measured control in place of its own."""
     others = pseudobulk_pred.drop(index=control, errors="ignore")
     own = pseudobulk_true.loc[[control]].reindex(columns=others.columns)
     return pd.concat([others, own])

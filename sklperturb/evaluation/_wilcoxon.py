@@ -198,7 +198,7 @@ def wilcoxon_de(
 
 
 def check_same_genes(genes, others, name, than):
-    """Refuse cells with other genes, or the same in another order."""
+    """Raise an error if genes differ, or stand in another order."""
     if not genes.equals(others):
         raise ValueError(
             f"{name} must have the genes of {than} in the same order; it has "

@@ -1,4 +1,4 @@
-"""Tell perturbations apart: is a prediction nearest to its own truth?"""
+"""Discrimination of perturbations: is a prediction nearest to its own truth?"""
 
 import numpy as np
 import pandas as pd

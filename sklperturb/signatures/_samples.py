@@ -60,7 +60,7 @@ def take_samples(adata, schema, control, covariates, min_replicates):
 
 
 def is_control(obs, schema, control):
-    """Say which rows are controls, by a label or by the flag that the schema names.
+    """Return which rows are controls, by a label or by the flag that the schema names.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def is_control(obs, schema, control):
 
 
 def _check_doses(obs, table, schema):
-    """Refuse to take different doses for replicates of each other."""
+    """Raise an error where different doses would be taken for replicates."""
     if schema.dose is None or schema.dose not in obs:
         return
     treated = table[~table["control"]].assign(dose=obs[schema.dose].astype(str))

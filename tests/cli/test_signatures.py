@@ -88,7 +88,7 @@ def test_held_out_conditions_are_answers_only(cells, tmp_path):
         (["--covariates", "plate"], "has no ['plate']"),
         (["--perturbation", "guide"], "'guide', which X"),
         (["--groupby", "guide"], "must name columns of obs"),
-        (["--method", "edgeR"], "method='edgeR' is not one of"),
+        (["--method", "edgeR"], "'method' parameter of DifferentialSignatures"),
     ],
 )
 def test_bad_options(cells, tmp_path, options, message):
