@@ -120,7 +120,7 @@ def _read_rows(matrix, rows):
     if not len(wanted):
         return matrix[0:0]
     start, stop = int(wanted[0]), int(wanted[-1]) + 1
-    if stop - start <= 4 * len(wanted):  # one piece, of which some rows are left out
+    if stop - start <= 2 * len(wanted):  # one piece, of which some rows are left out
         return matrix[start:stop][rows - start]
     read = getattr(matrix, "oindex", matrix)[wanted]
     return read[back]

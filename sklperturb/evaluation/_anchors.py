@@ -90,7 +90,8 @@ def halves(real, control, random_state):
         if half:
             sides[0].append(rows[:half])
             sides[1].append(rows[half : 2 * half])
-    first, second = (real.only(np.concatenate([[], *s]).astype(int)) for s in sides)
+    nothing = np.empty(0, dtype=int)
+    first, second = (real.only(np.concatenate([nothing, *side])) for side in sides)
     halved = set(first.names())
     if control not in halved or halved == {control}:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import by_row, rows_of, to_dense
@@ -55,11 +56,16 @@ class CellScorer:
     0.5
     """
 
+    @validate_params(
+        {
+            "metric": [str],
+            "convention": [StrOptions(set(CONVENTIONS))],
+            "schema": [PerturbationSchema, None],
+            "control": [str],
+        },
+        prefer_skip_nested_validation=True,
+    )
     def __init__(self, metric, convention="robust", *, schema=None, control="control"):
-        if convention not in CONVENTIONS:
-            raise ValueError(
-                f"convention={convention!r}; allowed are {', '.join(CONVENTIONS)}."
-            )
         self.metric = metric
         self.convention = convention
         self.schema = schema

@@ -72,7 +72,10 @@ def on_one_scale(sides, values):
         If a side holds what cannot become that.
     """
     if values == "any":
-        return sides
+        return {
+            name: side.with_matrix(by_row(side.matrix, name))
+            for name, side in sides.items()
+        }
     kinds = {}
     for name, side in sides.items():
         kinds[name] = value_kind(sample_places(side.matrix)[0])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from sklperturb.cells._blocks import by_row, iter_rows, rows_of, to_dense
+from sklperturb.cells._blocks import iter_rows, rows_of, to_dense
 from sklperturb.cells._sums import sum_by_group
 from sklperturb.evaluation._wilcoxon import compare_groups
 from sklperturb.utils._progress import ProgressBar
@@ -39,8 +39,8 @@ class Population:
         return replace(self, matrix=matrix)
 
     def cells_of(self, label):
-        """Return the cells of a label in memory."""
-        return rows_of(by_row(self.matrix), np.flatnonzero(self.labels == label))
+        """Return the cells of a label in memory, from a matrix stored by row."""
+        return rows_of(self.matrix, np.flatnonzero(self.labels == label))
 
 
 @dataclass(frozen=True)
