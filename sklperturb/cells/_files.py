@@ -74,6 +74,19 @@ def sole_embedding(*sources):
     return common.pop() if len(common) == 1 else None
 
 
+def check_path(path):
+    """Raise an error if there is no such file, or its name is not one of cells."""
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; pass an .h5ad file or a .zarr folder."
+        )
+    if path.suffix not in (".h5ad", ".h5", ".zarr"):
+        raise ValueError(
+            f"{path.name} ends in {path.suffix!r}; allowed are an .h5ad file and a "
+            ".zarr folder."
+        )
+
+
 def open_store(path):
     """Open an .h5ad file or a .zarr folder for reading.
 
@@ -93,15 +106,7 @@ def open_store(path):
     ValueError
         If it cannot be read as AnnData.
     """
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} does not exist; pass an .h5ad file or a .zarr folder."
-        )
-    if path.suffix not in (".h5ad", ".h5", ".zarr"):
-        raise ValueError(
-            f"{path.name} ends in {path.suffix!r}; allowed are an .h5ad file and a "
-            ".zarr folder."
-        )
+    check_path(path)
     try:
         if path.suffix == ".zarr":
             import zarr

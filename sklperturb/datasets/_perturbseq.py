@@ -10,11 +10,12 @@ from sklearn.utils._param_validation import validate_params
 
 from sklperturb.cells import open_cells
 from sklperturb.cells._files import (
+    check_path,
     check_unique_genes,
-    close_store,
     is_annotated,
     open_store,
     stored_element,
+    x_of,
 )
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.datasets._layouts import find_layout, read_conditions, settle_schema
@@ -172,11 +173,14 @@ def _open(data, backed, layer, obsm):
     import anndata
 
     if is_annotated(data):
-        return _with_matrix(_sliceable(data), layer, obsm), "The AnnData"
+        cells = _sliceable(data)
+        if layer is not None or obsm is not None:
+            cells = _with_matrix(cells, layer, obsm)
+        return cells, "The AnnData"
     path = Path(data)
     if backed:
         return _left_in_file(path, layer, obsm), path.name
-    close_store(open_store(path))  # what is wrong with the file, in our words
+    check_path(path)
     read = anndata.io.read_zarr if path.suffix == ".zarr" else anndata.read_h5ad
     try:
         with warnings.catch_warnings():
@@ -215,8 +219,7 @@ def _sliceable(cells):
         return cells
     whole = cells._adata_ref if cells.is_view else cells
     parts = {name: dict(getattr(whole, name)) for name in ("layers", "obsm", "varm")}
-    opened = open_cells(whole)
-    again = _annotated(opened, opened.matrix, uns=whole.uns, **parts)
+    again = _annotated(whole, x_of(whole), uns=whole.uns, **parts)
     return again[cells._oidx, cells._vidx] if cells.is_view else again
 
 

@@ -150,6 +150,15 @@ def test_a_backed_anndata_that_is_given_can_be_sliced_again(values, tmp_path):
         np.testing.assert_array_equal(y[[4, 0]][[1]].X, values[[first]])
 
 
+def test_a_backed_anndata_without_x_is_read_from_a_layer(values, tmp_path):
+    cells = annotate(values)
+    cells.layers["counts"], cells.X = values, None
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    screen = load_perturbseq(backed[5:], layer="counts")
+    np.testing.assert_array_equal(screen.y.X, values[5:])
+
+
 def test_layers_and_embeddings_stand_in_for_x(values, tmp_path):
     cells = annotate(values)
     cells.layers["counts"] = sparse.csr_matrix(values)
