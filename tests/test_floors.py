@@ -11,9 +11,9 @@ ROOT = Path(sklperturb.__file__).parent
 # From the ground up; docs/architecture.md shows the same picture.
 FLOORS = (
     {"_version", "conditions", "modules", "utils"},
-    {"cells", "metrics"},
-    {"datasets", "embedding", "evaluation", "inspection", "signatures"},
-    {"preprocessing"},
+    {"cells"},
+    {"datasets", "embedding", "inspection", "metrics", "signatures"},
+    {"evaluation", "preprocessing"},
     {"baseline", "linear_model", "model_selection", "neural_network"},
     {"compose", "ensemble", "flow"},
     {"models"},

@@ -1,110 +1,221 @@
-"""Read the expression of many cells a block at a time, wherever it is kept."""
+"""Read rows or genes of a matrix, in memory or on disk, a block at a time."""
+
+import warnings
+from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
-from sklperturb.conditions._levels import indicator
-
-# Cells in a block: at 18,000 genes some 300 MB where a block has to be dense.
-BLOCK = 2048
-
-
-def is_annotated(y):
-    """Tell whether `y` is an AnnData, without importing anndata."""
-    return hasattr(y, "var_names") and hasattr(y, "X")
+# Stored values that a pass over a file may hold: 1 GiB of float32 with its indices,
+# and as much again while it is turned from rows to columns.
+_PASS_VALUES = 2**27
+# Stored values that are computed on at once.
+_BLOCK_VALUES = 2**23
 
 
-def gene_names(y):
-    """Return the names of the columns of `y` as an Index of text, or None."""
-    if is_annotated(y):
-        return pd.Index(y.var_names).astype(str)
-    if isinstance(y, pd.DataFrame):
-        return y.columns.astype(str)
-    return None
+class LazyMatrix:
+    """A matrix whose rows are made when asked for: ``matrix[rows]``.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    nnz : int
+        Stored values, or an upper bound.
+    """
+
+    format = None
 
 
-def rows_of(y, rows):
-    """Return some rows of `y` as a CSR matrix or an ndarray in memory.
+class Subset(LazyMatrix):
+    """Some rows and columns of a matrix.
 
     Parameters
     ----------
-    y : AnnData, DataFrame, sparse matrix or ndarray
-        An AnnData may be backed by a file.
-    rows : slice or ndarray of int
-        Sorted, so that a file is read in one direction.
+    matrix : ndarray, sparse matrix or data set on disk
+    rows, columns : slice or ndarray of int
     """
-    if is_annotated(y):
-        values = y[rows].X
-    elif isinstance(y, pd.DataFrame):
-        values = y.iloc[rows].to_numpy()
+
+    def __init__(self, matrix, rows, columns):
+        self._matrix = by_row(matrix)
+        self._rows = np.arange(matrix.shape[0])[rows]
+        self._columns = columns
+        n_columns = len(np.arange(matrix.shape[1])[columns])
+        self._all_columns = n_columns == matrix.shape[1] and isinstance(columns, slice)
+        self.shape = len(self._rows), n_columns
+        self.dtype = matrix.dtype
+        self.nnz = n_stored(matrix) * len(self._rows) // max(matrix.shape[0], 1)
+
+    def __getitem__(self, rows):
+        values = rows_of(self._matrix, self._rows[rows])
+        return values if self._all_columns else values[:, self._columns]
+
+
+def to_dense(values):
+    """Return the values of a sparse or dense matrix, in memory or not, as ndarray."""
+    return values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+
+
+def stored_values(values):
+    """Return the stored values of a block as a flat ndarray."""
+    return values.data if sparse.issparse(values) else np.asarray(values).ravel()
+
+
+def n_stored(matrix):
+    """Return the number of values that a matrix stores."""
+    if hasattr(matrix, "nnz"):
+        return int(matrix.nnz)
+    if hasattr(matrix, "group"):  # a sparse matrix on disk
+        return matrix.group["data"].shape[0]
+    return int(np.prod(matrix.shape))
+
+
+def by_row(matrix, source="The matrix"):
+    """Return a matrix of which rows can be read; one stored by columns is converted.
+
+    Warns
+    -----
+    UserWarning
+        If all of a file has to be read for it.
+    """
+    if getattr(matrix, "format", None) in (None, "csr"):
+        return matrix
+    if not sparse.issparse(matrix):
+        warnings.warn(
+            f"{source} is stored by columns, so that all of it is read into memory. "
+            "Store it as CSR to stream it.",
+            UserWarning,
+            stacklevel=4,
+        )
+        matrix = matrix.to_memory()
+    return matrix.tocsr()
+
+
+def rows_of(matrix, rows):
+    """Return some rows of a matrix that is stored by row, in memory.
+
+    Parameters
+    ----------
+    matrix : ndarray, csr_array, LazyMatrix or data set on disk
+    rows : slice or ndarray of int
+
+    Returns
+    -------
+    values : csr_array or ndarray
+    """
+    if isinstance(matrix, np.ndarray | LazyMatrix) or sparse.issparse(matrix):
+        values = matrix[rows]
+    elif isinstance(rows, slice):
+        values = matrix[rows]
     else:
-        values = y[rows]
+        values = _read_rows(matrix, np.asarray(rows))
     if sparse.issparse(values):
         return sparse.csr_array(values)
     return np.asarray(values)
 
 
-def blocks(y, size=BLOCK):
-    """Yield (slice, rows) over all rows of `y`, `size` of them at a time."""
-    for start in range(0, y.shape[0], size):
-        rows = slice(start, min(start + size, y.shape[0]))
-        yield rows, rows_of(y, rows)
+def _read_rows(matrix, rows):
+    """Return rows from disk, which has to be read in order, and each once."""
+    wanted, back = np.unique(rows, return_inverse=True)
+    if not len(wanted):
+        return matrix[0:0]
+    start, stop = int(wanted[0]), int(wanted[-1]) + 1
+    if stop - start <= 2 * len(wanted):  # one piece, of which some rows are left out
+        return matrix[start:stop][rows - start]
+    read = getattr(matrix, "oindex", matrix)[wanted]
+    return read[back]
 
 
-def sample_rows(y, n_rows, rng):
-    """Return `n_rows` rows of `y` drawn without replacement, or all of fewer."""
-    if y.shape[0] <= n_rows:
-        return rows_of(y, slice(None))
-    return rows_of(y, np.sort(rng.choice(y.shape[0], n_rows, replace=False)))
+def iter_rows(matrix, block_size=2048):
+    """Yield (slice of rows, CSR or dense block) over any matrix of cells."""
+    matrix = by_row(matrix)
+    for start in range(0, matrix.shape[0], block_size):
+        rows = slice(start, min(start + block_size, matrix.shape[0]))
+        yield rows, rows_of(matrix, rows)
 
 
-def looks_like_counts(values):
-    """Tell whether rows of expression are raw counts: whole, and some above one."""
-    values = values.data if sparse.issparse(values) else np.asarray(values).ravel()
-    return bool(
-        len(values)
-        and values.min() >= 0
-        and values.max() > 1
-        and (values == np.floor(values)).all()
-    )
+def sample_places(matrix, *, n_places=8, n_rows=64, n_columns=8):
+    """Return rows at evenly spread places; columns, where these are contiguous.
 
+    A matrix on disk that is stored by column would have to be read whole for a row.
 
-def log_normalise(values, target_sum):
-    """Return log(1 + counts scaled to `target_sum` a cell); None changes nothing."""
-    if target_sum is None:
-        return values
-    totals = np.asarray(values.sum(axis=1), dtype=np.float64).ravel()
-    scale = target_sum / np.maximum(totals, 1e-12)
-    if sparse.issparse(values):
-        values = values.astype(np.float64)
-        values.data *= np.repeat(scale, np.diff(values.indptr))
-        values.data = np.log1p(values.data)
-        return values
-    return np.log1p(values * scale[:, None])
-
-
-def group_means(y, codes, n_groups, target_sum=None):
-    """Return the mean row of each group, (n_groups, n_genes), and the group sizes.
-
-    One pass over `y`, a block in memory at a time. Rows of code -1 count nowhere, and
-    the mean of an empty group is zero.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite.
+    Returns
+    -------
+    values : csr_array or ndarray of shape (at most n_places * n_rows, n_genes)
+        Of a matrix on disk that is stored by column, of shape (n_cells, at most
+        n_places * n_columns).
+    whole_rows : bool
     """
-    sums = np.zeros((n_groups, y.shape[1]))
-    for rows, values in blocks(y):
-        values = log_normalise(values, target_sum)
-        part = indicator(codes[rows], n_groups).T @ values
-        sums += part.toarray() if sparse.issparse(part) else part
-    if not np.isfinite(sums).all():
-        raise ValueError(
-            "y holds NaN or infinite values, in columns such as "
-            f"{np.flatnonzero(~np.isfinite(sums).all(axis=0))[:5].tolist()}. Correct "
-            "or remove them."
-        )
-    sizes = np.bincount(codes[codes >= 0], minlength=n_groups)
-    return sums / np.maximum(sizes, 1)[:, None], sizes
+    whole_rows = getattr(matrix, "format", None) != "csc"
+    size = matrix.shape[0 if whole_rows else 1]
+    width = n_rows if whole_rows else n_columns
+    width = min(width, -(-size // n_places)) or 1
+    starts = np.linspace(0, max(size - width, 0), n_places).astype(int)
+    at = np.unique(np.concatenate([np.arange(s, min(s + width, size)) for s in starts]))
+    if whole_rows:
+        parts = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
+        found = [rows_of(matrix, slice(p[0], p[-1] + 1)) for p in parts if len(p)]
+        if not found:
+            return rows_of(matrix, slice(0, 0)), True
+        stack = sparse.vstack if sparse.issparse(found[0]) else np.concatenate
+        return stack(found), True
+    parts = [matrix[:, s : min(s + width, size)] for s in np.unique(starts)]
+    return sparse.hstack(parts, format="csr"), False
+
+
+def iter_gene_blocks(matrices, kept, *, chunk_size=None):
+    """Yield (slice of genes, CSC block) of the kept cells of several matrices.
+
+    Where the matrices differ in precision, all values are rounded to the lowest one:
+    those that are equal but for rounding are then equal.
+
+    Parameters
+    ----------
+    matrices : list
+        Cells by genes, with the same genes; in memory or on disk, sparse or dense.
+    kept : list of ndarray of bool
+        Which cells of each matrix to take; they come one matrix below the other.
+    chunk_size : int, default=None
+        Genes to read in one pass over the matrices. By default as many as have 134
+        million stored values, about 1 GiB.
+    """
+    n_genes = matrices[0].shape[1]
+    if chunk_size is None:
+        stored = sum(n_stored(matrix) for matrix in matrices)
+        n_passes = min(max(1, -(-stored // _PASS_VALUES)), n_genes)
+    else:
+        n_passes = -(-n_genes // chunk_size)
+    dtype = lowest_precision(matrix.dtype for matrix in matrices)
+    bounds = np.linspace(0, n_genes, n_passes + 1).astype(int)
+    for start, stop in pairwise(bounds):
+        parts = [
+            _columns(matrix, cells, start, stop).astype(dtype, copy=False)
+            for matrix, cells in zip(matrices, kept, strict=True)
+        ]
+        columns = parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csc")
+        del parts
+        n_blocks = max(1, -(-columns.nnz // _BLOCK_VALUES))
+        cuts = np.linspace(0, stop - start, min(n_blocks, stop - start) + 1).astype(int)
+        for left, right in pairwise(cuts):
+            yield slice(start + left, start + right), columns[:, left:right]
+
+
+def lowest_precision(dtypes):
+    """Return float32 if one of the types is as coarse, and else float64."""
+    coarse = any(np.dtype(t).kind == "f" and np.dtype(t).itemsize <= 4 for t in dtypes)
+    return np.dtype(np.float32 if coarse else np.float64)
+
+
+def _columns(matrix, cells, start, stop):
+    """Return columns start to stop of the kept cells, as CSC."""
+    everything = stop - start == matrix.shape[1]
+    if getattr(matrix, "format", None) == "csc":
+        columns = matrix[:, start:stop]
+        return sparse.csc_array(columns if cells.all() else columns.tocsr()[cells])
+    if sparse.issparse(matrix) and everything:
+        return sparse.csc_array(matrix if cells.all() else matrix[cells])
+    parts = []
+    for rows, block in iter_rows(matrix, 4096):
+        block = block[:, start:stop] if not everything else block
+        parts.append(sparse.csr_array(block[np.flatnonzero(cells[rows])]))
+    return sparse.vstack(parts, format="csc")

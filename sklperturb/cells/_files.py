@@ -1,68 +1,90 @@
-"""Read cells in memory, backed, or from a file, some genes at a time."""
+"""Open files of cells, and ask an AnnData or a file what it holds."""
 
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-from scipy import sparse
-
-# Stored values that a pass over a file may hold: 1 GiB of float32 with its indices,
-# and as much again while it is turned from rows to columns.
-_PASS_VALUES = 2**27
-# Stored values that are computed on at once.
-_BLOCK_VALUES = 2**23
-_ROWS = 4096
+import pandas as pd
 
 
-@contextmanager
-def opened_cells(cells, layer=None):
-    """Give obs, var, and a matrix that can be sliced by row or column.
+def is_annotated(y):
+    """Return whether `y` is an AnnData, without importing anndata."""
+    return all(hasattr(y, name) for name in ("obs", "var_names", "layers", "obsm"))
 
-    Parameters
-    ----------
-    cells : AnnData, str or path-like
-        In memory or backed; a path names an .h5ad file or a .zarr folder, whose
-        matrix is not loaded.
-    layer : str, default=None
-        Layer in place of `X`.
-    """
-    if isinstance(cells, str | Path):
-        with _opened_file(Path(cells), layer) as parts:
-            yield parts
-        return
-    if not all(hasattr(cells, name) for name in ("obs", "var", "layers")):
-        raise TypeError(
-            "cells must be an AnnData or the path of an h5ad file, got "
-            f"{type(cells).__name__}."
+
+def gene_names(y):
+    """Return the names of the columns of `y` as an Index of text, or None."""
+    if is_annotated(y):
+        return pd.Index(y.var_names).astype(str)
+    if isinstance(y, pd.DataFrame):
+        return y.columns.astype(str)
+    return None
+
+
+def check_unique_genes(genes, source):
+    """Raise an error that names the genes that occur more than once."""
+    genes = pd.Index(genes)
+    if not genes.is_unique:
+        repeated = genes[genes.duplicated()].unique()
+        raise ValueError(
+            f"{source} has {len(repeated)} genes that occur more than once, such as "
+            f"{list(repeated[:3])}. Call var_names_make_unique() on the AnnData, and "
+            "pass the AnnData."
         )
-    if layer is not None:
-        _check_layer(layer, cells.layers, "The AnnData")
-    matrix = cells.X if layer is None else cells.layers[layer]
-    if matrix is None:
-        raise ValueError("The cells have no X. Pass layer= to name what to read.")
-    yield cells.obs, cells.var, matrix
 
 
-@contextmanager
-def _opened_file(path, layer):
+def read_obs(cells):
+    """Return the table of the cells of an AnnData or a file, whatever else it holds."""
+    if is_annotated(cells):
+        return cells.obs
+    if not isinstance(cells, str | Path):
+        raise no_obs(type(cells).__name__)
     from anndata.io import read_elem
 
-    file = open_store(path)
-    try:
-        if layer is not None:
-            _check_layer(layer, file.get("layers", ()), path.name)
-        name = "X" if layer is None else f"layers/{layer}"
-        missing = [part for part in (name, "obs", "var") if part not in file]
-        if missing:
-            raise ValueError(
-                f"{path.name} has no {missing[0]}; it holds {sorted(file)}. Pass a "
-                "file written by AnnData.write_h5ad or write_zarr."
-            )
-        matrix = stored_matrix(file[name])
-        yield read_elem(file["obs"]), read_elem(file["var"]), matrix
-    finally:
-        close_store(file)
+    with opened_store(Path(cells)) as store:
+        return read_elem(store["obs"])
+
+
+def no_obs(source):
+    """Return the error for cells that come without a table."""
+    return TypeError(
+        "The cells must be an AnnData or the path of one, since columns of obs are "
+        f"needed; got {source}."
+    )
+
+
+def sole_embedding(*sources):
+    """Return the one entry of obsm that all sources have, where none has an X.
+
+    Returns
+    -------
+    name : str or None
+    """
+    names = []
+    for source in sources:
+        if is_annotated(source):
+            x = x_of(source._adata_ref if source.is_view else source)
+            names.append(set(source.obsm) if x is None else set())
+        elif isinstance(source, str | Path):
+            with opened_store(Path(source)) as store:
+                found = "obsm" in store and stored_x(store) is None
+                names.append(set(store["obsm"]) if found else set())
+        else:
+            return None
+    common = set.intersection(*names)
+    return common.pop() if len(common) == 1 else None
+
+
+def check_path(path):
+    """Raise an error if there is no such file, or its name is not one of cells."""
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; pass an .h5ad file or a .zarr folder."
+        )
+    if path.suffix not in (".h5ad", ".h5", ".zarr"):
+        raise ValueError(
+            f"{path.name} ends in {path.suffix!r}; allowed are an .h5ad file and a "
+            ".zarr folder."
+        )
 
 
 def open_store(path):
@@ -76,26 +98,54 @@ def open_store(path):
     -------
     store : h5py.File or zarr.Group
         For `close_store`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read as AnnData.
     """
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} does not exist; pass an .h5ad file or a .zarr folder."
-        )
-    if path.suffix not in (".h5ad", ".h5", ".zarr"):
-        raise ValueError(f"{path} must end in .h5ad or .zarr.")
-    if path.suffix == ".zarr":
-        import zarr
-
-        return zarr.open_group(str(path), mode="r")
-    import h5py
-
+    check_path(path)
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        if path.suffix == ".zarr":
+            import zarr
+
+            store = zarr.open_group(str(path), mode="r")
+        else:
+            import h5py
+
+            store = h5py.File(path, "r")
+    except (OSError, ValueError) as error:
         raise ValueError(
-            f"{path} cannot be read as h5ad; it may be cut off or of another kind. The "
-            f"reader said: {error}"
+            f"{path} cannot be read as AnnData; it may be truncated or of another "
+            f"kind. The reader said: {error}"
         ) from error
+    for table in ("obs", "var"):
+        # Before anndata 0.7 a table was one data set of records.
+        if table not in store or hasattr(store[table], "shape"):
+            found = sorted(store)
+            old = table in found
+            close_store(store)
+            raise ValueError(
+                f"{path.name} cannot be read as AnnData: its {table} is of anndata "
+                "before 0.7. Read and write it once with anndata.read_h5ad and "
+                "write_h5ad."
+                if old
+                else f"{path.name} cannot be read as AnnData: it has no {table}; it "
+                f"holds {found}. Pass a file written by write_h5ad or write_zarr."
+            )
+    return store
+
+
+@contextmanager
+def opened_store(path):
+    """Open an .h5ad file or a .zarr folder for a with statement."""
+    store = open_store(path)
+    try:
+        yield store
+    finally:
+        close_store(store)
 
 
 def close_store(store):
@@ -104,76 +154,27 @@ def close_store(store):
         store.close()
 
 
-def stored_matrix(element):
-    """Return a matrix on disk, dense or sparse, that can be sliced."""
-    from anndata.io import sparse_dataset
+def stored_element(element):
+    """Return a matrix on disk that can be sliced, or a table read into memory."""
+    from anndata.io import read_elem, sparse_dataset
 
-    return element if hasattr(element, "shape") else sparse_dataset(element)
-
-
-def _check_layer(layer, layers, name):
-    if layer not in layers:
-        raise ValueError(f"{name} has no layer {layer!r}; it has {sorted(layers)}.")
-
-
-def iter_rows(matrix, rows_at_once=_ROWS):
-    """Yield (slice of rows, CSR or dense block) from any matrix of cells."""
-    if getattr(matrix, "format", None) == "csc":
-        if not sparse.issparse(matrix):  # backed by column: rows cannot be read alone
-            matrix = matrix.to_memory()
-        matrix = matrix.tocsr()
-    for start in range(0, matrix.shape[0], rows_at_once):
-        rows = slice(start, min(start + rows_at_once, matrix.shape[0]))
-        yield rows, matrix[rows]
+    if hasattr(element, "shape"):
+        return element
+    if element.attrs.get("encoding-type") == "dataframe":
+        return read_elem(element)
+    return sparse_dataset(element)
 
 
-def iter_gene_blocks(matrices, kept, *, pass_values=_PASS_VALUES):
-    """Yield (slice of genes, CSC block) of the kept cells of several matrices.
-
-    Parameters
-    ----------
-    matrices : list
-        Cells by genes, with the same genes; in memory or backed, sparse or dense.
-    kept : list of ndarray of bool
-        Which cells of each matrix to give; they come one matrix below the other.
-    pass_values : int
-        Stored values to hold at once; more are read in several passes.
-    """
-    n_genes = matrices[0].shape[1]
-    stored = sum(_n_stored(matrix) for matrix in matrices)
-    n_passes = max(1, -(-stored // pass_values))
-    bounds = np.linspace(0, n_genes, min(n_passes, n_genes) + 1).astype(int)
-    for start, stop in pairwise(bounds):
-        parts = [
-            _columns(matrix, cells, start, stop)
-            for matrix, cells in zip(matrices, kept, strict=True)
-        ]
-        columns = parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csc")
-        del parts
-        n_blocks = max(1, -(-columns.nnz // _BLOCK_VALUES))
-        cuts = np.linspace(0, stop - start, min(n_blocks, stop - start) + 1).astype(int)
-        for left, right in pairwise(cuts):
-            yield slice(start + left, start + right), columns[:, left:right]
+def x_of(cells):
+    """Return the `X` of an AnnData that is no view, None where there is none."""
+    try:
+        return cells.X
+    except KeyError:  # backed by a file without X
+        return None
 
 
-def _n_stored(matrix):
-    if hasattr(matrix, "nnz"):
-        return matrix.nnz
-    if hasattr(matrix, "group"):  # a sparse matrix on disk
-        return matrix.group["data"].shape[0]
-    return int(np.prod(matrix.shape))
-
-
-def _columns(matrix, cells, start, stop):
-    """Return columns start to stop of the kept cells, as CSC."""
-    everything = stop - start == matrix.shape[1]
-    if getattr(matrix, "format", None) == "csc":
-        columns = matrix[:, start:stop]
-        return sparse.csc_array(columns if cells.all() else columns.tocsr()[cells])
-    if sparse.issparse(matrix) and everything:
-        return sparse.csc_array(matrix if cells.all() else matrix[cells])
-    parts = []
-    for rows, block in iter_rows(matrix):
-        block = block[:, start:stop] if not everything else block
-        parts.append(sparse.csr_array(block[np.flatnonzero(cells[rows])]))
-    return sparse.vstack(parts, format="csc")
+def stored_x(store):
+    """Return the `X` of a store, None where there is none."""
+    if "X" not in store or store["X"].attrs.get("encoding-type") == "null":
+        return None
+    return store["X"]

@@ -1,8 +1,11 @@
-"""Add up the rows of each group, a block of the matrix at a time."""
+"""Add up or average the rows of each group, a block of the matrix at a time."""
 
 import numpy as np
 from scipy import sparse
 
+from sklperturb.cells._blocks import by_row, rows_of
+from sklperturb.cells._cells import open_cells
+from sklperturb.cells._counts import log_normalise
 from sklperturb.utils._progress import ProgressBar
 
 # Values of a block that is read at once: 32 MiB of float64.
@@ -11,22 +14,94 @@ _BLOCK_VALUES = 2**22
 _DENSITY = 0.25
 
 
-def sum_by_group(matrix, codes, n_groups, chunk_size=None):
-    """Return the (n_groups, n_genes) sums of rows with the same code.
+def sum_by_group(cells, codes, n_groups, *, target_sum=None, chunk_size=None):
+    """Add up the cells of each group, in one pass.
 
     Parameters
     ----------
-    matrix : sparse matrix, ndarray, or one of these in a file
-    codes : ndarray of shape (n_cells,)
-        -1 for rows that are left out.
+    cells : AnnData, DataFrame, array-like, sparse matrix, str or path-like
+        Cells by genes, in memory or in a file.
+    codes : ndarray of int of shape (n_cells,)
+        Group of each cell, from 0; -1 for cells that are left out.
     n_groups : int
+    target_sum : float, default=None
+        Scale each cell to this sum and take log(1 + x) first.
     chunk_size : int, default=None
-        Rows to read at once (columns, if the matrix is stored by column). By default
-        as many as need some 100 MB.
+        Cells to read at once (genes, if the matrix is stored by column). By default as
+        many as need some 100 MB.
+
+    Returns
+    -------
+    sums : ndarray of shape (n_groups, n_genes)
+
+    See Also
+    --------
+    mean_by_group : Their means.
+    sklperturb.signatures.pseudobulk : Groups by columns of `obs`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklperturb.cells import sum_by_group
+    >>> cells = [[1, 0], [2, 5], [3, 1]]
+    >>> sum_by_group(cells, np.array([0, 1, 0]), 2).tolist()
+    [[4.0, 1.0], [2.0, 5.0]]
     """
+    with open_cells(cells) as opened:
+        matrix = opened.matrix
+        by_column = getattr(matrix, "format", None) == "csc" and target_sum is None
+        if not by_column:
+            matrix = by_row(matrix, opened.source)
+        return _sum(matrix, codes, n_groups, by_column, target_sum, chunk_size)
+
+
+def mean_by_group(cells, codes, n_groups, *, target_sum=None):
+    """Average the cells of each group, in one pass.
+
+    Parameters
+    ----------
+    cells : AnnData, DataFrame, array-like, sparse matrix, str or path-like
+        Cells by genes, in memory or in a file.
+    codes : ndarray of int of shape (n_cells,)
+        Group of each cell, from 0; -1 for cells that are left out.
+    n_groups : int
+    target_sum : float, default=None
+        Scale each cell to this sum and take log(1 + x) first.
+
+    Returns
+    -------
+    means : ndarray of shape (n_groups, n_genes)
+        Zero for a group without cells.
+    sizes : ndarray of int of shape (n_groups,)
+        Cells of each group.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklperturb.cells import mean_by_group
+    >>> means, sizes = mean_by_group([[1, 0], [2, 5], [3, 1]], np.array([0, 1, 0]), 2)
+    >>> means.tolist(), sizes.tolist()
+    ([[2.0, 0.5], [2.0, 5.0]], [2, 1])
+    """
+    sums = sum_by_group(cells, codes, n_groups, target_sum=target_sum)
+    if not np.isfinite(sums).all():
+        raise ValueError(
+            "y holds NaN or infinite values, in columns such as "
+            f"{np.flatnonzero(~np.isfinite(sums).all(axis=0))[:5].tolist()}. Correct "
+            "or remove them."
+        )
+    sizes = np.bincount(codes[codes >= 0], minlength=n_groups)
+    return sums / np.maximum(sizes, 1)[:, None], sizes
+
+
+def _sum(matrix, codes, n_groups, by_column, target_sum, chunk_size):
     n_cells, n_genes = matrix.shape
     sums = np.zeros((n_groups, n_genes))
-    by_column = getattr(matrix, "format", None) == "csc"
     length, width = (n_genes, n_cells) if by_column else (n_cells, n_genes)
     if chunk_size is None:
         is_sparse = hasattr(matrix, "format")
@@ -37,7 +112,7 @@ def sum_by_group(matrix, codes, n_groups, chunk_size=None):
         # In memory, rows may be taken group by group: a block then has few groups.
         order = np.argsort(codes, kind="stable")
     starts = range(0, length, chunk_size)
-    with ProgressBar(len(starts) if len(starts) > 1 else 0, "Pseudobulk") as progress:
+    with ProgressBar(len(starts) if len(starts) > 1 else 0, "Sums") as progress:
         for start in starts:
             part = slice(start, start + chunk_size)
             if by_column:
@@ -45,7 +120,9 @@ def sum_by_group(matrix, codes, n_groups, chunk_size=None):
                 sums[groups, part] = added
             else:
                 rows = part if order is None else order[part]
-                groups, added = _add_up(matrix[rows], codes[rows])
+                groups, added = _add_up(
+                    log_normalise(rows_of(matrix, rows), target_sum), codes[rows]
+                )
                 sums[groups] += added
             progress.advance()
     return sums

@@ -129,7 +129,7 @@ def _read_shard(shard):
 
 @contextlib.contextmanager
 def _connected(address):
-    """Give a client of a Dask cluster, None without an address."""
+    """Yield a client of a Dask cluster, None without an address."""
     if address is None:
         yield None
         return

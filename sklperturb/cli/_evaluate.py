@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from sklperturb.cli._app import app, log, out
-from sklperturb.cli._options import Control, Layer, Perturbation, Seed
+from sklperturb.cli._options import Control, Layer, Obsm, Perturbation, Seed
 from sklperturb.utils._choices import Convention
 
 
@@ -23,12 +23,16 @@ def evaluate(
         typer.Option(exists=True, help="Measured cells: .h5ad file or .zarr folder."),
     ],
     convention: Annotated[
-        Convention,
-        typer.Option(help="Whose definitions of the scores to follow."),
-    ] = Convention.robust,
+        Convention | None,
+        typer.Option(
+            help="Whose definitions of the scores to follow. By default populations "
+            "for an embedding and robust for expression."
+        ),
+    ] = None,
     perturbation: Perturbation = None,
     control: Control = None,
     layer: Layer = None,
+    obsm: Obsm = None,
     baseline: Annotated[
         Path | None,
         typer.Option(
@@ -52,9 +56,7 @@ def evaluate(
     if output is not None:
         check_output_folder(output)
     perturbation, control = _find_control(real, perturbation, control)
-    log.info(
-        f"{CONVENTIONS[convention].description}; {perturbation}, control {control!r}"
-    )
+    log.info(f"Perturbations are in {perturbation!r}, controls are {control!r}.")
     found = evaluate_cells(
         real,
         pred,
@@ -62,10 +64,12 @@ def evaluate(
         control=control,
         convention=convention,
         layer=layer,
+        obsm=obsm,
         anchors=anchors,
         baseline=baseline,
         random_state=seed,
     )
+    log.info(f"{found.convention}: {CONVENTIONS[found.convention].description}")
     out.print(_render(found, anchors))
     if output is not None:
         for path in _write(output, found, {"pred": str(pred), "real": str(real)}):
@@ -74,14 +78,14 @@ def evaluate(
 
 def _find_control(real, perturbation, control):
     """Return the column and label of the controls, looked for where not given."""
-    from sklperturb.cells._files import opened_cells
+    from sklperturb.cells._files import read_obs
     from sklperturb.cli._schema import read_schema
     from sklperturb.conditions._labels import is_control_label
 
     schema = read_schema(real, perturbation, control=control)
     if control is None:
-        with opened_cells(real) as (obs, _, _):
-            labels = sorted(obs[schema.perturbation].dropna().astype(str).unique())
+        labels = read_obs(real)[schema.perturbation].dropna().astype(str)
+        labels = sorted(labels.unique())
         found = [x for x in labels if is_control_label(x, schema.control_labels)]
         if len(found) != 1:
             raise ValueError(

@@ -25,11 +25,10 @@ def read_schema(path, perturbation=None, context=None, control=None, batch=None)
         If a column does not exist, none is known as the perturbation, or no cell has
         the label.
     """
-    from sklperturb.cells._files import opened_cells
+    from sklperturb.cells._files import read_obs
     from sklperturb.datasets._layouts import find_layout, settle_schema
 
-    with opened_cells(path) as (obs, _, _):
-        pass
+    obs = read_obs(path)
     named = {"perturbation": perturbation, "context": context, "batch": batch}
     named = {role: column for role, column in named.items() if column is not None}
     for role, column in named.items():

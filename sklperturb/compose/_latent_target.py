@@ -1,10 +1,8 @@
 """Predict in a latent space of the targets, and decode."""
 
-import sys
 import warnings
 
 import numpy as np
-from scipy import sparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.linear_model import Ridge
@@ -18,6 +16,9 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.cells import open_cells
+from sklperturb.cells._blocks import to_dense
+from sklperturb.cells._files import is_annotated
 from sklperturb.preprocessing import TargetReducer
 
 # Rows on which the latent space is tried out.
@@ -25,7 +26,7 @@ _CHECKED_ROWS = 100
 
 
 def _regressor_has(method):
-    """Tell whether the regressor, fitted or not, has a method."""
+    """Return whether the regressor, fitted or not, has a method."""
 
     def check(self):
         return hasattr(getattr(self, "regressor_", self.regressor), method)
@@ -160,7 +161,7 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         given = matrix if self.target_format == "matrix" else y
         transformer = TargetReducer() if self.transformer is None else self.transformer
         self.transformer_ = clone(transformer).fit(given)
-        latent = _dense(self.transformer_.transform(given))
+        latent = to_dense(self.transformer_.transform(given))
         self._try_inverse(matrix, latent)
         if self._y_ndim == 1 and latent.shape[1] == 1:
             latent = latent.ravel()
@@ -228,7 +229,7 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         -------
         score : float
         """
-        return super().score(X, _dense(self._read(y)), sample_weight)
+        return super().score(X, to_dense(self._read(y)), sample_weight)
 
     def get_metadata_routing(self):
         """Return the routing of metadata to the regressor.
@@ -259,24 +260,12 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
                 f"This {type(self).__name__} estimator requires y to be passed, but "
                 "the target y is None."
             )
-        anndata = sys.modules.get("anndata")  # loaded, if y is of its type
-        is_anndata = anndata is not None and isinstance(y, anndata.AnnData)
-        if is_anndata:
-            if self.layer is not None and self.layer not in y.layers:
-                raise ValueError(
-                    f"y has no layer {self.layer!r}; it has {list(y.layers)}. "
-                    "layer=None takes y.X."
-                )
-            y = y.to_memory() if y.isbacked else y
-            y = y.X if self.layer is None else y.layers[self.layer]
-        elif self.layer is not None:
-            raise ValueError(
-                f"layer={self.layer!r} needs an AnnData y, got {type(y).__name__}. "
-                "Pass layer=None."
-            )
+        annotated = is_annotated(y)
+        if annotated or self.layer is not None:
+            y = open_cells(y, layer=self.layer).rows(slice(None))
         y = check_array(
             y,
-            accept_sparse="csr" if is_anndata else False,
+            accept_sparse="csr" if annotated else False,
             dtype=[np.float64, np.float32],
             ensure_2d=False,
             input_name="y",
@@ -290,13 +279,13 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         return y
 
     def _try_inverse(self, matrix, latent):
-        """Refuse a transformer that decodes to other genes; warn of a useless one."""
+        """Raise an error if decoding gives other genes; warn if it is useless."""
         rows = np.arange(0, len(latent), max(1, len(latent) // _CHECKED_ROWS))
         rows = rows[:_CHECKED_ROWS] if self.check_inverse else rows[:1]
         decoded = self._decode(latent[rows])
         if not self.check_inverse:
             return
-        truth = _dense(_safe_indexing(matrix, rows))
+        truth = to_dense(_safe_indexing(matrix, rows))
         error = np.square(decoded - truth).sum()
         spread = np.square(truth - truth.mean(axis=0)).sum()
         if error > 0 and error >= spread > 0:
@@ -310,7 +299,7 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
 
     def _decode(self, latent):
         decoded = self.transformer_.inverse_transform(latent)
-        decoded = _two_dimensional(_dense(getattr(decoded, "X", decoded)))
+        decoded = _two_dimensional(to_dense(getattr(decoded, "X", decoded)))
         if decoded.shape[1] != self._n_genes:
             raise ValueError(
                 f"{type(self.transformer_).__name__}.inverse_transform gives "
@@ -327,10 +316,6 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         tags.non_deterministic = regressor.non_deterministic
         tags.target_tags.multi_output = True
         return tags
-
-
-def _dense(values):
-    return values.toarray() if sparse.issparse(values) else np.asarray(values)
 
 
 def _two_dimensional(values):

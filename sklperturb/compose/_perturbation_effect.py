@@ -1,22 +1,20 @@
 """Learn what perturbations change, from cells and their controls."""
 
 import warnings
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.utils import check_consistent_length, get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.baseline import GroupStatisticRegressor
-from sklperturb.cells._blocks import (
-    gene_names,
-    group_means,
-    is_annotated,
-    looks_like_counts,
-    rows_of,
-)
+from sklperturb.cells import looks_like_counts, mean_by_group, open_cells
+from sklperturb.cells._files import gene_names, is_annotated
+from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._labels import control_rows
 from sklperturb.conditions._validation import (
     resolve_schema,
@@ -24,8 +22,6 @@ from sklperturb.conditions._validation import (
     validate_conditions,
     validate_target,
 )
-
-_PEEKED = 50  # rows looked at to tell counts from normalised values
 
 
 class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
@@ -83,8 +79,8 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
     controls, those of all contexts stand in for them. Without any control row, `y` is
     taken to hold changes from control already.
 
-    Cells are read a block at a time, so an AnnData may be backed by a file. Cells of a
-    compressed-column file are read slowly.
+    Cells are read a block at a time, so an AnnData may be backed by a file, or be some
+    rows of such a one. A file that is stored by columns is read whole, with a warning.
 
     Examples
     --------
@@ -97,6 +93,15 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
     array([[2., 3.],
            [1., 1.]])
     """
+
+    _parameter_constraints = {
+        "regressor": [HasMethods(["fit", "predict"]), None],
+        "subtract_control": ["boolean"],
+        "predicts": [StrOptions({"expression", "change"})],
+        "match_batch": ["boolean"],
+        "target_sum": [Interval(Real, 0, None, closed="neither"), None],
+        "schema": [PerturbationSchema, None],
+    }
 
     def __init__(
         self,
@@ -115,6 +120,7 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         self.target_sum = target_sum
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
         """Average the cells of each condition and fit the regressor.
 
@@ -139,11 +145,6 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         UserWarning
             If `y` looks like raw counts and `target_sum` is None.
         """
-        if self.predicts not in ("expression", "change"):
-            raise ValueError(
-                f"predicts={self.predicts!r} is not allowed; pass 'expression' or "
-                "'change'."
-            )
         X = validate_conditions(self, X, reset=True)
         genes = gene_names(y)
         y = self._read(X, y)
@@ -161,8 +162,8 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         levels, codes = _factorize(keys[is_control])
         groups = conditions.copy()
         groups[is_control] = n_conditions + codes
-        means, sizes = group_means(
-            y, groups, n_conditions + len(levels), self.target_sum
+        means, sizes = mean_by_group(
+            y, groups, n_conditions + len(levels), target_sum=self.target_sum
         )
         self._remember_controls(levels, means[n_conditions:], sizes[n_conditions:])
         self.n_cells_ = sizes[:n_conditions]
@@ -214,19 +215,17 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         if not is_annotated(y):
             y = validate_target(self, X, y)
             self._y_ndim = y.ndim
-            y = y.reshape(len(y), -1)
-        else:
-            check_consistent_length(X, y)
-            self._y_ndim = 2
-        if self.target_sum is None and is_annotated(y):
-            if looks_like_counts(rows_of(y, slice(0, _PEEKED))):
-                warnings.warn(
-                    f"{type(self).__name__}: y looks like raw counts, whose means "
-                    "follow the depth of sequencing. Pass target_sum=10000, or "
-                    "normalised values.",
-                    UserWarning,
-                    stacklevel=3,
-                )
+            return open_cells(y.reshape(len(y), -1))
+        y = open_cells(y)
+        check_consistent_length(X, y)
+        self._y_ndim = 2
+        if self.target_sum is None and looks_like_counts(y):
+            warnings.warn(
+                f"{type(self).__name__}: y looks like raw counts, whose means follow "
+                "the depth of sequencing. Pass target_sum=10000, or normalised values.",
+                UserWarning,
+                stacklevel=4,
+            )
         return y
 
     def _number_conditions(self, X, is_control):

@@ -1,7 +1,6 @@
 """Look into a file of cells: what it holds, and what is wrong with it."""
 
 import re
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +8,19 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils import Bunch
 
+from sklperturb.cells import open_cells
+from sklperturb.cells._blocks import n_stored, sample_places
+from sklperturb.cells._counts import value_kind
+from sklperturb.cells._files import opened_store, stored_x
 from sklperturb.conditions._labels import is_control_label
 from sklperturb.datasets._layouts import find_layout, read_conditions, settle_schema
 
-_STRIPES = 8  # places of the matrix that are looked at
-_ROWS = 64  # rows at each of them,
-_COLUMNS = 8  # or columns, which are far longer, where those are contiguous
 _MIN_CELLS = 30  # fewer cells say little of a perturbation's mean
-_LARGEST_LOG = 20  # log(1 + x) of a count is never above
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
 
 
-def describe_perturbseq(path, *, schema=None):
-    """Say what a file of cells holds, without reading its matrix into memory.
+def describe_perturbseq(path, *, schema=None, layer=None, obsm=None):
+    """Describe what a file of cells holds, without reading its matrix into memory.
 
     Parameters
     ----------
@@ -30,6 +29,10 @@ def describe_perturbseq(path, *, schema=None):
     schema : PerturbationSchema, default=None
         Which column of `obs` plays which role, as for `load_perturbseq`; by default
         found by names in public use.
+    layer : str, default=None
+        Layer to look at instead of `X`.
+    obsm : str, default=None
+        Entry of `obsm` to look at instead of `X`.
 
     Returns
     -------
@@ -49,7 +52,7 @@ def describe_perturbseq(path, *, schema=None):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it cannot be read.
+        If it cannot be read, or has no such layer or entry.
 
     See Also
     --------
@@ -80,24 +83,33 @@ def describe_perturbseq(path, *, schema=None):
     ('target_gene', ['Only 20 cells are controls; ...'])
     """
     path = Path(path)
-    with _opened(path) as store:
+    with opened_store(path) as store:
         try:
             from anndata.io import read_elem
 
             obs, var = read_elem(store["obs"]), read_elem(store["var"])
-            storage, shape, sample = _look_at_matrix(store)
         except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise _unreadable(path, error) from error
+            raise ValueError(
+                f"{path} cannot be read as AnnData; it may be truncated or of another "
+                f"kind. The reader said: {error}"
+            ) from error
         parts = {
             name: sorted(store[name])
             for name in ("layers", "obsm", "varm", "obsp", "uns")
             if name in store and len(store[name])
         }
-    if shape is None:
-        shape = (len(obs), len(var))
-    facts = {"cells": f"{shape[0]}", "genes": f"{shape[1]}", "storage": storage}
+        no_matrix = layer is None and obsm is None and stored_x(store) is None
+    facts = {"cells": f"{len(obs)}", "genes": f"{len(var)}"}
     problems = []
-    _describe_values(sample, facts, problems)
+    if no_matrix:
+        facts |= {"storage": "no matrix X", "values": "none"}
+        problems.append(
+            "There is no X. Pass layer= or obsm= to name where the expression is."
+        )
+    else:
+        with open_cells(path, layer=layer, obsm=obsm) as cells:
+            facts["storage"] = _describe_storage(cells.matrix)
+            _describe_values(*sample_places(cells.matrix), facts, problems)
     _describe_genes(var, facts, problems)
     if not obs.index.is_unique:
         n_twice = int(obs.index.duplicated().sum())
@@ -113,105 +125,50 @@ def describe_perturbseq(path, *, schema=None):
     )
 
 
-@contextmanager
-def _opened(path):
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} does not exist; pass an .h5ad file or a .zarr folder."
-        )
-    try:
-        if path.suffix == ".zarr":
-            import zarr
-
-            store = zarr.open_group(str(path), mode="r")
-        else:
-            import h5py
-
-            store = h5py.File(path, "r")
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    try:
-        yield store
-    finally:
-        if path.suffix != ".zarr":
-            store.close()
-
-
-def _unreadable(path, error):
-    return ValueError(
-        f"{path} cannot be read as AnnData; it may be truncated or of another kind. "
-        f"The reader said: {error}"
+def _describe_storage(matrix):
+    if getattr(matrix, "format", None) is None:
+        return f"dense, {matrix.dtype}"
+    n_values = n_stored(matrix)
+    density = n_values / max(matrix.shape[0] * matrix.shape[1], 1)
+    return (
+        f"{matrix.format}, {matrix.dtype}, {n_values} values ({density:.1%} not zero)"
     )
 
 
-def _look_at_matrix(store):
-    """Return how `X` is stored, its shape, and some of its rows or columns."""
-    from anndata.io import sparse_dataset
-
-    if "X" not in store:
-        return "no matrix X", None, None
-    X = store["X"]
-    if hasattr(X, "shape"):
-        storage = f"dense, {X.dtype}"
-    else:
-        n_stored, dtype = X["data"].shape[0], X["data"].dtype
-        X = sparse_dataset(X)
-        density = n_stored / max(X.shape[0] * X.shape[1], 1)
-        storage = f"{X.format}, {dtype}, {n_stored} values ({density:.1%} not zero)"
-    along = 1 if getattr(X, "format", "csr") == "csc" else 0
-    width = _COLUMNS if along else _ROWS
-    size = X.shape[along]
-    starts = np.unique(np.linspace(0, max(size - width, 0), _STRIPES).astype(int))
-    seen = 0
-    values = []
-    for start in starts:
-        part = slice(max(int(start), seen), min(int(start) + width, size))
-        seen = part.stop
-        if part.start < part.stop:
-            values.append(X[:, part] if along else X[part])
-    if not values:
-        return storage, X.shape, None
-    sample = (sparse.hstack if along else sparse.vstack)(
-        [sparse.csr_array(v) for v in values], format="csr"
-    )
-    return storage, X.shape, (along, sample)
-
-
-def _describe_values(sample, facts, problems):
-    if sample is None:
+def _describe_values(sample, whole_rows, facts, problems):
+    if 0 in sample.shape:
         facts["values"] = "none"
-        problems.append("There are no values of expression in X.")
+        problems.append("There are no values of expression.")
         return
-    along, rows = sample
-    values = rows.data
-    if not np.isfinite(values).all():
-        n_bad = int((~np.isfinite(values)).sum())
+    rows = sparse.csr_array(sample)
+    finite = np.isfinite(rows.data)
+    if not finite.all():
         problems.append(
-            f"{n_bad} of the values looked at are NaN or infinite; correct or remove "
-            "them."
+            f"{int((~finite).sum())} of the values looked at are NaN or infinite; "
+            "correct or remove them."
         )
-        values = values[np.isfinite(values)]
-    whole = bool((values == np.floor(values)).all())
+    values = rows.data[finite]
+    kind = value_kind(values)
     largest, smallest = values.max(initial=0), values.min(initial=0)
-    if smallest < 0:
+    if kind == "signed":
         facts["values"] = f"from {smallest:.3g} to {largest:.3g}, scaled or z-scores"
         problems.append(
             "There are negative values, so these are neither counts nor their "
             "logarithms; models of counts, and scaling by depth, do not apply."
         )
-    elif whole and largest > 1:
+    elif kind == "counts":
         facts["values"] = "raw counts"
-    elif largest > _LARGEST_LOG:
+    elif kind == "normalised":
         facts["values"] = f"up to {largest:.3g}, normalised but not logarithms"
         problems.append(
             "Values are normalised but no logarithms; take log(1 + x) before fitting."
         )
-    elif len(values):
-        facts["values"] = f"logarithms of normalised counts, up to {largest:.3g}"
-    else:
+    elif kind == "zeros":
         facts["values"] = "zeros"
         problems.append("All values looked at are zero.")
-    if along == 0 and facts["values"] == "raw counts":
+    else:
+        facts["values"] = f"logarithms of normalised counts, up to {largest:.3g}"
+    if whole_rows and kind == "counts":
         totals = np.asarray(rows.sum(axis=1)).ravel()
         low, middle, high = np.quantile(totals, [0.05, 0.5, 0.95])
         facts["counts per cell"] = (
@@ -255,6 +212,10 @@ def _describe_conditions(obs, schema, facts, problems):
     if schema.perturbation != getattr(layout, "perturbation", None):
         layout = None  # the schema reads another column than the layout
     facts["layout"] = "none that is known" if layout is None else layout.name
+    for role in schema.columns("context", "batch"):
+        n_missing = int(obs[role].isna().sum())
+        if n_missing:
+            problems.append(f"{n_missing} cells have no {role!r}.")
     missing = obs[schema.perturbation].isna()
     if missing.any():
         problems.append(
@@ -291,7 +252,7 @@ def _describe_conditions(obs, schema, facts, problems):
 
 
 def _candidates(obs):
-    """Say which column may be the perturbation, since it names controls."""
+    """Suggest a column that may be the perturbation, since it names controls."""
     for name in obs.columns:
         if pd.api.types.is_numeric_dtype(obs[name]):
             continue
@@ -320,7 +281,7 @@ def _describe_sizes(X, schema, is_control, sizes, problems):
             f"{list(few.index[:3])}; their mean is mostly noise."
         )
     if schema.context is not None and n_controls:
-        lacking = set(X[schema.context]) - set(X.loc[is_control, schema.context])
+        lacking = set(X[schema.context].dropna()) - set(X[schema.context][is_control])
         if lacking:
             problems.append(
                 f"{len(lacking)} levels of {schema.context!r} have no controls, such "

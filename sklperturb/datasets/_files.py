@@ -3,8 +3,9 @@
 import csv
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
+
+from sklperturb.cells._blocks import to_dense
 
 LAYOUTS = (
     "Allowed are the Kaggle layout (de_train.parquet and id_map.csv, with "
@@ -129,7 +130,7 @@ def read_layer(path, layer):
         )
     genes = var.index.astype(str)
     check_unique_columns(genes, path.name)
-    values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+    values = to_dense(values)
     return obs.reset_index(drop=True), pd.DataFrame(values, columns=genes)
 
 

@@ -6,13 +6,40 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
+from sklearn.utils._param_validation import validate_params
 
-from sklperturb.cells._files import open_store, stored_matrix
+from sklperturb.cells import open_cells
+from sklperturb.cells._files import (
+    check_path,
+    check_unique_genes,
+    is_annotated,
+    open_store,
+    stored_element,
+    x_of,
+)
+from sklperturb.conditions import PerturbationSchema
 from sklperturb.datasets._layouts import find_layout, read_conditions, settle_schema
 
 
+@validate_params(
+    {
+        "schema": [PerturbationSchema, None],
+        "layer": [str, None],
+        "obsm": [str, None],
+        "backed": ["boolean"],
+        "drop_unassigned": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def load_perturbseq(
-    data, schema=None, *, layout="auto", backed=False, drop_unassigned=False
+    data,
+    schema=None,
+    *,
+    layout="auto",
+    layer=None,
+    obsm=None,
+    backed=False,
+    drop_unassigned=False,
 ):
     """Load single cells: one row of conditions for each cell, and its expression.
 
@@ -28,6 +55,10 @@ def load_perturbseq(
         Whose spelling of conditions the file follows. "auto" finds out, and falls
         back on the spellings in public use. Ignored for the roles that `schema`
         names.
+    layer : str, default=None
+        Layer to take as the expression, in place of `X`.
+    obsm : str, default=None
+        Entry of `obsm`, such as the embedding "X_state", to take in place of `X`.
     backed : bool, default=False
         Leave the expression in the file, and read the cells that are asked for.
     drop_unassigned : bool, default=False
@@ -42,13 +73,14 @@ def load_perturbseq(
             Controls are called ``"control"`` and combinations ``"A+B"``, in
             alphabetical order.
         y : AnnData of shape (n_cells, n_genes)
-            The cells as they are in the file, backed by it if `backed`.
+            The cells as they are in the file; if `backed`, the expression stays there.
+            Rows of it can be taken, and rows of these, as cross-validation does.
         is_control : ndarray of bool of shape (n_cells,)
             Which cells are controls.
         schema : PerturbationSchema
             Which column of `X` plays which role.
         target_names : list of str
-            Genes, in the order of `y`.
+            Genes, or dimensions of `obsm`, in the order of `y`.
         layout : str or None
             The layout that was found.
         DESCR : str
@@ -59,8 +91,8 @@ def load_perturbseq(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file cannot be read, no column is known as the perturbation,
-        perturbations are missing, or genes are named twice.
+        If the file cannot be read or has no such matrix, no column is known as the
+        perturbation, perturbations are missing, or genes are named twice.
 
     Warns
     -----
@@ -106,13 +138,13 @@ def load_perturbseq(
     >>> screen.X["condition"].tolist(), screen.is_control.tolist()
     (['control', 'KLF1', 'CEBPE+KLF1'], [True, False, False])
     """
-    cells, source = _open(data, backed)
+    cells, source = _open(data, backed, layer, obsm)
     found = find_layout(cells.obs, layout)
     schema = settle_schema(cells.obs, found, schema)
     if schema.perturbation != getattr(found, "perturbation", None):
         found = None  # the schema reads another column than the layout
     cells = _assigned(cells, schema.perturbation, drop_unassigned, source)
-    _check_genes(cells.var_names, source)
+    check_unique_genes(cells.var_names, source)
     X, schema = read_conditions(cells.obs, schema, found)
     is_control = X[schema.control].to_numpy()
     if not is_control.any():
@@ -136,51 +168,76 @@ def load_perturbseq(
     )
 
 
-def _open(data, backed):
+def _open(data, backed, layer, obsm):
     """Return the cells, and what to call them in messages."""
     import anndata
 
-    if isinstance(data, anndata.AnnData):
-        return data, "The AnnData"
+    if is_annotated(data):
+        cells = _sliceable(data)
+        if layer is not None or obsm is not None:
+            cells = _with_matrix(cells, layer, obsm)
+        return cells, "The AnnData"
     path = Path(data)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} does not exist; pass an .h5ad file or a .zarr folder."
-        )
-    if path.suffix not in (".h5ad", ".zarr"):
-        raise ValueError(
-            f"{path.name} ends in {path.suffix!r}; allowed are an .h5ad file and a "
-            ".zarr folder."
-        )
+    if backed:
+        return _left_in_file(path, layer, obsm), path.name
+    check_path(path)
+    read = anndata.io.read_zarr if path.suffix == ".zarr" else anndata.read_h5ad
     try:
         with warnings.catch_warnings():
-            # Said below, with what to do about it.
+            # An error follows, which says what to do.
             warnings.filterwarnings("ignore", message=".*names are not unique")
-            if path.suffix == ".h5ad":
-                cells = anndata.read_h5ad(path, backed="r" if backed else None)
-            elif backed:
-                cells = _open_zarr(path)
-            else:
-                cells = anndata.io.read_zarr(path)
+            cells = read(path)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path} cannot be read as AnnData; it may be truncated or of another "
             f"kind. The reader said: {error}"
         ) from error
-    return cells, path.name
+    return _with_matrix(cells, layer, obsm), path.name
 
 
-def _open_zarr(path):
-    """Return an AnnData whose expression stays in the zarr folder."""
-    from anndata import AnnData
+def _left_in_file(path, layer, obsm):
+    """Return an AnnData whose expression stays in the file."""
     from anndata.io import read_elem
 
-    store = open_store(path)
-    return AnnData(
-        X=stored_matrix(store["X"]),
-        obs=read_elem(store["obs"]),
-        var=read_elem(store["var"]),
-    )
+    cells = open_cells(path, layer=layer, obsm=obsm)  # stays open
+    store, parts = open_store(path), {}
+    for name in ("obsm", "uns", *["varm"] * (obsm is None)):
+        if name in store:
+            parts[name] = read_elem(store[name])
+    if "layers" in store and obsm is None:
+        stored = store["layers"]
+        parts["layers"] = {name: stored_element(stored[name]) for name in stored}
+    return _annotated(cells, cells.matrix, **parts)
+
+
+def _sliceable(cells):
+    """Return a backed AnnData as one of which views can be sliced again.
+
+    anndata refuses a view of a view that is backed, as cross-validation makes them.
+    """
+    if not cells.isbacked:
+        return cells
+    whole = cells._adata_ref if cells.is_view else cells
+    parts = {name: dict(getattr(whole, name)) for name in ("layers", "obsm", "varm")}
+    again = _annotated(whole, x_of(whole), uns=whole.uns, **parts)
+    return again[cells._oidx, cells._vidx] if cells.is_view else again
+
+
+def _with_matrix(cells, layer, obsm):
+    """Return the cells with a layer or an entry of obsm in the place of `X`."""
+    opened = open_cells(cells, layer=layer, obsm=obsm)
+    if layer is None and obsm is None:
+        return cells
+    return _annotated(opened, opened.rows(slice(None)))
+
+
+def _annotated(cells, matrix, **parts):
+    from anndata import AnnData
+
+    var = pd.DataFrame(index=cells.genes) if cells.var is None else cells.var
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*names are not unique")
+        return AnnData(matrix, obs=cells.obs, var=var, **parts)
 
 
 def _assigned(cells, column, drop, source):
@@ -194,16 +251,6 @@ def _assigned(cells, column, drop, source):
             f"{column!r}. Pass drop_unassigned=True to leave them out."
         )
     return cells[~missing]
-
-
-def _check_genes(names, source):
-    if not names.is_unique:
-        twice = names[names.duplicated()].unique()
-        raise ValueError(
-            f"{source} has {len(twice)} genes that occur more than once, such as "
-            f"{list(twice[:3])}. Call var_names_make_unique() on the AnnData, and pass "
-            "the AnnData."
-        )
 
 
 def _describe(source, X, cells, is_control, schema, layout):

@@ -7,12 +7,22 @@ import tarfile
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from sklearn.utils._param_validation import StrOptions, validate_params
 
+from sklperturb.cells import open_cells
+from sklperturb.cells._counts import value_kind
+from sklperturb.cells._files import is_annotated
 from sklperturb.utils._atomic import check_output, unfinished_folder, written_whole
 
 CONTROL = "non-targeting"
+# cell-eval takes no values for logarithms that are not below.
+_LARGEST_LOG = 15.0
 
 
+@validate_params(
+    {"layout": [StrOptions({"cell-eval", "cell-eval2"})]},
+    prefer_skip_nested_validation=True,
+)
 def write_cells(
     path, cells, perturbations, *, genes=None, contexts=None, layout="cell-eval"
 ):
@@ -61,10 +71,6 @@ def write_cells(
     ...     print(ad.read_h5ad(path).obs["target_gene"].tolist())
     ['A', 'non-targeting']
     """
-    if layout not in ("cell-eval", "cell-eval2"):
-        raise ValueError(
-            f"layout={layout!r}; allowed are 'cell-eval' and 'cell-eval2'."
-        )
     allowed = (".h5ad", ".vcc") if layout == "cell-eval" else (".h5ad",)
     path = check_output(path, allowed, overwrite=True)
     matrix, genes = _matrix(cells, genes)
@@ -79,7 +85,7 @@ def write_cells(
 
 
 def _matrix(cells, genes):
-    if hasattr(cells, "var_names") and hasattr(cells, "X"):
+    if is_annotated(cells):
         if genes is not None and list(cells.var_names) != list(genes):
             missing = pd.Index(genes).symmetric_difference(cells.var_names)
             if len(missing):
@@ -88,10 +94,11 @@ def _matrix(cells, genes):
                     f"one side only, such as {list(missing[:5])}."
                 )
             cells = cells[:, list(genes)]
-        genes, cells = cells.var_names, cells.X
+        genes = cells.var_names
     if genes is None:
         raise ValueError("Pass genes= with the names of the columns.")
-    matrix = sparse.csr_matrix(cells, dtype=np.float32)
+    rows = open_cells(cells).rows(slice(None))
+    matrix = sparse.csr_matrix(rows, dtype=np.float32)
     genes = pd.Index([str(gene) for gene in genes])
     if matrix.shape[1] != len(genes) or not genes.is_unique:
         raise ValueError(
@@ -127,15 +134,12 @@ def _obs(perturbations, contexts, n_cells, layout):
 
 
 def _check_values(matrix, layout):
-    values = matrix.data
-    if not np.isfinite(values).all() or (values < 0).any():
+    kind = value_kind(matrix, largest_log=np.nextafter(_LARGEST_LOG, 0))
+    if kind in ("invalid", "signed"):
         raise ValueError("The cells hold NaN, infinite or negative values.")
-    whole = np.array_equal(values, np.rint(values))
-    if layout == "cell-eval2" and not whole:
+    if layout == "cell-eval2" and kind in ("log1p", "normalised"):
         raise ValueError("cell-eval2 takes whole counts; the cells hold fractions.")
-    if layout == "cell-eval" and (
-        values.max(initial=0) >= 15 or (whole and len(values))
-    ):
+    if layout == "cell-eval" and kind not in ("log1p", "zeros"):
         raise ValueError(
             "cell-eval takes log1p-normalised values below 15; the cells look like "
             "counts. Normalise each cell to a common total and take log1p."

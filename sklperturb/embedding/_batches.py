@@ -1,15 +1,61 @@
 """Embed cells batch by batch, reading ahead of the model."""
 
 import itertools
+import time
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from scipy import sparse
+
+from sklperturb.embedding._runner import get_runner
+from sklperturb.embedding._tokens import Tokenizer
+from sklperturb.utils._progress import ProgressBar
 
 # Cells that are read and tokenised at once, and how often that is done ahead of the
 # model.
-CHUNK, _AHEAD = 512, 2
+_CHUNK, _AHEAD = 512, 2
+
+
+def read_rows(cells, start, stop):
+    """Return rows of `Cells` as a CSR matrix without repeated entries."""
+    block = sparse.csr_matrix(cells.rows(slice(start, stop)))
+    if not block.has_canonical_format:
+        block = block.copy()
+        block.sum_duplicates()
+    return block
+
+
+def make_tokenizer(embedding):
+    """Return the `Tokenizer` that a fitted SEEmbedding describes."""
+    config = embedding.checkpoint_.config
+    return Tokenizer(
+        embedding.tokens_,
+        config.length,
+        config.cls_gene,
+        count_scale=embedding.count_scale,
+        target_sum=embedding.target_sum,
+        cls_count=embedding.cls_count,
+        seed=embedding.seed_,
+    )
+
+
+def runner_of(embedding):
+    """Return the model of a fitted SEEmbedding, on its device."""
+    return get_runner(
+        embedding, embedding.checkpoint_, embedding.device, embedding.precision
+    )
+
+
+def embed_sentences(embedding, tokens, counts):
+    """Yield the embeddings of sentences of tokens, batch by batch."""
+    runner = runner_of(embedding)
+    n_rows = runner.batch_size(embedding.batch_size)
+    n_out = len(embedding.get_feature_names_out())
+    for i in range(0, len(tokens), n_rows):
+        batch = slice(i, i + n_rows)
+        yield runner.embed(tokens[batch], counts[batch])[:, :n_out]
 
 
 def embedded_batches(embedding, cells, ranges):
@@ -32,18 +78,18 @@ def embedded_batches(embedding, cells, ranges):
     scales : ndarray of shape (2,)
         How many more cells were taken to hold counts, and log1p of counts.
     """
-    tokenizer = embedding._tokenizer()
+    tokenizer = make_tokenizer(embedding)
     pieces = iter(
         [
-            (number, i, min(i + CHUNK, stop))
+            (number, i, min(i + _CHUNK, stop))
             for number, (start, stop) in enumerate(ranges)
-            for i in range(start, stop, CHUNK)
+            for i in range(start, stop, _CHUNK)
         ]
     )
 
     def prepare(number, start, stop):
         before = np.array([tokenizer.n_raw, tokenizer.n_log])
-        sentences = tokenizer(cells.read(start, stop))
+        sentences = tokenizer(read_rows(cells, start, stop))
         return number, sentences, [tokenizer.n_raw, tokenizer.n_log] - before
 
     with ThreadPoolExecutor(1) as reader:
@@ -52,9 +98,34 @@ def embedded_batches(embedding, cells, ranges):
         while waiting:
             number, sentences, scales = waiting.popleft().result()
             waiting.extend(itertools.islice(ahead, 1))
-            for batch in embedding._embed(*sentences):
+            for batch in embed_sentences(embedding, *sentences):
                 yield number, batch, scales
                 scales = np.zeros_like(scales)
+
+
+def embed_all(embedding, cells):
+    """Return the embeddings of all cells, and how many held counts and log1p."""
+    n_cells = cells.shape[0]
+    values = np.empty((n_cells, len(embedding.get_feature_names_out())), np.float32)
+    scales, done, start = np.zeros(2, int), 0, time.perf_counter()
+    with ProgressBar(n_cells, "Cells") as bar:
+        for _, batch, more in embedded_batches(embedding, cells, [(0, n_cells)]):
+            scales += more
+            values[done : done + len(batch)] = batch
+            done += len(batch)
+            rate = done / (time.perf_counter() - start)
+            bar.advance(f"{rate:.1f} cells/s", len(batch))
+    return values, scales
+
+
+def tokenize_all(embedding, cells):
+    """Return the sentences of all cells, tokens and the counts beside them."""
+    tokenizer, n_cells = make_tokenizer(embedding), cells.shape[0]
+    parts = [
+        tokenizer(read_rows(cells, i, min(i + _CHUNK, n_cells)))
+        for i in range(0, n_cells, _CHUNK)
+    ]
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
 def warn_of_both_scales(n_raw, n_log, stacklevel):

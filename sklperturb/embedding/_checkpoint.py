@@ -366,7 +366,7 @@ def _whole(config, name, origin, least):
 
 
 def _check_weights(weights, config, file):
-    """Refuse weights that are missing, foreign, or of another shape."""
+    """Raise an error for weights that are missing, foreign, or of another shape."""
     import torch
 
     from sklperturb.modules import StateEmbedding

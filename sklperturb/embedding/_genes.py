@@ -107,9 +107,10 @@ def choose_names(cells, gene_names, vocabulary):
     """
     if not isinstance(gene_names, str):
         names = np.asarray(gene_names, dtype=object).ravel()
-        if len(names) != cells.n_genes:
+        if len(names) != cells.shape[1]:
             raise ValueError(
-                f"gene_names has {len(names)} names, and X has {cells.n_genes} columns."
+                f"gene_names has {len(names)} names, and X has {cells.shape[1]} "
+                "columns."
             )
         return names.astype(str).astype(object), "gene_names"
     if gene_names != "auto":
@@ -122,7 +123,7 @@ def choose_names(cells, gene_names, vocabulary):
         return _text(cells.var[gene_names]), f"column {gene_names!r}"
     if cells.genes is None:
         raise ValueError(
-            f"X, of {cells.kind}, has no gene names. Pass an AnnData or a DataFrame, "
+            f"X, of {cells.source}, has no gene names. Pass an AnnData or a DataFrame, "
             "or the names of its columns as gene_names."
         )
     names = _text(cells.genes)

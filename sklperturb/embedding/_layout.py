@@ -190,7 +190,7 @@ def _read_vectors(file):
 
 
 def _check(vectors, file):
-    """Refuse what is not a dictionary of gene names and vectors of one length."""
+    """Raise an error for all but gene names with vectors of one length."""
     import torch
 
     if not isinstance(vectors, dict) or not vectors:

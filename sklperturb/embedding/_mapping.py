@@ -1,9 +1,10 @@
-"""Check which genes of a data set a model knows, and say so."""
+"""Check which genes of a data set a model knows, and warn of the others."""
 
 import warnings
 
 import numpy as np
 
+from sklperturb.embedding._batches import read_rows
 from sklperturb.embedding._tokens import share_mapped
 
 # Cells that tell which share of the counts is mapped: blocks of them, evenly spread.
@@ -53,14 +54,15 @@ def count_mapped(genes, tokens, known, needed):
 
 def share_of_counts(cells, is_mapped, count_scale):
     """Return the share of the counts on mapped genes, in a sample of the cells."""
-    n_rows = min(_SAMPLE_ROWS, -(-cells.n_cells // _SAMPLE_BLOCKS))
-    starts = np.linspace(0, cells.n_cells - n_rows, _SAMPLE_BLOCKS, dtype=int)
-    blocks = [cells.read(i, i + n_rows) for i in dict.fromkeys(starts.tolist())]
+    n_cells = cells.shape[0]
+    n_rows = min(_SAMPLE_ROWS, -(-n_cells // _SAMPLE_BLOCKS))
+    starts = np.linspace(0, n_cells - n_rows, _SAMPLE_BLOCKS, dtype=int)
+    blocks = [read_rows(cells, i, i + n_rows) for i in dict.fromkeys(starts.tolist())]
     return share_mapped(blocks, is_mapped, count_scale)
 
 
 def check_share(genes, is_mapped, share, min_mapped, on_unmapped):
-    """Refuse or warn, as is asked for, if much of the counts takes no part."""
+    """Raise or warn, as `on_unmapped` asks, if much of the counts takes no part."""
     text = (
         f"{np.count_nonzero(is_mapped)} of {len(genes)} genes, with "
         f"{100 * share:.1f} % of the counts, are in the vocabulary"
@@ -84,10 +86,10 @@ def check_share(genes, is_mapped, share, min_mapped, on_unmapped):
 
 
 def check_same_genes(cells, embedding):
-    """Refuse cells with other genes than those that `embedding` was fitted to."""
-    if cells.n_genes != embedding.n_features_in_:
+    """Raise an error if the genes are not those that `embedding` was fitted to."""
+    if cells.shape[1] != embedding.n_features_in_:
         raise ValueError(
-            f"X has {cells.n_genes} features, but SEEmbedding is expecting "
+            f"X has {cells.shape[1]} features, but SEEmbedding is expecting "
             f"{embedding.n_features_in_} features as input: the genes of fit."
         )
     names = getattr(embedding, "feature_names_in_", None)

@@ -1,6 +1,5 @@
 """Arc's State Embedding model as a transformer."""
 
-import time
 from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
@@ -13,8 +12,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.cells._rows import open_cells
-from sklperturb.embedding._batches import CHUNK, embedded_batches, warn_of_both_scales
+from sklperturb.cells import open_cells
+from sklperturb.embedding._batches import (
+    embed_all,
+    embed_sentences,
+    runner_of,
+    tokenize_all,
+    warn_of_both_scales,
+)
 from sklperturb.embedding._checkpoint import SECheckpoint
 from sklperturb.embedding._genes import Vocabulary, choose_names
 from sklperturb.embedding._mapping import (
@@ -24,10 +29,7 @@ from sklperturb.embedding._mapping import (
     share_of_counts,
     tokens_to_decode,
 )
-from sklperturb.embedding._runner import get_runner
-from sklperturb.embedding._tokens import Tokenizer
 from sklperturb.utils._choices import CountScale, Precision
-from sklperturb.utils._progress import ProgressBar
 
 
 class SEEmbedding(TransformerMixin, BaseEstimator):
@@ -102,6 +104,8 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
         Genes in the vocabulary.
     mapped_share_ : float
         Share of the counts on them, in up to 512 cells.
+    seed_ : int
+        Drawn from `random_state`; settles ties.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only if `X` has names.
@@ -212,8 +216,8 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : AnnData, DataFrame, str, Path, array-like or sparse matrix of shape \
-                (n_cells, n_genes)
+        X : AnnData, DataFrame, str, Path, Cells, array-like or sparse matrix of \
+                shape (n_cells, n_genes)
             Of the cells, 512 are read.
         y : None
             Ignored.
@@ -244,11 +248,11 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             if isinstance(self.checkpoint, SECheckpoint)
             else SECheckpoint(self.checkpoint)
         )
-        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with open_cells(X, self.layer) as cells:
-            if not cells.n_cells:
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        with open_cells(X, layer=self.layer) as cells:
+            if not cells.shape[0]:
                 raise ValueError(
-                    f"Found array with 0 sample(s) (shape={(0, cells.n_genes)}) while "
+                    f"Found array with 0 sample(s) (shape={(0, cells.shape[1])}) while "
                     "a minimum of 1 is required by SEEmbedding."
                 )
             vocabulary = self._vocabulary()
@@ -268,7 +272,7 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
                 self.min_mapped,
                 self.on_unmapped,
             )
-        self.n_features_in_ = cells.n_genes
+        self.n_features_in_ = cells.shape[1]
         if cells.genes is not None and all(isinstance(g, str) for g in cells.genes):
             self.feature_names_in_ = np.asarray(cells.genes, dtype=object)
         elif hasattr(self, "feature_names_in_"):
@@ -299,21 +303,9 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             If some cells were taken to hold counts and others log1p of counts.
         """
         check_is_fitted(self)
-        with open_cells(X, self.layer) as cells:
+        with open_cells(X, layer=self.layer) as cells:
             check_same_genes(cells, self)
-            n_out = len(self.get_feature_names_out())
-            embedding = np.empty((cells.n_cells, n_out), np.float32)
-            scales, done = np.zeros(2, int), 0
-            with ProgressBar(cells.n_cells, "Cells") as bar:
-                start = time.perf_counter()
-                for _, batch, more in embedded_batches(
-                    self, cells, [(0, cells.n_cells)]
-                ):
-                    scales += more
-                    embedding[done : done + len(batch)] = batch
-                    done += len(batch)
-                    rate = done / (time.perf_counter() - start)
-                    bar.advance(f"{rate:.1f} cells/s", len(batch))
+            embedding, scales = embed_all(self, cells)
         warn_of_both_scales(*scales, stacklevel=4)
         if _get_output_config("transform", self)["dense"] == "pandas":
             # scikit-learn knows the names of a DataFrame's rows, not of an AnnData's.
@@ -337,14 +329,9 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             Percent of the cell's expression.
         """
         check_is_fitted(self)
-        with open_cells(X, self.layer) as cells:
+        with open_cells(X, layer=self.layer) as cells:
             check_same_genes(cells, self)
-            tokenizer = self._tokenizer()
-            starts = range(0, cells.n_cells, CHUNK)
-            parts = [
-                tokenizer(cells.read(i, min(i + CHUNK, cells.n_cells))) for i in starts
-            ]
-        tokens, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
+            tokens, counts = tokenize_all(self, cells)
         order = np.argsort(-counts[:, 1:], axis=1, kind="stable") + 1
         order = np.hstack([np.zeros((len(order), 1), order.dtype), order])
         return tuple(np.take_along_axis(a, order, axis=1) for a in (tokens, counts))
@@ -373,7 +360,7 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             )
         if tokens.min() < 0 or tokens.max() >= n_tokens:
             raise ValueError(f"tokens must be from 0 to {n_tokens - 1}.")
-        return np.concatenate(list(self._embed(tokens, counts)))
+        return np.concatenate(list(embed_sentences(self, tokens, counts)))
 
     def inverse_transform(self, X, genes=None, read_depth=None):
         """Predict the expression of genes from embeddings.
@@ -424,7 +411,7 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
                 names, fitted, self._vocabulary(), self.on_unmapped
             )
         known = [*self.checkpoint_.genes, None]
-        return self._runner().decode(
+        return runner_of(self).decode(
             tuple(known[token] for token in tokens),
             X,
             np.array(np.broadcast_to(depth, len(X))),
@@ -451,29 +438,6 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
 
     def _vocabulary(self):
         return Vocabulary(self.checkpoint_.genes, self.gene_map, self.ignore_case)
-
-    def _tokenizer(self):
-        config = self.checkpoint_.config
-        return Tokenizer(
-            self.tokens_,
-            config.length,
-            config.cls_gene,
-            count_scale=self.count_scale,
-            target_sum=self.target_sum,
-            cls_count=self.cls_count,
-            seed=self._seed,
-        )
-
-    def _runner(self):
-        return get_runner(self, self.checkpoint_, self.device, self.precision)
-
-    def _embed(self, tokens, counts):
-        runner = self._runner()
-        n_rows = runner.batch_size(self.batch_size)
-        n_out = len(self.get_feature_names_out())
-        for i in range(0, len(tokens), n_rows):
-            batch = slice(i, i + n_rows)
-            yield runner.embed(tokens[batch], counts[batch])[:, :n_out]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

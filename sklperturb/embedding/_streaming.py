@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import clone
 
 from sklperturb._version import __version__
-from sklperturb.cells._rows import open_cells
+from sklperturb.cells import open_cells
 from sklperturb.embedding._batches import embedded_batches, warn_of_both_scales
 from sklperturb.utils._atomic import check_output, unfinished_folder, written_whole
 from sklperturb.utils._progress import ProgressBar
@@ -114,8 +114,8 @@ def embed_file(
         raise ValueError(f"chunk_size={chunk_size} must be at least 1.")
     if shard is not None and not 1 <= shard[0] <= shard[1]:
         raise ValueError(f"shard={shard} must be (i, n) with i from 1 to n.")
-    embedding = clone(embedding).fit(path)
-    with open_cells(path, embedding.layer) as cells:
+    with open_cells(path, layer=embedding.layer) as cells:
+        embedding = clone(embedding).fit(cells)
         work = _Work(output, path, cells, embedding, chunk_size)
         work.begin(cells, resume=resume or shard is not None)
         mine = range(work.n_chunks)
@@ -138,17 +138,17 @@ class _Work:
         self.output = output.absolute()
         self.folder = self.output.with_name(output.name + ".unfinished")
         self.chunk_size = chunk_size
-        self.n_cells = cells.n_cells
-        self.n_chunks = -(-cells.n_cells // chunk_size)
+        self.n_cells = cells.shape[0]
+        self.n_chunks = -(-cells.shape[0] // chunk_size)
         self.width = len(embedding.get_feature_names_out())
         self._manifest = {
             "version": __version__,
             "input": [str(path.resolve()), _changed(path)],
-            "n_cells": cells.n_cells,
+            "n_cells": cells.shape[0],
             "chunk_size": chunk_size,
             "checkpoint": list(embedding.checkpoint_.identity),
             "tokens": hashlib.sha256(embedding.tokens_.tobytes()).hexdigest(),
-            "seed": embedding._seed,
+            "seed": embedding.seed_,
             "parameters": {
                 name: repr(value)
                 for name, value in embedding.get_params().items()
@@ -204,7 +204,7 @@ class _Work:
         import anndata
 
         described = {"state_embedding": {"description": self.identity}}
-        return anndata.AnnData(obs=cells.read_obs(), uns=described)
+        return anndata.AnnData(obs=cells.obs, uns=described)
 
     def array(self, mode):
         import zarr
@@ -365,7 +365,7 @@ def _embed_chunk(chunk, shared):
         del _last[other]
     start, stop = work.rows(chunk)
     if not work.is_done(chunk):
-        with open_cells(path, embedding.layer) as cells:
+        with open_cells(path, layer=embedding.layer) as cells:
             batches = list(embedded_batches(embedding, cells, [(start, stop)]))
         _, parts, scales = zip(*batches, strict=True)
         work.write(chunk, np.concatenate(parts), sum(scales))

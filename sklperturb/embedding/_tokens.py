@@ -245,7 +245,10 @@ class Tokenizer:
 
 
 def holds_counts(values, pointers, top, count_scale):
-    """Tell, for each row, whether its values are counts and not log1p of counts.
+    """Return, for each row, whether its values are counts and not log1p of counts.
+
+    "auto" is the rule of the model's authors, which the embeddings depend on, and not
+    that of `looks_like_counts`.
 
     Parameters
     ----------

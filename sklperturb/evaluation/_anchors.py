@@ -4,14 +4,14 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_random_state
 
-from sklperturb.cells._files import iter_rows
+from sklperturb.cells._blocks import LazyMatrix, Subset, by_row, rows_of
 from sklperturb.evaluation._summary import Population
 
 # Control cells that the baseline's cells are made of.
 _MAX_TEMPLATES = 4000
 
 
-class ScaledControls:
+class ScaledControls(LazyMatrix):
     """Cells made of control cells, each gene scaled, row by row when asked for.
 
     Parameters
@@ -23,14 +23,13 @@ class ScaledControls:
     values : {"log1p", "counts"}
     """
 
-    format = None
-
     def __init__(self, templates, source, ratio, values):
         self._templates = templates
         self._source = source
         self._ratio = ratio
         self._values = values
         self.shape = (len(source), templates.shape[1])
+        self.dtype = templates.dtype
         self.nnz = int(np.diff(templates.indptr)[source].sum())
 
     def __getitem__(self, rows):
@@ -67,7 +66,21 @@ def mean_response(real, control, summary, convention, random_state):
     return Population(cells, labels, real.genes)
 
 
-def halves(real, random_state):
+def no_response(real, control, random_state):
+    """Return the measured control cells as the prediction of every perturbation."""
+    rng = check_random_state(random_state)
+    controls = np.flatnonzero(real.labels == control)
+    rows, labels = [], []
+    for name in real.names():
+        if name != control:
+            n_cells = min(int((real.labels == name).sum()), len(controls))
+            rows.append(rng.choice(controls, n_cells, replace=False))
+            labels += [name] * n_cells
+    cells = Subset(real.matrix, np.concatenate(rows), slice(None))
+    return Population(cells, np.array(labels, dtype=object), real.genes)
+
+
+def halves(real, control, random_state):
     """Split the cells of each label into two halves at random."""
     rng = check_random_state(random_state)
     sides = [], []
@@ -77,20 +90,22 @@ def halves(real, random_state):
         if half:
             sides[0].append(rows[:half])
             sides[1].append(rows[half : 2 * half])
-    if not sides[0]:
-        raise ValueError("No perturbation has two cells, so none can be split.")
-    return [real.only(np.concatenate(side)) for side in sides]
+    nothing = np.empty(0, dtype=int)
+    first, second = (real.only(np.concatenate([nothing, *side])) for side in sides)
+    halved = set(first.names())
+    if control not in halved or halved == {control}:
+        raise ValueError(
+            "The ceiling scores one half of the measured cells on the other, and "
+            f"{'no perturbation' if control in halved else 'the control'} has two "
+            "cells. Pass anchors=False, or on the command line --no-anchors."
+        )
+    return first, second
 
 
 def _control_cells(real, control, rng):
+    """Return control cells in memory, at most as many as templates are needed."""
     rows = np.flatnonzero(real.labels == control)
     if len(rows) > _MAX_TEMPLATES:
         rows = np.sort(rng.choice(rows, _MAX_TEMPLATES, replace=False))
-    chosen = np.zeros(len(real.labels), dtype=bool)
-    chosen[rows] = True
-    blocks = [
-        sparse.csr_array(block[np.flatnonzero(chosen[part])])
-        for part, block in iter_rows(real.matrix)
-        if chosen[part].any()
-    ]
-    return sparse.vstack(blocks, format="csr").astype(np.float64)
+    cells = rows_of(by_row(real.matrix), rows)
+    return sparse.csr_array(cells).astype(np.float64)

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import auc, average_precision_score, roc_curve
 
-from sklperturb.evaluation._de_arrays import top_genes
 from sklperturb.evaluation._paired import (
     aligned_bulks,
     aligned_tables,
@@ -12,6 +11,7 @@ from sklperturb.evaluation._paired import (
     effects_of,
     score_frame,
     share,
+    top_genes,
     undefined_as_nan,
     without,
 )

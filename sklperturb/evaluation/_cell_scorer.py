@@ -2,23 +2,30 @@
 
 import numpy as np
 import pandas as pd
+from sklearn.utils._param_validation import StrOptions, validate_params
 
+from sklperturb.cells import open_cells
+from sklperturb.cells._blocks import by_row, rows_of, to_dense
 from sklperturb.conditions import PerturbationSchema
-from sklperturb.evaluation._evaluation import CONVENTIONS, evaluate_cells
+from sklperturb.evaluation._conventions import CONVENTIONS
+from sklperturb.evaluation._evaluation import evaluate_cells
+from sklperturb.evaluation._sides import on_one_scale
+from sklperturb.evaluation._summary import Population
 
 
 class CellScorer:
     """Score an estimator's cells by a metric of a named convention.
 
     For ``scoring`` of :func:`~sklearn.model_selection.cross_val_score` and searches,
-    on data whose rows are cells. The estimator's ``sample(X)`` is asked for cells
-    where it has one, else its ``predict(X)``.
+    on data whose rows are cells. The estimator's ``sample(X, 1)`` is asked for a cell
+    of each row where it has one, else its ``predict(X)``.
 
     Parameters
     ----------
     metric : str
         A row of the scores of :func:`evaluate_cells`, such as "discrimination".
-    convention : {"robust", "vcc2025", "cell_eval", "vcc2026"}, default="robust"
+    convention : {"robust", "vcc2025", "cell_eval", "vcc2026", "populations"}, \
+            default="robust"
         Whose definitions to use.
     schema : PerturbationSchema, default=None
         Names the columns of X. Controls are the rows where the column of that role is
@@ -49,11 +56,16 @@ class CellScorer:
     0.5
     """
 
+    @validate_params(
+        {
+            "metric": [str],
+            "convention": [StrOptions(set(CONVENTIONS))],
+            "schema": [PerturbationSchema, None],
+            "control": [str],
+        },
+        prefer_skip_nested_validation=True,
+    )
     def __init__(self, metric, convention="robust", *, schema=None, control="control"):
-        if convention not in CONVENTIONS:
-            raise ValueError(
-                f"convention={convention!r}; allowed are {', '.join(CONVENTIONS)}."
-            )
         self.metric = metric
         self.convention = convention
         self.schema = schema
@@ -80,14 +92,30 @@ class CellScorer:
         labels = X[schema.perturbation].astype(str).to_numpy(dtype=object)
         if schema.control is not None:
             labels[X[schema.control].to_numpy(dtype=bool)] = self.control
-        make = getattr(estimator, "sample", estimator.predict)
-        real = _annotated(y, labels)
-        pred = _annotated(make(X), labels, real.var_names)
+        if hasattr(estimator, "sample"):
+            predicted = estimator.sample(X, 1).reshape(len(labels), -1)
+        else:
+            predicted = estimator.predict(X)
+        cells = {"y": open_cells(y), "the prediction": open_cells(predicted)}
+        genes = cells["y"].genes
+        if genes is None:
+            genes = [f"g{i}" for i in range(cells["y"].shape[1])]
+        sides = on_one_scale(
+            {
+                name: Population(side.matrix, labels, pd.Index(genes).astype(str))
+                for name, side in cells.items()
+            },
+            CONVENTIONS[self.convention].values,
+        )
+        real, pred = (
+            np.array(to_dense(rows_of(by_row(side.matrix), slice(None))))
+            for side in sides.values()
+        )
         is_control = labels == self.control
-        pred.X[is_control] = real.X[is_control]
+        pred[is_control] = real[is_control]
         found = evaluate_cells(
-            real,
-            pred,
+            _annotated(real, labels, genes),
+            _annotated(pred, labels, genes),
             "label",
             control=self.control,
             convention=self.convention,
@@ -102,16 +130,8 @@ class CellScorer:
         return float(row["score"] if row["greater_is_better"] else -row["score"])
 
 
-def _annotated(values, labels, genes=None):
+def _annotated(values, labels, genes):
     from anndata import AnnData
 
-    if hasattr(values, "var_names"):
-        genes = values.var_names
-        values = values.X
-    elif isinstance(values, pd.DataFrame):
-        genes = values.columns.astype(str)
-    values = values.toarray() if hasattr(values, "toarray") else np.array(values, float)
-    if genes is None:
-        genes = [f"g{i}" for i in range(values.shape[1])]
     obs = pd.DataFrame({"label": labels}, index=np.arange(len(labels)).astype(str))
-    return AnnData(values, obs=obs, var=pd.DataFrame(index=pd.Index(genes)))
+    return AnnData(values, obs=obs, var=pd.DataFrame(index=pd.Index(genes).astype(str)))

@@ -1,122 +1,26 @@
 """Score predicted cells against measured ones, by a named convention."""
 
-from collections.abc import Callable
+import logging
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from sklearn.utils._param_validation import StrOptions, validate_params
 
-from sklperturb.cells._files import opened_cells
-from sklperturb.evaluation._anchors import halves, mean_response
-from sklperturb.evaluation._cell_eval import cell_eval_metrics, vcc2025_metrics
-from sklperturb.evaluation._robust import robust_metrics
-from sklperturb.evaluation._summary import Population, check_values, summarise
-from sklperturb.evaluation._vcc2026 import vcc2026_metrics
+from sklperturb.cells import open_cells
+from sklperturb.cells._files import sole_embedding
+from sklperturb.evaluation._anchors import halves, mean_response, no_response
+from sklperturb.evaluation._conventions import CONVENTIONS
+from sklperturb.evaluation._paired import with_control
+from sklperturb.evaluation._populations import distances_of
+from sklperturb.evaluation._sides import on_one_scale, read_side
+from sklperturb.evaluation._summary import summarise
 from sklperturb.evaluation._wilcoxon import check_same_genes
 
-
-@dataclass(frozen=True)
-class Convention:
-    """How an evaluator scores cells.
-
-    Attributes
-    ----------
-    name : str
-    description : str
-    function : callable
-        Of two pseudobulks and two tables; gives scores per perturbation.
-    values : str
-        What the cells hold: "log1p" or "counts".
-    de : dict
-        Options of :func:`wilcoxon_de`.
-    own_control : bool
-        Whether effects of the prediction are measured from its own control cells.
-    errors : tuple of str
-        Scores of which smaller is better.
-    unscored : tuple of str
-        Columns that are no scores.
-    where_called : tuple of str or None
-        If given, a score that is undefined for one perturbation is undefined as a
-        whole; these are averaged over perturbations of which a gene is called in
-        truth. None leaves out undefined scores.
-    normalisation : str
-        "clipped": the gain over the baseline as a share of what is left to the best
-        value, not below 0. "anchored": the gain over the baseline as a share of the
-        gain of a second measurement.
-
-    Examples
-    --------
-    >>> from sklperturb.evaluation import CONVENTIONS
-    >>> CONVENTIONS["vcc2025"].errors
-    ('mae',)
-    """
-
-    name: str
-    description: str
-    function: Callable
-    values: str
-    de: dict = field(default_factory=dict)
-    own_control: bool = False
-    errors: tuple = ()
-    unscored: tuple = ()
-    where_called: tuple | None = None
-    normalisation: str = "anchored"
-
-
-_DE = {"values": "log1p", "fold_change": "geometric", "fdr": "perturbation"}
-CONVENTIONS = {
-    convention.name: convention
-    for convention in (
-        Convention(
-            "robust",
-            "scores that no known trick raises",
-            robust_metrics,
-            "log1p",
-            _DE,
-        ),
-        Convention(
-            "vcc2025",
-            "Virtual Cell Challenge 2025: DES, PDS, MAE",
-            vcc2025_metrics,
-            "log1p",
-            _DE | {"fold_change": "geometric_clipped", "fdr": "global"},
-            own_control=True,
-            errors=("mae",),
-            normalisation="clipped",
-        ),
-        Convention(
-            "cell_eval",
-            "cell-eval 0.8, profile full",
-            cell_eval_metrics,
-            "log1p",
-            _DE,
-            own_control=True,
-            errors=("mse", "mae", "mse_delta", "mae_delta"),
-            unscored=("de_nsig_counts_real", "de_nsig_counts_pred"),
-            where_called=(
-                "de_direction_match",
-                "de_spearman_lfc_sig",
-                "de_sig_genes_recall",
-            ),
-            normalisation="clipped",
-        ),
-        Convention(
-            "vcc2026",
-            "Virtual Cell Challenge 2026: six scores between two anchors",
-            vcc2026_metrics,
-            "counts",
-            {
-                "values": "counts",
-                "fold_change": "arithmetic",
-                "fdr": "perturbation",
-                "min_control_cpm": 5.0,
-            },
-            errors=("expr_mse_norm", "lfc_nmae"),
-            unscored=("mse_numerator", "mse_denominator"),
-        ),
-    )
-}
+_logger = logging.getLogger("sklperturb")
+# A ceiling that is no farther above the baseline, as a share of both, is at it.
+_AT_BASELINE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -129,7 +33,8 @@ class CellEvaluation:
     scores : DataFrame
         Indexed by metric: "score", "baseline" (a mean response), "ceiling" (half of
         the measured cells scored on the other half), "scaled" (between the two, by
-        the convention) and "greater_is_better".
+        the convention; NaN where the ceiling is not above the baseline) and
+        "greater_is_better".
     per_perturbation : DataFrame
         Indexed by perturbation, one column per metric.
     overall : float
@@ -161,14 +66,27 @@ class CellEvaluation:
     overall: float
 
 
+@validate_params(
+    {
+        "perturbation": [str],
+        "control": [str],
+        "convention": [StrOptions(set(CONVENTIONS)), None],
+        "layer": [str, None],
+        "obsm": [str, None],
+        "anchors": ["boolean"],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def evaluate_cells(
     real,
     pred,
-    groupby,
+    perturbation,
     *,
     control,
-    convention="robust",
+    convention=None,
     layer=None,
+    obsm=None,
     anchors=True,
     baseline=None,
     random_state=0,
@@ -183,22 +101,28 @@ def evaluate_cells(
     ----------
     real, pred : AnnData, str or path-like
         Measured and predicted cells with the same genes in the same order and the
-        same perturbations. A path names an h5ad file.
-    groupby : str
+        same perturbations. A path names an .h5ad file or a .zarr folder.
+    perturbation : str
         Column of `obs` with the perturbation of each cell, in both.
     control : str
         Label of the control cells. The prediction need not hold any, but for the
         conventions "vcc2025" and "cell_eval".
-    convention : {"robust", "vcc2025", "cell_eval", "vcc2026"}, default="robust"
-        Whose definitions to use; see ``CONVENTIONS``. "vcc2026" needs raw counts, the
-        others log1p-normalised values.
+    convention : {"robust", "vcc2025", "cell_eval", "vcc2026", "populations"}, \
+            default=None
+        Whose definitions to use; see ``CONVENTIONS``. None is "populations" for an
+        embedding and "robust" for genes.
     layer : str, default=None
         Layer to score instead of `X`.
+    obsm : str, default=None
+        Entry of `obsm` to score instead of `X`: an embedding, such as "X_state", to
+        which "populations" alone applies. Where no side has an `X` and all have one
+        entry in common, that is taken, and logged.
     anchors : bool, default=True
         Whether to score the baseline and the ceiling too, which takes twice the time.
     baseline : AnnData, str or path-like, default=None
         Cells to score as the baseline, such as the mean of the training perturbations
-        that a challenge prescribes. None makes them of the measured response.
+        that a challenge prescribes. None makes them of the measured response; for
+        "populations" they are the measured control cells.
     random_state : int, RandomState instance or None, default=0
         Seed of the baseline's cells and of the halves.
 
@@ -219,6 +143,13 @@ def evaluate_cells(
 
     Notes
     -----
+    "vcc2026" scores counts, and "populations" what there is. The others score
+    log1p-normalised cells: where one side holds counts, each cell of both is scaled to
+    10,000 counts, log1p taken, and the result rounded to single precision. Where counts
+    are scored and a side holds their log1p, the counts are worked out if all of them
+    come out whole. Both are logged. Values that are not of one precision are compared
+    in single precision.
+
     A perturbation for which the truth leaves a score undefined is left out of the
     mean, and no prediction can change which ones these are, except in the direction
     fidelity of "vcc2026". In "cell_eval" an undefined score, such as the area under the
@@ -242,13 +173,27 @@ def evaluate_cells(
     >>> found.scores["score"].round(2).to_dict()["discrimination"]
     1.0
     """
-    rule = _find(convention)
+    given = {"real": real, "pred": pred, "baseline": baseline if anchors else None}
+    given = {name: cells for name, cells in given.items() if cells is not None}
+    if obsm is None and layer is None:
+        obsm = sole_embedding(*given.values())
+        if obsm is not None:
+            _logger.info("The cells have no X; their obsm[%r] is scored.", obsm)
+    rule = _rule(convention, obsm)
     with ExitStack() as stack:
-        true, predicted = (
-            _open(stack, cells, groupby, layer, rule) for cells in (real, pred)
-        )
-        check_same_genes(true.genes, predicted.genes, "pred", "real")
-        _check_labels(true, predicted, control, rule)
+        sides = {
+            name: read_side(
+                stack.enter_context(open_cells(cells, layer=layer, obsm=obsm)),
+                name,
+                perturbation,
+            )
+            for name, cells in given.items()
+        }
+        for name in sides.keys() - {"real"}:
+            check_same_genes(sides["real"].genes, sides[name].genes, name, "real")
+        _check_labels(sides["real"], sides["pred"], control, rule)
+        sides = on_one_scale(sides, rule.values)
+        true, predicted = sides["real"], sides["pred"]
         truth = summarise(true, control, rule)
         others = None if rule.own_control else true
         found = _score(
@@ -256,17 +201,8 @@ def evaluate_cells(
         )
         columns = {"score": _aggregate(found, rule)}
         if anchors:
-            if baseline is None:
-                mean = mean_response(true, control, truth, rule, random_state)
-            else:
-                mean = _open(stack, baseline, groupby, layer, rule)
-                check_same_genes(true.genes, mean.genes, "baseline", "real")
-            own = rule.own_control and control in mean.names()
-            of_mean = summarise(mean, control, rule, None if own else true)
-            if not own:
-                of_mean = _with_controls_of(of_mean, truth, control)
-            columns["baseline"] = _aggregate(
-                _score(truth, of_mean, control, rule), rule
+            columns["baseline"] = _baseline(
+                true, sides.get("baseline"), truth, control, rule, random_state
             )
             columns["ceiling"] = _ceiling(true, control, rule, random_state)
     scores = pd.DataFrame(columns).reindex(columns=["score", "baseline", "ceiling"])
@@ -277,23 +213,17 @@ def evaluate_cells(
     return CellEvaluation(rule.name, scores, found, overall)
 
 
-def _find(convention):
-    if convention not in CONVENTIONS:
+def _rule(convention, obsm):
+    """Return the convention; None takes the one that suits the cells."""
+    if convention is None:
+        convention = "robust" if obsm is None else "populations"
+    rule = CONVENTIONS[convention]
+    if obsm is not None and rule.values != "any":
         raise ValueError(
-            f"convention={convention!r}; allowed are {', '.join(CONVENTIONS)}."
+            f"convention={convention!r} scores genes, and obsm[{obsm!r}] holds an "
+            "embedding. Pass convention='populations', or layer= with expression."
         )
-    return CONVENTIONS[convention]
-
-
-def _open(stack, cells, groupby, layer, rule):
-    obs, var, matrix = stack.enter_context(opened_cells(cells, layer))
-    check_values(matrix, rule.values)
-    if groupby not in obs:
-        raise ValueError(f"groupby={groupby!r} is no column of obs: {list(obs)}.")
-    if obs[groupby].isna().any():
-        raise ValueError(f"Cells without a label in {groupby!r}; leave them out.")
-    labels = obs[groupby].astype(str).to_numpy(dtype=object)
-    return Population(matrix, labels, var.index)
+    return rule
 
 
 def _check_labels(true, predicted, control, rule):
@@ -313,23 +243,29 @@ def _check_labels(true, predicted, control, rule):
 
 
 def _score(truth, prediction, control, rule):
+    bulks = truth.pseudobulks, prediction.pseudobulks
+    if rule.de is None:
+        distances = distances_of(truth.population, prediction.population, control)
+        return rule.function(*bulks, distances, control=control)
     options = {}
     if rule.values == "counts":
         options = {"noise_true": truth.noise, "noise_pred": prediction.noise}
-    return rule.function(
-        truth.pseudobulks,
-        prediction.pseudobulks,
-        truth.de,
-        prediction.de,
-        control=control,
-        **options,
-    )
+    return rule.function(*bulks, truth.de, prediction.de, control=control, **options)
 
 
-def _with_controls_of(summary, truth, control):
-    bulks = summary.pseudobulks.drop(index=control, errors="ignore")
-    bulks = pd.concat([bulks, truth.pseudobulks.loc[[control]]])
-    return type(summary)(bulks, summary.noise, summary.de)
+def _baseline(true, given, truth, control, rule, random_state):
+    """Return the scores of the cells that are given, or made of measured ones."""
+    mean = given
+    if given is None and rule.de is None:
+        mean = no_response(true, control, random_state)
+    elif given is None:
+        mean = mean_response(true, control, truth, rule, random_state)
+    own = rule.own_control and control in mean.names()
+    summary = summarise(mean, control, rule, None if own else true)
+    if not own:
+        bulks = with_control(truth.pseudobulks, summary.pseudobulks, control)
+        summary = replace(summary, pseudobulks=bulks)
+    return _aggregate(_score(truth, summary, control, rule), rule)
 
 
 def _aggregate(found, rule):
@@ -349,7 +285,7 @@ def _aggregate(found, rule):
 
 
 def _ceiling(true, control, rule, random_state):
-    first, second = halves(true, random_state)
+    first, second = halves(true, control, random_state)
     truth = summarise(first, control, rule)
     other = summarise(second, control, rule, None if rule.own_control else first)
     return _aggregate(_score(truth, other, control, rule), rule)
@@ -366,10 +302,14 @@ def _scale(scores, found, rule):
             gain[list(rule.where_called)] = np.nan  # no score at all, and not averaged
         return gain
     # What the prediction alone leaves undefined is worth as little as can be.
-    worst = scores["baseline"].where(scores.index.isin(rule.errors), 0.0)
+    is_error = scores.index.isin(rule.errors)
+    worst = scores["baseline"].where(is_error, 0.0)
     worst = worst.mask(scores.index == "lfc_nmae", np.inf)
     gain = scores["score"].fillna(worst) - scores["baseline"]
-    scaled = gain / (scores["ceiling"] - scores["baseline"])
+    span = scores["ceiling"] - scores["baseline"]
+    size = scores[["ceiling", "baseline"]].abs().max(axis=1)
+    above = np.where(is_error, -span, span) > _AT_BASELINE * size
+    scaled = gain / span.where(above)
     if "expr_mse_norm" in scaled:
         scaled["expr_mse_norm"] = np.clip(scaled["expr_mse_norm"], 0.0, 1.0)
         scaled["lfc_nmae"] = np.maximum(scaled["lfc_nmae"], -6.0)

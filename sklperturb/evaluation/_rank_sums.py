@@ -129,7 +129,7 @@ def _sorted_groups(group, x, n_groups):
 
 
 def _resolve_ties(order, equal, place, n_groups):
-    """Give tied values their mean place, in `place`; return t^3 - t summed by group."""
+    """Set tied values to their mean place; return t^3 - t summed by group."""
     inside = np.zeros(len(order), dtype=bool)
     inside[1:] = equal
     inside[:-1] |= equal

@@ -1,19 +1,17 @@
 """What the scores of cells are computed from: pseudobulks, noise, tested genes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from sklperturb.cells._files import iter_rows
+from sklperturb.cells._blocks import iter_rows, rows_of, to_dense
 from sklperturb.cells._sums import sum_by_group
 from sklperturb.evaluation._wilcoxon import compare_groups
 from sklperturb.utils._progress import ProgressBar
 
 # A pseudobulk of counts is scaled to this many before the logarithm.
 _BULK_TOTAL = 5e4
-_JACKKNIFE_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -34,16 +32,25 @@ class Population:
         """Return the same cells, those outside of `rows` left out."""
         labels = np.full(len(self.labels), None, dtype=object)
         labels[rows] = self.labels[rows]
-        return Population(self.matrix, labels, self.genes)
+        return replace(self, labels=labels)
+
+    def with_matrix(self, matrix):
+        """Return the same cells with other values."""
+        return replace(self, matrix=matrix)
+
+    def cells_of(self, label):
+        """Return the cells of a label in memory, from a matrix stored by row."""
+        return rows_of(self.matrix, np.flatnonzero(self.labels == label))
 
 
 @dataclass(frozen=True)
 class CellSummary:
-    """Pseudobulks, their noise, and the table of tested genes."""
+    """Pseudobulks, their noise, the table of tested genes, and the cells."""
 
     pseudobulks: pd.DataFrame
     noise: pd.Series | None
-    de: pd.DataFrame
+    de: pd.DataFrame | None
+    population: Population
 
 
 def summarise(population, control, convention, reference=None):
@@ -69,6 +76,9 @@ def summarise(population, control, convention, reference=None):
         noise = pd.Series(variance, index=names)
     else:
         bulks = sums / np.bincount(codes[codes >= 0])[:, None]
+    bulks = pd.DataFrame(bulks, index=names, columns=population.genes.astype(str))
+    if convention.de is None:
+        return CellSummary(bulks, noise, None, population)
     perturbations = [name for name in names if name != control]
     order = [control, *perturbations]
     own = population.codes(order)
@@ -80,11 +90,10 @@ def summarise(population, control, convention, reference=None):
             (reference.matrix, np.where(reference.labels == control, 0, -1)),
         ]
     de = compare_groups(sources, perturbations, population.genes, **convention.de)
-    bulks = pd.DataFrame(bulks, index=names, columns=population.genes.astype(str))
-    return CellSummary(bulks, noise, de)
+    return CellSummary(bulks, noise, de, population)
 
 
-def jackknife_variance(matrix, codes, sums):
+def jackknife_variance(matrix, codes, sums, *, chunk_size=512):
     """Return the variance of each group's pseudobulk, summed over the genes.
 
     Every cell is left out once, which allows for the depth of the cells and for the
@@ -96,6 +105,8 @@ def jackknife_variance(matrix, codes, sums):
     codes : ndarray of shape (n_cells,)
         -1 for cells that are left out.
     sums : ndarray of shape (n_groups, n_genes)
+    chunk_size : int, default=512
+        Cells to make dense at once.
     """
     n_groups = len(sums)
     sizes = np.bincount(codes[codes >= 0], minlength=n_groups)
@@ -103,14 +114,12 @@ def jackknife_variance(matrix, codes, sums):
     scale = _BULK_TOTAL / np.where(totals > 0, totals, 1.0)
     bulks = np.log1p(sums * scale[:, None])
     first, squares = np.zeros_like(sums), np.zeros(n_groups)
-    n_blocks = -(-matrix.shape[0] // _JACKKNIFE_ROWS)
+    n_blocks = -(-matrix.shape[0] // chunk_size)
     with ProgressBar(n_blocks if n_blocks > 8 else 0, "Jackknife") as progress:
-        for rows, block in iter_rows(matrix, _JACKKNIFE_ROWS):
+        for rows, block in iter_rows(matrix, chunk_size):
             kept = np.flatnonzero(codes[rows] >= 0)
             group = codes[rows][kept]
-            cells = block[kept]
-            cells = cells.toarray() if sparse.issparse(cells) else np.asarray(cells)
-            cells = cells.astype(np.float64, copy=False)
+            cells = to_dense(block[kept]).astype(np.float64, copy=False)
             rest = totals[group] - cells.sum(axis=1)
             factor = _BULK_TOTAL / np.where(rest > 0, rest, 1.0)
             left_out = sums[group]
@@ -132,20 +141,3 @@ def jackknife_variance(matrix, codes, sums):
     around = squares - (first**2).sum(axis=1) / n
     variance = np.maximum((n - 1) / n * around, 0.0)
     return np.where((sizes > 1) & (totals > 0), variance, 0.0)
-
-
-def check_values(matrix, expected):
-    """Refuse counts where logarithms are expected, and the reverse."""
-    _, block = next(iter(iter_rows(matrix)))
-    values = block.data if sparse.issparse(block) else np.asarray(block).ravel()
-    whole = values.size > 0 and np.array_equal(values, np.rint(values))
-    if expected == "counts" and not whole:
-        raise ValueError(
-            "This convention scores raw counts, and the cells hold fractional values. "
-            "Pass the layer with the counts."
-        )
-    if expected == "log1p" and whole and values.max(initial=0) > 1:
-        raise ValueError(
-            "This convention scores log1p-normalised cells, and the cells hold whole "
-            "numbers. Normalise each cell to a common total and take log1p first."
-        )

@@ -1,12 +1,15 @@
 """Differential expression of every perturbation against the control cells."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
+from scipy import stats
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sklperturb.cells._files import iter_gene_blocks, iter_rows, opened_cells
+from sklperturb.cells._blocks import iter_gene_blocks, iter_rows, stored_values
+from sklperturb.cells._cells import open_cells
 from sklperturb.evaluation._rank_sums import p_values, rank_sums
 from sklperturb.utils._progress import ProgressBar
 
@@ -66,9 +69,22 @@ FOLD_CHANGES = {
 }
 
 
+@validate_params(
+    {
+        "perturbation": [str],
+        "control": [str],
+        "layer": [str, None],
+        "values": [StrOptions({"log1p", "counts"})],
+        "fold_change": [StrOptions(set(FOLD_CHANGES))],
+        "fdr": [StrOptions({"perturbation", "global"})],
+        "min_control_cpm": [Interval(Real, 0, None, closed="left"), None],
+        "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
 def wilcoxon_de(
     adata,
-    groupby,
+    perturbation,
     *,
     control,
     layer=None,
@@ -77,6 +93,7 @@ def wilcoxon_de(
     fdr="perturbation",
     min_control_cpm=None,
     control_cells=None,
+    chunk_size=None,
 ):
     """Test every gene of every perturbation against the control cells.
 
@@ -88,9 +105,9 @@ def wilcoxon_de(
     Parameters
     ----------
     adata : AnnData, str or path-like
-        Cells by genes, sparse or dense, in memory or backed; a path names an h5ad
-        file.
-    groupby : str
+        Cells by genes, sparse or dense, in memory or backed; a path names an .h5ad
+        file or a .zarr folder.
+    perturbation : str
         Column of `obs` with the perturbation of each cell.
     control : str
         The label of the control cells in that column.
@@ -116,7 +133,10 @@ def wilcoxon_de(
     control_cells : AnnData, str or path-like, default=None
         Where to take the control cells from, instead of `adata`. Predicted cells are
         to be compared with measured controls: a prediction could else gain by moving
-        its own.
+        its own. If the two differ in precision, values are rounded to the lower one.
+    chunk_size : int, default=None
+        Genes to read in one pass over the cells. By default as many as have 134 million
+        stored values, about 1 GiB.
 
     Returns
     -------
@@ -163,13 +183,6 @@ def wilcoxon_de(
     0            A    g             0.000        8.0     1.00  1.000
     1            A    h             1.474       16.0     0.03  0.061
     """
-    for name, value, allowed in (
-        ("values", values, ("log1p", "counts")),
-        ("fold_change", fold_change, tuple(FOLD_CHANGES)),
-        ("fdr", fdr, ("perturbation", "global")),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name}={value!r}; allowed are {', '.join(allowed)}.")
     if min_control_cpm is not None and values != "counts":
         raise ValueError('min_control_cpm needs raw counts and values="counts".')
     options = {
@@ -177,24 +190,26 @@ def wilcoxon_de(
         "fold_change": fold_change,
         "fdr": fdr,
         "min_control_cpm": min_control_cpm,
+        "chunk_size": chunk_size,
     }
-    with opened_cells(adata, layer) as (obs, var, matrix):
-        genes = var.index
-        codes, names = _codes(obs, groupby, control, with_control=control_cells is None)
-        if control_cells is None:
-            return compare_groups([(matrix, codes)], names, genes, **options)
-        with opened_cells(control_cells, layer) as (obs, var, other):
-            check_same_genes(genes, var.index, "control_cells", "adata")
-            found, _ = _codes(obs, groupby, control, with_control=True)
+    with open_cells(adata, layer=layer) as cells:
+        own_controls = control_cells is None
+        codes, names = _codes(cells.obs, perturbation, control, own_controls)
+        if own_controls:
+            sources = [(cells.matrix, codes)]
+            return compare_groups(sources, names, cells.genes, **options)
+        with open_cells(control_cells, layer=layer) as others:
+            check_same_genes(cells.genes, others.genes, "control_cells", "adata")
+            found, _ = _codes(others.obs, perturbation, control, True)
             sources = [
-                (matrix, np.where(codes == 0, -1, codes)),
-                (other, np.where(found == 0, 0, -1)),
+                (cells.matrix, np.where(codes == 0, -1, codes)),
+                (others.matrix, np.where(found == 0, 0, -1)),
             ]
-            return compare_groups(sources, names, genes, **options)
+            return compare_groups(sources, names, cells.genes, **options)
 
 
 def check_same_genes(genes, others, name, than):
-    """Refuse cells with other genes, or the same in another order."""
+    """Raise an error if genes differ, or stand in another order."""
     if not genes.equals(others):
         raise ValueError(
             f"{name} must have the genes of {than} in the same order; it has "
@@ -211,29 +226,39 @@ def adjust_p_values(p, fdr):
     return stats.false_discovery_control(p, axis=axis, method="bh").reshape(p.shape)
 
 
-def _codes(obs, groupby, control, *, with_control):
+def _codes(obs, perturbation, control, with_control):
     """Return 0 for control cells and 1, 2, ... for the sorted perturbations."""
-    if groupby not in obs:
-        raise ValueError(f"groupby={groupby!r} is no column of obs: {list(obs)}.")
-    labels = obs[groupby]
+    if perturbation not in obs:
+        raise ValueError(
+            f"perturbation={perturbation!r} is no column of obs: {list(obs)}."
+        )
+    labels = obs[perturbation]
     if labels.isna().any():
         raise ValueError(
-            f"{int(labels.isna().sum())} cells have no label in {groupby!r}; name the "
-            "perturbation of every cell, or leave these cells out."
+            f"{int(labels.isna().sum())} cells have no label in {perturbation!r}; name "
+            "the perturbation of every cell, or leave these cells out."
         )
     labels = labels.astype(str)
-    names = sorted(set(labels.unique()) - {str(control)})
-    if with_control and not (labels == str(control)).any():
+    names = sorted(set(labels.unique()) - {control})
+    if with_control and not (labels == control).any():
         raise ValueError(
-            f"No cell has the label {control!r} in {groupby!r}; it holds "
+            f"No cell has the label {control!r} in {perturbation!r}; it holds "
             f"{names[:5]}{' ...' if len(names) > 5 else ''}. Name the control."
         )
-    codes = pd.Index([str(control), *names]).get_indexer(labels)
+    codes = pd.Index([control, *names]).get_indexer(labels)
     return codes.astype(np.int64), names
 
 
 def compare_groups(
-    sources, names, genes, *, values, fold_change, fdr, min_control_cpm=None
+    sources,
+    names,
+    genes,
+    *,
+    values,
+    fold_change,
+    fdr,
+    min_control_cpm=None,
+    chunk_size=None,
 ):
     """Test the groups of some matrices and return the table of :func:`wilcoxon_de`.
 
@@ -262,7 +287,7 @@ def compare_groups(
     transform = np.asarray if geometric else np.expm1
     control_mean = np.empty(n_genes)
     with ProgressBar(n_genes, "Wilcoxon tests") as progress:
-        for part, block in iter_gene_blocks(matrices, kept):
+        for part, block in iter_gene_blocks(matrices, kept, chunk_size=chunk_size):
             if depth is not None:
                 block.data = np.log1p(block.data / depth[block.indices])
             u[:, part], ties[:, part], (total, control) = rank_sums(
@@ -286,8 +311,7 @@ def _depth(matrix):
     """Return what to divide the counts of each cell by: its total, in millions."""
     totals = np.empty(matrix.shape[0])
     for rows, block in iter_rows(matrix):
-        stored = block.data if sparse.issparse(block) else block
-        if stored.min(initial=0) < 0:
+        if stored_values(block).min(initial=0) < 0:
             raise ValueError(
                 "Negative values were found, which counts cannot be. Pass "
                 'values="log1p" if the matrix is log-normalised.'

@@ -19,14 +19,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from sklperturb.cells._blocks import (
-    blocks,
-    gene_names,
-    is_annotated,
-    log_normalise,
-    looks_like_counts,
-    rows_of,
-)
+from sklperturb.cells import log_normalise, looks_like_counts, open_cells
+from sklperturb.cells._blocks import to_dense
+from sklperturb.cells._files import gene_names, is_annotated
 from sklperturb.utils._progress import ProgressBar
 
 _LARGEST_LOG = 12.0  # of an expression that is decoded; e^12 of 10^4 is absurd
@@ -141,10 +136,9 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             If the values are no counts, there are too few cells or genes, or a
             parameter is out of range.
         """
-        self.genes_ = gene_names(X)
         X = self._validate(X, reset=True)
         n_cells, n_genes = X.shape
-        if not looks_like_counts(rows_of(X, slice(0, 50))):
+        if not looks_like_counts(X):
             raise ValueError(
                 "X must hold raw counts: whole numbers, 0 or more. Use PCA for values "
                 "that were normalised already."
@@ -183,7 +177,7 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         Z = np.empty((X.shape[0], len(self.components_)))
-        for rows, values in blocks(X):
+        for rows, values in X.blocks():
             Z[rows] = self._project(self._log(values))
         return Z
 
@@ -272,7 +266,8 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         """
         space = cls(**state["parameters"])
         genes = range(state["n_genes"]) if state["genes"] is None else state["genes"]
-        space._remember_genes(pd.Index(genes), reset=True)
+        table = pd.DataFrame(columns=pd.Index(genes))
+        validate_data(space, table, reset=True, skip_check_array=True)
         space.genes_ = None if state["genes"] is None else pd.Index(genes)
         for name in _LEARNT:
             setattr(space, name, state[name])
@@ -283,10 +278,17 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return len(self.components_)
 
     def _validate(self, X, reset):
-        """Return the cells in a form that is read by block, with the right genes."""
+        """Return the cells to be read by block, with the right genes."""
         if is_annotated(X):
-            self._remember_genes(gene_names(X), reset)
+            X = open_cells(X)
+            genes = X.genes.astype(str)
+            validate_data(
+                self, pd.DataFrame(columns=genes), reset=reset, skip_check_array=True
+            )
+            self.genes_ = genes if reset else self.genes_
             return X
+        if reset:
+            self.genes_ = gene_names(X)
         X = validate_data(
             self,
             X,
@@ -295,11 +297,7 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             reset=reset,
         )
         check_non_negative(X, type(self).__name__)
-        return X
-
-    def _remember_genes(self, names, reset):
-        table = pd.DataFrame(columns=names)
-        validate_data(self, table, reset=reset, skip_check_array=True)
+        return open_cells(X)
 
     def _rates(self, Z, library_sizes):
         """Return the expected counts."""
@@ -312,13 +310,13 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     def _project(self, logs):
         top = logs[:, self.top_genes_]
-        top = top.toarray() if sparse.issparse(top) else top
+        top = to_dense(top)
         return (top - self.mean_) @ self.components_.T
 
     def _choose_genes(self, X, n_top, bar):
         sums, squares = np.zeros((2, X.shape[1]))
         sizes = []
-        for _, values in blocks(X):
+        for _, values in X.blocks():
             sizes.append(np.asarray(values.sum(axis=1), np.float64).ravel())
             logs = self._log(values)
             sums += np.asarray(logs.sum(axis=0)).ravel()
@@ -334,9 +332,9 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _fit_components(self, X, bar):
         width = len(self.top_genes_)
         products = np.zeros((width, width))
-        for _, values in blocks(X):
+        for _, values in X.blocks():
             logs = self._log(values)[:, self.top_genes_]
-            logs = logs.toarray() if sparse.issparse(logs) else logs
+            logs = to_dense(logs)
             products += logs.T @ logs
             bar.advance()
         covariance = products / X.shape[0] - np.outer(self.mean_, self.mean_)
@@ -350,7 +348,7 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _fit_decoder(self, X, bar):
         width = self.n_components + 1
         gram, cross = np.zeros((width, width)), np.zeros((width, X.shape[1]))
-        for _, values in blocks(X):
+        for _, values in X.blocks():
             logs = self._log(values)
             Z = np.hstack([self._project(logs), np.ones((logs.shape[0], 1))])
             gram += Z.T @ Z
@@ -364,11 +362,11 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         # With y counts and m expected: E (y - m)^2 = m + dispersion * m^2, where the
         # expected ones are first brought to the gene's total.
         products, own = np.zeros((2, X.shape[1]))
-        for rows, values in blocks(X):
+        for rows, values in X.blocks():
             mean = self._rates(
                 self._project(self._log(values)), self.library_sizes_[rows]
             )
-            dense = values.toarray() if sparse.issparse(values) else values
+            dense = to_dense(values)
             counts += dense.sum(axis=0)
             expected += mean.sum(axis=0)
             products += (dense * mean).sum(axis=0)

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from sklearn.utils import _safe_indexing, check_random_state
 
-from sklperturb.cells._blocks import is_annotated, rows_of
+from sklperturb.cells import open_cells
+from sklperturb.cells._blocks import to_dense
+from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._labels import control_rows
 from sklperturb.conditions._validation import resolve_schema, validate_target
 from sklperturb.flow._conditions import (
@@ -82,8 +84,7 @@ def read_cells(estimator, X, y):
             "the target y is None."
         )
     if is_annotated(y):
-        y = rows_of(y, slice(None))
-        y = y.toarray() if hasattr(y, "toarray") else y
+        y = to_dense(open_cells(y).rows(slice(None)))
     return validate_target(estimator, X, y)
 
 

@@ -10,7 +10,8 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.cells._blocks import is_annotated, log_normalise
+from sklperturb.cells import log_normalise
+from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._labels import CONTROL, control_rows
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import (

@@ -3,12 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from sklperturb.cells._blocks import (
-    blocks,
-    group_means,
+from sklperturb.cells import (
     log_normalise,
     looks_like_counts,
-    rows_of,
+    mean_by_group,
+    open_cells,
 )
 
 
@@ -94,13 +93,12 @@ class CellScreenDisplay:
                 "No cell is a control, and distances are measured from controls. See "
                 "control_labels of PerturbationSchema."
             )
-        y = screen.y
+        y = open_cells(screen.y)
         if target_sum == "auto":
-            raw = looks_like_counts(rows_of(y, slice(0, 50)))
-            target_sum = 1e4 if raw else None
+            target_sum = 1e4 if looks_like_counts(y) else None
         labels = screen.X[screen.schema.perturbation].to_numpy()
         codes, names = pd.factorize(np.where(screen.is_control, "", labels), sort=True)
-        means, sizes = group_means(y, codes, len(names), target_sum)
+        means, sizes = mean_by_group(y, codes, len(names), target_sum=target_sum)
         per_cell, per_gene, variance = _sums(y, screen.is_control, means[0], target_sum)
         # The controls come first: the empty name sorts before all others.
         distance = np.linalg.norm(means[1:] - means[0], axis=1)
@@ -169,7 +167,7 @@ def _sums(y, is_control, control_mean, target_sum):
     per_cell = np.zeros(y.shape[0])
     per_gene = np.zeros(y.shape[1])
     squares = 0.0
-    for rows, values in blocks(y):
+    for rows, values in y.blocks():
         per_cell[rows] = np.asarray(values.sum(axis=1)).ravel()
         per_gene += np.asarray(values.sum(axis=0)).ravel()
         own = log_normalise(values[is_control[rows]], target_sum)

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.cells._blocks import gene_names
+from sklperturb.cells._files import gene_names
 from sklperturb.conditions._validation import (
     resolve_schema,
     take_columns,

@@ -4,19 +4,17 @@ import warnings
 
 from scipy.stats import pearsonr
 from sklearn.metrics import adjusted_mutual_info_score
+from sklearn.utils._param_validation import validate_params
 
-from sklperturb.metrics._populations import (
-    check_populations,
-    mean_distance,
-    rows_by_condition,
-    values_of,
-)
+from sklperturb.metrics._cells import cells_of, check_populations, rows_by_condition
+from sklperturb.metrics._populations import SAMPLING, mean_distance
 
 # The clusterings that are compared, as cell-eval 0.8 defines them.
 _RESOLUTION, _RESOLUTIONS = 1.0, (0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0)
 _N_NEIGHBORS = 15
 
 
+@validate_params(SAMPLING, prefer_skip_nested_validation=True)
 def energy_distance_correlation(
     y_true,
     y_pred,
@@ -187,18 +185,18 @@ def clustering_agreement(pseudobulk_true, pseudobulk_pred, *, control):
 
 def _strengths(cells, labels, control, max_cells, random_state):
     """Return {perturbation: energy distance from the control}."""
-    cells = values_of(cells)
+    cells = cells_of(cells)
     rows = rows_by_condition(labels, cells.shape[0], "conditions")
     if control not in rows:
         raise ValueError(
             f"control={control!r} is not among the conditions: {list(rows)[:5]}."
         )
-    own = cells[rows.pop(control)]
+    own = cells.rows(rows.pop(control))
     own, _ = check_populations(own, own, max_cells, random_state)
     within = mean_distance(own, None)
     found = {}
     for name, part in rows.items():
-        _, y = check_populations(own, cells[part], max_cells, random_state)
+        _, y = check_populations(own, cells.rows(part), max_cells, random_state)
         found[name] = 2 * mean_distance(own, y) - within - mean_distance(y, None)
     return found
 

@@ -6,6 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sklperturb.cells import open_cells
+from sklperturb.cells._blocks import to_dense
+from sklperturb.cells._files import is_annotated
+
 
 def check_pair(y_true, y_pred):
     """Return truth and prediction as 2-d arrays, without copying where possible.
@@ -75,7 +79,7 @@ def fill_prediction_values(prediction):
 
 
 def warn_missing_predictions(n_missing):
-    """Tell the caller of a metric that NaN were scored as 0."""
+    """Warn the caller of a metric that NaN were scored as 0."""
     if n_missing:
         warnings.warn(
             f"y_pred holds {n_missing} NaN values, which count as 0 (no response), "
@@ -157,13 +161,10 @@ def _drop_weightless(codes, totals):
 
 
 def without_annotation(y):
-    """Return the `X` of an AnnData as a frame with its genes; anything else as it is.
-
-    An AnnData is told by its attributes, since importing anndata takes a second.
-    """
-    if not (hasattr(y, "var_names") and hasattr(y, "X")):
+    """Return the `X` of an AnnData as a frame of its genes; anything else as it is."""
+    if not is_annotated(y):
         return y
-    values = y.X.toarray() if sparse.issparse(y.X) else np.asarray(y.X)
+    values = to_dense(open_cells(y).rows(slice(None)))
     return pd.DataFrame(values, columns=y.var_names)
 
 

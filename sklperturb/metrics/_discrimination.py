@@ -1,9 +1,10 @@
-"""Tell perturbations apart: is a prediction nearest to its own truth?"""
+"""Discrimination of perturbations: is a prediction nearest to its own truth?"""
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.metrics._checks import (
     check_pair,
@@ -15,6 +16,15 @@ from sklperturb.metrics._checks import (
 _METRICS = {"cosine": "cosine", "l1": "manhattan", "l2": "euclidean"}
 
 
+@validate_params(
+    {
+        "metric": [StrOptions(set(_METRICS))],
+        "exclude": [StrOptions({"panel", "own"}), None],
+        "ties": [StrOptions({"mean", "first", "worst"})],
+        "count_own": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def discrimination_score(
     y_true,
     y_pred,
@@ -85,9 +95,6 @@ def discrimination_score(
     >>> discrimination_score(y_true, y_pred)
     array([1. , 0.5, 0.5])
     """
-    _check_option("metric", metric, tuple(_METRICS))
-    _check_option("exclude", exclude, ("panel", "own", None))
-    _check_option("ties", ties, ("mean", "first", "worst"))
     truth, prediction, genes, targets = _effects(y_true, y_pred, genes, targets)
     columns = _target_columns(targets, genes) if exclude is not None else None
     if columns is None:
@@ -142,6 +149,10 @@ def centroid_accuracy(y_true, y_pred):
     return discrimination_score(y_true, y_pred, metric="l2", exclude=None, ties="worst")
 
 
+@validate_params(
+    {"metric": [StrOptions(set(_METRICS))], "random_state": ["random_state"]},
+    prefer_skip_nested_validation=True,
+)
 def retrieval_rank(y_true, y_pred, *, metric="l2", random_state=0):
     """Compute how many other predictions are nearer to a truth than its own.
 
@@ -176,7 +187,6 @@ def retrieval_rank(y_true, y_pred, *, metric="l2", random_state=0):
     >>> retrieval_rank([[0.0], [1.0], [5.0], [7.0]], [[0.2], [4.0], [4.6], [6.0]])
     array([0.  , 0.25, 0.  , 0.  ])
     """
-    _check_option("metric", metric, tuple(_METRICS))
     truth, prediction, _, _ = _effects(y_true, y_pred, None, None)
     distances = _distances(truth, prediction, metric)
     order = check_random_state(random_state).permutation(len(truth))
@@ -184,13 +194,6 @@ def retrieval_rank(y_true, y_pred, *, metric="l2", random_state=0):
     shuffled = np.empty_like(ranks)
     shuffled[order] = ranks
     return shuffled
-
-
-def _check_option(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(
-            f"{name}={value!r}; allowed are {', '.join(map(repr, allowed))}."
-        )
 
 
 def _effects(y_true, y_pred, genes, targets):

@@ -1,18 +1,28 @@
 """Distances between two populations of cells, and between them per condition."""
 
-from itertools import pairwise
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.metrics import pairwise_distances, pairwise_distances_chunked
 from sklearn.utils import check_random_state, resample
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from sklperturb.metrics._cells import cells_of, check_populations, rows_by_condition
 
 # Distances to all cells are quadratic: 40,000 controls need 13 GB and hours.
 _MAX_CELLS = 2000
+# What the parameters that several metrics share may be.
+SAMPLING = {
+    "max_cells": [Interval(Integral, 2, None, closed="left"), None],
+    "random_state": ["random_state"],
+}
 
 
+@validate_params(
+    {**SAMPLING, "unbiased": ["boolean"]}, prefer_skip_nested_validation=True
+)
 def energy_distance(
     y_true, y_pred, *, max_cells=_MAX_CELLS, unbiased=False, random_state=0
 ):
@@ -75,6 +85,18 @@ def energy_distance(
     return 2.0 * between - within[0] - within[1]
 
 
+@validate_params(
+    {
+        **SAMPLING,
+        "bandwidth": [
+            Interval(Real, 0, np.inf, closed="neither"),
+            StrOptions({"median"}),
+        ],
+        "n_random_features": [Interval(Integral, 1, None, closed="left"), None],
+        "unbiased": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def maximum_mean_discrepancy(
     y_true,
     y_pred,
@@ -154,6 +176,14 @@ def maximum_mean_discrepancy(
     )
 
 
+@validate_params(
+    {
+        **SAMPLING,
+        "n_projections": [Interval(Integral, 1, None, closed="left")],
+        "p": [Interval(Real, 1, None, closed="left")],
+    },
+    prefer_skip_nested_validation=True,
+)
 def sliced_wasserstein_distance(
     y_true, y_pred, *, n_projections=100, p=2, max_cells=None, random_state=0
 ):
@@ -207,10 +237,6 @@ def sliced_wasserstein_distance(
     >>> sliced_wasserstein_distance([[0.0], [2.0]], [[5.0], [7.0]])
     5.0
     """
-    if n_projections < 1 or p < 1:
-        raise ValueError(
-            f"n_projections={n_projections} and p={p} must both be at least 1."
-        )
     rng = check_random_state(random_state)
     x, y = check_populations(y_true, y_pred, max_cells, rng)
     directions = rng.standard_normal((x.shape[1], n_projections))
@@ -314,7 +340,7 @@ def population_scores(
     b             1.0                 1.0
     """
     functions = dict(_named_metric(metric) for metric in metrics)
-    y_true, y_pred = values_of(y_true), values_of(y_pred)
+    y_true, y_pred = cells_of(y_true), cells_of(y_pred)
     groups = rows_by_condition(conditions, y_true.shape[0], "conditions")
     if conditions_pred is None:
         conditions_pred = conditions
@@ -331,7 +357,7 @@ def population_scores(
         )
     rows = [
         [
-            function(y_true[groups[name]], y_pred[predicted[name]])
+            function(y_true.rows(groups[name]), y_pred.rows(predicted[name]))
             for function in functions.values()
         ]
         for name in groups
@@ -349,68 +375,6 @@ def _named_metric(metric):
             f"{sorted(POPULATION_METRICS)} and functions of two populations."
         )
     return metric, POPULATION_METRICS[metric]
-
-
-def rows_by_condition(conditions, n_cells, name):
-    """Return {condition: its rows}, sorted by condition."""
-    conditions = np.asarray(conditions)
-    if conditions.shape != (n_cells,) or pd.isna(conditions).any():
-        raise ValueError(
-            f"{name} has shape {conditions.shape}; it needs one name, and none "
-            f"missing, for each of the {n_cells} cells."
-        )
-    codes, names = pd.factorize(conditions, sort=True)
-    order = np.argsort(codes, kind="stable")
-    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
-    return {
-        name: order[start:stop]
-        for name, (start, stop) in zip(names, pairwise(bounds), strict=True)
-    }
-
-
-def values_of(y):
-    """Return the numbers of an AnnData, frame, sparse matrix or array, 2-d."""
-    if hasattr(y, "var_names") and hasattr(y, "X"):
-        y = y.X
-    if sparse.issparse(y):
-        return y.tocsr()
-    y = np.asarray(y)
-    return y[:, None] if y.ndim == 1 else y
-
-
-def check_populations(y_true, y_pred, max_cells, random_state):
-    """Return both populations as dense float64, at most `max_cells` cells each."""
-    if max_cells is not None and max_cells < 2:
-        raise ValueError(f"max_cells={max_cells} must be at least 2, or None for all.")
-    rng = None if max_cells is None else check_random_state(random_state)
-    x, y = (
-        _take_cells(values_of(population), name, max_cells, rng)
-        for population, name in ((y_true, "y_true"), (y_pred, "y_pred"))
-    )
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"y_true has {x.shape[1]} features and y_pred has {y.shape[1]}; both need "
-            "the same genes or embedding, in the same order."
-        )
-    return x, y
-
-
-def _take_cells(population, name, max_cells, rng):
-    if population.ndim != 2 or 0 in population.shape:
-        raise ValueError(
-            f"{name} has shape {population.shape}; a population needs at least one "
-            "cell (row) and one feature (column)."
-        )
-    if max_cells is not None and population.shape[0] > max_cells:
-        population = resample(
-            population, replace=False, n_samples=max_cells, random_state=rng
-        )
-    if sparse.issparse(population):
-        population = population.toarray()
-    population = np.asarray(population, dtype=np.float64)
-    if not np.isfinite(population).all():
-        raise ValueError(f"{name} holds NaN or infinite values; drop those cells.")
-    return population
 
 
 def mean_distance(x, y, unbiased=False):
@@ -447,12 +411,8 @@ def _mean_features(features, cells):
 
 
 def _bandwidth(cells, bandwidth, random_state):
-    if not isinstance(bandwidth, str):
-        if not (np.isfinite(bandwidth) and bandwidth > 0):
-            raise ValueError(f"bandwidth={bandwidth!r} must be positive and finite.")
-        return float(bandwidth)
     if bandwidth != "median":
-        raise ValueError(f"bandwidth={bandwidth!r}; allowed are 'median' and a number.")
+        return float(bandwidth)
     if len(cells) > 1000:
         cells = resample(
             cells, replace=False, n_samples=1000, random_state=random_state

@@ -11,10 +11,6 @@ from sklperturb.metrics._checks import (
     warn_missing_predictions,
 )
 
-# Rows are scored in blocks of about this many numbers (8 MB of float64), so that
-# a screen of 600 conditions by 18,000 genes is never copied as a whole.
-_BLOCK_SIZE = 2**20
-
 
 def rowwise_root_mean_squared_error(y_true, y_pred):
     r"""Compute the root mean squared error of each row.
@@ -202,13 +198,17 @@ def rowwise_cosine(y_true, y_pred):
     return _score_rows(_cosine, y_true, y_pred)
 
 
-def _score_rows(score_block, y_true, y_pred):
-    """Apply `score_block` to blocks of rows of float64 values."""
+def _score_rows(score_block, y_true, y_pred, *, block_size=2**20):
+    """Apply `score_block` to blocks of rows of float64 values.
+
+    A block has about `block_size` numbers, 8 MB, so that a screen of 600 conditions by
+    18,000 genes is never copied as a whole.
+    """
     truth, prediction, columns = check_pair(y_true, y_pred)
     n_samples, n_outputs = truth.shape
     scores = np.empty(n_samples)
     n_missing = 0
-    for rows in gen_batches(n_samples, max(1, _BLOCK_SIZE // n_outputs)):
+    for rows in gen_batches(n_samples, max(1, block_size // n_outputs)):
         truth_block = check_truth_values(truth[rows])
         prediction_block, n_nan = fill_prediction_values(prediction[rows, columns])
         scores[rows] = score_block(truth_block, prediction_block)

@@ -1,10 +1,18 @@
 """Wasserstein distances between populations of cells, computed by POT."""
 
+from numbers import Real
+
 import numpy as np
+from sklearn.utils._param_validation import Interval, validate_params
 
-from sklperturb.metrics._populations import check_populations
+from sklperturb.metrics._cells import check_populations
+from sklperturb.metrics._populations import SAMPLING
 
 
+@validate_params(
+    {**SAMPLING, "p": [Interval(Real, 1, None, closed="left")]},
+    prefer_skip_nested_validation=True,
+)
 def wasserstein_distance(y_true, y_pred, *, p=2, max_cells=2000, random_state=0):
     r"""Compute the exact p-Wasserstein distance of two populations of cells.
 
@@ -61,14 +69,16 @@ def wasserstein_distance(y_true, y_pred, *, p=2, max_cells=2000, random_state=0)
     >>> wasserstein_distance([[0.0], [2.0]], [[5.0], [7.0]])  # doctest: +SKIP
     5.0
     """
-    if p < 1:
-        raise ValueError(f"p={p} must be at least 1.")
     ot = _import_ot()
     x, y = check_populations(y_true, y_pred, max_cells, random_state)
     cost = ot.dist(x, y, metric="euclidean") ** p
     return float(max(ot.emd2([], [], cost, numItermax=1_000_000), 0.0) ** (1 / p))
 
 
+@validate_params(
+    {**SAMPLING, "regularization": [Interval(Real, 0, None, closed="neither")]},
+    prefer_skip_nested_validation=True,
+)
 def sinkhorn_divergence(
     y_true, y_pred, *, regularization=0.1, max_cells=2000, random_state=0
 ):
@@ -117,8 +127,6 @@ def sinkhorn_divergence(
     >>> sinkhorn_divergence([[0.0], [2.0]], [[5.0], [7.0]])  # doctest: +SKIP
     25.0
     """
-    if not regularization > 0:
-        raise ValueError(f"regularization={regularization!r} must be positive.")
     ot = _import_ot()
     x, y = check_populations(y_true, y_pred, max_cells, random_state)
     within = ot.dist(x, x)

@@ -7,13 +7,9 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
-from sklperturb.cells._blocks import (
-    gene_names,
-    is_annotated,
-    log_normalise,
-    looks_like_counts,
-    sample_rows,
-)
+from sklperturb.cells import log_normalise, looks_like_counts, open_cells
+from sklperturb.cells._blocks import to_dense
+from sklperturb.cells._files import gene_names, is_annotated
 from sklperturb.preprocessing._gene_embedding import (
     GeneEmbedding,
     check_n_components,
@@ -126,9 +122,13 @@ class ExpressionGeneEmbedding(GeneEmbedding):
         if not is_annotated(y):
             y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
             y = y.reshape(len(y), -1)
-            check_consistent_length(X, y)
+        cells = open_cells(y)
+        check_consistent_length(X, cells)
         rng = check_random_state(self.random_state)
-        rows = sample_rows(y, self.max_cells, rng)
+        rows, n_cells = slice(None), cells.shape[0]
+        if n_cells > self.max_cells:
+            rows = np.sort(rng.choice(n_cells, self.max_cells, replace=False))
+        rows = cells.rows(rows)
         if self.target_sum is None and rows.shape[0] > 1 and looks_like_counts(rows):
             warnings.warn(
                 f"{type(self).__name__}: y looks like raw counts, whose components "
@@ -155,7 +155,7 @@ def _loadings(rows, n_components, rng):
     n_components = min(n_components, rows.shape[0] - 1, rows.shape[1])
     narrow = n_components < min(rows.shape)
     if sparse.issparse(rows) and not narrow:
-        rows = rows.toarray()
+        rows = to_dense(rows)
     # The only solver that centres a sparse matrix without filling it.
     solver = "arpack" if sparse.issparse(rows) else "auto"
     if sparse.issparse(rows):

@@ -4,12 +4,12 @@ import warnings
 from numbers import Integral
 
 import numpy as np
-from scipy.sparse import issparse
 from scipy.sparse.linalg import svds
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.cells._blocks import to_dense
 from sklperturb.conditions._labels import split_combination
 from sklperturb.conditions._validation import (
     resolve_schema,
@@ -155,7 +155,7 @@ def scores(matrix, n_components):
         order = np.argsort(-s)
         u, s, vt = u[:, order], s[order], vt[order]
     else:
-        dense = matrix.toarray() if issparse(matrix) else matrix
+        dense = to_dense(matrix)
         u, s, vt = np.linalg.svd(dense, full_matrices=False)
         u, s, vt = u[:, :n_components], s[:n_components], vt[:n_components]
     u, _ = svd_flip(u, vt)

@@ -1,12 +1,14 @@
 """From pseudobulk counts with replicates to signatures of differential expression."""
 
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklperturb.conditions import PerturbationSchema
 from sklperturb.signatures._group_model import (
     covariate_matrix,
     fit_groups,
@@ -28,13 +30,7 @@ from sklperturb.signatures._signed_log_p import signed_log_p, signed_log_p_from_
 from sklperturb.utils._choices import Contexts, ExpressedIn, Method, Normalization
 from sklperturb.utils._progress import ProgressBar
 
-_CHOICES = {
-    "normalization": Normalization,
-    "method": Method,
-    "contexts": Contexts,
-    "expressed_in": ExpressedIn,
-}
-# Values of one array of a block of genes: 32 MiB.
+# Values of one array of a block of genes, unless its size is given: 32 MiB.
 _BLOCK_VALUES = 2**22
 # Counts added to each sample, in proportion to its depth, before the logarithm.
 _TREND_PRIOR_COUNT = 2.0
@@ -82,6 +78,8 @@ class DifferentialSignatures(BaseEstimator):
         Conditions with fewer samples are left out, with a warning.
     clip : float, default=4.0
         Limit of the clipped response.
+    chunk_size : int, default=None
+        Genes to fit at once. By default as many as need some 30 MB an array.
 
     Attributes
     ----------
@@ -150,6 +148,20 @@ class DifferentialSignatures(BaseEstimator):
     4.0
     """
 
+    _parameter_constraints = {
+        "schema": [PerturbationSchema, None],
+        "control": [str, None],
+        "covariates": ["array-like"],
+        "normalization": [StrOptions(set(Normalization))],
+        "method": [StrOptions(set(Method))],
+        "contexts": [StrOptions(set(Contexts))],
+        "min_count": [Interval(Real, 0, None, closed="left")],
+        "expressed_in": [StrOptions(set(ExpressedIn))],
+        "min_replicates": [Interval(Integral, 1, None, closed="left")],
+        "clip": [Interval(Real, 0, None, closed="neither")],
+        "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
     def __init__(
         self,
         schema=None,
@@ -163,6 +175,7 @@ class DifferentialSignatures(BaseEstimator):
         expressed_in="every",
         min_replicates=2,
         clip=4.0,
+        chunk_size=None,
     ):
         self.schema = schema
         self.control = control
@@ -174,7 +187,9 @@ class DifferentialSignatures(BaseEstimator):
         self.expressed_in = expressed_in
         self.min_replicates = min_replicates
         self.clip = clip
+        self.chunk_size = chunk_size
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Compare each perturbation with the controls of its context.
 
@@ -195,7 +210,6 @@ class DifferentialSignatures(BaseEstimator):
             context has both controls and a perturbation, covariates cannot be told
             apart from the perturbations, or too few samples are left.
         """
-        self._check_params()
         schema, samples, table = take_samples(
             X, self.schema, self.control, self.covariates, self.min_replicates
         )
@@ -233,17 +247,6 @@ class DifferentialSignatures(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
-
-    def _check_params(self):
-        for name, allowed in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in list(allowed):
-                raise ValueError(f"{name}={value!r} is not one of {list(allowed)}.")
-        for name, least in (("min_count", 0), ("min_replicates", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not value >= least:
-                raise ValueError(f"{name}={value!r} must be a number >= {least}.")
-        signed_log_p(1.0, 1.0, clip=self.clip)
 
     def _expressed(self, counts, table):
         if self.min_count == 0:
@@ -325,8 +328,10 @@ class DifferentialSignatures(BaseEstimator):
 
     def _test(self, counts, depth, codes, covariates, groups, controls, df):
         n_samples, n_genes = counts.shape
-        step = _BLOCK_VALUES // (n_samples * (covariates.shape[1] + 1))
-        blocks = [slice(i, i + max(step, 1)) for i in range(0, n_genes, max(step, 1))]
+        step = self.chunk_size
+        if step is None:
+            step = max(1, _BLOCK_VALUES // (n_samples * (covariates.shape[1] + 1)))
+        blocks = [slice(i, i + step) for i in range(0, n_genes, step)]
         average, variance = np.empty(n_genes), np.empty(n_genes)
         estimate = np.empty((len(groups), n_genes))
         unscaled = np.empty_like(estimate)

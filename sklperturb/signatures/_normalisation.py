@@ -84,7 +84,7 @@ def median_ratio_factors(counts):
 
 
 def expressed(counts, groups, min_count, *, min_total=15, large=10, share=0.7):
-    """Say which genes have enough counts in enough samples, as edgeR's filter does.
+    """Return which genes have enough counts in enough samples, as edgeR's filter does.
 
     Parameters
     ----------

@@ -4,17 +4,26 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.cells._files import opened_cells
-from sklperturb.cells._sums import sum_by_group
+from sklperturb.cells import open_cells, sum_by_group
+from sklperturb.cells._files import read_obs
 from sklperturb.conditions import PerturbationSchema
 
 # What tells samples apart, where the columns to group by are not named.
 _ROLES = ("context", "perturbation", "dose", "batch", "replicate")
+_OPTIONS = {
+    "layer": [str, None],
+    "min_cells": [Interval(Integral, 1, None, closed="left")],
+    "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
+}
 
 
+@validate_params(
+    {"groupby": [str, list, tuple], **_OPTIONS}, prefer_skip_nested_validation=True
+)
 def pseudobulk(adata, groupby, *, layer=None, min_cells=1, chunk_size=None):
     """Sum the cells of each group into a pseudobulk sample.
 
@@ -27,7 +36,7 @@ def pseudobulk(adata, groupby, *, layer=None, min_cells=1, chunk_size=None):
     adata : AnnData, str or path-like
         Cells by genes; in memory or backed, sparse or dense. A path names an .h5ad file
         or a .zarr folder, of which `X` or `layer` is streamed. Of a backed AnnData only
-        `X` is, and not that of a view, which anndata reads at once.
+        `X` is, since anndata reads the layers at once.
     groupby : str or list of str
         Columns of `obs`; cells that agree in all of them form a group.
     layer : str, default=None
@@ -83,14 +92,12 @@ def pseudobulk(adata, groupby, *, layer=None, min_cells=1, chunk_size=None):
     from anndata import AnnData
 
     groupby = _as_list(groupby)
-    _check_counts_of("min_cells", min_cells)
-    if chunk_size is not None:
-        _check_counts_of("chunk_size", chunk_size)
-    with opened_cells(adata, layer) as (obs, var, matrix):
-        codes, obs = _groups(obs, groupby, min_cells)
-        sums = sum_by_group(matrix, codes, len(obs), chunk_size)
+    with open_cells(adata, layer=layer) as cells:
+        codes, obs = _groups(cells.obs, groupby, min_cells)
+        sums = sum_by_group(cells, codes, len(obs), chunk_size=chunk_size)
+        var = cells.var.copy()
     means = sums / obs["n_cells"].to_numpy()[:, None]
-    return AnnData(sums, obs=obs, var=var.copy(), layers={"mean": means})
+    return AnnData(sums, obs=obs, var=var, layers={"mean": means})
 
 
 class Pseudobulk(TransformerMixin, BaseEstimator):
@@ -132,12 +139,15 @@ class Pseudobulk(TransformerMixin, BaseEstimator):
     [[1.0, 1.0], [2.0, 2.0]]
     """
 
+    _parameter_constraints = {"groupby": [str, list, tuple, None], **_OPTIONS}
+
     def __init__(self, groupby=None, layer=None, min_cells=1, chunk_size=None):
         self.groupby = groupby
         self.layer = layer
         self.min_cells = min_cells
         self.chunk_size = chunk_size
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Find the columns to group by.
 
@@ -150,12 +160,11 @@ class Pseudobulk(TransformerMixin, BaseEstimator):
         -------
         self : Pseudobulk
         """
-        with opened_cells(X, self.layer) as (obs, _, _):
-            if self.groupby is None:
-                schema = PerturbationSchema.infer(obs)
-                self.groupby_ = schema.columns(*_ROLES)
-            else:
-                self.groupby_ = _as_list(self.groupby)
+        if self.groupby is None:
+            schema = PerturbationSchema.infer(read_obs(X))
+            self.groupby_ = schema.columns(*_ROLES)
+        else:
+            self.groupby_ = _as_list(self.groupby)
         return self
 
     def transform(self, X):
@@ -189,11 +198,6 @@ def _as_list(groupby):
     return [groupby] if isinstance(groupby, str) else list(groupby)
 
 
-def _check_counts_of(name, value):
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name}={value!r} must be a positive integer.")
-
-
 def _groups(obs, groupby, min_cells):
     """Number the groups, and make the obs of their pseudobulks.
 
@@ -215,7 +219,9 @@ def _groups(obs, groupby, min_cells):
             f"Cells without a group ({counts}). Name the level, or leave these cells "
             "out first."
         )
-    codes = obs.groupby(groupby, observed=True, sort=True).ngroup().to_numpy()
+    # Without the index, whose name may be that of a column.
+    table = obs.reset_index(drop=True)
+    codes = table.groupby(groupby, observed=True, sort=True).ngroup().to_numpy()
     n_cells = np.bincount(codes)
     kept = n_cells >= min_cells
     if not kept.any():
@@ -237,6 +243,6 @@ def _groups(obs, groupby, min_cells):
 
 
 def is_constant(column, codes, first):
-    """Say whether a column holds one value in each group, whose first row is given."""
+    """Return whether a column holds one value in each group, of given first rows."""
     levels, _ = pd.factorize(column)
     return bool((levels == levels[first][codes]).all())

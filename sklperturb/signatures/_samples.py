@@ -4,8 +4,10 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
+from sklperturb.cells._blocks import to_dense
+from sklperturb.cells._counts import value_kind
+from sklperturb.cells._files import check_unique_genes, is_annotated
 from sklperturb.conditions._labels import control_rows
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.signatures._pseudobulk import is_constant
@@ -22,12 +24,13 @@ def take_samples(adata, schema, control, covariates, min_replicates):
         Indexed like `samples`. Columns context, perturbation (empty for controls),
         control, and row, the position in `samples`.
     """
-    if not hasattr(adata, "obs_names"):
+    if not is_annotated(adata):
         raise TypeError(
             f"X must be an AnnData of pseudobulks, got {type(adata).__name__}."
         )
     if not adata.obs_names.is_unique:
         raise ValueError("obs_names are not unique; call obs_names_make_unique().")
+    check_unique_genes(adata.var_names, "X")
     schema = resolve_schema(schema, adata.obs)
     schema.require(adata.obs, "perturbation", *["context"] * bool(schema.context))
     absent = [c for c in covariates if c not in adata.obs]
@@ -57,7 +60,7 @@ def take_samples(adata, schema, control, covariates, min_replicates):
 
 
 def is_control(obs, schema, control):
-    """Say which rows are controls, by a label or by the flag that the schema names.
+    """Return which rows are controls, by a label or by the flag that the schema names.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def is_control(obs, schema, control):
 
 
 def _check_doses(obs, table, schema):
-    """Refuse to take different doses for replicates of each other."""
+    """Raise an error where different doses would be taken for replicates."""
     if schema.dose is None or schema.dose not in obs:
         return
     treated = table[~table["control"]].assign(dose=obs[schema.dose].astype(str))
@@ -166,9 +169,9 @@ def describe_conditions(obs, members, schema, covariates):
 
 def dense_counts(samples):
     """Return the counts as a float64 array; refuse what cannot be counts."""
-    counts = samples.X.toarray() if sparse.issparse(samples.X) else samples.X
-    counts = np.asarray(counts, dtype=np.float64)
-    if not np.isfinite(counts).all() or (counts < 0).any():
+    counts = np.asarray(to_dense(samples.X), dtype=np.float64)
+    kind = value_kind(counts)
+    if kind in ("invalid", "signed"):
         raise ValueError(
             "X holds negative, NaN or infinite values; it must hold sums of raw "
             "counts, as pseudobulk(..., layer=...) gives them."
@@ -176,7 +179,7 @@ def dense_counts(samples):
     empty = samples.obs_names[counts.sum(axis=1) == 0]
     if len(empty):
         raise ValueError(f"{len(empty)} samples have no counts, such as {empty[0]!r}.")
-    if not np.array_equal(counts, np.rint(counts)):
+    if kind in ("log1p", "normalised"):
         warnings.warn(
             "X holds fractions, so that it is not raw counts. If it was normalised or "
             "logarithmised, add up the layer of raw counts instead.",

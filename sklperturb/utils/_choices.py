@@ -18,7 +18,9 @@ def _names(title, *values):
 
 
 Scoring = _names("Scoring", "mrrmse", "mrmae", "pearson", "spearman", "cosine")
-Convention = _names("Convention", "robust", "vcc2025", "cell_eval", "vcc2026")
+Convention = _names(
+    "Convention", "robust", "vcc2025", "cell_eval", "vcc2026", "populations"
+)
 Pruner = _names("Pruner", "auto", "hyperband", "wilcoxon")
 Budget = _names("Budget", "fast", "thorough")
 OnNonfinite = _names("OnNonfinite", "error", "replace")

@@ -48,7 +48,8 @@ def test_evaluate_without_anchors(cli, files):
         (["--convention", "vcc"], "'robust', 'vcc2025'"),
         (["--perturbation", "gene"], "--perturbation 'gene' is no column"),
         (["--control", "DMSO"], "--control 'DMSO' is no label of 'target_gene'"),
-        (["--convention", "vcc2026"], "fractional"),
+        (["--layer", "raw"], "no layer 'raw'"),
+        (["--obsm", "X_state"], "no obsm 'X_state'"),
     ],
 )
 def test_evaluate_refuses(cli, files, options, message):

@@ -264,7 +264,7 @@ def test_errors(toy):
         model.fit(X, None)
     with pytest.raises(TypeError, match=r"[Ss]parse"):
         model.fit(X, sparse.csr_matrix(y))
-    with pytest.raises(ValueError, match="needs an AnnData y, got ndarray"):
+    with pytest.raises(ValueError, match="needs an AnnData or a file, got ndarray"):
         LatentTargetRegressor(layer="response").fit(X, y)
     with pytest.raises(ValueError, match="no layer 'response'"):
         LatentTargetRegressor(layer="response").fit(X, as_anndata(y, "dense"))

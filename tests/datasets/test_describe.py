@@ -124,3 +124,31 @@ def test_schema_names_the_columns(tmp_path, counts):
     assert found.cells_per_perturbation.to_dict() == {"IFN": 300, "TNF": 300}
     with pytest.raises(TypeError, match="must be a PerturbationSchema"):
         describe_perturbseq(path, schema="stim")
+
+
+def test_contexts_may_be_missing(tmp_path, counts):
+    lines = np.resize(np.array(["K562", None, "RPE1"], dtype=object), 900)
+    labels = np.resize(["non-targeting", "non-targeting", "A", "B"], 900)
+    path = write(tmp_path / "cells.h5ad", counts, labels, cell_line=lines)
+    found = " ".join(describe_perturbseq(path).problems)
+    assert "300 cells have no 'cell_line'" in found
+    assert "no controls" not in found
+
+
+def test_expression_in_a_layer_or_an_embedding(tmp_path, counts):
+    path = write(tmp_path / "cells.h5ad", counts)
+    cells = anndata.read_h5ad(path)
+    cells.layers["raw"] = sparse.csr_matrix(counts)
+    cells.obsm["X_state"] = counts[:, :4] - 0.5
+    cells.X = None
+    cells.write_h5ad(path)
+    found = describe_perturbseq(path)
+    assert found.facts["values"] == "none"
+    assert "There is no X. Pass layer= or obsm=" in found.problems[0]
+    found = describe_perturbseq(path, layer="raw")
+    assert found.facts["values"] == "raw counts" and found.problems == []
+    found = describe_perturbseq(path, obsm="X_state")
+    assert found.facts["storage"] == "dense, float32"
+    assert "scaled or z-scores" in found.facts["values"]
+    with pytest.raises(ValueError, match="no layer 'counts'"):
+        describe_perturbseq(path, layer="counts")

@@ -151,9 +151,10 @@ def test_files(tmp_path, suffix, backed):
     np.testing.assert_array_equal(
         screen.y[[2, 0]].X.toarray(), cells.X[[2, 0]].toarray()
     )
-    if backed and suffix == ".h5ad":
-        assert screen.y.isbacked
-        screen.y.file.close()
+    if backed:
+        assert not sparse.issparse(screen.y.X) and screen.y.X.format == "csr"
+        rows = screen.y[[3, 2, 0]][[2, 0]]
+        np.testing.assert_array_equal(rows.X.toarray(), cells.X[[0, 3]].toarray())
 
 
 def test_broken_and_missing_files(tmp_path):

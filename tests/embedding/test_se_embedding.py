@@ -309,7 +309,7 @@ def test_errors(checkpoint, cells, fitted, tmp_path):
         SEEmbedding(checkpoint, gene_names="symbol").fit(cells)
     with pytest.raises(ValueError, match="no layer 'x'"):
         SEEmbedding(checkpoint, layer="x").fit(cells)
-    with pytest.raises(ValueError, match="needs an AnnData, got DataFrame"):
+    with pytest.raises(ValueError, match="needs an AnnData or a file, got DataFrame"):
         SEEmbedding(checkpoint, layer="x").fit(cells.to_df())
     with pytest.raises(ValueError, match="0 sample"):
         SEEmbedding(checkpoint).fit(cells[:0])
@@ -328,10 +328,10 @@ def test_errors(checkpoint, cells, fitted, tmp_path):
     with pytest.raises(FileNotFoundError):
         fitted.transform(tmp_path / "absent.h5ad")
     (tmp_path / "a.h5ad").write_text("text")
-    with pytest.raises(ValueError, match="cannot be read as h5ad"):
+    with pytest.raises(ValueError, match="cannot be read as AnnData"):
         fitted.transform(tmp_path / "a.h5ad")
     (tmp_path / "a.csv").write_text("text")
-    with pytest.raises(ValueError, match=r"must end in .h5ad or .zarr"):
+    with pytest.raises(ValueError, match=r"allowed are an .h5ad file and a .zarr"):
         fitted.transform(tmp_path / "a.csv")
     bad = cells.copy()
     bad.X[3, 4] = np.nan

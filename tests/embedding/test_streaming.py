@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
-from sklperturb.embedding import SEEmbedding, embed_file
+from sklperturb.embedding import SEEmbedding, _batches, _mapping, embed_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*were taken to hold counts")
 
@@ -76,20 +76,20 @@ def test_finished_chunks_are_not_computed_again(
     model, path, cells, embedded, tmp_path, monkeypatch
 ):
     output = tmp_path / "out.zarr"
-    embed = SEEmbedding._embed
+    embed = _batches.embed_sentences
     calls = []
 
-    def stops(self, tokens, counts):
+    def stops(embedding, tokens, counts):
         calls.append(len(tokens))
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return embed(self, tokens, counts)
+        return embed(embedding, tokens, counts)
 
-    monkeypatch.setattr(SEEmbedding, "_embed", stops)
+    monkeypatch.setattr(_batches, "embed_sentences", stops)
     with pytest.raises(KeyboardInterrupt):
         embed_file(path, output, model, chunk_size=5)
     assert not output.exists()
-    monkeypatch.setattr(SEEmbedding, "_embed", embed)
+    monkeypatch.setattr(_batches, "embed_sentences", embed)
     other = clone(model).set_params(count_scale="raw")
     with pytest.raises(ValueError, match="another parameters"):
         embed_file(path, output, other, chunk_size=5)
@@ -228,14 +228,11 @@ def test_memory_does_not_grow_with_cells(model, tmp_path):
     """Chunks are read, not the file."""
     from scipy import sparse
 
-    from sklperturb.embedding import _cells
+    read, read_rows = [], _batches.read_rows
 
-    read = []
-
-    class Recorded(_cells.Cells):
-        def read(self, start, stop):
-            read.append(stop - start)
-            return super().read(start, stop)
+    def recorded(cells, start, stop):
+        read.append(stop - start)
+        return read_rows(cells, start, stop)
 
     X = sparse.random(3000, 100, 0.2, "csr", random_state=0, dtype=np.float32)
     X.data = np.ceil(X.data * 50)
@@ -243,7 +240,8 @@ def test_memory_does_not_grow_with_cells(model, tmp_path):
     cells.var_names = [f"GENE{i + 1}" for i in range(100)]
     cells.write_h5ad(tmp_path / "a.h5ad")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_cells, "Cells", Recorded)
+        patch.setattr(_batches, "read_rows", recorded)
+        patch.setattr(_mapping, "read_rows", recorded)
         embed_file(tmp_path / "a.h5ad", tmp_path / "b.zarr", model)
     assert max(read) <= 512
     assert sum(read) == 3000 + 512

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sklperturb.cells._blocks import log_normalise
+from sklperturb.cells import log_normalise
 from sklperturb.cli import app
 from sklperturb.datasets import load_perturbseq, make_genetic_screen
 from sklperturb.flow import CellScreenModel

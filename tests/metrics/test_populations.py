@@ -145,7 +145,7 @@ def test_equal_predicted_cells_have_no_variance(cells):
         (np.empty((0, 2)), [[1.0, 2.0]], {}, "at least one cell"),
         ([[np.nan]], [[1.0]], {}, "y_true holds NaN"),
         ([[1.0]], [[2.0]], {"unbiased": True}, "two cells"),
-        ([[1.0]], [[2.0]], {"max_cells": 1}, "max_cells=1"),
+        ([[1.0]], [[2.0]], {"max_cells": 1}, "'max_cells' .*Got 1 instead"),
     ],
 )
 def test_bad_populations(x, y, options, match):
@@ -156,9 +156,9 @@ def test_bad_populations(x, y, options, match):
 def test_other_bad_input(cells):
     with pytest.raises(ValueError, match="median distance"):
         maximum_mean_discrepancy(np.ones((4, 2)), np.zeros((4, 2)))
-    with pytest.raises(ValueError, match="bandwidth=0"):
+    with pytest.raises(ValueError, match=r"'bandwidth' .*Got 0 instead"):
         maximum_mean_discrepancy(*cells, bandwidth=0)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match=r"'p' .*Got 0\.5 instead"):
         sliced_wasserstein_distance(*cells, p=0.5)
     x = cells[0]
     with pytest.raises(ValueError, match="1 only in y_true, such as \\['c'\\]"):

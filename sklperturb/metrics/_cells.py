@@ -1,0 +1,74 @@
+"""Read populations of cells for the metrics that compare them."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.utils import check_random_state, resample
+
+from sklperturb.cells import Cells, open_cells
+from sklperturb.cells._blocks import to_dense
+from sklperturb.cells._files import is_annotated
+
+
+def cells_of(y):
+    """Return the `Cells` of an AnnData, frame, sparse matrix or array; 1-d is a column.
+
+    An AnnData may be backed by a file: rows are read when asked for.
+    """
+    if not (is_annotated(y) or sparse.issparse(y) or isinstance(y, Cells)):
+        y = np.asarray(y)
+        y = y if y.dtype.kind in "biuf" else y.astype(np.float64)
+        y = y[:, None] if y.ndim == 1 else y
+    return open_cells(y)
+
+
+def rows_by_condition(conditions, n_cells, name):
+    """Return {condition: its rows}, sorted by condition."""
+    conditions = np.asarray(conditions)
+    if conditions.shape != (n_cells,) or pd.isna(conditions).any():
+        raise ValueError(
+            f"{name} has shape {conditions.shape}; it needs one name, and none "
+            f"missing, for each of the {n_cells} cells."
+        )
+    codes, names = pd.factorize(conditions, sort=True)
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    return {
+        name: order[start:stop]
+        for name, (start, stop) in zip(names, pairwise(bounds), strict=True)
+    }
+
+
+def check_populations(y_true, y_pred, max_cells, random_state):
+    """Return both populations as dense float64, at most `max_cells` cells each."""
+    rng = None if max_cells is None else check_random_state(random_state)
+    x, y = (
+        _take_cells(cells_of(population), name, max_cells, rng)
+        for population, name in ((y_true, "y_true"), (y_pred, "y_pred"))
+    )
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"y_true has {x.shape[1]} features and y_pred has {y.shape[1]}; both need "
+            "the same genes or embedding, in the same order."
+        )
+    return x, y
+
+
+def _take_cells(cells, name, max_cells, rng):
+    n_cells = cells.shape[0]
+    if 0 in cells.shape:
+        raise ValueError(
+            f"{name} has shape {cells.shape}; a population needs at least one cell "
+            "(row) and one feature (column)."
+        )
+    rows = slice(None)
+    if max_cells is not None and n_cells > max_cells:
+        rows = resample(
+            np.arange(n_cells), replace=False, n_samples=max_cells, random_state=rng
+        )
+    population = np.asarray(to_dense(cells.rows(rows)), dtype=np.float64)
+    if not np.isfinite(population).all():
+        raise ValueError(f"{name} holds NaN or infinite values; drop those cells.")
+    return population
