@@ -89,7 +89,7 @@ def test_share_is_drawn_by_the_seed(cells):
         ({"hold_out_contexts": ["D"]}, r"\['D'\] are not in 'line'"),
         ({"hold_out_share": 0.95}, "hold_out_share=0.95 must be from 0 to 0.9"),
         ({"hold_out_share": 0.9}, "can be held out with every perturbation"),
-        ({"method": "edgeR"}, "method='edgeR' is not one of"),
+        ({"method": "edgeR"}, "The 'method' parameter of Diff"),
         ({"min_cells": 100}, "100"),
         (
             {"schema": PerturbationSchema("drug"), "hold_out_contexts": ["A"]},
