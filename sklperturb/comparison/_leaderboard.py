@@ -5,23 +5,6 @@ from sklearn.utils._param_validation import validate_params
 
 from sklperturb.comparison._comparison import Comparison
 
-_COLUMNS = [
-    "rank",
-    "model",
-    "kind",
-    "metric",
-    "mean",
-    "std",
-    "ci_low",
-    "ci_high",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "relative_to_zeros",
-    "fit_seconds",
-    "peak_memory_mb",
-]
-
 
 @validate_params({"comparison": [Comparison]}, prefer_skip_nested_validation=True)
 def leaderboard(comparison):
@@ -35,8 +18,9 @@ def leaderboard(comparison):
     Returns
     -------
     table : DataFrame
-        One row for each metric and model, with its ``rank`` in front of the columns
-        of the summary (see `Comparison`). Models that failed come last.
+        One row for each metric and model: its ``rank``, and the columns of the
+        summary (see `Comparison`) but for ``greater_is_better`` and ``best_baseline``.
+        Models that failed come last.
 
     See Also
     --------
@@ -58,5 +42,7 @@ def leaderboard(comparison):
             na_option="bottom",
             ascending=not part["greater_is_better"].iloc[0],
         )
-        parts.append(part.assign(rank=rank.astype(int)).sort_values("rank"))
-    return pd.concat(parts, ignore_index=True)[_COLUMNS]
+        part = part.drop(columns=["greater_is_better", "best_baseline"])
+        part.insert(0, "rank", rank.astype(int))
+        parts.append(part.sort_values("rank"))
+    return pd.concat(parts, ignore_index=True)

@@ -3,17 +3,7 @@
 import numpy as np
 import pandas as pd
 
-FOLD_COLUMNS = [
-    "model",
-    "kind",
-    "fold",
-    "metric",
-    "value",
-    "n_rows",
-    "fit_seconds",
-    "peak_memory_mb",
-]
-SUMMARY_COLUMNS = [
+_COLUMNS = [
     "model",
     "kind",
     "metric",
@@ -60,7 +50,7 @@ def tabulate_folds(results, kinds, metrics):
         for model, kind in kinds.items()
         for fold in range(n_folds)
     ]
-    return pd.DataFrame(table, columns=FOLD_COLUMNS)
+    return pd.DataFrame(table)
 
 
 def summarise(folds, results, kinds, metrics, y, bootstrap):
@@ -98,7 +88,7 @@ def summarise(folds, results, kinds, metrics, y, bootstrap):
         ]
     keys = ["metric", "model"]
     summary = pd.DataFrame(intervals).set_index(keys).join(_over_folds(folds, keys))
-    return summary.reset_index()[SUMMARY_COLUMNS]
+    return summary.reset_index()[_COLUMNS]
 
 
 def _over_folds(folds, keys):

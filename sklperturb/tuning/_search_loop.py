@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 
 import numpy as np
 from sklearn.exceptions import FitFailedWarning
@@ -139,7 +139,8 @@ class SearchLoop:
         lost = []
         for future in done:
             position, submissions = self._futures.pop(future)
-            error = future.exception()
+            # A cluster cancels a fold whose data went with its worker.
+            error = CancelledError() if future.cancelled() else future.exception()
             if error is None:
                 self._record(position, future.result())
             else:

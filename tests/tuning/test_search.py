@@ -1,6 +1,7 @@
 """The search as a scikit-learn estimator: results, routing, nesting, errors."""
 
 import inspect
+from concurrent.futures import Future
 
 import numpy as np
 import optuna
@@ -22,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklperturb.linear_model import TargetEncodedRidge
 from sklperturb.metrics import neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
-from sklperturb.tuning import PerturbationSearchCV
+from sklperturb.tuning import PerturbationSearchCV, _workers
 
 ALPHA = {"alpha": FloatDistribution(1e-3, 1e3, log=True)}
 
@@ -232,6 +233,26 @@ def test_failed_trials_are_told_and_left_behind(table):
         search = search_of(Fussy(), space, n_trials=8, error_score=-99.0).fit(*table)
     assert set(search.cv_results_["state"]) == {"COMPLETE"}
     assert search.cv_results_["mean_test_score"].min() == -99.0
+
+
+def test_cancelled_fold_is_submitted_again(table, monkeypatch):
+    submit, cancelled = _workers._Inline.submit, []
+
+    def cancel_first(executor, *call):
+        if cancelled:
+            return submit(executor, *call)
+        future = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        cancelled.append(future)
+        return future
+
+    whole = search_of(n_trials=2).fit(*table)
+    monkeypatch.setattr(_workers._Inline, "submit", cancel_first)
+    search = search_of(n_trials=2).fit(*table)
+    assert cancelled
+    assert search.cv_results_["params"] == whole.cv_results_["params"]
+    assert set(search.cv_results_["state"]) == {"COMPLETE"}
 
 
 def test_study_of_the_user(table):
