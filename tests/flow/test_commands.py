@@ -155,7 +155,7 @@ def test_embedded_cells(cli, fit, screen, unseen, tmp_path):
     wanted = tmp_path / "genes.txt"
     wanted.write_text("\n".join(unseen))
     words = ["--perturbations", wanted, "--output", output, "--n-cells", 7]
-    cli("predict-cells", model, *words)
+    done = cli("predict-cells", model, *words)
     assert "5 dimensions in X_own" in done.stdout
     found = anndata.read_h5ad(output)
     assert found.obsm["X_own"].shape == (14, 5)
