@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from sklperturb.conditions._levels import indicator, take_levels
+from sklperturb.conditions._levels import level_means, take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.preprocessing import tanimoto_similarity
 from sklperturb.preprocessing._fingerprint import check_fingerprint_sizes, check_kinds
@@ -133,16 +133,17 @@ class NearestCompoundRegressor(ConditionRegressor):
         n_contexts, n_perturbations = len(self.contexts_), len(self.perturbations_)
         self._known = first_structures(smiles, perturbation, n_perturbations)
         self.overall_ = y.mean(axis=0)
-        self.context_means_ = _means(context, n_contexts, y)
+        self.context_means_ = level_means(context, n_contexts, y)[0]
         structured = np.flatnonzero([text is not None for text in self._known])
         self.compounds_ = self.perturbations_[structured]
-        self.compound_means_ = _means(perturbation, n_perturbations, y)[structured]
+        means, _ = level_means(perturbation, n_perturbations, y)
+        self.compound_means_ = means[structured]
         self._fingerprints = self._count(self._known[structured])
         # Means of (context, compound), one after the other, and where each is; -1 for
         # those not measured.
         cell = context * n_perturbations + perturbation
         cells, codes = np.unique(cell, return_inverse=True)
-        self._cell_means = _means(codes, len(cells), y)
+        self._cell_means = level_means(codes, len(cells), y)[0]
         self._cell_of = np.full(n_contexts * n_perturbations, -1)
         self._cell_of[cells] = np.arange(len(cells))
         self._cell_of = self._cell_of.reshape(n_contexts, -1)[:, structured]
@@ -214,10 +215,3 @@ class NearestCompoundRegressor(ConditionRegressor):
             )
         check_kinds(self.kind, COUNT_KINDS)
         check_fingerprint_sizes(self.radius, self.n_bits)
-
-
-def _means(codes, n_levels, y):
-    """Return the mean row of `y` for each level."""
-    member = indicator(codes, n_levels)
-    counts = np.asarray(member.sum(axis=0)).ravel()
-    return (member.T @ y) / np.maximum(counts, 1)[:, None]

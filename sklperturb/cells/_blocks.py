@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._levels import indicator
 
 # Cells in a block: at 18,000 genes some 300 MB where a block has to be dense.
@@ -19,9 +20,8 @@ def gene_names(y):
     """Return the names of the columns of `y` as an Index of text, or None."""
     if is_annotated(y):
         return pd.Index(y.var_names).astype(str)
-    if isinstance(y, pd.DataFrame):
-        return y.columns.astype(str)
-    return None
+    y = as_pandas(y)
+    return y.columns.astype(str) if isinstance(y, pd.DataFrame) else None
 
 
 def rows_of(y, rows):

@@ -67,8 +67,7 @@ def evaluate(
 def _find_control(real, groupby, control, layer):
     """Return the column and label of the controls, looked for where not given."""
     from sklperturb.cells._files import opened_cells
-    from sklperturb.conditions import PerturbationSchema
-    from sklperturb.conditions._labels import is_control_label
+    from sklperturb.conditions import PerturbationSchema, control_rows
 
     with opened_cells(real, layer) as (obs, _, _):
         if groupby is None:
@@ -76,8 +75,8 @@ def _find_control(real, groupby, control, layer):
         if groupby not in obs:
             raise ValueError(f"--groupby {groupby!r} is no column: {list(obs)}.")
         if control is None:
-            labels = sorted(obs[groupby].dropna().astype(str).unique())
-            found = [label for label in labels if is_control_label(label)]
+            rows = control_rows(obs, PerturbationSchema(groupby))
+            found = sorted(obs.loc[rows, groupby].astype(str).unique())
             if len(found) != 1:
                 raise ValueError(
                     f"{len(found)} labels of {groupby!r} are spelt as a control "

@@ -58,16 +58,15 @@ def signatures(
     from sklperturb.datasets import write_signatures
     from sklperturb.datasets._write_signatures import check_free
     from sklperturb.signatures import DifferentialSignatures, Pseudobulk
-    from sklperturb.signatures._samples import is_control
+    from sklperturb.signatures._samples import sample_controls
 
     check_free(output, overwrite)
     samples = Pseudobulk(
         _names(groupby) or None, layer=layer, min_cells=min_cells
     ).fit_transform(cells)
-    schema = _schema(samples.obs, perturbation, context)
+    schema = _schema(samples.obs, perturbation, context, control)
     model = DifferentialSignatures(
         schema,
-        control=control,
         covariates=_names(covariates),
         normalization=normalization,
         method=method,
@@ -82,7 +81,7 @@ def signatures(
         markup=False,
     )
     keys = schema.columns("context", "perturbation")
-    treated = ~is_control(samples.obs, schema, control)
+    treated = ~sample_controls(samples.obs, schema)
     held = _of_contexts(samples.obs, schema, _names(hold_out_contexts))
     held |= _random_share(samples.obs[keys], treated & ~held, hold_out_share, seed)
     train = model.fit_transform(samples[~held])
@@ -116,17 +115,18 @@ def _names(text):
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _schema(obs, perturbation, context):
+def _schema(obs, perturbation, context, control):
     from dataclasses import replace
 
-    from sklperturb.conditions import PerturbationSchema
+    from sklperturb.conditions import resolve_schema
 
     if perturbation is None:
-        schema = PerturbationSchema.infer(obs)
+        schema = resolve_schema(None, obs, control)
     else:
         others = obs.drop(columns=[perturbation, context or ""], errors="ignore")
         others = others.assign(perturbation="")  # so that the other roles are inferred
-        schema = replace(PerturbationSchema.infer(others), perturbation=perturbation)
+        schema = resolve_schema(None, others, control)
+        schema = replace(schema, perturbation=perturbation)
     if context is not None:
         schema = replace(schema, context=context)
     schema.require(obs, "perturbation", *["context"] * bool(schema.context))

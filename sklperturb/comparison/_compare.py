@@ -15,6 +15,7 @@ from sklearn.utils.validation import _num_samples
 
 from sklperturb.comparison._bootstrap import ClusterBootstrap
 from sklperturb.comparison._fold_cache import FoldCache
+from sklperturb.conditions._frames import as_pandas, read_column
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.metrics import get_metric
 from sklperturb.metrics._checks import without_annotation
@@ -139,6 +140,7 @@ def compare(
     >>> leaderboard(comparison)["model"].tolist()
     ['product_kernel', 'additive']
     """
+    X, y = as_pandas(X), as_pandas(y)
     schema = resolve_schema(schema, X)
     models = _collect(estimators, baselines, schema, random_state)
     metrics = [
@@ -153,7 +155,7 @@ def compare(
     )
     results = _run(models, X, y, folds, metrics, cache, n_jobs, error_score)
     held_out = np.concatenate([test for _, test in folds])
-    clusters = np.asarray(_column(X, schema.perturbation))[held_out]
+    clusters = read_column(X, schema.perturbation)[held_out]
     rng = check_random_state(random_state)
     bootstrap = ClusterBootstrap(clusters, n_resamples, confidence, rng)
     y_held_out = _values(_safe_indexing(y, held_out))
@@ -325,10 +327,6 @@ def _best_baseline(pooled, kinds, metric):
     if not means:
         return None
     return (max if metric.greater_is_better else min)(means, key=means.get)
-
-
-def _column(X, column):
-    return X[column] if hasattr(X, "columns") else np.asarray(X)[:, column]
 
 
 def _values(y):

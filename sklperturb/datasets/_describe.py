@@ -10,7 +10,12 @@ from scipy import sparse
 from sklearn.utils import Bunch
 
 from sklperturb.conditions._labels import is_control_label
-from sklperturb.datasets._layouts import find_layout, read_conditions, settle_schema
+from sklperturb.datasets._layouts import (
+    find_layout,
+    read_conditions,
+    settle_schema,
+    unassigned_rows,
+)
 
 _STRIPES = 8  # places of the matrix that are looked at
 _ROWS = 64  # rows at each of them,
@@ -246,11 +251,11 @@ def _describe_conditions(obs, facts, problems):
     try:
         layout = find_layout(obs)
         schema = settle_schema(obs, layout, None)
+        missing = unassigned_rows(obs, schema)
     except ValueError as error:
         problems.append(f"{error}{_candidates(obs)}")
         return nothing
     facts["layout"] = "none that is known" if layout is None else layout.name
-    missing = obs[schema.perturbation].isna()
     if missing.any():
         problems.append(
             f"{int(missing.sum())} cells have no {schema.perturbation!r}; load with "
@@ -286,12 +291,12 @@ def _describe_conditions(obs, facts, problems):
 
 
 def _candidates(obs):
-    """Say which column may be the perturbation, since it names controls."""
+    """Return a hint at the column that may be the perturbation: it names controls."""
     for name in obs.columns:
         if pd.api.types.is_numeric_dtype(obs[name]):
             continue
         for label in obs[name].dropna().unique():
-            if is_control_label(str(label)):
+            if is_control_label(label):
                 return f" Column {name!r} may be it: it holds {str(label)!r}."
     return ""
 

@@ -8,7 +8,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from sklearn.utils import Bunch
 
-from sklperturb.conditions._schema import PerturbationSchema
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.datasets._clean import (
     LINCS_ID,
     clean_conditions,
@@ -203,16 +203,18 @@ def _read_signatures(path, layer, schema):
     """Read conditions and response, and settle the schema."""
     if path.suffix == ".h5ad":
         X, y = read_layer(path, layer)
-        schema = schema or PerturbationSchema.infer(X)
+        schema = resolve_schema(schema, X)
         y = y.astype(np.float64)
     else:
         frame = read_parquet(path)
-        schema = schema or PerturbationSchema.infer(frame)
+        schema = resolve_schema(schema, frame)
         X, y = split_columns(frame, schema, path.name)
     if len(X) == 0:
         raise ValueError(f"{path.name} has no rows.")
     if schema.control is None:
         schema = replace(schema, control="control")
+    elif path.stem == "de_train":
+        schema.require(X, "control")
     return clean_conditions(X, schema, path.name), y, schema
 
 
@@ -278,7 +280,7 @@ def _read_id_map(folder, X_known, schema, test_name):
 
 
 def _test_conditions(id_map, X, X_known, schema):
-    """Give the rows to predict the columns of the training rows."""
+    """Return the rows to predict with the columns of the training rows."""
     known = clean_conditions(id_map, schema, "id_map.csv")
     compound = known[schema.perturbation]
     measured = X if X_known is None else pd.concat([X, X_known], ignore_index=True)
@@ -333,7 +335,7 @@ def _align_test(X_known, y_test, X_test, genes, schema, test_name):
 
 
 def _describe(source, X, y, X_test, y_test, schema, notes):
-    """Say in a few lines what was read."""
+    """Return in a few lines what was read."""
     lines = [
         f"{len(X)} signatures of {y.shape[1]} genes from {source}, and {len(X_test)} "
         f"conditions to predict, whose response is "

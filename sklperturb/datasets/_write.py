@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.utils._atomic import unfinished_folder, written_whole
 
 SUFFIXES = (".csv", ".h5ad")
@@ -130,9 +131,9 @@ def write_submission(
         raise ValueError(
             f"{path.name} ends in {path.suffix!r}; allowed are {list(SUFFIXES)}."
         )
-    ids = _ids(id_map)
+    ids = _ids(as_pandas(id_map))
     genes = pd.Index(target_names)
-    values = _check_predictions(y_pred, ids, genes)
+    values = _check_predictions(as_pandas(y_pred), ids, genes)
     uns = {"dataset_id": dataset_id, "method_id": method_id}
     uns = {key: value for key, value in uns.items() if value is not None}
     if uns and path.suffix == ".csv":

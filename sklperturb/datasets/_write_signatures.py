@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
+from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._schema import KNOWN_SPELLINGS
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.utils._atomic import unfinished_folder
 
 _ROLES = ("context", "perturbation", "smiles", "dose")
@@ -74,9 +76,8 @@ def write_signatures(
     >>> screen.X_test[["cell_type", "sm_name"]].to_numpy().tolist()
     [['A549', 'b']]
     """
-    folder = Path(folder)
-    if schema is None:
-        schema = PerturbationSchema.infer(signatures.obs)
+    folder, to_predict = Path(folder), as_pandas(to_predict)
+    schema = resolve_schema(schema, signatures.obs)
     schema.require(to_predict, "perturbation", *["context"] * bool(schema.context))
     if len(to_predict) == 0:
         raise ValueError("to_predict is empty: name at least one condition to predict.")

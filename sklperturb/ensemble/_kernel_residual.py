@@ -5,8 +5,8 @@ from numbers import Integral
 import pandas as pd
 from sklearn.base import clone
 
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.conditions._validation import take_columns
 
 
 class KernelResidualRegressor(ConditionRegressor):

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, indexable
 
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._regressor import ConditionRegressor
 
 
@@ -89,7 +90,7 @@ class SeenUnseenRegressor(ConditionRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         _, perturbation = self._codes(X)
-        (X,) = indexable(X)
+        (X,) = indexable(as_pandas(X))
         known = (perturbation >= 0) & (self.seen_ is not None)
         parts = [
             (rows, model.predict(_safe_indexing(X, rows)))

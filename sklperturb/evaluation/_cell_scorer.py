@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from sklperturb.conditions import PerturbationSchema
+from sklperturb.conditions._frames import read_column
+from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_label
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.evaluation._evaluation import CONVENTIONS, evaluate_cells
 
 
@@ -21,10 +23,11 @@ class CellScorer:
     convention : {"robust", "vcc2025", "cell_eval", "vcc2026"}, default="robust"
         Whose definitions to use.
     schema : PerturbationSchema, default=None
-        Names the columns of X. Controls are the rows where the column of that role is
-        true; without one, those whose perturbation is `control`.
-    control : str, default="control"
-        Label of the control cells.
+        Names the columns of X, and says which rows are controls (see
+        :func:`~sklperturb.conditions.control_rows`).
+    control : str, default=None
+        Label of the control cells, where the schema names no column of controls. None
+        takes the schema's `control_labels` or the spellings in public use.
 
     Notes
     -----
@@ -49,7 +52,7 @@ class CellScorer:
     0.5
     """
 
-    def __init__(self, metric, convention="robust", *, schema=None, control="control"):
+    def __init__(self, metric, convention="robust", *, schema=None, control=None):
         if convention not in CONVENTIONS:
             raise ValueError(
                 f"convention={convention!r}; allowed are {', '.join(CONVENTIONS)}."
@@ -76,20 +79,19 @@ class CellScorer:
         -------
         score : float
         """
-        schema = PerturbationSchema.infer(X) if self.schema is None else self.schema
-        labels = X[schema.perturbation].astype(str).to_numpy(dtype=object)
-        if schema.control is not None:
-            labels[X[schema.control].to_numpy(dtype=bool)] = self.control
+        schema = resolve_schema(self.schema, X, self.control)
+        is_control = control_rows(X, schema)
+        labels = each_label(read_column(X, schema.perturbation), as_text)
+        labels[is_control] = CONTROL
         make = getattr(estimator, "sample", estimator.predict)
         real = _annotated(y, labels)
         pred = _annotated(make(X), labels, real.var_names)
-        is_control = labels == self.control
         pred.X[is_control] = real.X[is_control]
         found = evaluate_cells(
             real,
             pred,
             "label",
-            control=self.control,
+            control=CONTROL,
             convention=self.convention,
             anchors=False,
         )

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils import _safe_indexing
 
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import join_combination, split_combination
-from sklperturb.conditions._levels import fit_levels, indicator
-from sklperturb.conditions._validation import take_columns
+from sklperturb.conditions._levels import LevelEncoder, indicator
 
 
 @dataclass
@@ -109,9 +110,11 @@ class ConditionReader:
                 if value is None and name.rpartition("__")[2] == "schema":
                     self.embedding_.set_params(**{name: self.schema})
             self.embedding_.fit(X, y)
-        keys = self.keys(_rows(X, np.flatnonzero(perturbed)))
+        keys = self.keys(_safe_indexing(X, np.flatnonzero(perturbed)))
         parts = sorted({part for _, parts, _ in keys for part in parts})
-        self.levels_ = fit_levels(np.array([[part] for part in parts], dtype=object))
+        self.levels_ = LevelEncoder().fit(
+            np.array([[part] for part in parts], dtype=object)
+        )
         contexts = np.array(sorted({key[0] for key in keys}), dtype=object)
         self.contexts_ = OneHotEncoder(
             handle_unknown="ignore", sparse_output=False
@@ -151,7 +154,7 @@ class ConditionReader:
         if self.embedding is None:
             codes = self.levels_.transform(np.array(names, dtype=object)[:, None])
             return indicator(codes[:, 0], len(self.levels_.categories_[0])).toarray()
-        table = _rows(X, rows).copy()
+        table = _safe_indexing(X, rows).copy()
         if isinstance(table, pd.DataFrame):
             table[self.schema.perturbation] = names
         else:
@@ -183,10 +186,6 @@ class ConditionReader:
                 "or more. Leave the role 'dose' out of the schema if it does not."
             )
         return doses
-
-
-def _rows(X, rows):
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
 def name_of(key):

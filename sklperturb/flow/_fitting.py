@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import _safe_indexing, check_array, check_random_state
 
 from sklperturb.cells._blocks import is_annotated, rows_of
 from sklperturb.conditions._labels import control_rows
@@ -68,10 +68,12 @@ class FlowFitting:
         self._reader.fit(X, y, ~is_control)
 
         rows = np.flatnonzero(~is_control)
-        perturbed = _take(X, rows)
+        perturbed = _safe_indexing(X, rows)
         pools, shared = self._pools.find(perturbed)
         members, codes = group_cells(self._reader.keys(perturbed), rows, pools)
-        self.conditions_ = _take(perturbed, np.unique(codes, return_index=True)[1])
+        self.conditions_ = _safe_indexing(
+            perturbed, np.unique(codes, return_index=True)[1]
+        )
         conditions = self._reader.read(self.conditions_)
         effects, noise = measure_effects(cells, members, self._pools.means_)
         self.n_cells_ = np.bincount(codes)
@@ -233,7 +235,7 @@ class FlowFitting:
         first = np.unique(codes, return_index=True)[1]
         perturbed = np.flatnonzero(~is_control[first])
         if len(perturbed):
-            read = self._reader.read(_take(X, first[perturbed]))
+            read = self._reader.read(_safe_indexing(X, first[perturbed]))
         place = {code: i for i, code in enumerate(perturbed)}
         order = np.argsort(codes, kind="stable")
         bounds = np.searchsorted(codes[order], np.arange(len(levels) + 1))
@@ -318,7 +320,3 @@ class FlowFitting:
         cells = cells - self._centre
         self._scale = float(np.sqrt(cells.var(axis=0).mean())) or 1.0
         return (cells / self._scale).astype(np.float32)
-
-
-def _take(X, rows):
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]

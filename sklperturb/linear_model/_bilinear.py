@@ -8,11 +8,8 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells._blocks import gene_names
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
+from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing import ExpressionGeneEmbedding
 from sklperturb.preprocessing._gene_embedding import check_n_components, scores
 

@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 from scipy import sparse
 
-from sklperturb.conditions._levels import indicator, take_levels
+from sklperturb.conditions._levels import level_means, take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
 from sklperturb.linear_model._context_scale import context_scales
@@ -286,8 +286,7 @@ class _Cells:
     def of_rows(cls, context, perturbation, targets, n_levels):
         pair = context * n_levels[1] + perturbation
         measured, code = np.unique(pair, return_inverse=True)
-        member = indicator(code, len(measured))
-        values = (member.T @ targets) / np.bincount(code)[:, None]
+        values, _ = level_means(code, len(measured), targets)
         place = np.full(n_levels[0] * n_levels[1], -1)
         place[measured] = np.arange(len(measured))
         return cls(place.reshape(n_levels), values)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import linalg
 
-from sklperturb.conditions._levels import indicator
+from sklperturb.conditions._levels import level_means
 
 
 def loo_kernel_ridge(kernel, targets, alphas):
@@ -49,9 +49,7 @@ def context_similarity(context, perturbation, targets, n_contexts, *, min_shared
     """
     n_perturbations = perturbation.max() + 1
     cell = context * n_perturbations + perturbation
-    member = indicator(cell, n_contexts * n_perturbations)
-    counts = np.asarray(member.sum(axis=0)).ravel()
-    means = (member.T @ targets) / np.maximum(counts, 1)[:, None]
+    means, counts = level_means(cell, n_contexts * n_perturbations, targets)
     means = means.reshape(n_contexts, n_perturbations, -1)
     seen = counts.reshape(n_contexts, n_perturbations) > 0
     # Unmeasured cells are zero, so products only count shared perturbations; norms

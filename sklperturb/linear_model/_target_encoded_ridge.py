@@ -5,9 +5,9 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._levels import indicator, take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.conditions._validation import take_columns
 from sklperturb.linear_model._context_scale import context_scales
 from sklperturb.linear_model._kernel import loo_kernel_ridge
 from sklperturb.preprocessing import TargetReducer, TargetStatisticsEncoder

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sklperturb.conditions._frames import as_pandas
+
 
 def check_pair(y_true, y_pred):
     """Return truth and prediction as 2-d arrays, without copying where possible.
@@ -157,12 +159,14 @@ def _drop_weightless(codes, totals):
 
 
 def without_annotation(y):
-    """Return the `X` of an AnnData as a frame with its genes; anything else as it is.
+    """Return an AnnData's `X`, or a frame of any library, as a pandas DataFrame.
+
+    Anything else is returned as it is.
 
     An AnnData is told by its attributes, since importing anndata takes a second.
     """
     if not (hasattr(y, "var_names") and hasattr(y, "X")):
-        return y
+        return as_pandas(y)
     values = y.X.toarray() if sparse.issparse(y.X) else np.asarray(y.X)
     return pd.DataFrame(values, columns=y.var_names)
 
@@ -226,6 +230,7 @@ def _as_2d(y, name):
 
 def _condition_codes(conditions, n_samples):
     """Number the conditions of the rows, in order of first appearance."""
+    conditions = as_pandas(conditions)
     frame = pd.DataFrame(
         conditions if hasattr(conditions, "columns") else np.asarray(conditions)
     )

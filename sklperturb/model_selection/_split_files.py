@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import BaseCrossValidator
 
-from sklperturb.model_selection._folds import complete_column, read_table
+from sklperturb.conditions._frames import read_column
+from sklperturb.model_selection._folds import read_table
 
 
 class NamedSplit(BaseCrossValidator):
@@ -92,10 +93,10 @@ class NamedSplit(BaseCrossValidator):
         pairs = {tuple(name) for name in names if not isinstance(name, str)}
         alone = {name for name in names if isinstance(name, str)}
         schema.require(X, "perturbation", *(["context"] if pairs else []))
-        perturbations = complete_column(X, schema.perturbation).astype(str)
+        perturbations = read_column(X, schema.perturbation).astype(str)
         found = np.isin(perturbations, list(alone))
         if pairs:
-            contexts = complete_column(X, schema.context).astype(str)
+            contexts = read_column(X, schema.context).astype(str)
             both = zip(contexts, perturbations, strict=True)
             named = (p in pairs or (p[0], None) in pairs for p in both)
             found |= np.fromiter(named, bool, len(found))

@@ -7,11 +7,8 @@ import pandas as pd
 from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions import PerturbationSchema
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
+from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.modules import DualBranchNet
 from sklperturb.neural_network._base import BaseNetRegressor
 from sklperturb.preprocessing import TargetStatisticsEncoder

@@ -10,7 +10,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklperturb.conditions._validation import resolve_schema, take_columns
+from sklperturb.conditions._frames import as_pandas, column_names, take_columns
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.preprocessing._molecules import (
     KINDS,
     feature_names,
@@ -279,12 +280,8 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         self._check_names(X)
-        columns = [
-            X[c] if isinstance(X, pd.DataFrame) else X[:, c] for c in self.columns_
-        ]
-        smiles = smiles_or_none(
-            np.concatenate([np.asarray(c, object) for c in columns])
-        )
+        table = take_columns(X, self.columns_, allow_missing=True)
+        smiles = smiles_or_none(table.ravel(order="F"))
         blocks = []
         for kind in self.kinds_:
             block, invalid = fingerprints(
@@ -298,7 +295,7 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         warn_invalid(smiles, invalid, "CompoundFingerprint", "gives them features of 0")
         has_structure = np.array([s is not None for s in smiles]) & ~invalid
         blocks.append(has_structure[:, None].astype(np.float32))
-        of_column = np.split(np.hstack(blocks), len(columns))
+        of_column = np.split(np.hstack(blocks), table.shape[1])
         return np.hstack(of_column)
 
     def get_feature_names_out(self, input_features=None):
@@ -323,6 +320,7 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         return np.array(names, dtype=object)
 
     def _validate(self, X, *, reset):
+        X = as_pandas(X)
         frame = isinstance(X, pd.DataFrame)
         # NaN is a missing structure.
         checks = {"dtype": None, "ensure_all_finite": False}
@@ -337,7 +335,7 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         return X if frame else validated
 
     def _resolve_columns(self, X):
-        known = list(getattr(X, "columns", range(X.shape[1])))
+        known = column_names(X)
         if not (isinstance(self.column, str) and self.column == "auto"):
             columns = self.column if isinstance(self.column, list) else [self.column]
             absent = [c for c in columns if c not in known]

@@ -10,12 +10,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import split_combination
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 
 COMBINE = ("sum", "mean")
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.preprocessing._gene_embedding import (
     GeneEmbedding,
     check_n_components,
@@ -28,8 +29,9 @@ class LookupEmbedding(GeneEmbedding):
     Parameters
     ----------
     table : DataFrame, mapping, str or path-like, default=None
-        One vector for each gene: a frame indexed by gene; a mapping from gene to
-        vector; or a file, see Notes. There is no default, and `fit` needs it.
+        One vector for each gene: a frame indexed by gene, or with the genes in its
+        first column of text; a mapping from gene to vector; or a file, see Notes.
+        There is no default, and `fit` needs it.
     n_components : int, default=None
         Keep this many principal components of the table. A wide table invites a
         model to learn 150 training genes by heart; 16 to 64 are plenty.
@@ -125,8 +127,10 @@ class LookupEmbedding(GeneEmbedding):
 
 def read_gene_table(table):
     """Return the names, (n_genes,), and the vectors, (n_genes, n_dimensions)."""
+    table = as_pandas(table)
     if isinstance(table, pd.DataFrame):
-        genes, vectors, source = table.index, table.to_numpy(), "The table"
+        source = "The table"
+        genes, vectors = _named_by_text(table, source)
     elif isinstance(table, Mapping):
         genes, vectors, source = list(table), _stack(table, "The table"), "The table"
     elif isinstance(table, str | Path):
@@ -182,11 +186,16 @@ def _read_parquet(path):
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+    return _named_by_text(frame, path.name)
+
+
+def _named_by_text(frame, source):
+    """Return the names of the genes, in the index or a column, and the vectors."""
     if isinstance(frame.index, pd.RangeIndex):
         text = [name for name in frame if not is_numeric_dtype(frame[name])]
         if not text:
             raise ValueError(
-                f"{path.name} has no index and no column of text, so nothing names "
+                f"{source} has no index and no column of text, so nothing names "
                 f"the genes; its columns are {list(frame.columns)[:5]}."
             )
         frame = frame.set_index(text[0])

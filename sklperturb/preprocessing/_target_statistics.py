@@ -14,18 +14,15 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.conditions._levels import fit_levels, take_levels
+from sklperturb.conditions._frames import as_pandas, column_names, take_columns
+from sklperturb.conditions._levels import LevelEncoder, take_levels
 from sklperturb.conditions._statistics import (
     LevelStatistics,
     compact_rows,
     estimate_smoothing,
     parse_statistic,
 )
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing._target_reducer import TargetReducer
 
 
@@ -271,12 +268,13 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
         if not statistics:
             raise ValueError("statistics is empty; name at least one, such as 'mean'.")
         self._check_parameters()
-        targets = y.columns if isinstance(y, pd.DataFrame) else None
+        X, y = as_pandas(X), as_pandas(y)
+        targets = column_names(y) if isinstance(y, pd.DataFrame) else None
         X, y = validate_conditions(self, X, y, reset=True)
         y = y.reshape(len(y), -1)
         self.columns_ = self._resolve_columns(X)
         table = take_columns(X, self.columns_)
-        self._level_encoder = fit_levels(table)
+        self._level_encoder = LevelEncoder().fit(table)
         self.categories_ = self._level_encoder.categories_
         codes = list(self._level_encoder.transform(table).T)
         self._plan = statistics
@@ -358,7 +356,7 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
             columns = self.schema.columns("context", "perturbation")
         else:
             columns = list(range(X.shape[1]))
-        known = list(getattr(X, "columns", range(X.shape[1])))
+        known = column_names(X)
         absent = [c for c in columns if c not in known]
         if absent or not columns:
             raise ValueError(
