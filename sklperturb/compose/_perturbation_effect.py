@@ -1,12 +1,14 @@
 """Learn what perturbations change, from cells and their controls."""
 
 import warnings
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.utils import _safe_indexing, check_consistent_length, get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.baseline import GroupStatisticRegressor
@@ -98,6 +100,14 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
            [1., 1.]])
     """
 
+    _parameter_constraints = {
+        "regressor": [HasMethods(["fit", "predict"]), None],
+        "subtract_control": ["boolean"],
+        "predicts": [StrOptions({"expression", "change"})],
+        "match_batch": ["boolean"],
+        "target_sum": [Interval(Real, 0, None, closed="neither"), None],
+    }
+
     def __init__(
         self,
         regressor=None,
@@ -115,6 +125,7 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         self.target_sum = target_sum
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
         """Average the cells of each condition and fit the regressor.
 
@@ -139,11 +150,6 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         UserWarning
             If `y` looks like raw counts and `target_sum` is None.
         """
-        if self.predicts not in ("expression", "change"):
-            raise ValueError(
-                f"predicts={self.predicts!r} is not allowed; pass 'expression' or "
-                "'change'."
-            )
         X = validate_conditions(self, X, reset=True)
         genes = gene_names(y)
         y = self._read(X, y)
@@ -225,7 +231,7 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
                     "follow the depth of sequencing. Pass target_sum=10000, or "
                     "normalised values.",
                     UserWarning,
-                    stacklevel=3,
+                    stacklevel=4,  # past scikit-learn's wrapper of fit
                 )
         return y
 

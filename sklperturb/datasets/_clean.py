@@ -173,7 +173,7 @@ def drop_duplicates(X, y, schema, file_name):
             f"{file_name}: dropped {len(drop)} rows that repeat another row in every "
             "column. Remove them from the file to silence this.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,  # past the check of the parameters of load_op2
         )
         X = X.drop(index=drop).reset_index(drop=True)
         y = y.drop(index=drop).reset_index(drop=True)
@@ -187,6 +187,6 @@ def drop_duplicates(X, y, schema, file_name):
             f"different values, such as {tuple(labels.iloc[0])}. The rows are kept "
             "as replicates; average them first if they are not.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return X, y, len(drop), len(labels)

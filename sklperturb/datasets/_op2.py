@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from numbers import Real
+from os import PathLike
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from sklearn.utils import Bunch
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.datasets._clean import (
@@ -28,6 +30,15 @@ from sklperturb.datasets._files import (
 )
 
 
+@validate_params(
+    {
+        "folder": [str, PathLike],
+        "layer": [str, None],
+        "clip": [Interval(Real, 0, None, closed="neither"), None],
+        "on_nonfinite": [StrOptions({"error", "replace"})],
+    },
+    prefer_skip_nested_validation=True,
+)
 def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"):
     """Load signatures to learn from and conditions to predict.
 
@@ -125,7 +136,6 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
     >>> loaded.y.equals(screen.y), list(loaded.X_test.columns)
     (True, ['cell_type', 'sm_name', 'sm_lincs_id', 'SMILES', 'control'])
     """
-    _check_options(clip, on_nonfinite)
     folder = open_folder(folder)
     suffix = _choose_layout(folder, layer)
     train_name, test_name = f"de_train{suffix}", f"de_test{suffix}"
@@ -166,22 +176,6 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
         id_map=id_map,
         DESCR=_describe(source, X, y, X_test, y_test, schema, notes),
     )
-
-
-def _check_options(clip, on_nonfinite):
-    if on_nonfinite not in ("error", "replace"):
-        raise ValueError(
-            f"on_nonfinite={on_nonfinite!r} is not known; allowed are 'error' and "
-            "'replace'."
-        )
-    if clip is None:
-        return
-    if isinstance(clip, bool) or not isinstance(clip, Real):
-        raise TypeError(f"clip={clip!r} is not a number; pass one such as 10, or None.")
-    if not clip > 0:
-        raise ValueError(
-            f"clip={clip!r} is not positive; pass one such as 10, or None."
-        )
 
 
 def _choose_layout(folder, layer):

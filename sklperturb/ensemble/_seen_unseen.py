@@ -1,8 +1,9 @@
 """One model for perturbations that were measured, another for those that were not."""
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import _fit_context, clone
 from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils._param_validation import HasMethods
 
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._regressor import ConditionRegressor
@@ -51,11 +52,17 @@ class SeenUnseenRegressor(ConditionRegressor):
     array([2., 0.])
     """
 
+    _parameter_constraints = {
+        "seen": [HasMethods(["fit", "predict"]), None],
+        "unseen": [HasMethods(["fit", "predict"]), None],
+    }
+
     def __init__(self, seen=None, unseen=None, *, schema=None):
         self.seen = seen
         self.unseen = unseen
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
         """Fit both models on all rows.
 

@@ -6,6 +6,27 @@ from scipy import linalg
 from sklperturb.conditions._levels import level_means
 
 
+def check_grids(estimator, positive=(), others=()):
+    """Refuse grids that are empty or out of range.
+
+    Parameters
+    ----------
+    estimator : estimator
+    positive : tuple of str
+        Parameters whose values must be above 0.
+    others : tuple of str
+        Parameters whose values may be 0 too.
+    """
+    for name in (*positive, *others):
+        values = getattr(estimator, name)
+        low = min(values, default=-1)
+        if low < 0 or (name in positive and low == 0):
+            allowed = "positive numbers" if name in positive else "numbers, 0 or more"
+            raise ValueError(
+                f"{name}={values!r} must be a non-empty list of {allowed}."
+            )
+
+
 def loo_kernel_ridge(kernel, targets, alphas):
     r"""Fit kernel ridge for every penalty and keep the best by leave-one-out.
 

@@ -3,10 +3,12 @@
 import csv
 import json
 import tomllib
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import BaseCrossValidator
+from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.conditions._frames import read_column
 from sklperturb.model_selection._folds import read_table
@@ -168,6 +170,10 @@ class RowSplit(BaseCrossValidator):
         yield train, test
 
 
+@validate_params(
+    {"path": [str, PathLike], "fold": [StrOptions({"test", "val"})]},
+    prefer_skip_nested_validation=True,
+)
 def load_split(path, *, fold="test", cells=None, schema=None):
     """Read a split that another toolkit wrote.
 
@@ -213,8 +219,6 @@ def load_split(path, *, fold="test", cells=None, schema=None):
     NamedSplit(exclude=[], schema=None, test=['B+ctrl'])
     """
     path = Path(path)
-    if fold not in ("test", "val"):
-        raise ValueError(f"fold={fold!r}; allowed are 'test' and 'val'.")
     readers = {".toml": _cell_load, ".csv": _perturbench, ".json": _gears}
     if path.suffix not in readers:
         raise ValueError(

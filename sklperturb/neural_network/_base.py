@@ -117,9 +117,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         "lr_patience": [Interval(Integral, 1, None, closed="left"), None],
         "patience": [Interval(Integral, 1, None, closed="left"), None],
         "target_components": [
-            StrOptions({"full", "gavish-donoho"}),
-            Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
+            *TargetReducer._parameter_constraints["n_components"],
             None,
         ],
         "net_params": [dict, None],
@@ -152,7 +150,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         cuda = [self.device] if str(self.device).startswith("cuda") else []
         with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
             torch.manual_seed(seed)
-            self.net_ = self._make_net(X, targets, seed)
+            self.net_ = self._make_net(targets, seed)
             self.net_.fit(X, targets)
         return self
 
@@ -218,9 +216,9 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
             return self.reducer_.inverse_transform(targets)
         return targets + self._target_mean
 
-    def _make_net(self, X, targets, seed):
+    def _make_net(self, targets, seed):
         module, sizes = self._module(targets.shape[1])
-        n_held_out = int(self.validation_fraction * len(X))
+        n_held_out = int(self.validation_fraction * len(targets))
         validated = n_held_out > 0
         monitor = "valid_loss" if validated else "train_loss"
         params = dict(
@@ -235,7 +233,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
             iterator_train__shuffle=True,
             iterator_valid=TensorBatches,
             iterator_valid__batch_size=-1,
-            train_split=ValidSplit(n_held_out / len(X), random_state=seed)
+            train_split=ValidSplit(n_held_out / len(targets), random_state=seed)
             if validated
             else None,
             callbacks=self._callbacks(monitor, validated),

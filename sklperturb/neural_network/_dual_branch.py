@@ -130,9 +130,10 @@ class DualBranchRegressor(BaseNetRegressor):
     _parameter_constraints = {
         **BaseNetRegressor._parameter_constraints,
         "n_top_genes": [Interval(Integral, 1, None, closed="left")],
-        "statistics": [list, tuple],
-        "smooth": "no_validation",  # by the encoder
-        "cv": "no_validation",
+        **{
+            name: TargetStatisticsEncoder._parameter_constraints[name]
+            for name in ("statistics", "smooth", "cv")
+        },
         "schema": [PerturbationSchema, None],
         "hidden_dim": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],

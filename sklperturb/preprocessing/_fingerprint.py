@@ -6,8 +6,9 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.conditions._frames import as_pandas, column_names, take_columns
@@ -22,6 +23,10 @@ from sklperturb.preprocessing._molecules import (
 
 # Numbers that one block of rows of a similarity may hold: 32 MB.
 _BLOCK = 2**22
+FINGERPRINT_SIZES = {
+    "radius": [Interval(Integral, 0, None, closed="left")],
+    "n_bits": [Interval(Integral, 1, None, closed="left")],
+}
 
 
 def tanimoto_similarity(A, B=None):
@@ -212,6 +217,13 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
     1        0.000000                  0.0            0.0
     """
 
+    _parameter_constraints = {
+        "kind": [StrOptions(set(KINDS)), list, tuple],
+        **FINGERPRINT_SIZES,
+        "column": [str, Integral, list],
+        "n_jobs": [Integral, None],
+    }
+
     def __init__(
         self,
         kind="morgan_counts",
@@ -229,6 +241,7 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         self.column = column
         self.n_jobs = n_jobs
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Find the columns of SMILES.
 
@@ -252,7 +265,6 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
             found, or a perturbation has no name.
         """
         self.kinds_ = check_kinds(self.kind, KINDS)
-        check_fingerprint_sizes(self.radius, self.n_bits)
         import_rdkit("Fingerprints")
         X = self._validate(X, reset=True)
         self._perturbation = []
@@ -366,21 +378,11 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
 
 
 def check_kinds(kind, allowed):
-    """Return `kind` as a list, or refuse it."""
+    """Return `kind` as a list of different kinds of fingerprints, or refuse it."""
     kinds = [kind] if isinstance(kind, str) else list(kind)
-    unknown = [k for k in kinds if k not in allowed]
-    if unknown or not kinds or len(set(kinds)) < len(kinds):
+    if not kinds or not set(kinds) <= set(allowed) or len(set(kinds)) < len(kinds):
         raise ValueError(
-            f"kind={kind!r} is not allowed; pass one of {list(allowed)}, or a list "
-            "of different ones."
+            f"kind={kind!r} must be one of {list(allowed)}, or a list of different "
+            "ones."
         )
     return kinds
-
-
-def check_fingerprint_sizes(radius, n_bits):
-    """Refuse a radius below 0 and a length below 1."""
-    for name, value, low in (("radius", radius, 0), ("n_bits", n_bits, 1)):
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
-            raise ValueError(
-                f"{name}={value!r} is not allowed; pass an int of at least {low}."
-            )

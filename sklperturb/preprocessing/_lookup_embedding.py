@@ -3,16 +3,18 @@
 import json
 import zipfile
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.preprocessing._gene_embedding import (
     GeneEmbedding,
-    check_n_components,
     scores,
 )
 
@@ -83,6 +85,11 @@ class LookupEmbedding(GeneEmbedding):
            [0., 0.]])
     """
 
+    _parameter_constraints = {
+        **GeneEmbedding._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
     def __init__(
         self,
         table=None,
@@ -98,6 +105,7 @@ class LookupEmbedding(GeneEmbedding):
         self.add_indicator = add_indicator
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Read the table.
 
@@ -117,7 +125,6 @@ class LookupEmbedding(GeneEmbedding):
         ValueError
             If the table cannot be read as vectors of numbers.
         """
-        check_n_components(self.n_components)
         self._start_fit(X)
         genes, vectors = read_gene_table(self.table)
         if self.n_components is not None:

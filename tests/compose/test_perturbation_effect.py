@@ -138,7 +138,7 @@ def test_without_controls_y_is_a_change():
     np.testing.assert_array_equal(model.predict(X), [[2.0], [2.0]])
     with pytest.raises(ValueError, match="All rows are controls"):
         PerturbationEffectRegressor().fit(X.assign(control=True), [[1.0], [3.0]])
-    with pytest.raises(ValueError, match="predicts='delta'"):
+    with pytest.raises(ValueError, match="'predicts' parameter"):
         PerturbationEffectRegressor(predicts="delta").fit(X, [[1.0], [3.0]])
     with pytest.raises(ValueError, match="NaN or infinite"):
         cells = anndata.AnnData(np.array([[1.0], [np.nan]]))
