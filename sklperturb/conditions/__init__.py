@@ -1,4 +1,4 @@
-"""Read what a row of conditions says: roles, labels, controls, levels."""
+"""Read rows of conditions: roles, labels, controls, levels."""
 
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import (

@@ -288,7 +288,7 @@ def _like(effects, rng):
 
 
 def _lay_out(n_perturbations, n_each, n_controls, n_contexts, n_batches, rng):
-    """Say which cell has which perturbation, context and batch, in random order."""
+    """Return the perturbation, context and batch of each cell, in random order."""
     weights = np.exp(_SIZE_SD * rng.standard_normal(n_perturbations))
     spare = n_perturbations * (n_each - 1)
     sizes = 1 + rng.multinomial(spare, weights / weights.sum())

@@ -97,7 +97,7 @@ def find_layout(obs, name="auto"):
 
 
 def settle_schema(obs, layout, schema):
-    """Return the schema of a table of cells, by what the user or the layout says.
+    """Return the schema of a table of cells: the user's, the layout's or inferred.
 
     The labels of a layout, and not a column, mark its controls.
     """

@@ -122,9 +122,9 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
 
     References
     ----------
-    .. [1] Szalata A. et al., "A benchmark for prediction of transcriptomic
-       responses to chemical perturbations across cell types", NeurIPS 2024
-       Datasets and Benchmarks. Measurements: GEO GSE279945.
+    .. [1] Szalata et al., "A benchmark for prediction of transcriptomic responses to
+       chemical perturbations across cell types", NeurIPS Datasets and Benchmarks
+       Track, 2024; data: GEO GSE279945.
 
     Examples
     --------
@@ -213,7 +213,7 @@ def _read_signatures(path, layer, schema):
 
 
 def _order_genes(y, folder, train_name):
-    """Put genes in the order of sample_submission.csv, where there is one."""
+    """Return genes in the order of sample_submission.csv, where there is one."""
     path = folder / "sample_submission.csv"
     if not path.exists():
         return y
@@ -297,7 +297,7 @@ def _test_conditions(id_map, X, X_known, schema):
 
 
 def _align_test(X_known, y_test, X_test, genes, schema, test_name):
-    """Put the known test response in the order of the ids and of the genes."""
+    """Return the known test response in the order of the ids and of the genes."""
     absent = genes.difference(y_test.columns)
     if len(absent):
         raise ValueError(

@@ -171,9 +171,9 @@ def make_chemical_screen(
 
     References
     ----------
-    .. [1] Szalata A. et al., "A benchmark for prediction of transcriptomic
-       responses to chemical perturbations across cell types", NeurIPS 2024
-       Datasets and Benchmarks. Measurements: GEO GSE279945.
+    .. [1] Szalata et al., "A benchmark for prediction of transcriptomic responses to
+       chemical perturbations across cell types", NeurIPS Datasets and Benchmarks
+       Track, 2024; data: GEO GSE279945.
 
     Examples
     --------

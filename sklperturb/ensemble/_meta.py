@@ -26,7 +26,7 @@ def check_rows(estimator, X, y):
 
 
 def inherit_tags(tags, wrapped):
-    """Give a wrapping estimator's tags what the wrapped one accepts."""
+    """Return a wrapping estimator's tags, with what the wrapped one accepts."""
     inner = get_tags(wrapped)
     tags.input_tags = inner.input_tags
     tags.target_tags = inner.target_tags

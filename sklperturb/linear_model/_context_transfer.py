@@ -11,8 +11,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklperturb.conditions._levels import level_means, take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
-from sklperturb.linear_model._context_scale import context_scales
-from sklperturb.linear_model._kernel import check_grids, loo_kernel_ridge
+from sklperturb.linear_model._kernel import (
+    check_grids,
+    context_scales,
+    loo_kernel_ridge,
+)
 from sklperturb.preprocessing import TargetReducer
 
 

@@ -9,9 +9,9 @@ from sklearn.utils._param_validation import StrOptions
 
 from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.linear_model._context_scale import context_scales
 from sklperturb.linear_model._kernel import (
     check_grids,
+    context_scales,
     context_similarity,
     loo_kernel_ridge,
 )

@@ -10,8 +10,11 @@ from sklearn.utils._param_validation import Interval
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._levels import indicator, take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.linear_model._context_scale import context_scales
-from sklperturb.linear_model._kernel import check_grids, loo_kernel_ridge
+from sklperturb.linear_model._kernel import (
+    check_grids,
+    context_scales,
+    loo_kernel_ridge,
+)
 from sklperturb.preprocessing import TargetReducer, TargetStatisticsEncoder
 
 

@@ -129,8 +129,8 @@ class UnseenScaffoldKFold(BaseConditionKFold):
 
     References
     ----------
-    .. [1] Bemis and Murcko. "The properties of known drugs. 1. Molecular
-       frameworks". Journal of Medicinal Chemistry 39(15), 1996.
+    .. [1] Bemis and Murcko, "The properties of known drugs. 1. Molecular
+       frameworks", Journal of Medicinal Chemistry 39(15), 1996.
        :doi:`10.1021/jm9602928`
 
     Examples

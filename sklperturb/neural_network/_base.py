@@ -53,14 +53,14 @@ class _EpochProgress(Callback):
 
 
 class _EpochReport(Callback):
-    """Tell whoever watches that an epoch is over."""
+    """Report the end of an epoch to whoever watches."""
 
     def on_epoch_end(self, net, **kwargs):
         report_epoch(net, len(net.history))
 
 
 def report_epoch(net, epoch):
-    """Tell the watcher, who may predict, without a trace in the training that goes on.
+    """Report to the watcher, who may predict, without a trace in the training.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         return X
 
     def _outputs(self, X):
-        """Return what the trained network says of arranged rows."""
+        """Return the outputs of the trained network for arranged rows."""
         return forward_rows(self.net_.module_, X)
 
     def _encode_targets(self, y):

@@ -45,7 +45,7 @@ def first_structures(smiles, perturbation, n_perturbations):
 
 
 def fill_structures(smiles, perturbation, known):
-    """Give rows without a structure the one their perturbation has, if any.
+    """Return structures, where missing those of the same perturbation, if any.
 
     Submission files often repeat the names of compounds only.
     """
