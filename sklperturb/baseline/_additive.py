@@ -1,5 +1,8 @@
 """A context effect plus a perturbation effect."""
 
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import StrOptions
+
 from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._statistics import (
@@ -57,10 +60,15 @@ class AdditiveRegressor(ConditionRegressor):
     array([[3.]])
     """
 
+    _parameter_constraints = {
+        "effects": [StrOptions({"means", "joint"})],
+    }
+
     def __init__(self, effects="means", *, schema=None):
         self.effects = effects
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Estimate the effects.
 
@@ -80,10 +88,6 @@ class AdditiveRegressor(ConditionRegressor):
         ValueError
             If `effects` is none of the allowed values.
         """
-        if self.effects not in ("means", "joint"):
-            raise ValueError(
-                f"effects={self.effects!r} is not allowed; pass 'means' or 'joint'."
-            )
         *codes, y = self._start_fit(X, y)
         n_levels = [len(self.contexts_), len(self.perturbations_)]
         self.grand_mean_ = y.mean(axis=0)

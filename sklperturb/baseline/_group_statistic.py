@@ -3,6 +3,8 @@
 from numbers import Real
 
 import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
@@ -61,12 +63,22 @@ class GroupStatisticRegressor(ConditionRegressor):
            [5., 6.]])
     """
 
+    _parameter_constraints = {
+        "by": [StrOptions({"context", "perturbation"}), None],
+        "statistic": [
+            StrOptions({"mean", "median"}),
+            Interval(Real, 0, 1, closed="neither"),
+        ],
+        "n_components": [*TargetReducer._parameter_constraints["n_components"], None],
+    }
+
     def __init__(self, by=None, statistic="mean", n_components=None, *, schema=None):
         self.by = by
         self.statistic = statistic
         self.n_components = n_components
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Compute the statistic for each group.
 
@@ -87,11 +99,6 @@ class GroupStatisticRegressor(ConditionRegressor):
             If `by` or `statistic` is none of the allowed values.
         """
         reduce = self._reduction()
-        if self.by not in (None, "context", "perturbation"):
-            raise ValueError(
-                f"by={self.by!r} is not allowed; pass 'context', 'perturbation' or "
-                "None for all rows."
-            )
         *codes, y = self._start_fit(X, y)
         if self.n_components is not None:
             reducer = TargetReducer(self.n_components).fit(y)
@@ -130,9 +137,4 @@ class GroupStatisticRegressor(ConditionRegressor):
             return lambda rows: rows.mean(axis=0)
         if statistic == "median":
             return lambda rows: np.median(rows, axis=0)
-        if isinstance(statistic, Real) and 0 < statistic < 1:
-            return lambda rows: np.quantile(rows, statistic, axis=0)
-        raise ValueError(
-            f"statistic={statistic!r} is not allowed; pass 'mean', 'median' or a "
-            "quantile as a float between 0 and 1."
-        )
+        return lambda rows: np.quantile(rows, statistic, axis=0)

@@ -3,11 +3,13 @@
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklperturb.conditions._levels import indicator, take_levels
+from sklperturb.conditions._levels import level_means, take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.preprocessing import tanimoto_similarity
-from sklperturb.preprocessing._fingerprint import check_fingerprint_sizes, check_kinds
+from sklperturb.preprocessing._fingerprint import FINGERPRINT_SIZES
 from sklperturb.preprocessing._molecules import COUNT_KINDS, fingerprints
 from sklperturb.preprocessing._structures import (
     fill_structures,
@@ -82,6 +84,14 @@ class NearestCompoundRegressor(ConditionRegressor):
     array([2.])
     """
 
+    _parameter_constraints = {
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "power": [Interval(Real, 0, None, closed="left")],
+        "shrinkage": [Interval(Real, 0, None, closed="left")],
+        "kind": [StrOptions(set(COUNT_KINDS))],
+        **FINGERPRINT_SIZES,
+    }
+
     def __init__(
         self,
         n_neighbors=5,
@@ -101,6 +111,7 @@ class NearestCompoundRegressor(ConditionRegressor):
         self.n_bits = n_bits
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Compute the mean responses of compounds.
 
@@ -127,22 +138,22 @@ class NearestCompoundRegressor(ConditionRegressor):
         UserWarning
             If rdkit cannot read a SMILES.
         """
-        self._check_parameters()
         context, perturbation, y = self._start_fit(X, y)
         smiles = read_structures(X, self.schema_, type(self).__name__)
         n_contexts, n_perturbations = len(self.contexts_), len(self.perturbations_)
         self._known = first_structures(smiles, perturbation, n_perturbations)
         self.overall_ = y.mean(axis=0)
-        self.context_means_ = _means(context, n_contexts, y)
+        self.context_means_ = level_means(context, n_contexts, y)[0]
         structured = np.flatnonzero([text is not None for text in self._known])
         self.compounds_ = self.perturbations_[structured]
-        self.compound_means_ = _means(perturbation, n_perturbations, y)[structured]
+        means, _ = level_means(perturbation, n_perturbations, y)
+        self.compound_means_ = means[structured]
         self._fingerprints = self._count(self._known[structured])
         # Means of (context, compound), one after the other, and where each is; -1 for
         # those not measured.
         cell = context * n_perturbations + perturbation
         cells, codes = np.unique(cell, return_inverse=True)
-        self._cell_means = _means(codes, len(cells), y)
+        self._cell_means = level_means(codes, len(cells), y)[0]
         self._cell_of = np.full(n_contexts * n_perturbations, -1)
         self._cell_of[cells] = np.arange(len(cells))
         self._cell_of = self._cell_of.reshape(n_contexts, -1)[:, structured]
@@ -195,29 +206,3 @@ class NearestCompoundRegressor(ConditionRegressor):
         return fingerprints(smiles, self.kind, radius=self.radius, n_bits=self.n_bits)[
             0
         ]
-
-    def _check_parameters(self):
-        n = self.n_neighbors
-        if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
-            raise ValueError(
-                f"n_neighbors={n!r} is not allowed; pass an int of at least 1."
-            )
-        for name in ("power", "shrinkage"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or isinstance(value, bool) or value < 0:
-                raise ValueError(
-                    f"{name}={value!r} is not allowed; pass a number, 0 or more."
-                )
-        if not isinstance(self.kind, str):
-            raise ValueError(
-                f"kind={self.kind!r} is not allowed; pass one of {list(COUNT_KINDS)}."
-            )
-        check_kinds(self.kind, COUNT_KINDS)
-        check_fingerprint_sizes(self.radius, self.n_bits)
-
-
-def _means(codes, n_levels, y):
-    """Return the mean row of `y` for each level."""
-    member = indicator(codes, n_levels)
-    counts = np.asarray(member.sum(axis=0)).ravel()
-    return (member.T @ y) / np.maximum(counts, 1)[:, None]

@@ -37,7 +37,10 @@ class _Program(TyperGroup):
         except BrokenPipeError:
             raise
         except (ValueError, TypeError, OSError, ImportError) as error:
-            if isinstance(error, TypeError) and not _is_ours(error):
+            # A parameter out of range is an error of both kinds.
+            if not (
+                isinstance(error, ValueError | OSError | ImportError) or _is_ours(error)
+            ):
                 raise
             log.error("error: %s", in_options(str(error), _parameters(ctx)))
             raise typer.Exit(2) from None

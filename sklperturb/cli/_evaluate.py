@@ -80,16 +80,16 @@ def _find_control(real, perturbation, control):
     """Return the column and label of the controls, looked for where not given."""
     from sklperturb.cells._files import read_obs
     from sklperturb.cli._schema import read_schema
-    from sklperturb.conditions._labels import is_control_label
+    from sklperturb.conditions import control_rows
 
     schema = read_schema(real, perturbation, control=control)
     if control is None:
-        labels = read_obs(real)[schema.perturbation].dropna().astype(str)
-        labels = sorted(labels.unique())
-        found = [x for x in labels if is_control_label(x, schema.control_labels)]
+        obs = read_obs(real)
+        labels = obs.loc[control_rows(obs, schema), schema.perturbation]
+        found = sorted(labels.dropna().astype(str).unique())
         if len(found) != 1:
             raise ValueError(
-                f"{len(found)} labels of {schema.perturbation!r} are spelt as controls "
+                f"{len(found)} labels of {schema.perturbation!r} are those of controls "
                 f"({', '.join(found) or 'none'}). Pass control= to name it."
             )
         control = found[0]

@@ -18,8 +18,8 @@ from sklperturb.comparison._bootstrap import ClusterBootstrap
 from sklperturb.comparison._comparison import Comparison
 from sklperturb.comparison._fold_cache import FoldCache
 from sklperturb.comparison._summary import summarise, tabulate_folds
-from sklperturb.conditions._schema import PerturbationSchema
-from sklperturb.conditions._validation import resolve_schema, take_columns
+from sklperturb.conditions import PerturbationSchema, resolve_schema
+from sklperturb.conditions._frames import as_pandas, read_column
 from sklperturb.metrics import get_metric
 from sklperturb.metrics._checks import without_annotation
 from sklperturb.model_selection._fold import FoldFit, describe_error
@@ -138,6 +138,7 @@ def compare(
     >>> leaderboard(comparison)["model"].tolist()
     ['product_kernel', 'additive']
     """
+    X, y = as_pandas(X), as_pandas(y)
     schema = resolve_schema(schema, X)
     models, left_out = _collect(estimators, baselines, schema, random_state)
     scoring = scoring if isinstance(scoring, list) else [scoring]
@@ -152,7 +153,7 @@ def compare(
     estimators = {name: estimator for name, (_, estimator) in models.items()}
     results = _run(estimators, X, y, folds, metrics, cache, n_jobs, error_score)
     held_out = np.concatenate([test for _, test in folds])
-    clusters = take_columns(X, [schema.perturbation])[held_out, 0]
+    clusters = read_column(X, schema.perturbation)[held_out]
     rng = check_random_state(random_state)
     bootstrap = ClusterBootstrap(clusters, n_resamples, confidence, rng)
     y_held_out = _values(_safe_indexing(y, held_out))

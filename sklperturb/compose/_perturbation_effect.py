@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
-from sklearn.utils import check_consistent_length, get_tags
+from sklearn.utils import _safe_indexing, check_consistent_length, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,10 +15,10 @@ from sklperturb.baseline import GroupStatisticRegressor
 from sklperturb.cells import looks_like_counts, mean_by_group, open_cells
 from sklperturb.cells._files import gene_names, is_annotated
 from sklperturb.conditions import PerturbationSchema
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import control_rows
 from sklperturb.conditions._validation import (
     resolve_schema,
-    take_columns,
     validate_conditions,
     validate_target,
 )
@@ -176,7 +176,7 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
                 shape=(n_conditions, len(references)),
             )
             self.effects_ = self.effects_ - weights @ references
-        self.conditions_ = X.iloc[first] if hasattr(X, "iloc") else X[first]
+        self.conditions_ = _safe_indexing(X, first)
         self._fit_regressor(genes)
         return self
 

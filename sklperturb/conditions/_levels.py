@@ -1,21 +1,56 @@
-"""Integer codes for the levels of categorical columns, and sums over them."""
+"""Levels of categorical columns: their codes, and sums and means over them."""
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
-from sklearn.preprocessing import OrdinalEncoder
 
 
-def fit_levels(table):
-    """Learn the levels of each column of an object array.
+class LevelEncoder:
+    """Integer codes for the levels of categorical columns.
+
+    Attributes
+    ----------
+    categories_ : list of ndarray of object
+        The levels of each column, sorted by their text.
+    """
+
+    def fit(self, table):
+        """Learn the levels of each column of an (n_samples, n_columns) array."""
+        self.categories_ = [number_levels(column)[1] for column in table.T]
+        return self
+
+    def transform(self, table):
+        """Return the (n_samples, n_columns) codes, -1 for a level not seen in fit."""
+        codes = np.empty(table.shape, dtype=np.intp)
+        for j, levels in enumerate(self.categories_):
+            index = pd.Index(levels, dtype=object, tupleize_cols=False)
+            codes[:, j] = index.get_indexer(
+                pd.Index(table[:, j], dtype=object, tupleize_cols=False)
+            )
+        return codes
+
+
+def number_levels(values):
+    """Number `values` by their sorted names.
+
+    Sorting makes the numbers, and so what a split holds out or how a network starts,
+    a matter of the names alone: the order of the rows does not change them.
 
     Returns
     -------
-    encoder : OrdinalEncoder
-        Its ``transform`` gives integer codes, -1 for a level not seen in fit.
+    codes : ndarray of int of shape (n_samples,)
+        -1 where the value is missing.
+    levels : ndarray of object of shape (n_levels,)
     """
-    return OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.intp
-    ).fit(table)
+    codes, levels = pd.factorize(np.asarray(values, dtype=object))
+    # By text, since names of several types have no order among themselves.
+    order = sorted(
+        range(len(levels)), key=lambda i: (str(levels[i]), str(type(levels[i])))
+    )
+    # The extra last entry keeps -1 for code -1.
+    ranks = np.full(len(levels) + 1, -1)
+    ranks[order] = np.arange(len(levels))
+    return ranks[codes], levels[order]
 
 
 def indicator(codes, n_levels, dtype=np.float64):
@@ -27,6 +62,19 @@ def indicator(codes, n_levels, dtype=np.float64):
     return sparse.csr_array(
         (np.ones(len(rows), dtype), (rows, codes[rows])), shape=(len(codes), n_levels)
     )
+
+
+def level_means(codes, n_levels, y):
+    """Return the mean row of `y` for each level, zero for one without rows, and sizes.
+
+    Returns
+    -------
+    means : ndarray of shape (n_levels, n_targets)
+    counts : ndarray of shape (n_levels,)
+    """
+    member = indicator(codes, n_levels)
+    counts = np.asarray(member.sum(axis=0)).ravel()
+    return (member.T @ y) / np.maximum(counts, 1)[:, None], counts
 
 
 def take_levels(values, codes, default):

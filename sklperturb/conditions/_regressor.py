@@ -1,23 +1,82 @@
 """What every regressor on (context, perturbation) does around its own work."""
 
+from abc import ABCMeta, abstractmethod
+
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.conditions._levels import fit_levels
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
+from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._levels import LevelEncoder
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 
 
-class ConditionRegressor(RegressorMixin, BaseEstimator):
+class ConditionRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
     """Base of the regressors that see conditions as integer codes.
 
     A subclass has a `schema` parameter and calls `_start_fit` at the top of `fit`,
     `_codes` at the top of `predict`, and `_shaped` on what it returns.
+
+    Attributes
+    ----------
+    schema_ : PerturbationSchema
+        Roles of the columns, given or inferred.
+    contexts_, perturbations_ : ndarray
+        Levels seen in `fit`, in the order of their codes.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklperturb.conditions import ConditionRegressor
+    >>> class Loudest(ConditionRegressor):
+    ...     def __init__(self, *, schema=None):
+    ...         self.schema = schema
+    ...
+    ...     def fit(self, X, y):
+    ...         context, perturbation, y = self._start_fit(X, y)
+    ...         self.largest_ = y.max(axis=0)
+    ...         return self
+    ...
+    ...     def predict(self, X):
+    ...         context, perturbation = self._codes(X)
+    ...         return self._shaped(np.tile(self.largest_, (len(context), 1)))
+    >>> X = pd.DataFrame({"cell_type": list("ABA"), "sm_name": list("uuv")})
+    >>> Loudest().fit(X, [1.0, 3.0, 2.0]).predict(X)
+    array([3., 3., 3.])
     """
+
+    @abstractmethod
+    def fit(self, X, y):
+        """Learn from conditions and responses.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+            Conditions.
+        y : array-like of shape (n_samples,) or (n_samples, n_genes)
+            Responses.
+
+        Returns
+        -------
+        self : ConditionRegressor
+        """
+
+    @abstractmethod
+    def predict(self, X):
+        """Return the expected response of each row's condition.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+            Conditions.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
+        """
 
     def _start_fit(self, X, y):
         """Return (context codes, perturbation codes, y of shape (n, n_outputs))."""
@@ -26,7 +85,7 @@ class ConditionRegressor(RegressorMixin, BaseEstimator):
         self.schema_.require(X, "perturbation")
         self._y_ndim = y.ndim
         table = take_columns(X, self._roles())
-        self._level_encoder = fit_levels(table)
+        self._level_encoder = LevelEncoder().fit(table)
         self.contexts_ = (
             self._level_encoder.categories_[0]
             if table.shape[1] == 2
@@ -52,7 +111,7 @@ class ConditionRegressor(RegressorMixin, BaseEstimator):
         return context, table[:, -1]
 
     def _shaped(self, y_pred):
-        """Give a prediction the number of dimensions that `y` had in fit."""
+        """Return a prediction with as many dimensions as `y` had in fit."""
         y_pred = np.asarray(y_pred, dtype=np.float64)
         return y_pred.ravel() if self._y_ndim == 1 else y_pred
 

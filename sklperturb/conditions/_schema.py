@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+from sklperturb.conditions._frames import as_table, column_names
+
 # How public data sets spell each role, most specific first. Importers and
 # ``PerturbationSchema.infer`` read this table; no estimator holds a column name.
 KNOWN_SPELLINGS = {
@@ -26,7 +28,7 @@ KNOWN_SPELLINGS = {
 
 @dataclass(frozen=True)
 class PerturbationSchema:
-    """Say which column of `X` is the perturbation, the context, and so on.
+    """Which column of `X` is the perturbation, the context, and so on.
 
     Estimators and splitters of the toolkit take their column names from a
     schema, so that no name is written into any of them.
@@ -44,14 +46,14 @@ class PerturbationSchema:
         the technical batch and the biological replicate.
     control_labels : str or tuple of str, default=()
         Names that the perturbation column gives to controls, such as
-        ``"non-targeting"``. Readers of files need them where a file has no control
-        column and spells controls in a way of its own; without any, the spellings of
-        public data sets count. No role of a column: `columns` leaves them out.
+        ``"non-targeting"``. They decide where no control column is named; without any,
+        the spellings of public data sets count. No role of a column: `columns` leaves
+        them out.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> from sklperturb.datasets import PerturbationSchema
+    >>> from sklperturb.conditions import PerturbationSchema
     >>> X = pd.DataFrame({"cell_type": ["B"], "sm_name": ["Idelalisib"]})
     >>> schema = PerturbationSchema.infer(X)
     >>> schema.perturbation, schema.context
@@ -74,14 +76,15 @@ class PerturbationSchema:
 
     @classmethod
     def infer(cls, X, **known):
-        """Find the roles of `X`'s columns by the spellings in public use.
+        """Return the roles of `X`'s columns by the spellings in public use.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_columns)
-            A table of conditions. In an array, or where the names are integers, the
-            first column is the context and the second the perturbation; a
-            single column is the perturbation.
+            A table of conditions, such as a data frame of pandas, polars or pyarrow.
+            In an array, or where the names are integers, the first column is the
+            context and the second the perturbation; a single column is the
+            perturbation.
         **known : str
             Columns of roles that need not be looked for.
 
@@ -94,9 +97,9 @@ class PerturbationSchema:
         ValueError
             If no column has a known spelling of the perturbation.
         """
-        columns = getattr(X, "columns", None)
-        if columns is None or all(isinstance(c, int) for c in columns):
-            if X.shape[1] == 1:
+        columns = column_names(as_table(X))
+        if all(isinstance(name, int) for name in columns):
+            if len(columns) == 1:
                 return cls(perturbation=0)
             return cls(perturbation=1, context=0)
         roles = {
@@ -108,7 +111,7 @@ class PerturbationSchema:
         roles |= known
         if roles["perturbation"] is None:
             raise ValueError(
-                f"No column of {list(columns)} is known as a perturbation; known "
+                f"No column of {columns} is known as a perturbation; known "
                 f"spellings are {list(KNOWN_SPELLINGS['perturbation'])}. Pass "
                 "schema=PerturbationSchema(perturbation=...) to name it."
             )
@@ -144,17 +147,17 @@ class PerturbationSchema:
         ValueError
             Names the role that is not set, or the column that is missing.
         """
-        names = getattr(X, "columns", range(X.shape[1]))
+        names = column_names(as_table(X))
         for role in roles:
             column = getattr(self, role)
             if column is None:
                 raise ValueError(
                     f"The schema names no {role} column, and one is needed here. "
-                    f"X has {list(names)}; pass schema=PerturbationSchema(..., "
+                    f"X has {names}; pass schema=PerturbationSchema(..., "
                     f"{role}=...)."
                 )
             if column not in names:
                 raise ValueError(
                     f"The schema says that {role} is column {column!r}, which X "
-                    f"does not have. X has {list(names)}."
+                    f"does not have. X has {names}."
                 )

@@ -1,25 +1,58 @@
-"""Read tables of conditions the same way in every estimator."""
+"""Validate tables of conditions and responses the same way in every estimator."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
+from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._labels import control_rows
 from sklperturb.conditions._schema import PerturbationSchema
 
 
 def validate_conditions(estimator, X, y="no_validation", *, reset):
     """Check a table of conditions, and a target where one is given.
 
-    A DataFrame keeps its columns and their dtypes, since conditions are names
-    and not numbers; anything else goes through scikit-learn's array checks.
+    A data frame keeps its columns and their dtypes, since conditions are names and
+    not numbers; anything else goes through scikit-learn's array checks.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose `n_features_in_` and `feature_names_in_` are set or compared.
+    X : DataFrame or array-like of shape (n_samples, n_columns)
+        Conditions; a data frame of pandas, polars, pyarrow or others.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=not given
+        Responses.
+    reset : bool
+        Whether the columns are to be remembered, as in `fit`, or compared.
 
     Returns
     -------
-    X : DataFrame or ndarray of shape (n_samples, n_columns)
+    X : pandas DataFrame or ndarray of shape (n_samples, n_columns)
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs), float64
         Only where `y` was given.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, the columns are others than in `fit`, or the target is
+        not finite or of another length.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.base import BaseEstimator
+    >>> from sklperturb.conditions import validate_conditions
+    >>> estimator = BaseEstimator()
+    >>> X = pd.DataFrame({"sm_name": ["u", "v"]})
+    >>> X, y = validate_conditions(estimator, X, [1, 2], reset=True)
+    >>> estimator.feature_names_in_, y
+    (array(['sm_name'], dtype=object), array([1., 2.]))
     """
+    X = as_pandas(X)
     if isinstance(X, pd.DataFrame):
         validate_data(estimator, X, y, reset=reset, skip_check_array=True)
         if len(X) == 0:
@@ -40,7 +73,7 @@ def validate_conditions(estimator, X, y="no_validation", *, reset):
 def validate_target(estimator, X, y):
     """Return `y` as a finite float64 array with one row per row of `X`."""
     y = check_array(
-        y,
+        as_pandas(y),
         ensure_2d=False,
         dtype=np.float64,
         input_name="y",
@@ -50,34 +83,54 @@ def validate_target(estimator, X, y):
     return y
 
 
-def resolve_schema(schema, X):
-    """Return `schema`, or the one that the columns of `X` suggest."""
-    if schema is None:
-        return PerturbationSchema.infer(X)
-    if not isinstance(schema, PerturbationSchema):
-        raise TypeError(
-            f"schema must be a PerturbationSchema or None, got {type(schema).__name__}."
-        )
-    return schema
+def resolve_schema(schema, X, control=None):
+    """Return `schema`, or the one that the columns of `X` suggest.
 
+    Parameters
+    ----------
+    schema : PerturbationSchema or None
+        What the user gave.
+    X : DataFrame or array-like of shape (n_samples, n_columns)
+        Conditions.
+    control : str, default=None
+        The label of controls that the user gave. It becomes the schema's
+        `control_labels`, and outweighs a control column that was only inferred.
 
-def take_columns(X, columns):
-    """Return some columns of `X` as an object array without missing values.
+    Returns
+    -------
+    schema : PerturbationSchema
 
     Raises
     ------
+    TypeError
+        If `schema` is of another type.
     ValueError
-        If a value is missing: a condition without a name cannot be learnt.
+        If no column is known as the perturbation, or `control` contradicts the
+        control column that `schema` names.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklperturb.conditions import resolve_schema
+    >>> X = pd.DataFrame({"sm_name": ["u", "water"], "cell_type": ["B", "B"]})
+    >>> schema = resolve_schema(None, X, control="water")
+    >>> schema.perturbation, schema.context, schema.control_labels
+    ('sm_name', 'cell_type', ('water',))
     """
-    if isinstance(X, pd.DataFrame):
-        table = X.loc[:, columns].astype(object)
-    else:
-        table = pd.DataFrame(np.asarray(X)[:, columns], columns=columns, dtype=object)
-    missing = table.isna().sum()
-    if missing.any():
-        counts = ", ".join(f"{c!r}: {n}" for c, n in missing[missing > 0].items())
-        raise ValueError(
-            f"Missing values in the condition columns ({counts}). Every row needs its "
-            "perturbation and context; drop these rows or name the level."
+    if schema is not None and not isinstance(schema, PerturbationSchema):
+        raise TypeError(
+            f"schema must be a PerturbationSchema or None, got {type(schema).__name__}."
         )
-    return table.to_numpy(dtype=object)
+    found = PerturbationSchema.infer(X) if schema is None else schema
+    if control is None:
+        return found
+    labelled = replace(found, control=None, control_labels=str(control))
+    if schema is not None and schema.control is not None:
+        differ = control_rows(X, schema) != control_rows(X, labelled)
+        if differ.any():
+            raise ValueError(
+                f"Column {schema.control!r}, which the schema names, and "
+                f"control={control!r} disagree on which rows are controls, in "
+                f"{int(differ.sum())} of them. Pass one of the two."
+            )
+    return labelled

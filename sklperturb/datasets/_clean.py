@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from sklperturb.conditions._labels import as_flags
+from sklperturb.conditions._labels import as_flags, as_text, each_label
 from sklperturb.conditions._schema import KNOWN_SPELLINGS
 
 LINCS_ID = "sm_lincs_id"
@@ -16,7 +16,7 @@ _BLANK = {"", "nan", "na"}
 
 
 def split_columns(frame, schema, file_name):
-    """Tell the conditions from the genes.
+    """Separate the conditions from the genes.
 
     A column is a gene if all its values are numbers, or text that spells numbers,
     and its name is not that of a condition.
@@ -100,13 +100,15 @@ def clean_conditions(X, schema, file_name):
                 f"{len(X)} rows, first in row {absent[0]}. Every row needs its "
                 "perturbation and context; fill in or remove these rows."
             )
-        X[column] = X[column].astype(str).astype(object)
+        X[column] = each_label(X[column], as_text)
     for column in X.select_dtypes("category"):
         X[column] = X[column].astype(X[column].cat.categories.dtype)
     for column in X.select_dtypes(["object", "string"]):
         X[column] = X[column].astype(object).where(X[column].notna(), None)
     if schema.control is not None:
-        X[schema.control] = as_flags(X, schema.control, file_name)
+        given = schema.control in X
+        described = f"Column {schema.control!r} of {file_name}"
+        X[schema.control] = given and as_flags(X[schema.control], described)
     return X
 
 
@@ -171,7 +173,7 @@ def drop_duplicates(X, y, schema, file_name):
             f"{file_name}: dropped {len(drop)} rows that repeat another row in every "
             "column. Remove them from the file to silence this.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,  # past the check of the parameters of load_op2
         )
         X = X.drop(index=drop).reset_index(drop=True)
         y = y.drop(index=drop).reset_index(drop=True)
@@ -185,6 +187,6 @@ def drop_duplicates(X, y, schema, file_name):
             f"different values, such as {tuple(labels.iloc[0])}. The rows are kept "
             "as replicates; average them first if they are not.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return X, y, len(drop), len(labels)

@@ -13,7 +13,12 @@ from sklperturb.cells._blocks import n_stored, sample_places
 from sklperturb.cells._counts import value_kind
 from sklperturb.cells._files import opened_store, stored_x
 from sklperturb.conditions._labels import is_control_label
-from sklperturb.datasets._layouts import find_layout, read_conditions, settle_schema
+from sklperturb.datasets._layouts import (
+    find_layout,
+    read_conditions,
+    settle_schema,
+    unassigned_rows,
+)
 
 _MIN_CELLS = 30  # fewer cells say little of a perturbation's mean
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
@@ -206,6 +211,7 @@ def _describe_conditions(obs, schema, facts, problems):
     try:
         layout = find_layout(obs)
         schema = settle_schema(obs, layout, schema)
+        missing = unassigned_rows(obs, schema)
     except ValueError as error:
         problems.append(f"{error}{_candidates(obs)}")
         return nothing
@@ -216,7 +222,6 @@ def _describe_conditions(obs, schema, facts, problems):
         n_missing = int(obs[role].isna().sum())
         if n_missing:
             problems.append(f"{n_missing} cells have no {role!r}.")
-    missing = obs[schema.perturbation].isna()
     if missing.any():
         problems.append(
             f"{int(missing.sum())} cells have no {schema.perturbation!r}; load with "
@@ -252,12 +257,12 @@ def _describe_conditions(obs, schema, facts, problems):
 
 
 def _candidates(obs):
-    """Suggest a column that may be the perturbation, since it names controls."""
+    """Return a hint at the column that may be the perturbation: it names controls."""
     for name in obs.columns:
         if pd.api.types.is_numeric_dtype(obs[name]):
             continue
         for label in obs[name].dropna().unique():
-            if is_control_label(str(label)):
+            if is_control_label(label):
                 return f" Column {name!r} may be it: it holds {str(label)!r}."
     return ""
 

@@ -1,4 +1,4 @@
-"""Read the files of a folder, and say which one is missing or broken."""
+"""Read the files of a folder; errors name the one that is missing or broken."""
 
 import csv
 from pathlib import Path
@@ -28,7 +28,7 @@ def open_folder(folder):
 
 
 def missing_file(folder, name):
-    """Make the error that says which file is missing and what is there."""
+    """Return the error that names the missing file and what is there."""
     present = sorted(path.name for path in folder.iterdir())
     if len(present) > 12:
         present = [*present[:12], f"... {len(present) - 12} more"]

@@ -1,4 +1,4 @@
-"""Invent genes, the graph that links them, and what knocking one down does."""
+"""Invent genes, their graph, what knocking one down does, and cells."""
 
 from dataclasses import dataclass
 
@@ -14,6 +14,10 @@ _MODULE_SPREAD = 0.6  # of genes around their module, in sds between modules
 _N_NEIGHBORS = 10
 _DIFFUSION = 0.98  # share of a gene's value that comes from its neighbours
 _STEPS = 30
+_STATE_SD = 0.4  # log sd of a gene between cells that were treated alike
+_DEPTH_SD = 0.35  # log sd of counts between cells
+_RESPONSE_SD = 0.3  # log sd of the response between cells that respond
+_EFFICIENCY_DRAWS = 20  # larger: efficiencies of cells differ less
 _DENSE_GENES = 300  # up to here, the eigenvectors of the whole graph are taken
 
 
@@ -110,3 +114,53 @@ def _spectral(links, n_components):
     largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(n_components)]
     weight = (1 - _DIFFUSION) / (1 - _DIFFUSION * values)
     return vectors * np.sign(largest) * weight * np.sqrt(n_genes)
+
+
+@dataclass(frozen=True)
+class CellModel:
+    """All that a cell is drawn from; contexts, perturbations and genes by position."""
+
+    programmes: np.ndarray  # (n_programmes, n_genes)
+    effects: np.ndarray  # (n_contexts, n_perturbations + 1, n_programmes)
+    knocked: np.ndarray  # (n_perturbations + 1, 2): genes, or -1
+    base: np.ndarray  # (n_contexts, n_genes)
+    batches: np.ndarray  # (n_batches, n_genes)
+    dispersion: np.ndarray  # (n_genes,)
+    escaper_fraction: float
+    efficiency: float
+    depth: float
+    dropout: float
+    seed: int
+
+    def draw(self, block, cells):
+        """Return the counts of some cells, and which of them escaped."""
+        rng = np.random.default_rng([self.seed, block])
+        n_cells, n_programmes = len(cells), len(self.programmes)
+        perturbation = cells["perturbation"].to_numpy()
+        context = cells["context"].to_numpy()
+        escaped = rng.random(n_cells) < self.escaper_fraction
+        mean = self.efficiency * _EFFICIENCY_DRAWS
+        knock = rng.beta(mean + 1e-9, _EFFICIENCY_DRAWS - mean + 1e-9, n_cells)
+        knock[escaped] = 0
+        spread = np.exp(_RESPONSE_SD * rng.standard_normal(n_cells))
+        response = spread * knock / max(self.efficiency, 1e-9)
+        state = rng.standard_normal((n_cells, n_programmes))
+        state *= _STATE_SD / np.sqrt(n_programmes)
+        state += response[:, None] * self.effects[context, perturbation]
+        log_mean = state.astype(np.float32) @ self.programmes
+        offset = self.base[:, None] + self.batches
+        log_mean += offset[context, cells["batch"].to_numpy()].astype(np.float32)
+        for genes in self.knocked[perturbation].T:
+            cell = np.flatnonzero(genes >= 0)
+            log_mean[cell, genes[cell]] += np.log1p(-np.minimum(knock[cell], 0.999))
+        means = np.exp(log_mean, out=log_mean)
+        depth = self.depth * np.exp(_DEPTH_SD * rng.standard_normal(n_cells))
+        means *= (depth / means.sum(axis=1)).astype(np.float32)[:, None]
+        escaped &= perturbation > 0
+        # Negative binomial: the variance is mean + mean ** 2 / dispersion.
+        rates = rng.standard_gamma(self.dispersion, means.shape, dtype=np.float32)
+        rates *= means / self.dispersion
+        counts = sparse.csr_matrix(rng.poisson(rates).astype(np.float32))
+        counts.data[rng.random(counts.nnz) < self.dropout] = 0
+        counts.eliminate_zeros()
+        return counts, escaped

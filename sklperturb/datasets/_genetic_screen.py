@@ -1,33 +1,62 @@
 """Generate raw counts of a screen in which genes were knocked down."""
 
-from dataclasses import dataclass
 from numbers import Integral, Real
+from os import PathLike
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.utils import Bunch, check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
 
 from sklperturb.conditions._labels import CONTROL, join_combination
 from sklperturb.conditions._schema import PerturbationSchema
-from sklperturb.datasets._gene_network import make_gene_network
-from sklperturb.datasets._screen import check_number
+from sklperturb.datasets._gene_network import CellModel, make_gene_network
 from sklperturb.utils._atomic import check_output, written_whole
 from sklperturb.utils._progress import ProgressBar
 
 _BLOCK = 1024  # cells drawn together; what a seed gives depends on it
-_STATE_SD = 0.4  # log sd of a gene between cells that were treated alike
 _BATCH_SD = 0.05  # log sd of a gene between batches
 _CONTEXT_SD = 0.5  # log sd of a gene between contexts
 _BASE_SD = 1.5  # log sd of abundance between genes
-_DEPTH_SD = 0.35  # log sd of counts between cells
-_RESPONSE_SD = 0.3  # log sd of the response between cells that respond
 _SIZE_SD = 0.3  # log sd of cells between perturbations
-_EFFICIENCY_DRAWS = 20  # larger: efficiencies of cells differ less
 _EMBEDDING_NOISE = 0.1
 _WEAKEST = 0.3  # strength of the weak perturbations, of that of the strongest
 
 
+_COUNT = [Interval(Integral, 1, None, closed="left")]
+_SHARE = [Interval(Real, 0, 1, closed="both")]
+_SIZE = [Interval(Real, 0, None, closed="left")]
+
+
+@validate_params(
+    {
+        "n_perturbations": _COUNT,
+        "n_genes": [Interval(Integral, 4, None, closed="left")],
+        "cells_per_perturbation": _COUNT,
+        "n_controls": [Interval(Integral, 0, None, closed="left")],
+        "n_combinations": [Interval(Integral, 0, None, closed="left")],
+        "n_contexts": _COUNT,
+        "n_batches": _COUNT,
+        "n_programmes": _COUNT,
+        "embedding_dim": _COUNT,
+        "effect_strength": _SIZE,
+        "strong_fraction": _SHARE,
+        "shared_effect": _SHARE,
+        "predictability": _SHARE,
+        "nonlinearity": _SHARE,
+        "interaction": _SIZE,
+        "context_specificity": _SHARE,
+        "escaper_fraction": _SHARE,
+        "efficiency": _SHARE,
+        "depth": _SIZE,
+        "dropout": _SHARE,
+        "path": [str, PathLike, None],
+        "overwrite": ["boolean"],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def make_genetic_screen(
     n_perturbations=160,
     n_genes=2000,
@@ -134,10 +163,9 @@ def make_genetic_screen(
 
     Raises
     ------
-    TypeError
-        If a count is not an integer or a share not a number.
     ValueError
-        If the request is impossible, such as more perturbations than genes.
+        If a parameter is out of range, or the request is impossible, such as more
+        perturbations than genes.
     FileExistsError
         If the file exists and `overwrite` is False.
 
@@ -175,7 +203,7 @@ def make_genetic_screen(
     >>> screen.X.columns.tolist()
     ['target_gene', 'batch', 'control']
     """
-    _check_request(locals())
+    _check_counts(n_perturbations, n_genes, n_combinations, embedding_dim)
     if path is not None:
         path = check_output(path, (".h5ad",), overwrite)
     seed = check_random_state(random_state).randint(2**31 - 1)
@@ -210,7 +238,7 @@ def make_genetic_screen(
     knocked[n_perturbations + 1 :] = targets[pairs]
     names = [join_combination(network.genes[k[k >= 0]]) for k in knocked]
     of_context = rng.standard_normal((n_contexts, n_genes))
-    model = _Model(
+    model = CellModel(
         programmes=network.programmes.astype(np.float32),
         effects=effects,
         knocked=knocked,
@@ -230,56 +258,6 @@ def make_genetic_screen(
     var = pd.DataFrame(index=network.genes)
     y, escaped = _draw_cells(model, cells, X, var, network.embedding, path)
     return _bundle(X, y, escaped, network, model, names, targets)
-
-
-@dataclass(frozen=True)
-class _Model:
-    """All that a cell is drawn from; contexts, perturbations and genes by position."""
-
-    programmes: np.ndarray  # (n_programmes, n_genes)
-    effects: np.ndarray  # (n_contexts, n_perturbations + 1, n_programmes)
-    knocked: np.ndarray  # (n_perturbations + 1, 2): genes, or -1
-    base: np.ndarray  # (n_contexts, n_genes)
-    batches: np.ndarray  # (n_batches, n_genes)
-    dispersion: np.ndarray  # (n_genes,)
-    escaper_fraction: float
-    efficiency: float
-    depth: float
-    dropout: float
-    seed: int
-
-    def draw(self, block, cells):
-        """Return the counts of some cells, and which of them escaped."""
-        rng = np.random.default_rng([self.seed, block])
-        n_cells, n_programmes = len(cells), len(self.programmes)
-        perturbation = cells["perturbation"].to_numpy()
-        context = cells["context"].to_numpy()
-        escaped = rng.random(n_cells) < self.escaper_fraction
-        mean = self.efficiency * _EFFICIENCY_DRAWS
-        knock = rng.beta(mean + 1e-9, _EFFICIENCY_DRAWS - mean + 1e-9, n_cells)
-        knock[escaped] = 0
-        spread = np.exp(_RESPONSE_SD * rng.standard_normal(n_cells))
-        response = spread * knock / max(self.efficiency, 1e-9)
-        state = rng.standard_normal((n_cells, n_programmes))
-        state *= _STATE_SD / np.sqrt(n_programmes)
-        state += response[:, None] * self.effects[context, perturbation]
-        log_mean = state.astype(np.float32) @ self.programmes
-        offset = self.base[:, None] + self.batches
-        log_mean += offset[context, cells["batch"].to_numpy()].astype(np.float32)
-        for genes in self.knocked[perturbation].T:
-            cell = np.flatnonzero(genes >= 0)
-            log_mean[cell, genes[cell]] += np.log1p(-np.minimum(knock[cell], 0.999))
-        means = np.exp(log_mean, out=log_mean)
-        depth = self.depth * np.exp(_DEPTH_SD * rng.standard_normal(n_cells))
-        means *= (depth / means.sum(axis=1)).astype(np.float32)[:, None]
-        escaped &= perturbation > 0
-        # Negative binomial: the variance is mean + mean ** 2 / dispersion.
-        rates = rng.standard_gamma(self.dispersion, means.shape, dtype=np.float32)
-        rates *= means / self.dispersion
-        counts = sparse.csr_matrix(rng.poisson(rates).astype(np.float32))
-        counts.data[rng.random(counts.nnz) < self.dropout] = 0
-        counts.eliminate_zeros()
-        return counts, escaped
 
 
 def _draw_effects(response, strength, strong_fraction, shared, rng):
@@ -310,7 +288,7 @@ def _like(effects, rng):
 
 
 def _lay_out(n_perturbations, n_each, n_controls, n_contexts, n_batches, rng):
-    """Say which cell has which perturbation, context and batch, in random order."""
+    """Return the perturbation, context and batch of each cell, in random order."""
     weights = np.exp(_SIZE_SD * rng.standard_normal(n_perturbations))
     spare = n_perturbations * (n_each - 1)
     sizes = 1 + rng.multinomial(spare, weights / weights.sum())
@@ -412,45 +390,18 @@ def _bundle(X, y, escaped, network, model, names, targets):
     )
 
 
-def _check_request(given):
-    for name, low in (
-        ("n_perturbations", 1),
-        ("n_genes", 4),
-        ("cells_per_perturbation", 1),
-        ("n_controls", 0),
-        ("n_combinations", 0),
-        ("n_contexts", 1),
-        ("n_batches", 1),
-        ("n_programmes", 1),
-        ("embedding_dim", 1),
-    ):
-        check_number(name, given[name], Integral, low, np.inf)
-    for name in (
-        "strong_fraction",
-        "shared_effect",
-        "predictability",
-        "nonlinearity",
-        "context_specificity",
-        "escaper_fraction",
-        "efficiency",
-        "dropout",
-    ):
-        check_number(name, given[name], Real, 0, 1)
-    for name in ("effect_strength", "interaction", "depth"):
-        check_number(name, given[name], Real, 0, np.inf)
-    n_genes, n_perturbations = given["n_genes"], given["n_perturbations"]
+def _check_counts(n_perturbations, n_genes, n_combinations, embedding_dim):
+    """Check the counts against each other."""
     if n_perturbations > n_genes // 2:
         raise ValueError(
             f"n_perturbations={n_perturbations} exceeds half of n_genes={n_genes}; "
             "only genes that are well expressed are knocked down."
         )
     n_pairs = n_perturbations * (n_perturbations - 1) // 2
-    if given["n_combinations"] > n_pairs:
+    if n_combinations > n_pairs:
         raise ValueError(
-            f"n_combinations={given['n_combinations']} exceeds the {n_pairs} pairs "
+            f"n_combinations={n_combinations} exceeds the {n_pairs} pairs "
             f"of n_perturbations={n_perturbations}."
         )
-    if given["embedding_dim"] > n_genes:
-        raise ValueError(
-            f"embedding_dim={given['embedding_dim']} exceeds n_genes={n_genes}."
-        )
+    if embedding_dim > n_genes:
+        raise ValueError(f"embedding_dim={embedding_dim} exceeds n_genes={n_genes}.")

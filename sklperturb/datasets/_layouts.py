@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import (
     CONTROL,
-    as_flags,
+    as_text,
+    control_rows,
     each_label,
     is_control_label,
     join_combination,
     split_combination,
 )
 from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
+from sklperturb.conditions._validation import resolve_schema
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Layout:
     control_labels : tuple of str
         How that column spells controls; empty for the spellings in public use.
     matches : callable
-        ``matches(obs)`` tells whether a table of cells may be of this layout.
+        Whether a table of cells, ``matches(obs)``, may be of this layout.
     combines : bool
         Whether the labels can combine perturbations; names of compounds cannot, since
         they hold plus signs of their own.
@@ -49,12 +52,14 @@ def _has(*names):
 
 def _is_gears(obs):
     return "condition" in obs and any(
-        "ctrl" in str(label).split("+") for label in obs["condition"].unique()
+        "ctrl" in as_text(label).split("+") for label in obs["condition"].unique()
     )
 
 
 def _is_perturbench(obs):
-    return "condition" in obs and "control" in set(obs["condition"].astype(str))
+    return "condition" in obs and any(
+        as_text(label) == "control" for label in obs["condition"].unique()
+    )
 
 
 # In the order in which they are tried.
@@ -92,34 +97,42 @@ def find_layout(obs, name="auto"):
 
 
 def settle_schema(obs, layout, schema, **known):
-    """Return the schema of a table of cells, by what the user or the layout says."""
-    if schema is not None:
-        if not isinstance(schema, PerturbationSchema):
-            raise TypeError(
-                "schema must be a PerturbationSchema or None, got "
-                f"{type(schema).__name__}."
-            )
-        named = set(schema.columns()) - {schema.control}
-        absent = [name for name in named if name not in obs]
-        if absent:
-            raise ValueError(
-                f"The schema names the columns {sorted(absent)}, and the cells have "
-                f"{list(obs.columns)}."
-            )
-        return schema
-    if layout is None:
-        schema = PerturbationSchema.infer(obs, **known)
-    else:
+    """Return the schema of a table of cells: the user's, the layout's or inferred.
+
+    The labels of a layout, and not a column, mark its controls. `known` names columns
+    of roles that need not be looked for.
+    """
+    if schema is None and layout is not None:
         roles = {
             role: next((name for name in names if name in obs), None)
             for role, names in KNOWN_SPELLINGS.items()
         }
-        roles |= {"perturbation": layout.perturbation} | known
-        schema = PerturbationSchema(**roles, control_labels=layout.control_labels)
+        roles |= {"perturbation": layout.perturbation, "control": None} | known
+        # The toolkit's own spelling is read in any layout whose labels are exact.
+        labels = layout.control_labels and (*layout.control_labels, CONTROL)
+        found = PerturbationSchema(**roles, control_labels=labels)
+    elif schema is None:
+        found = PerturbationSchema.infer(obs, **known)
+    else:
+        found = resolve_schema(schema, obs)
+    absent = [name for name in found.columns() if name not in obs]
+    if absent:
+        raise ValueError(
+            f"The schema names the columns {sorted(absent)}, and the cells have "
+            f"{list(obs.columns)}."
+        )
+    if schema is not None:
+        return schema
     # Some layouts write "1+1" for two guides, and "none": no doses.
-    if schema.dose is not None and _numbers(obs[schema.dose]) is None:
-        schema = replace(schema, dose=None)
-    return schema
+    if found.dose is not None and _numbers(obs[found.dose]) is None:
+        found = replace(found, dose=None)
+    return found
+
+
+def unassigned_rows(obs, schema):
+    """Return which cells have no perturbation and are not marked as controls."""
+    missing = obs[schema.perturbation].isna().to_numpy()
+    return missing if schema.control is None else missing & ~control_rows(obs, schema)
 
 
 def read_conditions(obs, schema, layout):
@@ -132,17 +145,16 @@ def read_conditions(obs, schema, layout):
     schema : PerturbationSchema
         With a control column.
     """
-    schema = replace(schema, control=schema.control or CONTROL)
+    is_control = control_rows(obs, schema)
     X = pd.DataFrame(index=obs.index)
     combines = layout is None or layout.combines
-    labels = obs[schema.perturbation].astype(object)
+    labels = read_column(obs, schema.perturbation, allow_missing=True)
     separators = _separators(obs, labels, layout)
 
     def canonical(label):
-        text = str(label).strip()
-        if is_control_label(text, schema.control_labels):
-            return CONTROL
-        if not combines:
+        text = as_text(label).strip()
+        # Of a label that spells a control, the control column may say otherwise.
+        if not combines or is_control_label(text, schema.control_labels):
             return text
         separator = separators.get(label, "+")
         return join_combination(
@@ -151,26 +163,26 @@ def read_conditions(obs, schema, layout):
 
     if schema.context is not None:
         X[schema.context] = _as_text(obs[schema.context])
-    X[schema.perturbation] = each_label(labels, canonical)
-    is_control = X[schema.perturbation].to_numpy() == CONTROL
-    if layout is None and schema.control in obs:
-        is_control = is_control | as_flags(obs, schema.control, "the table of cells")
-        X.loc[is_control, schema.perturbation] = CONTROL
+    X[schema.perturbation] = np.where(
+        is_control, CONTROL, each_label(labels, canonical)
+    )
     if schema.dose is not None:
         X[schema.dose] = _numbers(obs[schema.dose])
     elif layout is not None and layout.name == "tahoe":
-        X["dose_uM"] = each_label(
-            obs["drugname_drugconc"].astype(str), _tahoe_dose
-        ).astype(np.float64)
+        amounts = each_label(obs["drugname_drugconc"], _tahoe_dose)
+        X["dose_uM"] = amounts.astype(np.float64)
         schema = replace(schema, dose="dose_uM")
     for column in schema.columns("smiles", "batch", "replicate"):
         X[column] = _as_text(obs[column])
+    schema = replace(
+        schema, control=schema.control or CONTROL, control_labels=(CONTROL,)
+    )
     X[schema.control] = is_control
-    return X, replace(schema, control_labels=(CONTROL,))
+    return X, schema
 
 
 def _separators(obs, labels, layout):
-    """Say which labels of scPerturb are combined with an underscore.
+    """Return the labels of scPerturb that are combined with an underscore.
 
     Names of guides and genes hold underscores too, so only a label that has as many
     parts as the file says there are perturbations is taken apart.
@@ -182,21 +194,21 @@ def _separators(obs, labels, layout):
     return {
         label: "_"
         for label, n in zip(table["label"], numbers, strict=True)
-        if n > 1 and str(label).count("_") == n - 1
+        if n > 1 and as_text(label).count("_") == n - 1
     }
 
 
 def _tahoe_dose(text):
-    """Read the micromoles of, say, ``[('Bortezomib', 0.05, 'uM')]``."""
+    """Return the micromoles of, say, ``[('Bortezomib', 0.05, 'uM')]``."""
     try:
-        (_, amount, unit), *_ = ast.literal_eval(text)
+        (_, amount, unit), *_ = ast.literal_eval(as_text(text))
         return float(amount) * {"nM": 1e-3, "uM": 1.0, "mM": 1e3}[unit]
     except (ValueError, SyntaxError, TypeError, KeyError):
         return np.nan
 
 
 def _as_text(column):
-    return each_label(column, lambda value: None if pd.isna(value) else str(value))
+    return each_label(column, lambda value: None if pd.isna(value) else as_text(value))
 
 
 def _numbers(column):

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 from numbers import Real
+from os import PathLike
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from sklearn.utils import Bunch
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sklperturb.conditions._schema import PerturbationSchema
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.datasets._clean import (
     LINCS_ID,
     clean_conditions,
@@ -29,6 +31,15 @@ from sklperturb.datasets._files import (
 from sklperturb.utils._choices import OnNonfinite
 
 
+@validate_params(
+    {
+        "folder": [str, PathLike],
+        "layer": [str, None],
+        "clip": [Interval(Real, 0, None, closed="neither"), None],
+        "on_nonfinite": [StrOptions(set(OnNonfinite))],
+    },
+    prefer_skip_nested_validation=True,
+)
 def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"):
     """Load signatures to learn from and conditions to predict.
 
@@ -112,9 +123,9 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
 
     References
     ----------
-    .. [1] Szalata A. et al., "A benchmark for prediction of transcriptomic
-       responses to chemical perturbations across cell types", NeurIPS 2024
-       Datasets and Benchmarks. Measurements: GEO GSE279945.
+    .. [1] Szalata et al., "A benchmark for prediction of transcriptomic responses to
+       chemical perturbations across cell types", NeurIPS Datasets and Benchmarks
+       Track, 2024; data: GEO GSE279945.
 
     Examples
     --------
@@ -126,7 +137,6 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
     >>> loaded.y.equals(screen.y), list(loaded.X_test.columns)
     (True, ['cell_type', 'sm_name', 'sm_lincs_id', 'SMILES', 'control'])
     """
-    _check_options(clip, on_nonfinite)
     folder = open_folder(folder)
     suffix = _choose_layout(folder, layer)
     train_name, test_name = f"de_train{suffix}", f"de_test{suffix}"
@@ -169,21 +179,6 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
     )
 
 
-def _check_options(clip, on_nonfinite):
-    if on_nonfinite not in list(OnNonfinite):
-        raise ValueError(
-            f"on_nonfinite={on_nonfinite!r} is not one of {list(OnNonfinite)}."
-        )
-    if clip is None:
-        return
-    if isinstance(clip, bool) or not isinstance(clip, Real):
-        raise TypeError(f"clip={clip!r} is not a number; pass one such as 10, or None.")
-    if not clip > 0:
-        raise ValueError(
-            f"clip={clip!r} is not positive; pass one such as 10, or None."
-        )
-
-
 def _choose_layout(folder, layer):
     has_parquet = (folder / "de_train.parquet").exists()
     has_h5ad = (folder / "de_train.h5ad").exists()
@@ -203,21 +198,23 @@ def _read_signatures(path, layer, schema):
     """Read conditions and response, and settle the schema."""
     if path.suffix == ".h5ad":
         X, y = read_layer(path, layer)
-        schema = schema or PerturbationSchema.infer(X)
+        schema = resolve_schema(schema, X)
         y = y.astype(np.float64)
     else:
         frame = read_parquet(path)
-        schema = schema or PerturbationSchema.infer(frame)
+        schema = resolve_schema(schema, frame)
         X, y = split_columns(frame, schema, path.name)
     if len(X) == 0:
         raise ValueError(f"{path.name} has no rows.")
     if schema.control is None:
         schema = replace(schema, control="control")
+    elif path.stem == "de_train":
+        schema.require(X, "control")
     return clean_conditions(X, schema, path.name), y, schema
 
 
 def _order_genes(y, folder, train_name):
-    """Put genes in the order of sample_submission.csv, where there is one."""
+    """Return genes in the order of sample_submission.csv, where there is one."""
     path = folder / "sample_submission.csv"
     if not path.exists():
         return y
@@ -278,7 +275,7 @@ def _read_id_map(folder, X_known, schema, test_name):
 
 
 def _test_conditions(id_map, X, X_known, schema):
-    """Give the rows to predict the columns of the training rows."""
+    """Return the rows to predict with the columns of the training rows."""
     known = clean_conditions(id_map, schema, "id_map.csv")
     compound = known[schema.perturbation]
     measured = X if X_known is None else pd.concat([X, X_known], ignore_index=True)
@@ -301,7 +298,7 @@ def _test_conditions(id_map, X, X_known, schema):
 
 
 def _align_test(X_known, y_test, X_test, genes, schema, test_name):
-    """Put the known test response in the order of the ids and of the genes."""
+    """Return the known test response in the order of the ids and of the genes."""
     absent = genes.difference(y_test.columns)
     if len(absent):
         raise ValueError(
@@ -333,7 +330,7 @@ def _align_test(X_known, y_test, X_test, genes, schema, test_name):
 
 
 def _describe(source, X, y, X_test, y_test, schema, notes):
-    """Say in a few lines what was read."""
+    """Return in a few lines what was read."""
     lines = [
         f"{len(X)} signatures of {y.shape[1]} genes from {source}, and {len(X_test)} "
         f"conditions to predict, whose response is "

@@ -18,7 +18,12 @@ from sklperturb.cells._files import (
     x_of,
 )
 from sklperturb.conditions import PerturbationSchema
-from sklperturb.datasets._layouts import find_layout, read_conditions, settle_schema
+from sklperturb.datasets._layouts import (
+    find_layout,
+    read_conditions,
+    settle_schema,
+    unassigned_rows,
+)
 
 
 @validate_params(
@@ -92,7 +97,8 @@ def load_perturbseq(
         If there is no such file.
     ValueError
         If the file cannot be read or has no such matrix, no column is known as the
-        perturbation, perturbations are missing, or genes are named twice.
+        perturbation, a column that `schema` names is absent, perturbations are missing,
+        or genes are named twice.
 
     Warns
     -----
@@ -121,8 +127,11 @@ def load_perturbseq(
     tahoe          ``drug``                ``DMSO_TF``            none
     =============  ======================  =====================  =================
 
-    Without a layout, a cell is a control if a boolean control column says so, or the
-    spelling of its perturbation does.
+    Which cells are controls is decided by the control column that `schema` names;
+    without a schema, by the layout's label; and without a layout, by a column of flags
+    called ``control`` or ``is_control``. Only where there is none of these, the label
+    of the perturbation decides: one of `control_labels`, or else the spellings in
+    public use.
 
     A column of doses that holds text, such as the ``1+1`` of GEARS, is left out; the
     dose of Tahoe is read from ``drugname_drugconc``, in micromoles per litre.
@@ -143,7 +152,7 @@ def load_perturbseq(
     schema = settle_schema(cells.obs, found, schema)
     if schema.perturbation != getattr(found, "perturbation", None):
         found = None  # the schema reads another column than the layout
-    cells = _assigned(cells, schema.perturbation, drop_unassigned, source)
+    cells = _assigned(cells, schema, drop_unassigned, source)
     check_unique_genes(cells.var_names, source)
     X, schema = read_conditions(cells.obs, schema, found)
     is_control = X[schema.control].to_numpy()
@@ -240,15 +249,15 @@ def _annotated(cells, matrix, **parts):
         return AnnData(matrix, obs=cells.obs, var=var, **parts)
 
 
-def _assigned(cells, column, drop, source):
-    """Leave out the cells without a perturbation, or raise."""
-    missing = cells.obs[column].isna().to_numpy()
+def _assigned(cells, schema, drop, source):
+    """Leave out the cells without a perturbation that are no controls, or raise."""
+    missing = unassigned_rows(cells.obs, schema)
     if not missing.any():
         return cells
     if not drop:
         raise ValueError(
             f"{source}: {int(missing.sum())} of {len(missing)} cells have no "
-            f"{column!r}. Pass drop_unassigned=True to leave them out."
+            f"{schema.perturbation!r}. Pass drop_unassigned=True to leave them out."
         )
     return cells[~missing]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_ndtr
 from sklearn.utils import Bunch, check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
 
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.datasets._chemistry import MAX_COMPOUNDS, invent_compounds
@@ -29,6 +30,28 @@ _CONTEXT_GENE_SPREAD = 0.1  # log sd of one gene's responsiveness between contex
 _SATURATION = 60.0  # scores flatten towards this: counts are finite
 
 
+_SHARE = [Interval(Real, 0, 1, closed="both")]
+
+
+@validate_params(
+    {
+        "n_contexts": [Interval(Integral, 2, None, closed="left")],
+        "n_compounds": [Interval(Integral, 2, MAX_COMPOUNDS, closed="both")],
+        "n_genes": [Interval(Integral, 1, None, closed="left")],
+        "n_target_contexts": [Interval(Integral, 1, None, closed="left")],
+        "n_shared": [Interval(Integral, 0, None, closed="left"), None],
+        "n_test_compounds": [Interval(Integral, 1, None, closed="left"), None],
+        "n_lost": [tuple, None],
+        "effect_strength": [Interval(Real, 0, None, closed="left")],
+        "strong_fraction": _SHARE,
+        "context_specificity": _SHARE,
+        "scaffold_share": _SHARE,
+        "control_noise_share": _SHARE,
+        "n_programmes": [Interval(Integral, 2, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def make_chemical_screen(
     n_contexts=6,
     n_compounds=146,
@@ -101,11 +124,9 @@ def make_chemical_screen(
 
     Raises
     ------
-    TypeError
-        If a count is not an integer or a share not a number.
     ValueError
-        If the request is impossible, such as more shared compounds than
-        compounds.
+        If a parameter is out of range, or the request is impossible, such as more
+        shared compounds than compounds.
 
     See Also
     --------
@@ -150,9 +171,9 @@ def make_chemical_screen(
 
     References
     ----------
-    .. [1] Szalata A. et al., "A benchmark for prediction of transcriptomic
-       responses to chemical perturbations across cell types", NeurIPS 2024
-       Datasets and Benchmarks. Measurements: GEO GSE279945.
+    .. [1] Szalata et al., "A benchmark for prediction of transcriptomic responses to
+       chemical perturbations across cell types", NeurIPS Datasets and Benchmarks
+       Track, 2024; data: GEO GSE279945.
 
     Examples
     --------
@@ -161,23 +182,9 @@ def make_chemical_screen(
     >>> screen.X.shape, screen.y.shape, screen.X_test.shape
     ((47, 5), (47, 50), (32, 5))
     """
-    n_shared, n_test_compounds = _check_request(
-        n_contexts,
-        n_compounds,
-        n_genes,
-        n_target_contexts,
-        n_shared,
-        n_test_compounds,
-        n_programmes,
+    n_shared, n_test_compounds = _check_counts(
+        n_contexts, n_compounds, n_target_contexts, n_shared, n_test_compounds
     )
-    for name, value, high in (
-        ("effect_strength", effect_strength, np.inf),
-        ("strong_fraction", strong_fraction, 1),
-        ("context_specificity", context_specificity, 1),
-        ("scaffold_share", scaffold_share, 1),
-        ("control_noise_share", control_noise_share, 1),
-    ):
-        check_number(name, value, Real, 0, high)
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
     compounds = invent_compounds(n_compounds, rng)
     rank = rng.permutation(n_compounds)  # by strength, strongest 0
@@ -227,25 +234,8 @@ def signed_log10_p(scores):
     return np.sign(scores) * log_p / -np.log(10.0)
 
 
-def check_number(name, value, kind, low, high):
-    if isinstance(value, bool) or not isinstance(value, kind):
-        expected = "an integer" if kind is Integral else "a number"
-        raise TypeError(
-            f"{name}={value!r} is of type {type(value).__name__}; pass {expected}."
-        )
-    if not low <= value <= high:
-        raise ValueError(f"{name}={value!r} is not between {low} and {high}.")
-
-
-def _check_request(
-    n_contexts, n_compounds, n_genes, n_target, n_shared, n_test, n_programmes
-):
+def _check_counts(n_contexts, n_compounds, n_target, n_shared, n_test):
     """Check the counts against each other and fill in the defaults."""
-    check_number("n_contexts", n_contexts, Integral, 2, np.inf)
-    check_number("n_compounds", n_compounds, Integral, 2, MAX_COMPOUNDS)
-    check_number("n_genes", n_genes, Integral, 1, np.inf)
-    check_number("n_programmes", n_programmes, Integral, 2, np.inf)
-    check_number("n_target_contexts", n_target, Integral, 1, np.inf)
     if n_target >= n_contexts:
         raise ValueError(
             f"n_target_contexts={n_target} leaves none of the n_contexts={n_contexts} "
@@ -254,7 +244,6 @@ def _check_request(
         )
     if n_shared is None:
         n_shared = min(max(round(n_compounds * 17 / 146), 4), n_compounds - 1)
-    check_number("n_shared", n_shared, Integral, 0, np.inf)
     if n_shared >= n_compounds:
         raise ValueError(
             f"n_shared={n_shared} leaves none of the n_compounds={n_compounds} "
@@ -263,7 +252,6 @@ def _check_request(
     n_unshared = n_compounds - n_shared
     if n_test is None:
         n_test = n_unshared
-    check_number("n_test_compounds", n_test, Integral, 1, np.inf)
     if n_test > n_unshared:
         raise ValueError(
             f"n_test_compounds={n_test} exceeds the {n_unshared} compounds that are "
@@ -300,10 +288,11 @@ def _lay_out(rank, n_dense, n_target, n_shared, n_test, n_lost, strong_fraction,
             min(round(n_compounds * 4 / 146), len(toxic)),
             min(round(n_test * n_target * 3 / 258), len(candidates) - 1),
         )
-    if not isinstance(n_lost, tuple) or len(n_lost) != 2:
-        raise TypeError(
-            f"n_lost={n_lost!r} is not a tuple of two integers: conditions lost of "
-            "the last dense context, and of those to predict."
+    count = Interval(Integral, 0, None, closed="left")
+    if len(n_lost) != 2 or not all(map(count.is_satisfied_by, n_lost)):
+        raise ValueError(
+            f"n_lost={n_lost!r} is not a tuple of two integers, 0 or more: conditions "
+            "lost of the last dense context, and of those to predict."
         )
     for given, most, where in zip(
         n_lost,
@@ -311,7 +300,6 @@ def _lay_out(rank, n_dense, n_target, n_shared, n_test, n_lost, strong_fraction,
         ("of the last dense context", "to predict"),
         strict=True,
     ):
-        check_number("n_lost", given, Integral, 0, np.inf)
         if given > most:
             raise ValueError(
                 f"n_lost={n_lost!r} asks to lose {given} conditions {where}, where "

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pandas as pd
 
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.utils._atomic import (
     check_output,
     check_output_folder,
@@ -124,9 +125,9 @@ def write_submission(
     1,-1.25
     """
     path = check_output(path, SUFFIXES, overwrite=True)
-    ids = _ids(id_map)
+    ids = _ids(as_pandas(id_map))
     genes = pd.Index(target_names)
-    values = _check_predictions(y_pred, ids, genes)
+    values = _check_predictions(as_pandas(y_pred), ids, genes)
     uns = {"dataset_id": dataset_id, "method_id": method_id}
     uns = {key: value for key, value in uns.items() if value is not None}
     if uns and path.suffix == ".csv":

@@ -4,6 +4,7 @@ import os
 
 import pandas as pd
 
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._schema import KNOWN_SPELLINGS
 from sklperturb.utils._atomic import check_output_folder, unfinished_folder
 
@@ -77,7 +78,7 @@ def write_signatures(folder, screen, *, overwrite=False):
     >>> screen.X_test[["cell_type", "sm_name"]].to_numpy().tolist()
     [['A549', 'b']]
     """
-    schema, to_predict = screen["schema"], screen["to_predict"]
+    schema, to_predict = screen["schema"], as_pandas(screen["to_predict"])
     schema.require(to_predict, "perturbation", *["context"] * bool(schema.context))
     if len(to_predict) == 0:
         raise ValueError("to_predict is empty: name at least one condition to predict.")

@@ -1,4 +1,4 @@
-"""Put several fits, several models and unlabelled conditions together."""
+"""Combine several fits, several models and unlabelled conditions."""
 
 from sklperturb.ensemble._blend import BlendRegressor
 from sklperturb.ensemble._boosting import BoostedTargetRegressor

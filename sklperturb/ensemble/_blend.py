@@ -5,12 +5,11 @@ from numbers import Integral
 import numpy as np
 from joblib import Parallel, delayed
 from scipy.optimize import minimize, minimize_scalar, nnls
-from sklearn.base import RegressorMixin, clone
+from sklearn.base import RegressorMixin, _fit_context, clone
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
     StrOptions,
-    validate_parameter_constraints,
 )
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
@@ -119,6 +118,7 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
         """Learn the weights out of fold, then fit each estimator on all rows.
 
@@ -139,9 +139,6 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
             If there are no estimators, two have one name, or `weights` are negative
             or not one for each.
         """
-        validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), "BlendRegressor"
-        )
         estimators = self._check_estimators()
         X, targets = check_rows(self, X, y)
         if self.weights is not None:

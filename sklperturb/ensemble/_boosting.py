@@ -90,6 +90,7 @@ class BoostedTargetRegressor(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
+        **TargetReducer._parameter_constraints,
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "max_leaf_nodes": [Interval(Integral, 2, None, closed="left")],

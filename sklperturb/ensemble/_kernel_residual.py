@@ -3,10 +3,11 @@
 from numbers import Integral
 
 import pandas as pd
-from sklearn.base import clone
+from sklearn.base import _fit_context, clone
+from sklearn.utils._param_validation import HasMethods, Interval
 
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.conditions._validation import take_columns
 
 
 class KernelResidualRegressor(ConditionRegressor):
@@ -71,6 +72,12 @@ class KernelResidualRegressor(ConditionRegressor):
     (32, 50)
     """
 
+    _parameter_constraints = {
+        "kernel": [HasMethods(["fit", "predict"]), None],
+        "regressor": [HasMethods(["fit", "predict"]), None],
+        "n_features": [Interval(Integral, 1, None, closed="left")],
+    }
+
     def __init__(
         self,
         kernel=None,
@@ -86,6 +93,7 @@ class KernelResidualRegressor(ConditionRegressor):
         self.schema = schema
         self.random_state = random_state
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
         """Fit the kernel, then the second model on what it leaves.
 
@@ -105,10 +113,6 @@ class KernelResidualRegressor(ConditionRegressor):
         ValueError
             If `n_features` is no positive int.
         """
-        if not (isinstance(self.n_features, Integral) and self.n_features >= 1):
-            raise ValueError(
-                f"n_features={self.n_features!r} must be an int of at least 1."
-            )
         context, _, y = self._start_fit(X, y)
         self.kernel_ = clone(self._kernel()).fit(X, y)
         left_out = self.kernel_.left_out_

@@ -6,6 +6,8 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold, check_cv
 from sklearn.utils import _safe_indexing, check_array, get_tags, indexable
 
+from sklperturb.conditions._frames import as_pandas
+
 
 def check_rows(estimator, X, y):
     """Return `X` such that rows can be taken from it, and `y` as a float array.
@@ -17,14 +19,14 @@ def check_rows(estimator, X, y):
             f"This {type(estimator).__name__} estimator requires y to be passed, but "
             "the target y is None."
         )
-    X, y = indexable(X, y)
+    X, y = indexable(as_pandas(X), as_pandas(y))
     return X, check_array(
         y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=estimator
     )
 
 
 def inherit_tags(tags, wrapped):
-    """Give a wrapping estimator's tags what the wrapped one accepts."""
+    """Return a wrapping estimator's tags, with what the wrapped one accepts."""
     inner = get_tags(wrapped)
     tags.input_tags = inner.input_tags
     tags.target_tags = inner.target_tags
@@ -69,7 +71,7 @@ def held_out(folds):
 
 
 def copy_feature_names(estimator, fitted):
-    """Say what a wrapped estimator says of the columns that it was fitted on."""
+    """Copy what a fitted estimator knows of the columns that it was fitted on."""
     for name in ("n_features_in_", "feature_names_in_"):
         if hasattr(fitted, name):
             setattr(estimator, name, getattr(fitted, name))

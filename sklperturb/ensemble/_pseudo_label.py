@@ -10,6 +10,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from sklperturb.conditions._frames import as_pandas, as_table, column_names
 from sklperturb.ensemble._meta import check_rows, copy_feature_names, inherit_tags
 
 
@@ -108,6 +109,7 @@ class PseudoLabelRegressor(RegressorMixin, BaseEstimator):
             If `X_unlabeled` lacks columns of `X`.
         """
         X, targets = check_rows(self, X, y)
+        X_unlabeled = as_pandas(X_unlabeled)
         self.estimator_ = clone(self._estimator()).fit(X, y)
         copy_feature_names(self, self.estimator_)
         n_unlabeled = 0 if X_unlabeled is None else len(X_unlabeled)
@@ -162,8 +164,8 @@ def _stacked(X, X_unlabeled):
                 f"{np.shape(X)[1]} columns of X."
             )
         return np.concatenate([np.asarray(X), X_unlabeled])
-    columns = getattr(X_unlabeled, "columns", [])
-    absent = [column for column in X.columns if column not in columns]
+    known = column_names(as_table(X_unlabeled))
+    absent = [column for column in X.columns if column not in known]
     if absent:
         raise ValueError(
             f"X_unlabeled lacks the columns {absent} of X; pass a DataFrame of "

@@ -1,9 +1,11 @@
 """One model for perturbations that were measured, another for those that were not."""
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import _fit_context, clone
 from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils._param_validation import HasMethods
 
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._regressor import ConditionRegressor
 
 
@@ -50,11 +52,17 @@ class SeenUnseenRegressor(ConditionRegressor):
     array([2., 0.])
     """
 
+    _parameter_constraints = {
+        "seen": [HasMethods(["fit", "predict"]), None],
+        "unseen": [HasMethods(["fit", "predict"]), None],
+    }
+
     def __init__(self, seen=None, unseen=None, *, schema=None):
         self.seen = seen
         self.unseen = unseen
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
         """Fit both models on all rows.
 
@@ -89,7 +97,7 @@ class SeenUnseenRegressor(ConditionRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         _, perturbation = self._codes(X)
-        (X,) = indexable(X)
+        (X,) = indexable(as_pandas(X))
         known = (perturbation >= 0) & (self.seen_ is not None)
         parts = [
             (rows, model.predict(_safe_indexing(X, rows)))

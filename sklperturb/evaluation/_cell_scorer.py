@@ -7,6 +7,9 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import by_row, rows_of, to_dense
 from sklperturb.conditions import PerturbationSchema
+from sklperturb.conditions._frames import read_column
+from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_label
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.evaluation._conventions import CONVENTIONS
 from sklperturb.evaluation._evaluation import evaluate_cells
 from sklperturb.evaluation._sides import on_one_scale
@@ -28,10 +31,11 @@ class CellScorer:
             default="robust"
         Whose definitions to use.
     schema : PerturbationSchema, default=None
-        Names the columns of X. Controls are the rows where the column of that role is
-        true; without one, those whose perturbation is `control`.
-    control : str, default="control"
-        Label of the control cells.
+        Names the columns of X, and says which rows are controls (see
+        :func:`~sklperturb.conditions.control_rows`).
+    control : str, default=None
+        Label of the control cells, where the schema names no column of controls. None
+        takes the schema's `control_labels` or the spellings in public use.
 
     Notes
     -----
@@ -61,11 +65,11 @@ class CellScorer:
             "metric": [str],
             "convention": [StrOptions(set(CONVENTIONS))],
             "schema": [PerturbationSchema, None],
-            "control": [str],
+            "control": [str, None],
         },
         prefer_skip_nested_validation=True,
     )
-    def __init__(self, metric, convention="robust", *, schema=None, control="control"):
+    def __init__(self, metric, convention="robust", *, schema=None, control=None):
         self.metric = metric
         self.convention = convention
         self.schema = schema
@@ -88,10 +92,10 @@ class CellScorer:
         -------
         score : float
         """
-        schema = PerturbationSchema.infer(X) if self.schema is None else self.schema
-        labels = X[schema.perturbation].astype(str).to_numpy(dtype=object)
-        if schema.control is not None:
-            labels[X[schema.control].to_numpy(dtype=bool)] = self.control
+        schema = resolve_schema(self.schema, X, self.control)
+        is_control = control_rows(X, schema)
+        labels = each_label(read_column(X, schema.perturbation), as_text)
+        labels[is_control] = CONTROL
         if hasattr(estimator, "sample"):
             predicted = estimator.sample(X, 1).reshape(len(labels), -1)
         else:
@@ -111,13 +115,12 @@ class CellScorer:
             np.array(to_dense(rows_of(by_row(side.matrix), slice(None))))
             for side in sides.values()
         )
-        is_control = labels == self.control
         pred[is_control] = real[is_control]
         found = evaluate_cells(
             _annotated(real, labels, genes),
             _annotated(pred, labels, genes),
             "label",
-            control=self.control,
+            control=CONTROL,
             convention=self.convention,
             anchors=False,
         )

@@ -8,10 +8,10 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import join_combination, split_combination
 from sklperturb.conditions._levels import indicator
 from sklperturb.conditions._schema import PerturbationSchema
-from sklperturb.conditions._validation import take_columns
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sklperturb.conditions._validation import take_columns
+from sklperturb.conditions._frames import take_columns
 
 _FEWEST_PERTURBATIONS = 10  # to hold some out
 

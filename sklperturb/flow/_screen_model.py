@@ -12,13 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells import log_normalise
 from sklperturb.cells._files import is_annotated
-from sklperturb.conditions._labels import CONTROL, control_rows
+from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_label
 from sklperturb.conditions._schema import PerturbationSchema
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.flow._counts import CountSpace
 from sklperturb.flow._estimator import FlowMatchingRegressor
 from sklperturb.flow._fitted import FittedFlow
@@ -419,7 +416,8 @@ def _as_written(y, column, names):
     if not is_annotated(y) or column not in y.obs:
         return names
     labels = y.obs[column].astype(object)
-    return labels.where(labels.notna(), names).to_numpy().astype(str)
+    labels = labels.where(labels.notna(), names)
+    return each_label(labels, as_text).astype(str)
 
 
 def _is_plain(value):

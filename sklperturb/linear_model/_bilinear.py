@@ -1,20 +1,18 @@
 """A linear model between embeddings of genes and of perturbations."""
 
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells._files import gene_names
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
+from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing import ExpressionGeneEmbedding
-from sklperturb.preprocessing._gene_embedding import check_n_components, scores
+from sklperturb.preprocessing._gene_embedding import scores
 
 
 class BilinearGeneRegressor(RegressorMixin, BaseEstimator):
@@ -81,12 +79,19 @@ class BilinearGeneRegressor(RegressorMixin, BaseEstimator):
     (1, 3)
     """
 
+    _parameter_constraints = {
+        "embedding": [HasMethods(["fit", "transform"]), None],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, embedding=None, *, n_components=10, alpha=0.1, schema=None):
         self.embedding = embedding
         self.n_components = n_components
         self.alpha = alpha
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
         """Solve for the weights.
 
@@ -101,11 +106,6 @@ class BilinearGeneRegressor(RegressorMixin, BaseEstimator):
         -------
         self : BilinearGeneRegressor
         """
-        check_n_components(self.n_components, optional=False)
-        if isinstance(self.alpha, bool) or not isinstance(self.alpha, Real):
-            raise TypeError(f"alpha={self.alpha!r} is not a number.")
-        if not self.alpha > 0:
-            raise ValueError(f"alpha={self.alpha!r} must be positive.")
         genes = gene_names(y)
         X, y = validate_conditions(self, X, y, reset=True)
         self.schema_ = resolve_schema(self.schema, X)

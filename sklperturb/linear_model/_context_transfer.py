@@ -5,12 +5,17 @@ from numbers import Integral
 
 import numpy as np
 from scipy import sparse
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklperturb.conditions._levels import indicator, take_levels
+from sklperturb.conditions._levels import level_means, take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
-from sklperturb.linear_model._context_scale import context_scales
-from sklperturb.linear_model._kernel import loo_kernel_ridge
+from sklperturb.linear_model._kernel import (
+    check_grids,
+    context_scales,
+    loo_kernel_ridge,
+)
 from sklperturb.preprocessing import TargetReducer
 
 
@@ -100,6 +105,16 @@ class ContextTransferRidge(ConditionRegressor):
     (4, 5)
     """
 
+    _parameter_constraints = {
+        "kernel": [StrOptions({"linear", "rbf"})],
+        "alphas": ["array-like"],
+        "weight_alphas": ["array-like"],
+        # With one shared perturbation, nothing is left to learn from.
+        "min_shared": [Interval(Integral, 2, None, closed="left")],
+        "scale_contexts": ["boolean"],
+        "n_components": TargetReducer._parameter_constraints["n_components"],
+    }
+
     def __init__(
         self,
         kernel="linear",
@@ -119,6 +134,7 @@ class ContextTransferRidge(ConditionRegressor):
         self.n_components = n_components
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Learn the weights and the correction of every context.
 
@@ -139,7 +155,7 @@ class ContextTransferRidge(ConditionRegressor):
             If `kernel` is none of the allowed values, a grid is empty or not
             positive, or `min_shared` is no int of at least 2.
         """
-        self._check_parameters()
+        check_grids(self, positive=("alphas", "weight_alphas"))
         context, perturbation, y = self._start_fit(X, y)
         n_contexts = len(self.contexts_)
         self.context_scales_ = np.ones(n_contexts)
@@ -159,7 +175,7 @@ class ContextTransferRidge(ConditionRegressor):
         self.alphas_ = np.full(n_contexts, np.inf)
         self.weight_alphas_ = np.full(n_contexts, np.inf)
         self._corrections = [
-            self._fit_context(target, self._cells.shared(target))
+            self._learn_context(target, self._cells.shared(target))
             for target in range(n_contexts)
         ]
         return self
@@ -188,7 +204,7 @@ class ContextTransferRidge(ConditionRegressor):
             y_pred * take_levels(self.context_scales_, context, 1.0)[:, None]
         )
 
-    def _fit_context(self, target, shared):
+    def _learn_context(self, target, shared):
         """Return the correction of a context, or None where it has none."""
         if len(shared) < self.min_shared:
             return None
@@ -243,23 +259,6 @@ class ContextTransferRidge(ConditionRegressor):
             -0.5 * _squared_distances(products, left_squares, right_squares) / scale
         )
 
-    def _check_parameters(self):
-        if self.kernel not in ("linear", "rbf"):
-            raise ValueError(
-                f"kernel={self.kernel!r} is not allowed; pass 'linear' or 'rbf'."
-            )
-        for name in ("alphas", "weight_alphas"):
-            values = getattr(self, name)
-            if len(values) == 0 or min(values) <= 0:
-                raise ValueError(
-                    f"{name}={values!r} must be a non-empty list of positive numbers."
-                )
-        # With one shared perturbation, nothing is left to learn from.
-        if not (isinstance(self.min_shared, Integral) and self.min_shared >= 2):
-            raise ValueError(
-                f"min_shared={self.min_shared!r} must be an int of at least 2."
-            )
-
 
 @dataclass
 class _Correction:
@@ -286,8 +285,7 @@ class _Cells:
     def of_rows(cls, context, perturbation, targets, n_levels):
         pair = context * n_levels[1] + perturbation
         measured, code = np.unique(pair, return_inverse=True)
-        member = indicator(code, len(measured))
-        values = (member.T @ targets) / np.bincount(code)[:, None]
+        values, _ = level_means(code, len(measured), targets)
         place = np.full(n_levels[0] * n_levels[1], -1)
         place[measured] = np.arange(len(measured))
         return cls(place.reshape(n_levels), values)

@@ -1,9 +1,31 @@
-"""Kernel ridge with a closed-form leave-one-out score, and context similarity."""
+"""Kernel ridge with a closed-form leave-one-out score; similarity of contexts."""
 
 import numpy as np
 from scipy import linalg
 
-from sklperturb.conditions._levels import indicator
+from sklperturb.conditions._levels import level_means
+from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
+
+
+def check_grids(estimator, positive=(), others=()):
+    """Refuse grids that are empty or out of range.
+
+    Parameters
+    ----------
+    estimator : estimator
+    positive : tuple of str
+        Parameters whose values must be above 0.
+    others : tuple of str
+        Parameters whose values may be 0 too.
+    """
+    for name in (*positive, *others):
+        values = getattr(estimator, name)
+        low = min(values, default=-1)
+        if low < 0 or (name in positive and low == 0):
+            allowed = "positive numbers" if name in positive else "numbers, 0 or more"
+            raise ValueError(
+                f"{name}={values!r} must be a non-empty list of {allowed}."
+            )
 
 
 def loo_kernel_ridge(kernel, targets, alphas):
@@ -49,9 +71,7 @@ def context_similarity(context, perturbation, targets, n_contexts, *, min_shared
     """
     n_perturbations = perturbation.max() + 1
     cell = context * n_perturbations + perturbation
-    member = indicator(cell, n_contexts * n_perturbations)
-    counts = np.asarray(member.sum(axis=0)).ravel()
-    means = (member.T @ targets) / np.maximum(counts, 1)[:, None]
+    means, counts = level_means(cell, n_contexts * n_perturbations, targets)
     means = means.reshape(n_contexts, n_perturbations, -1)
     seen = counts.reshape(n_contexts, n_perturbations) > 0
     # Unmeasured cells are zero, so products only count shared perturbations; norms
@@ -68,3 +88,24 @@ def context_similarity(context, perturbation, targets, n_contexts, *, min_shared
     np.fill_diagonal(similarity, 1.0)
     eigenvalues, vectors = linalg.eigh(similarity)
     return (vectors * np.maximum(eigenvalues, 1e-3)) @ vectors.T
+
+
+def context_scales(context, perturbation, y, n_contexts):
+    """Return each context's strength of response relative to the typical one.
+
+    Strengths multiply: a row's root mean square is taken as the product of a context's
+    and a perturbation's strength, and their logarithms are fitted together with
+    empirical-Bayes shrinkage. A context that was given only strong compounds is thus
+    not mistaken for a responsive one.
+
+    Returns
+    -------
+    scales : ndarray of shape (n_contexts,)
+    """
+    strength = np.sqrt(np.mean(y**2, axis=1))
+    # Rows of zeros have no logarithm; they count as a millionth of the strongest.
+    strength = np.log(np.maximum(strength, 1e-6 * strength.max() or 1.0))
+    strength = (strength - strength.mean())[:, None]
+    codes, n_levels = [context, perturbation], [n_contexts, perturbation.max() + 1]
+    lambdas = estimate_smoothing(codes, n_levels, strength, crossed=True)
+    return np.exp(joint_effects(codes, n_levels, strength, lambdas)[0][:, 0])

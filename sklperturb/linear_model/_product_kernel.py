@@ -4,11 +4,17 @@ from itertools import product
 
 import numpy as np
 from scipy import linalg
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import StrOptions
 
 from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.linear_model._context_scale import context_scales
-from sklperturb.linear_model._kernel import context_similarity, loo_kernel_ridge
+from sklperturb.linear_model._kernel import (
+    check_grids,
+    context_scales,
+    context_similarity,
+    loo_kernel_ridge,
+)
 from sklperturb.preprocessing import TargetReducer
 
 
@@ -92,6 +98,15 @@ class ProductKernelRidge(ConditionRegressor):
     True
     """
 
+    _parameter_constraints = {
+        "alphas": ["array-like"],
+        "context_shares": ["array-like"],
+        "perturbation_shares": ["array-like"],
+        "context_kernel": [StrOptions({"learned", "identity"})],
+        "scale_contexts": ["boolean"],
+        "n_components": TargetReducer._parameter_constraints["n_components"],
+    }
+
     def __init__(
         self,
         alphas=(0.03, 0.1, 0.3, 1, 3, 10, 30),
@@ -111,6 +126,7 @@ class ProductKernelRidge(ConditionRegressor):
         self.n_components = n_components
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Learn the context similarity and solve for the chosen penalty.
 
@@ -131,7 +147,8 @@ class ProductKernelRidge(ConditionRegressor):
             If `context_kernel` is none of the allowed values or a grid is empty or
             negative.
         """
-        self._check_parameters()
+        shares = ("context_shares", "perturbation_shares")
+        check_grids(self, positive=("alphas",), others=shares)
         context, perturbation, y = self._start_fit(X, y)
         n_contexts = len(self.contexts_)
         self.context_scales_ = np.ones(n_contexts)
@@ -200,20 +217,3 @@ class ProductKernelRidge(ConditionRegressor):
         same_context = padded[context][:, train_context]
         same_perturbation = perturbation[:, None] == train_perturbation[None, :]
         return same_context, same_perturbation.astype(float)
-
-    def _check_parameters(self):
-        if self.context_kernel not in ("learned", "identity"):
-            raise ValueError(
-                f"context_kernel={self.context_kernel!r} is not allowed; pass "
-                "'learned' or 'identity'."
-            )
-        if len(self.alphas) == 0 or min(self.alphas) <= 0:
-            raise ValueError(
-                f"alphas={self.alphas!r} must be a non-empty list of positive numbers."
-            )
-        for name in ("context_shares", "perturbation_shares"):
-            values = getattr(self, name)
-            if len(values) == 0 or min(values) < 0:
-                raise ValueError(
-                    f"{name}={values!r} must be a non-empty list of numbers, 0 or more."
-                )

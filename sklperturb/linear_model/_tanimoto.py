@@ -5,17 +5,21 @@ from itertools import product
 import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.csgraph import connected_components
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import StrOptions
 
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.linear_model._kernel import loo_kernel_ridge
+from sklperturb.linear_model._kernel import check_grids, loo_kernel_ridge
 from sklperturb.preprocessing import TargetReducer, tanimoto_similarity
-from sklperturb.preprocessing._fingerprint import check_fingerprint_sizes, check_kinds
+from sklperturb.preprocessing._fingerprint import FINGERPRINT_SIZES, check_kinds
 from sklperturb.preprocessing._molecules import COUNT_KINDS, fingerprints
 from sklperturb.preprocessing._structures import (
     fill_structures,
     first_structures,
     read_structures,
 )
+
+_SHARES = ("context_shares", "perturbation_shares")
 
 
 def leave_group_out_ridge(kernel, targets, alphas, groups):
@@ -172,6 +176,18 @@ class TanimotoKernelRidge(ConditionRegressor):
     True
     """
 
+    _parameter_constraints = {
+        "alphas": ["array-like"],
+        "powers": ["array-like"],
+        "context_shares": ["array-like"],
+        "perturbation_shares": ["array-like"],
+        "kind": [StrOptions(set(COUNT_KINDS)), list, tuple],
+        **FINGERPRINT_SIZES,
+        "leave_out": [StrOptions({"perturbation", "row"})],
+        "centre": [StrOptions({"median", "mean"})],
+        "n_components": TargetReducer._parameter_constraints["n_components"],
+    }
+
     def __init__(
         self,
         alphas=(0.03, 0.1, 0.3, 1, 3, 10),
@@ -199,6 +215,7 @@ class TanimotoKernelRidge(ConditionRegressor):
         self.n_components = n_components
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Compare the training compounds and solve for the best choice.
 
@@ -226,7 +243,8 @@ class TanimotoKernelRidge(ConditionRegressor):
         UserWarning
             If rdkit cannot read a SMILES.
         """
-        self._check_parameters()
+        check_grids(self, positive=("alphas", "powers"), others=_SHARES)
+        check_kinds(self.kind, COUNT_KINDS)
         context, perturbation, y = self._start_fit(X, y)
         smiles = read_structures(X, self.schema_, type(self).__name__)
         self._known = first_structures(smiles, perturbation, len(self.perturbations_))
@@ -319,32 +337,6 @@ class TanimotoKernelRidge(ConditionRegressor):
         same_name = perturbation[:, None] == train_perturbation
         similarity[by_name] = same_name[by_name]
         return same_context.astype(float), similarity
-
-    def _check_parameters(self):
-        for name, allowed in (
-            ("leave_out", ("perturbation", "row")),
-            ("centre", ("median", "mean")),
-        ):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ValueError(
-                    f"{name}={value!r} is not allowed; pass {allowed[0]!r} or "
-                    f"{allowed[1]!r}."
-                )
-        for name in ("alphas", "powers"):
-            values = getattr(self, name)
-            if len(values) == 0 or min(values) <= 0:
-                raise ValueError(
-                    f"{name}={values!r} must be a non-empty list of positive numbers."
-                )
-        for name in ("context_shares", "perturbation_shares"):
-            values = getattr(self, name)
-            if len(values) == 0 or min(values) < 0:
-                raise ValueError(
-                    f"{name}={values!r} must be a non-empty list of numbers, 0 or more."
-                )
-        check_kinds(self.kind, COUNT_KINDS)
-        check_fingerprint_sizes(self.radius, self.n_bits)
 
 
 def _same_compound(perturbation, smiles):

@@ -4,12 +4,17 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval
 
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._levels import indicator, take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.conditions._validation import take_columns
-from sklperturb.linear_model._context_scale import context_scales
-from sklperturb.linear_model._kernel import loo_kernel_ridge
+from sklperturb.linear_model._kernel import (
+    check_grids,
+    context_scales,
+    loo_kernel_ridge,
+)
 from sklperturb.preprocessing import TargetReducer, TargetStatisticsEncoder
 
 
@@ -85,6 +90,16 @@ class TargetEncodedRidge(ConditionRegressor):
     True
     """
 
+    _parameter_constraints = {
+        "alphas": ["array-like"],
+        "n_statistics": [Interval(Integral, 1, None, closed="left")],
+        "interactions": ["boolean"],
+        "scale_contexts": ["boolean"],
+        "smooth": TargetStatisticsEncoder._parameter_constraints["smooth"],
+        "cv": ["cv_object"],
+        "n_components": TargetReducer._parameter_constraints["n_components"],
+    }
+
     def __init__(
         self,
         alphas=(1, 10, 100, 1e3, 1e4, 1e5, 1e6),
@@ -106,6 +121,7 @@ class TargetEncodedRidge(ConditionRegressor):
         self.n_components = n_components
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Encode the conditions and solve for the chosen penalty.
 
@@ -126,14 +142,7 @@ class TargetEncodedRidge(ConditionRegressor):
             If a penalty is not positive, `n_statistics` is no positive int, or a
             parameter of the encoder is out of range.
         """
-        if len(self.alphas) == 0 or min(self.alphas) <= 0:
-            raise ValueError(
-                f"alphas={self.alphas!r} must be a non-empty list of positive numbers."
-            )
-        if not (isinstance(self.n_statistics, Integral) and self.n_statistics >= 1):
-            raise ValueError(
-                f"n_statistics={self.n_statistics!r} must be an int of at least 1."
-            )
+        check_grids(self, positive=("alphas",))
         context, perturbation, y = self._start_fit(X, y)
         n_contexts = len(self.contexts_)
         self.context_scales_ = np.ones(n_contexts)

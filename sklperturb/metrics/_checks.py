@@ -9,6 +9,7 @@ from scipy import sparse
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import is_annotated
+from sklperturb.conditions._frames import as_pandas
 
 
 def check_pair(y_true, y_pred):
@@ -161,9 +162,12 @@ def _drop_weightless(codes, totals):
 
 
 def without_annotation(y):
-    """Return the `X` of an AnnData as a frame of its genes; anything else as it is."""
+    """Return an AnnData's `X`, or a frame of any library, as a pandas DataFrame.
+
+    Anything else is returned as it is.
+    """
     if not is_annotated(y):
-        return y
+        return as_pandas(y)
     values = to_dense(open_cells(y).rows(slice(None)))
     return pd.DataFrame(values, columns=y.var_names)
 
@@ -227,6 +231,7 @@ def _as_2d(y, name):
 
 def _condition_codes(conditions, n_samples):
     """Number the conditions of the rows, in order of first appearance."""
+    conditions = as_pandas(conditions)
     frame = pd.DataFrame(
         conditions if hasattr(conditions, "columns") else np.asarray(conditions)
     )

@@ -11,6 +11,7 @@ from sklperturb.metrics._checks import (
     check_truth_values,
     fill_prediction_values,
     warn_missing_predictions,
+    without_annotation,
 )
 
 _METRICS = {"cosine": "cosine", "l1": "manhattan", "l2": "euclidean"}
@@ -198,6 +199,7 @@ def retrieval_rank(y_true, y_pred, *, metric="l2", random_state=0):
 
 def _effects(y_true, y_pred, genes, targets):
     """Return both as float64 in one order of genes, with names where there are any."""
+    y_true = without_annotation(y_true)
     truth, prediction, columns = check_pair(y_true, y_pred)
     truth = check_truth_values(truth)
     prediction, n_missing = fill_prediction_values(prediction)

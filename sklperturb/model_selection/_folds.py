@@ -4,10 +4,11 @@ import difflib
 from numbers import Integral
 
 import numpy as np
-import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
+from sklperturb.conditions._frames import as_table, read_column
+from sklperturb.conditions._levels import number_levels
 from sklperturb.conditions._validation import resolve_schema
 
 
@@ -29,7 +30,7 @@ class BaseConditionKFold(BaseCrossValidator):
         return self.n_splits
 
     def _deal(self, n_rows, described):
-        """Deal units into folds; give the fold of each, or -1 if it has no rows.
+        """Deal units into folds; return the fold of each, or -1 if it has no rows.
 
         The units are shuffled, and each goes in turn to the fold that has the
         fewest rows by then, so that two folds differ by at most the rows of the
@@ -78,15 +79,8 @@ def check_n_splits(n_splits, n_available, described):
 
 
 def read_table(X, schema):
-    """Return X as something with columns or a shape, and its schema."""
-    if not hasattr(X, "columns"):
-        # Objects, so that a list of mixed values keeps its numbers.
-        X = X if hasattr(X, "shape") else np.asarray(X, dtype=object)
-        if X.ndim != 2:
-            raise ValueError(
-                f"X has {X.ndim} dimensions; it must be a table with one row per "
-                "sample, since the columns say which condition a row is."
-            )
+    """Return X as a DataFrame or an array, and its schema."""
+    X = as_table(X)
     return X, resolve_schema(schema, X)
 
 
@@ -94,47 +88,7 @@ def read_roles(X, schema, *roles):
     """Return one `(codes, names)` for each of the schema's `roles`."""
     X, schema = read_table(X, schema)
     schema.require(X, *roles)
-    return [encode(complete_column(X, getattr(schema, role))) for role in roles]
-
-
-def read_column(X, column):
-    """Return a column of a DataFrame or array as objects."""
-    values = X[column] if hasattr(X, "columns") else X[:, column]
-    return np.asarray(values, dtype=object)
-
-
-def complete_column(X, column):
-    """Return a column; refuse missing values."""
-    values = read_column(X, column)
-    n_missing = np.count_nonzero(pd.isna(values))
-    if n_missing:
-        raise ValueError(
-            f"Column {column!r} of X has {n_missing} missing values; every row needs "
-            "one to be put on one side of a split. Fill them or drop those rows."
-        )
-    return values
-
-
-def encode(values):
-    """Number `values` by their sorted names.
-
-    Sorting makes what is held out a matter of the names alone, so that the
-    order of the rows does not change a split. Missing values get -1.
-
-    Returns
-    -------
-    codes : ndarray of shape (n_samples,)
-    names : ndarray of shape (n_names,)
-    """
-    codes, names = pd.factorize(values)
-    # By text, since names of several types have no order among themselves.
-    order = sorted(
-        range(len(names)), key=lambda i: (str(names[i]), str(type(names[i])))
-    )
-    # The extra last entry keeps -1 for code -1.
-    ranks = np.full(len(names) + 1, -1)
-    ranks[order] = np.arange(len(names))
-    return ranks[codes], names[order]
+    return [number_levels(read_column(X, getattr(schema, role))) for role in roles]
 
 
 def check_list(wanted, parameter):

@@ -172,9 +172,9 @@ class LeaveOneContextOut(BaseCrossValidator):
 
     References
     ----------
-    .. [1] Szalata et al. "A benchmark for prediction of transcriptomic
-       responses to chemical perturbations across cell types". NeurIPS Datasets
-       and Benchmarks, 2024.
+    .. [1] Szalata et al., "A benchmark for prediction of transcriptomic responses to
+       chemical perturbations across cell types", NeurIPS Datasets and Benchmarks
+       Track, 2024; data: GEO GSE279945.
 
     Examples
     --------
@@ -307,9 +307,9 @@ class UnseenPairKFold(BaseConditionKFold):
 
     References
     ----------
-    .. [1] Szalata et al. "A benchmark for prediction of transcriptomic
-       responses to chemical perturbations across cell types". NeurIPS Datasets
-       and Benchmarks, 2024.
+    .. [1] Szalata et al., "A benchmark for prediction of transcriptomic responses to
+       chemical perturbations across cell types", NeurIPS Datasets and Benchmarks
+       Track, 2024; data: GEO GSE279945.
 
     Examples
     --------

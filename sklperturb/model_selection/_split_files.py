@@ -3,12 +3,15 @@
 import csv
 import json
 import tomllib
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import BaseCrossValidator
+from sklearn.utils._param_validation import StrOptions, validate_params
 
-from sklperturb.model_selection._folds import complete_column, read_table
+from sklperturb.conditions._frames import read_column
+from sklperturb.model_selection._folds import read_table
 
 
 class NamedSplit(BaseCrossValidator):
@@ -92,10 +95,10 @@ class NamedSplit(BaseCrossValidator):
         pairs = {tuple(name) for name in names if not isinstance(name, str)}
         alone = {name for name in names if isinstance(name, str)}
         schema.require(X, "perturbation", *(["context"] if pairs else []))
-        perturbations = complete_column(X, schema.perturbation).astype(str)
+        perturbations = read_column(X, schema.perturbation).astype(str)
         found = np.isin(perturbations, list(alone))
         if pairs:
-            contexts = complete_column(X, schema.context).astype(str)
+            contexts = read_column(X, schema.context).astype(str)
             both = zip(contexts, perturbations, strict=True)
             named = (p in pairs or (p[0], None) in pairs for p in both)
             found |= np.fromiter(named, bool, len(found))
@@ -167,6 +170,10 @@ class RowSplit(BaseCrossValidator):
         yield train, test
 
 
+@validate_params(
+    {"path": [str, PathLike], "fold": [StrOptions({"test", "val"})]},
+    prefer_skip_nested_validation=True,
+)
 def load_split(path, *, fold="test", cells=None, schema=None):
     """Read a split that another toolkit wrote.
 
@@ -212,8 +219,6 @@ def load_split(path, *, fold="test", cells=None, schema=None):
     NamedSplit(exclude=[], schema=None, test=['B+ctrl'])
     """
     path = Path(path)
-    if fold not in ("test", "val"):
-        raise ValueError(f"fold={fold!r}; allowed are 'test' and 'val'.")
     readers = {".toml": _cell_load, ".csv": _perturbench, ".json": _gears}
     if path.suffix not in readers:
         raise ValueError(

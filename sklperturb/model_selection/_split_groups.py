@@ -5,13 +5,9 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from sklperturb.model_selection._folds import (
-    BaseConditionKFold,
-    complete_column,
-    encode,
-    read_column,
-    read_table,
-)
+from sklperturb.conditions._frames import column_names, read_column
+from sklperturb.conditions._levels import number_levels
+from sklperturb.model_selection._folds import BaseConditionKFold, read_table
 
 
 class UnseenGroupKFold(BaseConditionKFold):
@@ -74,17 +70,16 @@ class UnseenGroupKFold(BaseConditionKFold):
 
     def _iter_test_masks(self, X, y=None, groups=None):
         X, schema = read_table(X, self.schema)
-        names = getattr(X, "columns", range(X.shape[1]))
+        names = column_names(X)
         if self.by not in names:
-            raise ValueError(
-                f"by={self.by!r} is no column of X, which has {list(names)}."
-            )
+            raise ValueError(f"by={self.by!r} is no column of X, which has {names}.")
         schema.require(X, "perturbation")
         condition = [
-            complete_column(X, column)
+            read_column(X, column)
             for column in schema.columns("perturbation", "context")
         ]
-        codes = _complete_groups(read_column(X, self.by), condition, repr(self.by))
+        groups = read_column(X, self.by, allow_missing=True)
+        codes = _complete_groups(groups, condition, repr(self.by))
         folds = self._deal(np.bincount(codes), f"groups of {self.by!r} in X")
         yield from self._masks(folds[codes])
 
@@ -134,8 +129,8 @@ class UnseenScaffoldKFold(BaseConditionKFold):
 
     References
     ----------
-    .. [1] Bemis and Murcko. "The properties of known drugs. 1. Molecular
-       frameworks". Journal of Medicinal Chemistry 39(15), 1996.
+    .. [1] Bemis and Murcko, "The properties of known drugs. 1. Molecular
+       frameworks", Journal of Medicinal Chemistry 39(15), 1996.
        :doi:`10.1021/jm9602928`
 
     Examples
@@ -163,8 +158,8 @@ class UnseenScaffoldKFold(BaseConditionKFold):
 
         X, schema = read_table(X, self.schema)
         schema.require(X, "perturbation", "smiles")
-        compounds = complete_column(X, schema.perturbation)
-        smiles = read_column(X, schema.smiles)
+        compounds = read_column(X, schema.perturbation)
+        smiles = read_column(X, schema.smiles, allow_missing=True)
         scaffolds, invalid = murcko_scaffolds(smiles)
         if invalid.any():
             names = list(pd.unique(compounds[invalid]))
@@ -193,8 +188,8 @@ def _complete_groups(groups, condition, described):
     described : str
         What the groups are, for the error messages.
     """
-    codes, names = encode(groups)
-    perturbation, perturbation_names = encode(condition[0])
+    codes, names = number_levels(groups)
+    perturbation, perturbation_names = number_levels(condition[0])
     for unit in np.unique(perturbation[codes < 0]):
         rows = perturbation == unit
         known = np.unique(codes[rows & (codes >= 0)])

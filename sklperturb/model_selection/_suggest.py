@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.model_selection._split import (
     UnseenContextKFold,
@@ -41,6 +42,7 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     >>> suggest_cv(screen.X, screen.X_test, n_splits=3).contexts
     ['B cells', 'Myeloid cells']
     """
+    X, X_test = as_pandas(X), as_pandas(X_test)
     schema = resolve_schema(schema, X)
     common = {"schema": schema, "random_state": random_state}
     perturbations = X[schema.perturbation]

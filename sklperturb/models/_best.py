@@ -9,9 +9,9 @@ import pandas as pd
 from sklearn.base import _fit_context, clone
 from sklearn.utils import check_random_state
 
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._schema import PerturbationSchema
-from sklperturb.conditions._validation import take_columns
 from sklperturb.ensemble._blend import BlendRegressor, mrrmse_weights
 from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
 from sklperturb.ensemble._meta import check_rows, held_out, out_of_fold

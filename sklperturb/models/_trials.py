@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sklperturb.conditions._validation import take_columns
+from sklperturb.conditions._frames import take_columns
 from sklperturb.model_selection import UnseenPairKFold
 
 # Held-out pairs below which weights are noise.

@@ -54,14 +54,14 @@ class _EpochProgress(Callback):
 
 
 class _EpochReport(Callback):
-    """Tell whoever watches that an epoch is over."""
+    """Report the end of an epoch to whoever watches."""
 
     def on_epoch_end(self, net, **kwargs):
         report_epoch(net, len(net.history))
 
 
 def report_epoch(net, epoch):
-    """Tell the watcher, who may predict, without a trace in the training that goes on.
+    """Report to the watcher, who may predict, without a trace in the training.
 
     Parameters
     ----------
@@ -118,9 +118,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         "lr_patience": [Interval(Integral, 1, None, closed="left"), None],
         "patience": [Interval(Integral, 1, None, closed="left"), None],
         "target_components": [
-            StrOptions({"full", "gavish-donoho"}),
-            Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
+            *TargetReducer._parameter_constraints["n_components"],
             None,
         ],
         "net_params": [dict, None],
@@ -153,7 +151,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         cuda = [self.device] if str(self.device).startswith("cuda") else []
         with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
             torch.manual_seed(seed)
-            self.net_ = self._make_net(X, targets, seed)
+            self.net_ = self._make_net(targets, seed)
             self.net_.fit(X, targets)
         return self
 
@@ -196,7 +194,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         return X
 
     def _outputs(self, X):
-        """Return what the trained network says of arranged rows."""
+        """Return the outputs of the trained network for arranged rows."""
         return forward_rows(self.net_.module_, X)
 
     def _encode_targets(self, y):
@@ -219,9 +217,9 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
             return self.reducer_.inverse_transform(targets)
         return targets + self._target_mean
 
-    def _make_net(self, X, targets, seed):
+    def _make_net(self, targets, seed):
         module, sizes = self._module(targets.shape[1])
-        n_held_out = int(self.validation_fraction * len(X))
+        n_held_out = int(self.validation_fraction * len(targets))
         validated = n_held_out > 0
         monitor = "valid_loss" if validated else "train_loss"
         params = dict(
@@ -236,7 +234,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
             iterator_train__shuffle=True,
             iterator_valid=TensorBatches,
             iterator_valid__batch_size=-1,
-            train_split=ValidSplit(n_held_out / len(X), random_state=seed)
+            train_split=ValidSplit(n_held_out / len(targets), random_state=seed)
             if validated
             else None,
             callbacks=self._callbacks(monitor, validated),

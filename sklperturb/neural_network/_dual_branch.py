@@ -7,11 +7,8 @@ import pandas as pd
 from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions import PerturbationSchema
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
+from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.modules import DualBranchNet
 from sklperturb.neural_network._base import BaseNetRegressor
 from sklperturb.preprocessing import TargetStatisticsEncoder
@@ -133,9 +130,10 @@ class DualBranchRegressor(BaseNetRegressor):
     _parameter_constraints = {
         **BaseNetRegressor._parameter_constraints,
         "n_top_genes": [Interval(Integral, 1, None, closed="left")],
-        "statistics": [list, tuple],
-        "smooth": "no_validation",  # by the encoder
-        "cv": "no_validation",
+        **{
+            name: TargetStatisticsEncoder._parameter_constraints[name]
+            for name in ("statistics", "smooth", "cv")
+        },
         "schema": [PerturbationSchema, None],
         "hidden_dim": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.modules import ConditionalCritic, ConditionalGenerator, gradient_norms
@@ -332,8 +332,11 @@ class ConditionalGANRegressor(BaseNetRegressor):
             If `n_draws` is not an int of at least 1.
         """
         check_is_fitted(self)
-        if not (isinstance(n_draws, Integral) and n_draws >= 1):
-            raise ValueError(f"n_draws={n_draws!r} must be an int of at least 1.")
+        validate_parameter_constraints(
+            {"n_draws": self._parameter_constraints["n_draws"]},
+            {"n_draws": n_draws},
+            f"{type(self).__name__}.sample",
+        )
         X = validate_data(self, X, dtype=np.float32, reset=False)
         noise = check_random_state(random_state).standard_normal(
             (len(X), n_draws, self.net_.n_noise)
@@ -353,7 +356,7 @@ class ConditionalGANRegressor(BaseNetRegressor):
             "n_layers": self.n_layers,
         }
 
-    def _make_net(self, X, targets, seed):
+    def _make_net(self, targets, seed):
         generator, sizes = self._module(targets.shape[1])
         critic = {name: size for name, size in sizes.items() if name != "n_noise"}
         params = self.get_params(deep=False)

@@ -3,16 +3,12 @@
 from numbers import Integral, Real
 
 import numpy as np
-import pandas as pd
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklperturb.conditions import PerturbationSchema
-from sklperturb.conditions._levels import fit_levels
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
+from sklperturb.conditions._frames import column_names, take_columns
+from sklperturb.conditions._levels import LevelEncoder
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.modules import TokenMLP
 from sklperturb.neural_network._base import BaseNetRegressor, OneCycle
 
@@ -197,7 +193,7 @@ class TokenEmbeddingMLPRegressor(BaseNetRegressor):
         X, y = validate_conditions(self, X, y, reset=True)
         self._check_batch_norm(len(y))
         self._resolve_columns(X)
-        self._level_encoder = fit_levels(take_columns(X, self.columns_))
+        self._level_encoder = LevelEncoder().fit(take_columns(X, self.columns_))
         self.categories_ = self._level_encoder.categories_
         numeric = self._numbers(X)
         self._numeric_mean = numeric.mean(axis=0)
@@ -215,9 +211,9 @@ class TokenEmbeddingMLPRegressor(BaseNetRegressor):
         return np.hstack([codes, numeric]).astype(np.float32)
 
     def _numbers(self, X):
-        table = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X)
+        table = take_columns(X, self.numeric_columns_, allow_missing=True)
         try:
-            numeric = table.loc[:, self.numeric_columns_].to_numpy(dtype=np.float64)
+            numeric = table.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"numeric_columns {self.numeric_columns_} must hold numbers only: "
@@ -231,7 +227,7 @@ class TokenEmbeddingMLPRegressor(BaseNetRegressor):
         return numeric
 
     def _resolve_columns(self, X):
-        known = list(getattr(X, "columns", range(X.shape[1])))
+        known = column_names(X)
         if isinstance(self.columns, str):
             schema = resolve_schema(self.schema, X)
             schema.require(X, "perturbation")

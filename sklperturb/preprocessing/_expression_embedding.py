@@ -1,18 +1,20 @@
 """Embeddings of genes from how they vary together in the training data."""
 
 import warnings
+from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
+from sklearn.base import _fit_context
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils._param_validation import Interval
 
 from sklperturb.cells import log_normalise, looks_like_counts, open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import gene_names, is_annotated
 from sklperturb.preprocessing._gene_embedding import (
     GeneEmbedding,
-    check_n_components,
 )
 
 
@@ -72,6 +74,14 @@ class ExpressionGeneEmbedding(GeneEmbedding):
     (4, 3)
     """
 
+    _parameter_constraints = {
+        **GeneEmbedding._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "max_cells": [Interval(Integral, 1, None, closed="left")],
+        "target_sum": [Interval(Real, 0, None, closed="neither"), None],
+        "random_state": ["random_state"],
+    }
+
     def __init__(
         self,
         n_components=32,
@@ -91,6 +101,7 @@ class ExpressionGeneEmbedding(GeneEmbedding):
         self.schema = schema
         self.random_state = random_state
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Decompose the expression.
 
@@ -111,7 +122,6 @@ class ExpressionGeneEmbedding(GeneEmbedding):
         UserWarning
             If `y` looks like raw counts and `target_sum` is None.
         """
-        check_n_components(self.n_components, optional=False)
         self._start_fit(X)
         if y is None:
             raise ValueError(
@@ -135,7 +145,7 @@ class ExpressionGeneEmbedding(GeneEmbedding):
                 "follow the depth of sequencing. Pass target_sum=10000, or normalised "
                 "values.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,  # past scikit-learn's wrapper of fit
             )
         rows = log_normalise(rows, self.target_sum)
         if genes is None:

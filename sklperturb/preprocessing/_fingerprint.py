@@ -6,11 +6,13 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklperturb.conditions._validation import resolve_schema, take_columns
+from sklperturb.conditions._frames import as_pandas, column_names, take_columns
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.preprocessing._molecules import (
     KINDS,
     feature_names,
@@ -18,6 +20,11 @@ from sklperturb.preprocessing._molecules import (
     import_rdkit,
     smiles_or_none,
 )
+
+FINGERPRINT_SIZES = {
+    "radius": [Interval(Integral, 0, None, closed="left")],
+    "n_bits": [Interval(Integral, 1, None, closed="left")],
+}
 
 
 def tanimoto_similarity(A, B=None, *, block_size=2**22):
@@ -210,6 +217,13 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
     1        0.000000                  0.0            0.0
     """
 
+    _parameter_constraints = {
+        "kind": [StrOptions(set(KINDS)), list, tuple],
+        **FINGERPRINT_SIZES,
+        "column": [str, Integral, list],
+        "n_jobs": [Integral, None],
+    }
+
     def __init__(
         self,
         kind="morgan_counts",
@@ -227,6 +241,7 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         self.column = column
         self.n_jobs = n_jobs
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Find the columns of SMILES.
 
@@ -250,7 +265,6 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
             found, or a perturbation has no name.
         """
         self.kinds_ = check_kinds(self.kind, KINDS)
-        check_fingerprint_sizes(self.radius, self.n_bits)
         import_rdkit("Fingerprints")
         X = self._validate(X, reset=True)
         self._perturbation = []
@@ -278,12 +292,8 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         self._check_names(X)
-        columns = [
-            X[c] if isinstance(X, pd.DataFrame) else X[:, c] for c in self.columns_
-        ]
-        smiles = smiles_or_none(
-            np.concatenate([np.asarray(c, object) for c in columns])
-        )
+        table = take_columns(X, self.columns_, allow_missing=True)
+        smiles = smiles_or_none(table.ravel(order="F"))
         blocks = []
         for kind in self.kinds_:
             block, invalid = fingerprints(
@@ -297,7 +307,7 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         warn_invalid(smiles, invalid, "CompoundFingerprint", "gives them features of 0")
         has_structure = np.array([s is not None for s in smiles]) & ~invalid
         blocks.append(has_structure[:, None].astype(np.float32))
-        of_column = np.split(np.hstack(blocks), len(columns))
+        of_column = np.split(np.hstack(blocks), table.shape[1])
         return np.hstack(of_column)
 
     def get_feature_names_out(self, input_features=None):
@@ -322,6 +332,7 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         return np.array(names, dtype=object)
 
     def _validate(self, X, *, reset):
+        X = as_pandas(X)
         frame = isinstance(X, pd.DataFrame)
         # NaN is a missing structure.
         checks = {"dtype": None, "ensure_all_finite": False}
@@ -336,7 +347,7 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         return X if frame else validated
 
     def _resolve_columns(self, X):
-        known = list(getattr(X, "columns", range(X.shape[1])))
+        known = column_names(X)
         if not (isinstance(self.column, str) and self.column == "auto"):
             columns = self.column if isinstance(self.column, list) else [self.column]
             absent = [c for c in columns if c not in known]
@@ -367,21 +378,11 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
 
 
 def check_kinds(kind, allowed):
-    """Return `kind` as a list, or refuse it."""
+    """Return `kind` as a list of different kinds of fingerprints, or refuse it."""
     kinds = [kind] if isinstance(kind, str) else list(kind)
-    unknown = [k for k in kinds if k not in allowed]
-    if unknown or not kinds or len(set(kinds)) < len(kinds):
+    if not kinds or not set(kinds) <= set(allowed) or len(set(kinds)) < len(kinds):
         raise ValueError(
-            f"kind={kind!r} is not allowed; pass one of {list(allowed)}, or a list "
-            "of different ones."
+            f"kind={kind!r} must be one of {list(allowed)}, or a list of different "
+            "ones."
         )
     return kinds
-
-
-def check_fingerprint_sizes(radius, n_bits):
-    """Refuse a radius below 0 and a length below 1."""
-    for name, value, low in (("radius", radius, 0), ("n_bits", n_bits, 1)):
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
-            raise ValueError(
-                f"{name}={value!r} is not allowed; pass an int of at least {low}."
-            )

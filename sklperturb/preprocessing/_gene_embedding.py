@@ -1,23 +1,18 @@
 """What all embeddings of perturbed genes share: names in, one vector a row out."""
 
 import warnings
-from numbers import Integral
 
 import numpy as np
 from scipy.sparse.linalg import svds
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells._blocks import to_dense
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import split_combination
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
-
-COMBINE = ("sum", "mean")
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 
 
 class GeneEmbedding(TransformerMixin, BaseEstimator):
@@ -27,11 +22,12 @@ class GeneEmbedding(TransformerMixin, BaseEstimator):
     `_start_fit` at the top of `fit`, and sets `genes_` and `embedding_`.
     """
 
+    _parameter_constraints = {
+        "combine": [StrOptions({"sum", "mean"})],
+        "add_indicator": ["boolean"],
+    }
+
     def _start_fit(self, X):
-        if self.combine not in COMBINE:
-            raise ValueError(
-                f"combine={self.combine!r} is not allowed; pass one of {COMBINE}."
-            )
         X = validate_conditions(self, X, reset=True)
         self.schema_ = resolve_schema(self.schema, X)
         self.schema_.require(X, "perturbation")
@@ -127,19 +123,6 @@ def _levels(labels):
     """Return the distinct labels as text, and the code of each row's."""
     levels, codes = np.unique([str(label) for label in labels], return_inverse=True)
     return levels.tolist(), codes
-
-
-def check_n_components(n_components, *, optional=True):
-    """Raise unless `n_components` is a positive integer, or None where `optional`."""
-    if n_components is None and optional:
-        return
-    if isinstance(n_components, bool) or not isinstance(n_components, Integral):
-        raise TypeError(
-            f"n_components={n_components!r} must be an integer"
-            f"{' or None' if optional else ''}."
-        )
-    if n_components < 1:
-        raise ValueError(f"n_components={n_components!r} must be at least 1.")
 
 
 def scores(matrix, n_components):

@@ -1,16 +1,18 @@
 """Embeddings of genes from the sets that they belong to."""
 
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from sklearn.base import _fit_context
 from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.utils._param_validation import Interval
 
 from sklperturb.preprocessing._gene_embedding import (
     GeneEmbedding,
-    check_n_components,
     scores,
 )
 
@@ -67,6 +69,13 @@ class GeneSetEncoder(GeneEmbedding):
     (3, 3)
     """
 
+    _parameter_constraints = {
+        **GeneEmbedding._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "min_size": [Interval(Integral, 0, None, closed="left")],
+        "max_size": [Interval(Integral, 1, None, closed="left")],
+    }
+
     def __init__(
         self,
         gene_sets=None,
@@ -86,6 +95,7 @@ class GeneSetEncoder(GeneEmbedding):
         self.add_indicator = add_indicator
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Read the sets and reduce them.
 
@@ -105,7 +115,6 @@ class GeneSetEncoder(GeneEmbedding):
         ValueError
             If a file is no ``.gmt`` file, or no set is of the right size.
         """
-        check_n_components(self.n_components)
         self._start_fit(X)
         sets = {
             name: genes

@@ -3,15 +3,18 @@
 import json
 import zipfile
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval
 
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.preprocessing._gene_embedding import (
     GeneEmbedding,
-    check_n_components,
     scores,
 )
 
@@ -28,8 +31,9 @@ class LookupEmbedding(GeneEmbedding):
     Parameters
     ----------
     table : DataFrame, mapping, str or path-like, default=None
-        One vector for each gene: a frame indexed by gene; a mapping from gene to
-        vector; or a file, see Notes. There is no default, and `fit` needs it.
+        One vector for each gene: a frame indexed by gene, or with the genes in its
+        first column of text; a mapping from gene to vector; or a file, see Notes.
+        There is no default, and `fit` needs it.
     n_components : int, default=None
         Keep this many principal components of the table. A wide table invites a
         model to learn 150 training genes by heart; 16 to 64 are plenty.
@@ -81,6 +85,11 @@ class LookupEmbedding(GeneEmbedding):
            [0., 0.]])
     """
 
+    _parameter_constraints = {
+        **GeneEmbedding._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
     def __init__(
         self,
         table=None,
@@ -96,6 +105,7 @@ class LookupEmbedding(GeneEmbedding):
         self.add_indicator = add_indicator
         self.schema = schema
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Read the table.
 
@@ -115,7 +125,6 @@ class LookupEmbedding(GeneEmbedding):
         ValueError
             If the table cannot be read as vectors of numbers.
         """
-        check_n_components(self.n_components)
         self._start_fit(X)
         genes, vectors = read_gene_table(self.table)
         if self.n_components is not None:
@@ -125,8 +134,10 @@ class LookupEmbedding(GeneEmbedding):
 
 def read_gene_table(table):
     """Return the names, (n_genes,), and the vectors, (n_genes, n_dimensions)."""
+    table = as_pandas(table)
     if isinstance(table, pd.DataFrame):
-        genes, vectors, source = table.index, table.to_numpy(), "The table"
+        source = "The table"
+        genes, vectors = _named_by_text(table, source)
     elif isinstance(table, Mapping):
         genes, vectors, source = list(table), _stack(table, "The table"), "The table"
     elif isinstance(table, str | Path):
@@ -182,11 +193,16 @@ def _read_parquet(path):
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+    return _named_by_text(frame, path.name)
+
+
+def _named_by_text(frame, source):
+    """Return the names of the genes, in the index or a column, and the vectors."""
     if isinstance(frame.index, pd.RangeIndex):
         text = [name for name in frame if not is_numeric_dtype(frame[name])]
         if not text:
             raise ValueError(
-                f"{path.name} has no index and no column of text, so nothing names "
+                f"{source} has no index and no column of text, so nothing names "
                 f"the genes; its columns are {list(frame.columns)[:5]}."
             )
         frame = frame.set_index(text[0])

@@ -1,8 +1,8 @@
 """The chemical structure of each row of a table of conditions."""
 
 import numpy as np
-import pandas as pd
 
+from sklperturb.conditions._frames import as_table, read_column
 from sklperturb.preprocessing._fingerprint import warn_invalid
 from sklperturb.preprocessing._molecules import canonical_smiles, smiles_or_none
 
@@ -22,12 +22,10 @@ def read_structures(X, schema, owner):
     -------
     smiles : ndarray of object of shape (n_samples,)
     """
-    frame = isinstance(X, pd.DataFrame)
-    table = X if frame else pd.DataFrame(np.asarray(X, dtype=object))
     if schema.smiles is None:
-        return np.full(len(table), None, dtype=object)
-    schema.require(table, "smiles")
-    given = smiles_or_none(table[schema.smiles])
+        return np.full(len(as_table(X)), None, dtype=object)
+    schema.require(X, "smiles")
+    given = smiles_or_none(read_column(X, schema.smiles, allow_missing=True))
     smiles = np.array(
         [None if text is None else canonical_smiles(text) for text in given],
         dtype=object,
@@ -47,7 +45,7 @@ def first_structures(smiles, perturbation, n_perturbations):
 
 
 def fill_structures(smiles, perturbation, known):
-    """Give rows without a structure the one their perturbation has, if any.
+    """Return structures, where missing those of the same perturbation, if any.
 
     Submission files often repeat the names of compounds only.
     """

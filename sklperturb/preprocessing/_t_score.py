@@ -3,8 +3,14 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    _fit_context,
+)
 from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.signatures._signed_log_p import signed_log_p_from_t, t_from_signed_log_p
@@ -63,10 +69,16 @@ class TScoreTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     (32, 50)
     """
 
+    _parameter_constraints = {
+        "df": [Interval(Real, 0, np.inf, closed="right"), "array-like"],
+        "clip": [Interval(Real, 0, None, closed="neither"), None],
+    }
+
     def __init__(self, df=np.inf, *, clip=None):
         self.df = df
         self.clip = clip
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Check the number of genes and the parameters; nothing is learnt.
 
@@ -88,10 +100,6 @@ class TScoreTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             not positive.
         """
         X = validate_data(self, X, dtype=np.float64)
-        if self.clip is not None and not (
-            isinstance(self.clip, Real) and self.clip > 0
-        ):
-            raise ValueError(f"clip={self.clip!r} must be a positive number or None.")
         df = np.asarray(self.df, dtype=np.float64)
         if df.shape not in ((), (X.shape[1],)):
             raise ValueError(

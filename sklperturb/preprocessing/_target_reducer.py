@@ -4,7 +4,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import linalg
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -77,9 +78,18 @@ class TargetReducer(TransformerMixin, BaseEstimator):
     True
     """
 
+    _parameter_constraints = {
+        "n_components": [
+            StrOptions({"full", "gavish-donoho"}),
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),  # share of variance
+        ],
+    }
+
     def __init__(self, n_components="full"):
         self.n_components = n_components
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Find the basis of the targets.
 
@@ -99,7 +109,6 @@ class TargetReducer(TransformerMixin, BaseEstimator):
         ValueError
             If `n_components` is none of the allowed values.
         """
-        self._check_n_components()
         X = validate_data(self, X, dtype=[np.float64, np.float32])
         self.mean_ = X.mean(axis=0)
         centred = X - self.mean_
@@ -153,19 +162,6 @@ class TargetReducer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return np.array(
             [f"component{i}" for i in range(self.n_components_)], dtype=object
-        )
-
-    def _check_n_components(self):
-        n = self.n_components
-        if isinstance(n, str) and n in ("full", "gavish-donoho"):
-            return
-        if isinstance(n, Integral) and not isinstance(n, bool) and n >= 1:
-            return
-        if isinstance(n, Real) and not isinstance(n, bool) and 0 < n < 1:
-            return
-        raise ValueError(
-            f"n_components={n!r} is not allowed; pass 'full', 'gavish-donoho', an "
-            "int of at least 1, or a float between 0 and 1 (share of variance)."
         )
 
     def _rank(self, singular_values, shape):

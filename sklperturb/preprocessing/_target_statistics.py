@@ -4,9 +4,10 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.model_selection import KFold, check_cv
 from sklearn.utils import indexable
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -14,18 +15,15 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.conditions._levels import fit_levels, take_levels
+from sklperturb.conditions._frames import as_pandas, column_names, take_columns
+from sklperturb.conditions._levels import LevelEncoder, take_levels
 from sklperturb.conditions._statistics import (
     LevelStatistics,
     compact_rows,
     estimate_smoothing,
     parse_statistic,
 )
-from sklperturb.conditions._validation import (
-    resolve_schema,
-    take_columns,
-    validate_conditions,
-)
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing._target_reducer import TargetReducer
 
 
@@ -120,6 +118,15 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
            [3. , 2. , 3.5, 4. ]])
     """
 
+    _parameter_constraints = {
+        "statistics": ["array-like"],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "columns": [StrOptions({"auto"}), "array-like"],
+        "smooth": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "balance": ["boolean"],
+        "cv": ["cv_object"],
+    }
+
     def __init__(
         self,
         statistics=("mean", "std"),
@@ -139,6 +146,7 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
         self.balance = balance
         self.cv = cv
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Learn the statistics of each level from all rows.
 
@@ -165,6 +173,7 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
         self._fit(X, y)
         return self
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X, y, **params):
         """Learn the statistics and encode each row by the rows outside its fold.
 
@@ -270,13 +279,13 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
         statistics = [parse_statistic(s) for s in self.statistics]
         if not statistics:
             raise ValueError("statistics is empty; name at least one, such as 'mean'.")
-        self._check_parameters()
-        targets = y.columns if isinstance(y, pd.DataFrame) else None
+        X, y = as_pandas(X), as_pandas(y)
+        targets = column_names(y) if isinstance(y, pd.DataFrame) else None
         X, y = validate_conditions(self, X, y, reset=True)
         y = y.reshape(len(y), -1)
         self.columns_ = self._resolve_columns(X)
         table = take_columns(X, self.columns_)
-        self._level_encoder = fit_levels(table)
+        self._level_encoder = LevelEncoder().fit(table)
         self.categories_ = self._level_encoder.categories_
         codes = list(self._level_encoder.transform(table).T)
         self._plan = statistics
@@ -358,7 +367,7 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
             columns = self.schema.columns("context", "perturbation")
         else:
             columns = list(range(X.shape[1]))
-        known = list(getattr(X, "columns", range(X.shape[1])))
+        known = column_names(X)
         absent = [c for c in columns if c not in known]
         if absent or not columns:
             raise ValueError(
@@ -366,24 +375,6 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
                 "Pass columns=[...] or a schema."
             )
         return columns
-
-    def _check_parameters(self):
-        n, smooth = self.n_components, self.smooth
-        if n is not None and not (isinstance(n, Integral) and n >= 1):
-            raise ValueError(
-                f"n_components={n!r} is not allowed; pass an int of at least 1, or "
-                "None to keep every gene."
-            )
-        if smooth != "auto" and not (isinstance(smooth, Real) and smooth >= 0):
-            raise ValueError(
-                f"smooth={smooth!r} is not allowed; pass 'auto' or a number of rows, "
-                "0 or more."
-            )
-        if isinstance(self.columns, str) and self.columns != "auto":
-            raise ValueError(
-                f"columns={self.columns!r} is not allowed; pass 'auto' or a list, "
-                f"such as [{self.columns!r}]."
-            )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -52,8 +52,8 @@ class DifferentialSignatures(BaseEstimator):
         Roles of the columns of `obs`; by default inferred from the spellings in public
         use. Needed are the perturbation and, if there is more than one, the context.
     control : str, default=None
-        Label of the control in the perturbation column. By default the boolean
-        column that the schema names marks the controls.
+        Label of the control in the perturbation column. By default controls are found
+        as everywhere (see :func:`~sklperturb.conditions.control_rows`).
     covariates : list of str, default=()
         Columns of `obs` with effects to be removed, such as donor and plate. Columns of
         floats enter as numbers, all others as levels.

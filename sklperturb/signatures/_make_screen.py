@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from sklperturb.conditions import PerturbationSchema
+from sklperturb.conditions import resolve_schema
 from sklperturb.signatures._differential import DifferentialSignatures
 from sklperturb.signatures._pseudobulk import Pseudobulk
-from sklperturb.signatures._samples import is_control
+from sklperturb.signatures._samples import sample_controls
 
 logger = logging.getLogger(__name__)
 
@@ -115,12 +115,9 @@ def make_signature_screen(
             "context", "perturbation", "dose", "batch", "replicate"
         )
     samples = Pseudobulk(groupby, layer=layer, min_cells=min_cells).fit_transform(cells)
-    if schema is None:
-        schema = PerturbationSchema.infer(samples.obs)
+    schema = resolve_schema(schema, samples.obs, control)
     schema.require(samples.obs, "perturbation", *["context"] * bool(schema.context))
-    model = DifferentialSignatures(
-        schema, control=control, covariates=covariates, **params
-    )
+    model = DifferentialSignatures(schema, covariates=covariates, **params)
     logger.info(
         "%d samples of %d cells; log counts ~ %s",
         samples.n_obs,
@@ -128,7 +125,7 @@ def make_signature_screen(
         " + ".join(["condition", *covariates]),
     )
     labels = samples.obs[schema.columns("context", "perturbation")].astype(str)
-    treated = ~is_control(samples.obs, schema, control)
+    treated = ~sample_controls(samples.obs, schema)
     held = _of_contexts(labels, schema, hold_out_contexts)
     held |= _random_share(labels, treated & ~held, hold_out_share, random_state)
     train = model.fit_transform(samples[~held])

@@ -31,7 +31,7 @@ def take_samples(adata, schema, control, covariates, min_replicates):
     if not adata.obs_names.is_unique:
         raise ValueError("obs_names are not unique; call obs_names_make_unique().")
     check_unique_genes(adata.var_names, "X")
-    schema = resolve_schema(schema, adata.obs)
+    schema = resolve_schema(schema, adata.obs, control)
     schema.require(adata.obs, "perturbation", *["context"] * bool(schema.context))
     absent = [c for c in covariates if c not in adata.obs]
     if absent:
@@ -49,7 +49,7 @@ def take_samples(adata, schema, control, covariates, min_replicates):
     table["context"] = (
         "all" if schema.context is None else labels[schema.context].astype(str)
     )
-    table["control"] = is_control(adata.obs, schema, control)
+    table["control"] = sample_controls(adata.obs, schema)
     _check_doses(adata.obs, table, schema)
     table.loc[table["control"], "perturbation"] = ""
     table = _with_replicates(table, min_replicates)
@@ -59,44 +59,23 @@ def take_samples(adata, schema, control, covariates, min_replicates):
     return schema, samples, table
 
 
-def is_control(obs, schema, control):
-    """Return which rows are controls, by a label or by the flag that the schema names.
-
-    Returns
-    -------
-    flags : ndarray of bool
-    """
-    if control is not None:
-        labels = obs[schema.perturbation].astype(str)
-        flags = (labels == str(control)).to_numpy()
-        if not flags.any():
-            raise ValueError(
-                f"control={control!r} is no label of {schema.perturbation!r}, which "
-                f"holds {sorted(labels.unique())[:10]}."
-            )
+def sample_controls(obs, schema):
+    """Return which samples are controls; refuse a table that has none."""
+    flags = control_rows(obs, schema)
+    if flags.any():
         return flags
-    if schema.control is None and schema.control_labels:
-        flags = control_rows(obs, schema)
-        if not flags.any():
-            raise ValueError(
-                f"The schema's control_labels={schema.control_labels!r} are no labels "
-                f"of {schema.perturbation!r}, which holds "
-                f"{sorted(set(obs[schema.perturbation].astype(str)))[:10]}."
-            )
-        return flags
-    if schema.control is None:
+    if schema.control is not None:
         raise ValueError(
-            "Nothing says which samples are controls. Pass control= with the label "
-            f"in {schema.perturbation!r}, or a schema that names a boolean column or "
-            "has control_labels."
+            f"No sample is a control: column {schema.control!r} marks none."
         )
-    schema.require(obs, "control")
-    flags = obs[schema.control]
-    if not pd.api.types.is_bool_dtype(flags) or not flags.any():
-        raise ValueError(
-            f"Column {schema.control!r} must be boolean and True for controls."
-        )
-    return flags.to_numpy(dtype=bool)
+    wanted = "spelled as a control in public use"
+    if schema.control_labels:
+        wanted = f"one of the labels {list(schema.control_labels)}"
+    raise ValueError(
+        f"No sample is a control: of {schema.perturbation!r}, which holds "
+        f"{sorted(set(obs[schema.perturbation].astype(str)))[:10]}, none is {wanted}. "
+        "Pass control= with the label, or a schema that names a column of flags."
+    )
 
 
 def _check_doses(obs, table, schema):

@@ -151,13 +151,15 @@ def test_type_errors_of_other_packages_keep_their_traceback(cli, monkeypatch, tm
     with pytest.raises(TypeError, match="unexpected"):
         app(arguments, standalone_mode=False)
     monkeypatch.undo()
+    from sklperturb.conditions import resolve_schema
     from sklperturb.datasets import load_op2
 
-    def ours(*args, **kwargs):
-        load_op2(tmp_path, clip="much")
-
-    monkeypatch.setattr(make, ours)
-    assert "'much' is not a number" in cli(*arguments, code=2).stderr
+    for ours, message in (
+        (lambda *_, **__: resolve_schema("gene", None), "must be a PerturbationSchema"),
+        (lambda *_, **__: load_op2(tmp_path, clip="much"), "Got 'much' instead"),
+    ):
+        monkeypatch.setattr(make, ours)
+        assert message in cli(*arguments, code=2).stderr
 
 
 def test_columns_of_cells_can_be_named(cli, cells):

@@ -75,7 +75,7 @@ def test_held_out_conditions_are_answers_only(cli, cells, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--control", "water"], "--control 'water' is no label"),
+        (["--control", "water"], "none is one of the labels ['water']"),
         (["--hold-out-contexts", "liver"], "['liver'] are not in 'cell_type'"),
         (["--hold-out-share", "0.9"], "can be held out with every perturbation"),
         (["--covariates", "plate"], "--covariates ['plate']: obs has no ['plate']"),

@@ -161,7 +161,7 @@ def test_a_screen_that_fails_leaves_no_file(tmp_path, monkeypatch):
     def fail(self, block, cells):
         raise RuntimeError("stopped")
 
-    monkeypatch.setattr(_genetic_screen._Model, "draw", fail)
+    monkeypatch.setattr(_genetic_screen.CellModel, "draw", fail)
     with pytest.raises(RuntimeError, match="stopped"):
         make_genetic_screen(**SMALL, path=tmp_path / "screen.h5ad")
     assert list(tmp_path.iterdir()) == []
@@ -173,14 +173,14 @@ def test_a_screen_that_fails_leaves_no_file(tmp_path, monkeypatch):
         ({"n_perturbations": 150}, "exceeds half of n_genes=200"),
         ({"n_combinations": 191}, "exceeds the 190 pairs"),
         ({"embedding_dim": 201}, "exceeds n_genes=200"),
-        ({"dropout": 1.5}, "dropout=1.5 is not between 0 and 1"),
+        ({"dropout": 1.5}, "'dropout' .* Got 1.5"),
         ({"path": "screen.csv"}, "must end in .h5ad"),
     ],
 )
 def test_impossible_requests(changed, message):
     with pytest.raises(ValueError, match=message):
         make_genetic_screen(**SMALL | changed)
-    with pytest.raises(TypeError, match=r"n_genes=2\.5 is of type float"):
+    with pytest.raises(TypeError, match=r"'n_genes' .* Got 2\.5"):
         make_genetic_screen(**SMALL | {"n_genes": 2.5})
 
 

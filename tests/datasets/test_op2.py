@@ -124,11 +124,11 @@ def test_clip(folder):
 
 
 def test_wrong_options(folder):
-    with pytest.raises(ValueError, match="clip=0 is not positive"):
+    with pytest.raises(ValueError, match=r"'clip' .* Got 0"):
         load_op2(folder, clip=0)
-    with pytest.raises(TypeError, match="clip='a' is not a number"):
+    with pytest.raises(TypeError, match=r"'clip' .* Got 'a'"):
         load_op2(folder, clip="a")
-    with pytest.raises(ValueError, match="on_nonfinite='drop' is not one of"):
+    with pytest.raises(ValueError, match=r"'on_nonfinite' .* Got 'drop'"):
         load_op2(folder, on_nonfinite="drop")
     with pytest.raises(ValueError, match=r"has only de_train.parquet"):
         load_op2(folder, layer="t")

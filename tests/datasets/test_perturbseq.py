@@ -6,12 +6,6 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from sklperturb.conditions._labels import (
-    control_rows,
-    is_control_label,
-    join_combination,
-    split_combination,
-)
 from sklperturb.datasets import PerturbationSchema, load_perturbseq
 
 
@@ -111,6 +105,44 @@ def test_control_column_counts_in_a_file_without_layout():
     assert screen.X["gene"].tolist() == ["control", "KLF1", "control"]
 
 
+def test_a_named_control_column_decides_in_a_known_layout():
+    cells = cells_of(
+        target_gene=["non-targeting", "AAVS1", "KLF1", "non-targeting"],
+        is_ntc=["0", "1", "0", "1"],
+    )
+    schema = PerturbationSchema("target_gene", control="is_ntc")
+    screen = load_perturbseq(cells, schema)
+    assert screen.is_control.tolist() == [False, True, False, True]
+    assert screen.X["is_ntc"].tolist() == [False, True, False, True]
+    labels = ["non-targeting", "control", "KLF1", "control"]
+    assert screen.X["target_gene"].tolist() == labels
+    absent = PerturbationSchema("target_gene", control="nowhere")
+    with pytest.raises(ValueError, match=r"names the columns \['nowhere'\]"):
+        load_perturbseq(cells, absent)
+
+
+def test_controls_without_a_label_that_a_column_marks_are_kept():
+    cells = cells_of(
+        gene=[None, "KLF1", None, "MYC"], is_control=[True, False, False, False]
+    )
+    with pytest.raises(ValueError, match="1 of 4 cells have no 'gene'"):
+        load_perturbseq(cells)
+    screen = load_perturbseq(cells, drop_unassigned=True)
+    assert screen.X["gene"].tolist() == ["control", "KLF1", "MYC"]
+    assert screen.is_control.tolist() == [True, False, False]
+
+
+def test_labels_of_fixed_length_are_decoded():
+    cells = cells_of(target_gene=["non-targeting", "KLF1+MYC"], batch=["b1", "b2"])
+    for name in cells.obs:
+        values = cells.obs[name].str.encode("utf-8")
+        cells.obs[name] = values.astype(object)
+    screen = load_perturbseq(cells)
+    assert screen.X["target_gene"].tolist() == ["control", "KLF1+MYC"]
+    assert screen.X["batch"].tolist() == ["b1", "b2"]
+    assert screen.is_control.tolist() == [True, False]
+
+
 def test_no_control_is_said():
     with pytest.warns(UserWarning, match=r"no cell is a control.*\['sg1'"):
         load_perturbseq(cells_of(target_gene=["sg1", "sg1", "KLF1"]))
@@ -180,25 +212,3 @@ def test_norman_mcfaline(shared_data):
     combined = screen.X["condition"].str.contains("+", regex=False)
     assert screen.X.loc[combined, "condition"].nunique() == 15
     assert "KLF1+SET" in set(screen.X["condition"])  # the file has SET+KLF1
-
-
-@pytest.mark.parametrize(
-    "label", ["control", "ctrl", "Non-targeting", "non_targeting", "NTC", "DMSO_TF"]
-)
-def test_known_controls(label):
-    assert is_control_label(label)
-    assert not is_control_label(label, ("mock",))
-
-
-def test_combination_parts():
-    assert split_combination("B+A+ctrl+B") == ("A", "B")
-    assert split_combination("ctrl+ctrl") == ()
-    assert join_combination(split_combination("NT5E")) == "NT5E"
-    labels = np.array([["A", "ctrl"], ["A", "MYC"]], dtype=object)
-    found = control_rows(labels, PerturbationSchema(perturbation=1, context=0))
-    assert found.tolist() == [True, False]
-    schema = PerturbationSchema("gene", control="control")
-    spelled = pd.DataFrame({"gene": ["A", "B"], "control": ["True", "False"]})
-    assert control_rows(spelled, schema).tolist() == [True, False]
-    with pytest.raises(ValueError, match="control is column 'control'"):
-        control_rows(spelled[["gene"]], schema)

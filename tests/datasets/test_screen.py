@@ -175,17 +175,17 @@ def test_signed_log10_p_does_not_underflow():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_contexts": 1}, "n_contexts=1 is not between 2"),
-        ({"n_genes": 0}, "n_genes=0 is not between 1"),
-        ({"n_compounds": 10**6}, "n_compounds=1000000 is not between 2 and 5184"),
+        ({"n_contexts": 1}, r"'n_contexts' .* Got 1"),
+        ({"n_genes": 0}, r"'n_genes' .* Got 0"),
+        ({"n_compounds": 10**6}, r"\[2, 5184\]. Got 1000000"),
         ({"n_target_contexts": 4}, "n_target_contexts=4 leaves none"),
         ({"n_shared": 20}, "n_shared=20 leaves none of the n_compounds=20"),
         ({"n_test_compounds": 18}, "n_test_compounds=18 exceeds the 16 compounds"),
         ({"n_lost": (40, 0)}, r"n_lost=\(40, 0\) asks to lose 40 conditions"),
         ({"n_lost": (0, 17)}, "asks to lose 17 conditions to predict"),
-        ({"scaffold_share": 1.5}, "scaffold_share=1.5 is not between 0 and 1"),
-        ({"effect_strength": -1}, "effect_strength=-1 is not between"),
-        ({"control_noise_share": float("nan")}, "control_noise_share=nan"),
+        ({"scaffold_share": 1.5}, r"'scaffold_share' .* Got 1.5"),
+        ({"effect_strength": -1}, r"'effect_strength' .* Got -1"),
+        ({"control_noise_share": float("nan")}, r"'control_noise_share' .* Got nan"),
     ],
 )
 def test_impossible_requests(options, message):
@@ -197,9 +197,9 @@ def test_impossible_requests(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_genes": 5.0}, "n_genes=5.0 is of type float; pass an integer"),
-        ({"scaffold_share": "a"}, "scaffold_share='a' is of type str; pass a number"),
-        ({"n_lost": 3}, "n_lost=3 is not a tuple of two integers"),
+        ({"n_genes": 5.0}, r"must be an int .* Got 5.0"),
+        ({"scaffold_share": "a"}, r"'scaffold_share' .* Got 'a'"),
+        ({"n_lost": 3}, "must be an instance of 'tuple'"),
     ],
 )
 def test_requests_of_the_wrong_kind(options, message):

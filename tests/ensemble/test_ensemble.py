@@ -284,5 +284,5 @@ def test_residuals_are_of_rows_left_out(screen):
     np.testing.assert_allclose(
         model.predict(screen.X_test), model.kernel_.predict(screen.X_test)
     )
-    with pytest.raises(ValueError, match="n_features=0"):
+    with pytest.raises(ValueError, match="'n_features' parameter"):
         KernelResidualRegressor(n_features=0).fit(screen.X, screen.y)

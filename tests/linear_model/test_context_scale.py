@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklperturb.linear_model import ProductKernelRidge, TargetEncodedRidge
-from sklperturb.linear_model._context_scale import context_scales
+from sklperturb.linear_model._kernel import context_scales
 
 
 @pytest.fixture

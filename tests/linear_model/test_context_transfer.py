@@ -150,11 +150,11 @@ def test_one_context_gives_the_mean_of_each_perturbation(screen):
 @pytest.mark.parametrize(
     ("params", "match"),
     [
-        ({"kernel": "poly"}, "kernel='poly' is not allowed; pass 'linear' or"),
+        ({"kernel": "poly"}, r"'kernel' .* Got 'poly'"),
         ({"alphas": []}, r"alphas=\[\] must be a non-empty list of positive"),
         ({"weight_alphas": [0]}, r"weight_alphas=\[0\] must be a non-empty"),
-        ({"min_shared": 1}, "min_shared=1 must be an int of at least 2"),
-        ({"n_components": 0}, "n_components=0 is not allowed"),
+        ({"min_shared": 1}, r"'min_shared' .* Got 1"),
+        ({"n_components": 0}, r"'n_components' .* Got 0"),
     ],
 )
 def test_parameters_out_of_range(params, match, screen):

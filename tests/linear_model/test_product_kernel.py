@@ -92,13 +92,16 @@ def test_without_a_context_column(screen):
 @pytest.mark.parametrize(
     ("params", "match"),
     [
-        ({"context_kernel": "rbf"}, "context_kernel='rbf' is not allowed; pass"),
+        (
+            {"context_kernel": "rbf"},
+            r"'context_kernel' .* Got 'rbf'",
+        ),
         ({"alphas": []}, r"alphas=\[\] must be a non-empty list of positive"),
         ({"alphas": [1, 0]}, r"alphas=\[1, 0\] must be"),
         ({"context_shares": []}, r"context_shares=\[\] must be a non-empty list"),
         ({"context_shares": [-1]}, r"context_shares=\[-1\] must be"),
         ({"perturbation_shares": ()}, r"perturbation_shares=\(\) must be"),
-        ({"n_components": 0}, "n_components=0 is not allowed"),
+        ({"n_components": 0}, r"'n_components' .* Got 0"),
     ],
 )
 def test_parameters_out_of_range(params, match, screen):

@@ -255,14 +255,17 @@ def test_structure_helps_on_measurements(shared_data):
 @pytest.mark.parametrize(
     ("params", "match"),
     [
-        ({"leave_out": "compound"}, "pass 'perturbation' or 'row'"),
-        ({"centre": 0}, "centre=0 is not allowed; pass 'median' or 'mean'"),
+        (
+            {"leave_out": "compound"},
+            r"'leave_out' .* Got 'compound'",
+        ),
+        ({"centre": 0}, r"'centre' .* Got 0"),
         ({"alphas": []}, r"alphas=\[\] must be a non-empty list of positive numbers"),
         ({"powers": [0]}, r"powers=\[0\] must be"),
         ({"context_shares": [-1]}, r"context_shares=\[-1\] must be .* 0 or more"),
         ({"perturbation_shares": []}, r"perturbation_shares=\[\] must be"),
-        ({"kind": "descriptors"}, "kind='descriptors' is not allowed"),
-        ({"n_bits": -5}, "n_bits=-5 is not allowed"),
+        ({"kind": "descriptors"}, r"'kind' .* Got 'descriptors'"),
+        ({"n_bits": -5}, r"'n_bits' .* Got -5"),
     ],
 )
 def test_errors(params, match, small):

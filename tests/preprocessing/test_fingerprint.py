@@ -241,13 +241,13 @@ def test_in_a_pipeline_and_a_column_transformer(screen):
     [
         (
             {"kind": "ecfp"},
-            r"kind='ecfp' is not allowed; pass one of \['morgan_counts'",
+            r"'kind' .* Got 'ecfp' instead",
         ),
-        ({"kind": []}, r"kind=\[\] is not allowed"),
+        ({"kind": []}, r"kind=\[\] must be one of"),
         ({"kind": ["maccs", "maccs"]}, "or a list of different ones"),
-        ({"radius": -1}, "radius=-1 is not allowed; pass an int of at least 0"),
-        ({"n_bits": 0}, "n_bits=0 is not allowed; pass an int of at least 1"),
-        ({"n_bits": 10.5}, "n_bits=10.5 is not allowed"),
+        ({"radius": -1}, r"'radius' .* Got -1 instead"),
+        ({"n_bits": 0}, r"'n_bits' .* Got 0 instead"),
+        ({"n_bits": 10.5}, r"'n_bits' .* Got 10.5 instead"),
         ({"column": "structure"}, r"column='structure' is not in X, which has \["),
         (
             {"schema": PerturbationSchema("sm_name")},

@@ -113,7 +113,7 @@ def test_feature_names():
     assert reducer.get_feature_names_out().tolist() == ["component0", "component1"]
 
 
-@pytest.mark.parametrize("wrong", [0, -1, 1.0, 0.0, 2.5, "all", None, True])
+@pytest.mark.parametrize("wrong", [0, -1, 1.0, 0.0, 2.5, "all", None])
 def test_wrong_number_of_components(wrong):
-    with pytest.raises(ValueError, match=r"n_components=.* is not allowed; pass"):
+    with pytest.raises(ValueError, match=r"'n_components' .* Got .*"):
         TargetReducer(wrong).fit(np.eye(3))

@@ -354,13 +354,27 @@ def test_control_flag(samples):
     assert "control" not in ours.obs
 
 
+def test_controls_are_found_by_their_spelling(samples):
+    ours = DifferentialSignatures(covariates=["donor"]).fit_transform(samples)
+    np.testing.assert_array_equal(ours.X, model().fit_transform(samples).X)
+
+
+def test_a_label_outweighs_an_inferred_column_and_agrees_with_a_named_one(samples):
+    flagged = with_obs(samples, control=samples.obs["drug"] == "A")
+    ours = model().fit_transform(flagged)
+    np.testing.assert_array_equal(ours.X, model().fit_transform(samples).X)
+    schema = PerturbationSchema("drug", context="cell_type", control="control")
+    with pytest.raises(ValueError, match="disagree on which rows are controls"):
+        model(schema=schema).fit(flagged)
+
+
 def test_control_labels_of_the_schema(samples):
     schema = PerturbationSchema("drug", context="cell_type", control_labels="DMSO")
     ours = DifferentialSignatures(schema=schema, covariates=["donor"])
     theirs = model().fit_transform(samples)
     np.testing.assert_array_equal(ours.fit_transform(samples).X, theirs.X)
     none = PerturbationSchema("drug", context="cell_type", control_labels="water")
-    with pytest.raises(ValueError, match=r"control_labels=.* are no labels of 'drug'"):
+    with pytest.raises(ValueError, match=r"of 'drug', .* none is one of .*'water'"):
         DifferentialSignatures(schema=none).fit(samples)
 
 
@@ -370,9 +384,10 @@ def test_control_labels_of_the_schema(samples):
         ({}, {"method": "edgeR"}, "'method' .*Got 'edgeR'"),
         ({}, {"min_replicates": 0}, "'min_replicates' .*Got 0"),
         ({}, {"clip": -1}, "'clip' .*Got -1"),
-        ({}, {"control": "water"}, "control='water' is no label of 'drug'"),
-        ({}, {"control": None}, "Nothing says which samples are controls"),
-        ({"control": 1}, {"control": None}, "must be boolean"),
+        ({}, {"control": "water"}, r"none is one of the labels \['water'\]"),
+        ({"drug": "A"}, {"control": None}, "none is spelled as a control"),
+        ({"control": 0}, {"control": None}, "column 'control' marks none"),
+        ({"control": "a"}, {"control": None}, "'control' of X marks .* holds 'a'"),
         ({}, {"covariates": ["plate"]}, r"obs has no \['plate'\]"),
         ({"well": np.arange(24).astype(str)}, {"covariates": ["well"]}, "told apart"),
         ({"donor": None}, {}, "'donor' is missing in 24"),
