@@ -101,9 +101,10 @@ class SECheckpoint:
 
     Notes
     -----
-    The pickled part of a file is read by an unpickler that knows tensors and plain
-    containers. What else a training program leaves there becomes an inert object, and
-    what no training program leaves there is an error. Nothing is imported or called.
+    The pickled part of a file is read by ``torch.load`` with ``weights_only=True``,
+    which knows tensors and plain containers. What else a training program leaves there
+    becomes an inert object, and what no training program leaves there is an error.
+    Nothing is imported or called.
 
     The number of attention heads is in the settings alone; everything else there is
     compared with the shapes of the weights. A missing weight is an error, and so is one
@@ -281,7 +282,7 @@ def _known_names(weights, file):
         name = re.sub(r"^gene_embedding_layer\.", "encoder.", name)
         if name in known and not torch.equal(known[name], tensor):
             raise ValueError(f"{file} has two different weights for {name}.")
-        known[name] = tensor
+        known[name] = tensor.detach()
     return known
 
 

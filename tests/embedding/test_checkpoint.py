@@ -1,5 +1,6 @@
 import collections
 import copy
+import datetime
 import os
 import pickle
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import types
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,6 +193,30 @@ def test_old_lightning_layout(tmp_path, content, checkpoint):
     same(SECheckpoint(tmp_path), checkpoint)
     same(SECheckpoint(tmp_path / "old.ckpt"), checkpoint)
     assert "vci" not in sys.modules and "omegaconf" not in sys.modules
+
+
+def test_other_containers(tmp_path, content, checkpoint, monkeypatch):
+    """Those of Lightning and of the standard library, and weights with gradients."""
+    utilities = types.ModuleType("lightning.utilities")
+    utilities.AttributeDict = type("AttributeDict", (dict,), {})
+    utilities.AttributeDict.__module__ = utilities.__name__
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "lightning", types.ModuleType("lightning"))
+        patch.setitem(sys.modules, utilities.__name__, utilities)
+        hyper = utilities.AttributeDict(cfg_yaml=content["cfg_yaml"])
+        hyper["dates"] = collections.defaultdict(list, {1: [datetime.timedelta(1)]})
+        hyper["last"] = collections.deque([1, Path("a")], maxlen=3)
+        weights = map(torch.nn.Parameter, content["state_dict"].values())
+        weights = dict(zip(content["state_dict"], weights, strict=True))
+        path = save(
+            tmp_path,
+            changed(content, state_dict=weights, cfg_yaml=None, hyper_parameters=hyper),
+        )
+    allowed = torch.serialization.get_safe_globals()
+    opened = SECheckpoint(path)
+    same(opened, checkpoint)
+    assert not any(weight.requires_grad for weight in opened.state_dict().values())
+    assert set(torch.serialization.get_safe_globals()) == set(allowed)
 
 
 def test_settings_in_force(tmp_path, content, checkpoint):
