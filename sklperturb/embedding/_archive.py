@@ -1,5 +1,6 @@
 """Read tensors and plain values from torch files without running what they ask for."""
 
+import re
 import sys
 import threading
 import zipfile
@@ -7,38 +8,23 @@ from collections import Counter
 
 # What training programs leave in a checkpoint beside the weights. Nothing of it is
 # imported: an inert stand-in takes the place of each class and function.
-_INERT_PACKAGES = (
-    "lightning.",
-    "lightning_fabric.",
-    "omegaconf.",
-    "pytorch_lightning.",
-    "state.",
-    "torch.optim.",
-    "torchmetrics.",
-    "typing.",
-    "vci.",
+_INERT = re.compile(
+    r"(lightning|lightning_fabric|omegaconf|pytorch_lightning|torchmetrics)\..+"
+    r"|(state|typing|vci)\..+"
+    r"|torch\.optim\..+"
+    r"|builtins\.(bool|dict|float|frozenset|int|list|object|slice|str|tuple)"
+    r"|collections\.(defaultdict|deque)"
+    r"|copyreg\._reconstructor"
+    r"|datetime\.(datetime|timedelta)"
+    r"|numpy\.(dtype|ndarray)"
+    r"|numpy\._?core\.multiarray\.(_reconstruct|scalar)"
+    r"|pathlib\.(Path|PosixPath|PurePosixPath|WindowsPath)"
 )
-_INERT_NAMES = {
-    *(
-        f"builtins.{name}"
-        for name in "bool dict float frozenset int list object slice str tuple".split()
-    ),
-    *(
-        f"{module}.{name}"
-        for module in ("numpy.core.multiarray", "numpy._core.multiarray")
-        for name in ("_reconstruct", "scalar")
-    ),
-    "collections.defaultdict",
-    "collections.deque",
-    "copyreg._reconstructor",
-    "datetime.datetime",
-    "datetime.timedelta",
-    "numpy.dtype",
-    "numpy.ndarray",
-    "pathlib.Path",
-    "pathlib.PosixPath",
-    "pathlib.PurePosixPath",
-    "pathlib.WindowsPath",
+# Torch fills nothing but plain containers.
+_CONTAINERS = {
+    "AttributeDict": dict,
+    "defaultdict": lambda *_: {},
+    "deque": lambda *_: [],
 }
 # The names that torch accepts are those of the process.
 _lock = threading.Lock()
@@ -55,32 +41,11 @@ class Inert:
 
     state = None
 
-    def __new__(cls, *args):
-        return object.__new__(cls)
-
     def __init__(self, *args):
         pass
 
     def __setstate__(self, state):
         self.state = state
-
-
-class _PlainDict:
-    def __new__(cls, *args):
-        return {}
-
-
-class _PlainList:
-    def __new__(cls, *args):
-        return []
-
-
-# Torch fills nothing but plain containers.
-_CONTAINERS = {
-    "AttributeDict": _PlainDict,
-    "defaultdict": _PlainDict,
-    "deque": _PlainList,
-}
 
 
 def read_archive(path):
@@ -111,24 +76,18 @@ def read_archive(path):
         # Where torch refuses, it advises to run what the file asks for.
         reason = error.__context__ or error
         raise ValueError(
-            f"{path} cannot be read as a torch checkpoint: {reason!r}. It may be "
-            "damaged or incomplete; download or copy it again."
+            f"{path} cannot be read as a checkpoint of torch 1.6 or later: {reason!r}. "
+            "It may be damaged or incomplete; download or copy it again."
         ) from reason
 
 
 def _read(path):
     import torch
 
-    if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"{path} is not a file of torch.save, or its end is missing. A checkpoint "
-            "is a .ckpt, .pt or .safetensors file, or a folder with one; files of "
-            "torch before 1.6 have to be saved again."
-        )
     sizes = _record_sizes(path)
     stand_ins = [(Inert, "inert")]
     for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
-        if not name.startswith(_INERT_PACKAGES) and name not in _INERT_NAMES:
+        if not _INERT.fullmatch(name):
             raise ValueError(
                 f"{path} asks for {name}, which no checkpoint needs. Nothing of it was "
                 "run. Do not open this file with other programs."
