@@ -20,6 +20,21 @@ _TORCH_NAMES = {
 _TRAINING_ONLY = ("dataset_encoder.", "pe_embedding.")
 # Settings without which the model would compute something else than it learnt.
 _REQUIRED_FLAGS = ("counts", "rda", "dataset_correction")
+# Where the sizes are: in the settings, and in the shapes of weights.
+_SETTINGS = {
+    "width": "model.emsize",
+    "token_dim": "tokenizer.token_dim",
+    "hidden_dim": "model.d_hid",
+    "n_layers": "model.nlayers",
+    "output_dim": "model.output_dim",
+}
+_SIDES = {
+    "width": ("encoder.0.weight", 0),
+    "token_dim": ("encoder.0.weight", 1),
+    "hidden_dim": ("transformer_encoder.layers.0.linear1.weight", 0),
+    "output_dim": ("dataset_embedder.weight", 1),
+    "dataset_dim": ("dataset_embedder.weight", 0),
+}
 
 
 @dataclass(frozen=True)
@@ -123,20 +138,20 @@ class SECheckpoint:
     def __init__(self, path, *, config=None, protein_embeddings=None):
         self.path = Path(path)
         self._arguments = {"config": config, "protein_embeddings": protein_embeddings}
-        contents = find_contents(self.path, config, protein_embeddings)
-        self._file = contents.path
-        weights = _known_names(contents.weights, self._file)
-        if contents.vectors is None:
+        self._file, weights, settings, self._vectors = find_contents(
+            self.path, config, protein_embeddings
+        )
+        self._weights = _known_names(weights, self._file)
+        if self._vectors is None:
             raise ValueError(
                 f"{self.path} has no gene vectors, and there is no "
                 f"protein_embeddings.pt in {self._file.parent}. Pass the path of one "
                 "as protein_embeddings."
             )
-        self.config = _sizes(weights, contents.settings, self._file)
-        self._weights = _check_weights(weights, self.config, self._file)
-        self.genes = np.array(list(contents.vectors), dtype=object)
-        self._vectors = contents.vectors
-        length = len(next(iter(contents.vectors.values())))
+        self.config = _sizes(self._weights, settings, self._file)
+        self._net_of(self._weights)
+        self.genes = np.array(list(self._vectors), dtype=object)
+        length = len(next(iter(self._vectors.values())))
         if length != self.config.token_dim:
             raise ValueError(
                 f"The gene vectors of {self.path} have {length} values, and the "
@@ -230,20 +245,23 @@ class SECheckpoint:
         ValueError
             If a weight is not finite.
         """
-        import torch
-
-        from sklperturb.modules import StateEmbedding
-
-        sizes = asdict(self.config)
-        sizes.pop("length"), sizes.pop("cls_gene")
-        with torch.device("meta"):
-            net = StateEmbedding(**sizes)
         weights = {name: tensor.float() for name, tensor in self._weights.items()}
         bad = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
         if bad:
             raise ValueError(f"{self._file} has NaN or infinite values in {bad}.")
-        net.load_state_dict(weights, assign=True)
-        return net.eval().requires_grad_(False)
+        return self._net_of(weights).eval().requires_grad_(False)
+
+    def _net_of(self, weights):
+        """Return the model, if these are its weights."""
+        import torch
+
+        with torch.device("meta"):
+            net = build_net(self.config)
+        try:
+            net.load_state_dict(weights, assign=True)
+        except RuntimeError as error:
+            raise ValueError(f"{self._file} does not fit: {error}") from error
+        return net
 
     def __repr__(self):
         return f"SECheckpoint({str(self.path)!r})"
@@ -256,6 +274,15 @@ class SECheckpoint:
 
     def __reduce__(self):
         return _reopen, (self.path.resolve(), self._arguments)
+
+
+def build_net(config):
+    """Return a `StateEmbedding` with the weights that torch draws."""
+    from sklperturb.modules import StateEmbedding
+
+    sizes = asdict(config)
+    del sizes["length"], sizes["cls_gene"]
+    return StateEmbedding(**sizes)
 
 
 def _reopen(path, arguments):
@@ -299,56 +326,35 @@ def _sizes(weights, settings, file):
             raise ValueError(
                 f"model.{flag} is not true in {origin}; only models with it are known."
             )
-    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    layers = {int(m.group(1)) for name in weights if (m := _LAYER.fullmatch(name))}
-    of_weights = {
-        "width": _side(shapes, "encoder.0.weight", 0, file),
-        "token_dim": _side(shapes, "encoder.0.weight", 1, file),
-        "hidden_dim": _side(
-            shapes, "transformer_encoder.layers.0.linear1.weight", 0, file
-        ),
-        "n_layers": len(layers),
-        "output_dim": _side(shapes, "dataset_embedder.weight", 1, file),
-        "dataset_dim": _side(shapes, "dataset_embedder.weight", 0, file),
-    }
-    if layers != set(range(len(layers))):
-        raise ValueError(f"{file} lacks some of its layers; it has {sorted(layers)}.")
-    names = {
-        "width": "model.emsize",
-        "token_dim": "tokenizer.token_dim",
-        "hidden_dim": "model.d_hid",
-        "n_layers": "model.nlayers",
-        "output_dim": "model.output_dim",
-    }
-    for size, name in names.items():
+    sizes = {}
+    for size, (name, side) in _SIDES.items():
+        if name not in weights or weights[name].ndim != 2:
+            raise ValueError(
+                f"{file} has no matrix {name}, which every State Embedding model has; "
+                f"it begins with {list(weights)[:5]}. It may be of another model."
+            )
+        sizes[size] = weights[name].shape[side]
+    layers = {found[1] for name in weights if (found := _LAYER.fullmatch(name))}
+    sizes["n_layers"] = len(layers)
+    for size, name in _SETTINGS.items():
         said = _look_up(config, name)
-        if said is not None and said != of_weights[size]:
+        if said is not None and said != sizes[size]:
             raise ValueError(
                 f"{name} is {said!r} in {origin}, and the weights of {file} have "
-                f"{of_weights[size]}. Pass the config that belongs to them."
+                f"{sizes[size]}. Pass the config that belongs to them."
             )
     n_heads = _whole(config, "model.nhead", origin, 1)
-    if of_weights["width"] % n_heads:
+    if sizes["width"] % n_heads:
         raise ValueError(
             f"model.nhead is {n_heads} in {origin}, which does not divide the width "
-            f"{of_weights['width']} of the weights of {file}."
+            f"{sizes['width']} of the weights of {file}."
         )
     return SEConfig(
-        **of_weights,
+        **sizes,
         n_heads=n_heads,
         length=_whole(config, "dataset.pad_length", origin, 2),
         cls_gene=_whole(config, "dataset.cls_token_idx", origin, 0),
     )
-
-
-def _side(shapes, name, side, file):
-    if len(shapes.get(name, ())) != 2:
-        found = ", ".join(list(shapes)[:5])
-        raise ValueError(
-            f"{file} has no matrix {name}, which every State Embedding model has; it "
-            f"begins with {found}. It may be of another model."
-        )
-    return shapes[name][side]
 
 
 def _look_up(config, name):
@@ -364,34 +370,3 @@ def _whole(config, name, origin, least):
             f"{name} must be an int of at least {least}; in {origin} it is {value!r}."
         )
     return value
-
-
-def _check_weights(weights, config, file):
-    """Raise an error for weights that are missing, foreign, or of another shape."""
-    import torch
-
-    from sklperturb.modules import StateEmbedding
-
-    sizes = asdict(config)
-    sizes.pop("length"), sizes.pop("cls_gene")
-    with torch.device("meta"):
-        expected = {
-            name: tuple(tensor.shape)
-            for name, tensor in StateEmbedding(**sizes).state_dict().items()
-        }
-    problems = [f"{name} is missing" for name in expected if name not in weights]
-    problems += [f"{name} is unknown" for name in weights if name not in expected]
-    for name, shape in expected.items():
-        tensor = weights.get(name)
-        if tensor is None:
-            continue
-        if tuple(tensor.shape) != shape:
-            problems.append(f"{name} has shape {tuple(tensor.shape)}, not {shape}")
-        elif not tensor.is_floating_point():
-            problems.append(f"{name} has dtype {tensor.dtype}, not a float")
-    if problems:
-        shown = "; ".join(problems[:10]) + f"; and {len(problems) - 10} more" * (
-            len(problems) > 10
-        )
-        raise ValueError(f"{file} does not fit the State Embedding model: {shown}.")
-    return weights

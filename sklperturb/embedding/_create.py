@@ -1,18 +1,16 @@
 """Write a small random checkpoint in Arc's layouts."""
 
-from dataclasses import asdict
-
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sklperturb.embedding._checkpoint import build_net
+from sklperturb.embedding._layout import import_safetensors
 from sklperturb.utils._atomic import unfinished_folder, written_whole
 
 
 def write_checkpoint(path, config, genes, random_state):
     """Write weights, settings and gene vectors; see `SECheckpoint.create`."""
     import torch
-
-    from sklperturb.modules import StateEmbedding
 
     if path.exists():
         raise FileExistsError(f"{path} exists; remove it or choose another path.")
@@ -21,11 +19,9 @@ def write_checkpoint(path, config, genes, random_state):
     if len(set(names)) < len(names) or not names:
         raise ValueError("genes must be different names, at least one.")
     seed = int(check_random_state(random_state).randint(2**31 - 1))
-    sizes = asdict(config)
-    sizes.pop("length"), sizes.pop("cls_gene")
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        weights = StateEmbedding(**sizes).state_dict()
+        weights = build_net(config).state_dict()
         vectors = torch.randn(len(names), config.token_dim)
     # Weights as torch draws them give cells that hardly differ.
     weights = {
@@ -69,13 +65,7 @@ def _write_folder(path, weights, settings, vectors):
     import torch
     import yaml
 
-    try:
-        from safetensors.torch import save_file
-    except ImportError as error:
-        raise ImportError(
-            "A checkpoint in a folder needs safetensors; choose a path that ends in "
-            '.ckpt, or install it with: pip install "sklperturb[embed]"'
-        ) from error
+    save_file = import_safetensors(path).torch.save_file
     with unfinished_folder(path.parent) as folder:
         made = folder / path.name
         made.mkdir()

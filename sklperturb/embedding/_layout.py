@@ -1,34 +1,12 @@
 """Find the weights, the settings and the vocabulary among a checkpoint's files."""
 
 import importlib.util
-from dataclasses import dataclass
 from pathlib import Path
 
 from sklperturb.embedding._archive import Inert, read_archive
 
 _WEIGHT_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
 _EMBEDDINGS = "protein_embeddings*.pt"
-
-
-@dataclass
-class Contents:
-    """What was found, as it was found.
-
-    Attributes
-    ----------
-    path : Path
-        File of the weights.
-    weights : dict of str to Tensor
-    settings : list of (str, dict)
-        Settings and where they come from, the first in force.
-    vectors : dict of str to Tensor, or None
-        Vector of each gene.
-    """
-
-    path: Path
-    weights: dict
-    settings: list
-    vectors: dict | None
 
 
 def find_contents(path, config=None, protein_embeddings=None):
@@ -45,31 +23,37 @@ def find_contents(path, config=None, protein_embeddings=None):
 
     Returns
     -------
-    contents : Contents
+    file : Path
+        That of the weights.
+    weights : dict of str to Tensor
+    settings : list of (str, dict)
+        Settings and where they come from, the first in force.
+    vectors : dict of str to Tensor, or None
+        Vector of each gene.
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no checkpoint at {path}.")
     folder = path if path.is_dir() else path.parent
     file = _weights_in(path) if path.is_dir() else path
-    content = _read_weights(file)
-    weights, settings, vectors = _take_apart(file, content)
+    weights, settings, vectors = _take_apart(file, _read_weights(file))
     beside = folder / "config.yaml"
     if config is not None:
         settings = [("the config given", _read_config(config))]
     elif beside.is_file() and (path.is_dir() or not settings):
         settings.append((str(beside), _read_config(beside)))
+    found = []
     if protein_embeddings is not None:
-        vectors = _read_vectors(Path(protein_embeddings))
+        found = [Path(protein_embeddings)]
     elif path.is_dir() or vectors is None:
         found = sorted(folder.glob(_EMBEDDINGS))
-        if len(found) > 1 and vectors is None:
-            raise ValueError(
-                f"{folder} has several files of gene vectors, "
-                f"{[f.name for f in found]}; pass one as protein_embeddings."
-            )
-        if len(found) == 1:
-            vectors = _read_vectors(found[0])
-    return Contents(file, weights, settings, vectors)
+    if len(found) > 1 and vectors is None:
+        raise ValueError(
+            f"{folder} has several files of gene vectors, "
+            f"{[f.name for f in found]}; pass one as protein_embeddings."
+        )
+    if len(found) == 1:
+        vectors = _check(read_archive(found[0]), found[0])
+    return file, weights, settings, vectors
 
 
 def _weights_in(folder):
@@ -81,10 +65,8 @@ def _weights_in(folder):
     )
     safe = [file for file in files if file.suffix == ".safetensors"]
     others = [file for file in files if file.suffix != ".safetensors"]
-    if safe and (importlib.util.find_spec("safetensors") or not others):
-        files = safe
-    else:
-        files = others
+    takes_safe = importlib.util.find_spec("safetensors") or not others
+    files = safe if safe and takes_safe else others
     if not files:
         raise ValueError(
             f"{folder} has no checkpoint: no file that ends in one of "
@@ -101,21 +83,26 @@ def _weights_in(folder):
 def _read_weights(file):
     if file.suffix != ".safetensors":
         return read_archive(file)
+    safetensors = import_safetensors(file)
     try:
-        import safetensors
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ImportError(
-            f"{file} needs safetensors; install it with: pip install "
-            '"sklperturb[embed]"'
-        ) from error
-    try:
-        return load_file(file)
+        return safetensors.torch.load_file(file)
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"{file} cannot be read as safetensors: {error}. It may be damaged or "
             "incomplete; download or copy it again."
         ) from error
+
+
+def import_safetensors(path):
+    """Return the package, which only a checkpoint like `path` needs."""
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise ImportError(
+            f"{path} needs safetensors; install it with: pip install "
+            '"sklperturb[embed]". A checkpoint in a file that ends in .ckpt does not.'
+        ) from error
+    return safetensors
 
 
 def _take_apart(file, content):
@@ -129,7 +116,7 @@ def _take_apart(file, content):
         if any(not isinstance(value, torch.Tensor) for value in content.values()):
             raise ValueError(
                 f"{file} holds neither a state_dict nor a dictionary of tensors; it "
-                f"has {_shown(content)}."
+                f"has {list(content)[:5]}."
             )
         return content, [], None
     weights = content[names[0]]
@@ -164,11 +151,7 @@ def _plain(value):
 def _read_config(config):
     if isinstance(config, dict):
         return config
-    config = Path(config)
-    try:
-        return _parse(config.read_text(encoding="utf-8"), config)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{config} is no text file.") from error
+    return _parse(Path(config).read_bytes(), config)
 
 
 def _parse(text, origin):
@@ -181,12 +164,6 @@ def _parse(text, origin):
     if not isinstance(parsed, dict):
         raise ValueError(f"The settings of {origin} are no mapping of names to values.")
     return parsed
-
-
-def _read_vectors(file):
-    if not file.is_file():
-        raise FileNotFoundError(f"There is no file of gene vectors at {file}.")
-    return _check(read_archive(file), file)
 
 
 def _check(vectors, file):
@@ -209,8 +186,3 @@ def _check(vectors, file):
             f"have shapes {sorted({shape[:-1] for shape in shapes})[:3]}."
         )
     return vectors
-
-
-def _shown(names, most=5):
-    names = [str(name) for name in names]
-    return ", ".join(names[:most]) + ", ..." * (len(names) > most)
