@@ -1,7 +1,6 @@
 """Embed cells batch by batch, reading ahead of the model."""
 
 import itertools
-import time
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -107,14 +106,13 @@ def embed_all(embedding, cells):
     """Return the embeddings of all cells, and how many held counts and log1p."""
     n_cells = cells.shape[0]
     values = np.empty((n_cells, len(embedding.get_feature_names_out())), np.float32)
-    scales, done, start = np.zeros(2, int), 0, time.perf_counter()
+    scales, done = np.zeros(2, int), 0
     with ProgressBar(n_cells, "Cells") as bar:
         for _, batch, more in embedded_batches(embedding, cells, [(0, n_cells)]):
             scales += more
             values[done : done + len(batch)] = batch
             done += len(batch)
-            rate = done / (time.perf_counter() - start)
-            bar.advance(f"{rate:.1f} cells/s", len(batch))
+            bar.advance(steps=len(batch))
     return values, scales
 
 

@@ -116,15 +116,12 @@ def choose_names(cells, gene_names, vocabulary):
             "or the names of its columns as gene_names."
         )
     names = _text(cells.genes)
-    if cells.var is None or vocabulary.n_exact(names):
-        return names, "names"
-    columns = {
-        column: vocabulary.n_exact(_text(cells.var[column])) for column in cells.var
-    }
-    best = max(columns, key=columns.get, default=None)
-    if best is None or columns[best] == 0:
-        return names, "names"
-    return _text(cells.var[best]), f"column {best!r}"
+    if cells.var is not None and not vocabulary.n_exact(names):
+        found = {column: _text(cells.var[column]) for column in cells.var}
+        best = max(found, key=lambda c: vocabulary.n_exact(found[c]), default=None)
+        if best is not None and vocabulary.n_exact(found[best]):
+            return found[best], f"column {best!r}"
+    return names, "names"
 
 
 def _text(names):

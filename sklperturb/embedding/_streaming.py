@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import time
 import warnings
 import zlib
 from pathlib import Path
@@ -325,14 +324,12 @@ def _compute(embedding, cells, work, todo):
     """Embed chunks one after the other and return the number of their cells."""
     ranges = [work.rows(chunk) for chunk in todo]
     total = sum(stop - start for start, stop in ranges)
-    done, parts, scales = 0, [], np.zeros(2, int)
-    begin = time.perf_counter()
+    parts, scales = [], np.zeros(2, int)
     with ProgressBar(total, "Cells") as bar:
         for number, batch, more in embedded_batches(embedding, cells, ranges):
             parts.append(batch)
             scales += more
-            done += len(batch)
-            bar.advance(_rate(done, begin), len(batch))
+            bar.advance(steps=len(batch))
             start, stop = ranges[number]
             if sum(map(len, parts)) == stop - start:
                 work.write(todo[number], np.concatenate(parts), scales)
@@ -344,16 +341,13 @@ def _compute_on_cluster(client, embedding, path, work, todo):
     """Embed chunks on the workers of a Dask cluster."""
     from distributed import as_completed
 
-    done, begin = 0, time.perf_counter()
     shared = (embedding, path.resolve(), work)
     tasks = client.map(_embed_chunk, todo, shared=shared, pure=False, retries=2)
     total = sum(stop - start for start, stop in map(work.rows, todo))
     with ProgressBar(total, "Cells") as bar:
         for task in as_completed(tasks):
-            n_cells = task.result()
-            done += n_cells
-            bar.advance(_rate(done, begin), n_cells)
-    return done
+            bar.advance(steps=task.result())
+    return total
 
 
 def _embed_chunk(chunk, shared):
@@ -370,7 +364,3 @@ def _embed_chunk(chunk, shared):
         _, parts, scales = zip(*batches, strict=True)
         work.write(chunk, np.concatenate(parts), sum(scales))
     return stop - start
-
-
-def _rate(done, begin):
-    return f"{done / (time.perf_counter() - begin):.1f} cells/s"

@@ -9,6 +9,7 @@ from sklperturb.cells import (
     mean_by_group,
     open_cells,
 )
+from sklperturb.inspection._figure import make_axes
 
 
 class CellScreenDisplay:
@@ -130,15 +131,7 @@ class CellScreenDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        try:
-            from matplotlib import pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                'Plots need matplotlib; run: pip install "sklperturb[plot]"'
-            ) from error
-        if axes is None:
-            _, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
-        axes = np.ravel(axes)
+        axes = make_axes(axes, 2, 2, figsize=(10, 7))
         table = self.perturbations
         for ax, values, label, unit in zip(
             axes,
@@ -156,8 +149,6 @@ class CellScreenDisplay:
         ax.set_xlabel("perturbations by distance")
         ax.set_ylabel("distance of centroids")
         ax.legend(frameon=False, fontsize="small")
-        for ax in axes:
-            ax.spines[["top", "right"]].set_visible(False)
         self.axes_, self.figure_ = axes, axes[0].figure
         return self
 
