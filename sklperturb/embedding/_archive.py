@@ -6,6 +6,8 @@ import threading
 import zipfile
 from collections import Counter
 
+import torch
+
 # What training programs leave in a checkpoint beside the weights. Nothing of it is
 # imported: an inert stand-in takes the place of each class and function.
 _INERT = re.compile(
@@ -82,8 +84,6 @@ def read_archive(path):
 
 
 def _read(path):
-    import torch
-
     sizes = _record_sizes(path)
     stand_ins = [(Inert, "inert")]
     for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
@@ -116,8 +116,6 @@ def _record_sizes(path):
 
 def _storages(content):
     """Yield the storages of the tensors in dictionaries."""
-    import torch
-
     if isinstance(content, torch.Tensor):
         yield content.untyped_storage()
     elif isinstance(content, dict):

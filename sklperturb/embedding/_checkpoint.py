@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from sklperturb.embedding._layout import find_contents
+from sklperturb.modules import StateEmbedding
 
 _LAYER = re.compile(r"transformer_encoder\.layers\.(\d+)\.(.+)")
 # Names that torch's own encoder layers have for the same weights.
@@ -225,8 +227,6 @@ class SECheckpoint:
         -------
         vectors : Tensor of shape (n_genes, token_dim), float32
         """
-        import torch
-
         missing = torch.zeros(self.config.token_dim)
         names = self.genes if genes is None else genes
         found = [self._vectors.get(name, missing).float() for name in names]
@@ -253,8 +253,6 @@ class SECheckpoint:
 
     def _net_of(self, weights):
         """Return the model, if these are its weights."""
-        import torch
-
         with torch.device("meta"):
             net = build_net(self.config)
         try:
@@ -278,8 +276,6 @@ class SECheckpoint:
 
 def build_net(config):
     """Return a `StateEmbedding` with the weights that torch draws."""
-    from sklperturb.modules import StateEmbedding
-
     sizes = asdict(config)
     del sizes["length"], sizes["cls_gene"]
     return StateEmbedding(**sizes)
@@ -291,8 +287,6 @@ def _reopen(path, arguments):
 
 def _known_names(weights, file):
     """Return the weights by the names that the model has for them."""
-    import torch
-
     known = {}
     for given, tensor in weights.items():
         if not isinstance(given, str) or not isinstance(tensor, torch.Tensor):

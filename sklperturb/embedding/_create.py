@@ -1,6 +1,8 @@
 """Write a small random checkpoint in Arc's layouts."""
 
 import numpy as np
+import torch
+import yaml
 from sklearn.utils import check_random_state
 
 from sklperturb.embedding._checkpoint import build_net
@@ -10,8 +12,6 @@ from sklperturb.utils._atomic import unfinished_folder, written_whole
 
 def write_checkpoint(path, config, genes, random_state):
     """Write weights, settings and gene vectors; see `SECheckpoint.create`."""
-    import torch
-
     if path.exists():
         raise FileExistsError(f"{path} exists; remove it or choose another path.")
     names = [f"GENE{i + 1}" for i in range(genes)] if np.isscalar(genes) else genes
@@ -48,9 +48,6 @@ def write_checkpoint(path, config, genes, random_state):
 
 
 def _write_file(path, weights, settings, vectors):
-    import torch
-    import yaml
-
     content = {
         "state_dict": weights,
         "hyper_parameters": {},
@@ -62,9 +59,6 @@ def _write_file(path, weights, settings, vectors):
 
 
 def _write_folder(path, weights, settings, vectors):
-    import torch
-    import yaml
-
     save_file = import_safetensors(path).torch.save_file
     with unfinished_folder(path.parent) as folder:
         made = folder / path.name

@@ -3,6 +3,9 @@
 import importlib.util
 from pathlib import Path
 
+import torch
+import yaml
+
 from sklperturb.embedding._archive import Inert, read_archive
 
 _WEIGHT_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
@@ -107,8 +110,6 @@ def import_safetensors(path):
 
 def _take_apart(file, content):
     """Return weights, settings and vectors of a file's content."""
-    import torch
-
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{file} holds no dictionary of weights.")
     names = [name for name in ("state_dict", "model") if name in content]
@@ -155,8 +156,6 @@ def _read_config(config):
 
 
 def _parse(text, origin):
-    import yaml
-
     try:
         parsed = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -168,8 +167,6 @@ def _parse(text, origin):
 
 def _check(vectors, file):
     """Raise an error for all but gene names with vectors of one length."""
-    import torch
-
     if not isinstance(vectors, dict) or not vectors:
         raise ValueError(f"The gene vectors of {file} are no dictionary of names.")
     shapes = set()

@@ -3,6 +3,7 @@
 import weakref
 
 import numpy as np
+import torch
 
 # Bytes that the activations of a batch may take.
 _CPU_BYTES, _GPU_BYTES = 2**28, 2**32
@@ -27,8 +28,6 @@ def get_runner(owner, checkpoint, device, precision):
     -------
     runner : Runner
     """
-    import torch
-
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -57,8 +56,6 @@ class Runner:
     """
 
     def __init__(self, checkpoint, device, precision):
-        import torch
-
         self._config = checkpoint.config
         self._checkpoint = checkpoint
         self._device = device
@@ -73,8 +70,6 @@ class Runner:
 
     def _project(self, projection, genes, block=1024):
         """Project genes, reading the vectors of some at a time."""
-        import torch
-
         return torch.cat(
             [
                 projection(
@@ -105,8 +100,6 @@ class Runner:
         -------
         embedding : ndarray of shape (n_cells, output_dim + dataset_dim), float32
         """
-        import torch
-
         with torch.inference_mode(), self._autocast():
             tokens, counts = (
                 torch.as_tensor(a).to(self._device, non_blocking=True)
@@ -128,8 +121,6 @@ class Runner:
         -------
         log_counts : ndarray of shape (n_cells, n_genes), float32
         """
-        import torch
-
         with torch.inference_mode():
             if self._gene_inputs[0] != genes:
                 self._gene_inputs = (
@@ -146,7 +137,5 @@ class Runner:
                 return decoded.cpu().numpy()
 
     def _autocast(self):
-        import torch
-
         enabled = self._dtype != torch.float32
         return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)

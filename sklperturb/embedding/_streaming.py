@@ -8,7 +8,10 @@ import warnings
 import zlib
 from pathlib import Path
 
+import anndata
+import h5py
 import numpy as np
+import zarr
 from sklearn.base import clone
 
 from sklperturb._version import __version__
@@ -183,8 +186,6 @@ class _Work:
             )
 
     def _write_store(self, folder, cells):
-        import zarr
-
         with warnings.catch_warnings():
             # That another version of the format will be the default one day.
             warnings.filterwarnings("ignore", message="Writing zarr v2")
@@ -200,14 +201,10 @@ class _Work:
         array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
 
     def _table_of(self, cells):
-        import anndata
-
         described = {"state_embedding": {"description": self.identity}}
         return anndata.AnnData(obs=cells.obs, uns=described)
 
     def array(self, mode):
-        import zarr
-
         return zarr.open_array(str(self.folder / "store" / "obsm" / _KEY), mode=mode)
 
     def rows(self, chunk):
@@ -286,16 +283,12 @@ class _Work:
         return notes
 
     def _publish_zarr(self):
-        import zarr
-
         zarr.consolidate_metadata(str(self.folder / "store"))
         if self.output.exists():
             shutil.rmtree(self.output)
         (self.folder / "store").rename(self.output)
 
     def _write_h5ad(self, cells):
-        import h5py
-
         array = self.array("r")
         with written_whole(self.output) as unfinished:
             self._table_of(cells).write_h5ad(unfinished)
