@@ -23,10 +23,8 @@ from sklperturb.embedding._batches import (
 from sklperturb.embedding._checkpoint import SECheckpoint
 from sklperturb.embedding._genes import Vocabulary, choose_names
 from sklperturb.embedding._mapping import (
+    check_mapped,
     check_same_genes,
-    check_share,
-    count_mapped,
-    share_of_counts,
     tokens_to_decode,
 )
 from sklperturb.utils._choices import CountScale, Precision
@@ -260,18 +258,7 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
                 cells, self.gene_names, vocabulary
             )
             self.tokens_ = vocabulary.tokens(self.genes_)
-            known = self.checkpoint_.genes, self.checkpoint_.config.cls_gene + 1
-            self.n_mapped_ = count_mapped(self.genes_, self.tokens_, *known)
-            self.mapped_share_ = share_of_counts(
-                cells, self.tokens_ >= 0, self.count_scale
-            )
-            check_share(
-                self.genes_,
-                self.tokens_ >= 0,
-                self.mapped_share_,
-                self.min_mapped,
-                self.on_unmapped,
-            )
+            self.n_mapped_, self.mapped_share_ = check_mapped(cells, self)
         self.n_features_in_ = cells.shape[1]
         if cells.genes is not None and all(isinstance(g, str) for g in cells.genes):
             self.feature_names_in_ = np.asarray(cells.genes, dtype=object)
