@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy import sparse
 
-from sklperturb.embedding._runner import get_runner
+from sklperturb.embedding._runner import runner_of
 from sklperturb.embedding._tokens import Tokenizer
 from sklperturb.utils._progress import ProgressBar
 
@@ -37,13 +37,6 @@ def make_tokenizer(embedding):
         target_sum=embedding.target_sum,
         cls_count=embedding.cls_count,
         seed=embedding.seed_,
-    )
-
-
-def runner_of(embedding):
-    """Return the model of a fitted SEEmbedding, on its device."""
-    return get_runner(
-        embedding, embedding.checkpoint_, embedding.device, embedding.precision
     )
 
 
@@ -78,12 +71,10 @@ def embedded_batches(embedding, cells, ranges):
         How many more cells were taken to hold counts, and log1p of counts.
     """
     tokenizer = make_tokenizer(embedding)
-    pieces = iter(
-        [
-            (number, i, min(i + _CHUNK, stop))
-            for number, (start, stop) in enumerate(ranges)
-            for i in range(start, stop, _CHUNK)
-        ]
+    pieces = (
+        (number, i, min(i + _CHUNK, stop))
+        for number, (start, stop) in enumerate(ranges)
+        for i in range(start, stop, _CHUNK)
     )
 
     def prepare(number, start, stop):

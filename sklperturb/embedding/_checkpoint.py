@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +11,31 @@ import torch
 from sklperturb.embedding._layout import find_contents
 from sklperturb.modules import StateEmbedding
 
-_LAYER = re.compile(r"transformer_encoder\.layers\.(\d+)\.(.+)")
-# Names that torch's own encoder layers have for the same weights.
-_TORCH_NAMES = {
-    "self_attn.in_proj_weight": "qkv_proj.weight",
-    "self_attn.in_proj_bias": "qkv_proj.bias",
-    "self_attn.out_proj.weight": "out_proj.weight",
-    "self_attn.out_proj.bias": "out_proj.bias",
+_LAYER = re.compile(r"transformer_encoder\.layers\.(\d+)\.")
+# Other names of the same weights: of compiled models and of torch's encoder layers.
+_OTHER_NAMES = {
+    "_orig_mod.": "",
+    "gene_embedding_layer.": "encoder.",
+    "self_attn.in_proj_": "qkv_proj.",
+    "self_attn.out_proj.": "out_proj.",
 }
 # Read by the training program only.
 _TRAINING_ONLY = ("dataset_encoder.", "pe_embedding.")
 # Settings without which the model would compute something else than it learnt.
-_REQUIRED_FLAGS = ("counts", "rda", "dataset_correction")
-# Where the sizes are: in the settings, and in the shapes of weights.
-_SETTINGS = {
+REQUIRED_FLAGS = ("counts", "rda", "dataset_correction")
+# Where the sizes are: in the settings, and on which side of which weights. Those that
+# no weight tells have a least value.
+SETTINGS = {
     "width": "model.emsize",
-    "token_dim": "tokenizer.token_dim",
+    "n_heads": "model.nhead",
     "hidden_dim": "model.d_hid",
     "n_layers": "model.nlayers",
     "output_dim": "model.output_dim",
+    "token_dim": "tokenizer.token_dim",
+    "length": "dataset.pad_length",
+    "cls_gene": "dataset.cls_token_idx",
 }
+_LEAST = {"n_heads": 1, "length": 2, "cls_gene": 0}
 _SIDES = {
     "width": ("encoder.0.weight", 0),
     "token_dim": ("encoder.0.weight", 1),
@@ -271,7 +277,7 @@ class SECheckpoint:
         return self
 
     def __reduce__(self):
-        return _reopen, (self.path.resolve(), self._arguments)
+        return partial(SECheckpoint, **self._arguments), (self.path.resolve(),)
 
 
 def build_net(config):
@@ -281,26 +287,14 @@ def build_net(config):
     return StateEmbedding(**sizes)
 
 
-def _reopen(path, arguments):
-    return SECheckpoint(path, **arguments)
-
-
 def _known_names(weights, file):
     """Return the weights by the names that the model has for them."""
     known = {}
-    for given, tensor in weights.items():
-        if not isinstance(given, str) or not isinstance(tensor, torch.Tensor):
-            raise ValueError(
-                f"{given!r} of {file} is of {type(tensor).__name__}, no tensor."
-            )
-        name = given.replace("_orig_mod.", "")
+    for name, tensor in weights.items():
+        for theirs, ours in _OTHER_NAMES.items():
+            name = name.replace(theirs, ours)
         if name.startswith(_TRAINING_ONLY):
             continue
-        if found := _LAYER.fullmatch(name):
-            layer, rest = found.groups()
-            name = f"transformer_encoder.layers.{layer}.{_TORCH_NAMES.get(rest, rest)}"
-        # The same two layers go by two names.
-        name = re.sub(r"^gene_embedding_layer\.", "encoder.", name)
         if name in known and not torch.equal(known[name], tensor):
             raise ValueError(f"{file} has two different weights for {name}.")
         known[name] = tensor.detach()
@@ -315,7 +309,7 @@ def _sizes(weights, settings, file):
             "number of attention heads cannot be told from the weights. Pass config."
         )
     origin, config = settings[0]
-    for flag in _REQUIRED_FLAGS:
+    for flag in REQUIRED_FLAGS:
         if _look_up(config, f"model.{flag}") not in (None, True):
             raise ValueError(
                 f"model.{flag} is not true in {origin}; only models with it are known."
@@ -328,39 +322,31 @@ def _sizes(weights, settings, file):
                 f"it begins with {list(weights)[:5]}. It may be of another model."
             )
         sizes[size] = weights[name].shape[side]
-    layers = {found[1] for name in weights if (found := _LAYER.fullmatch(name))}
+    layers = {found[1] for name in weights if (found := _LAYER.match(name))}
     sizes["n_layers"] = len(layers)
-    for size, name in _SETTINGS.items():
+    for size, name in SETTINGS.items():
         said = _look_up(config, name)
-        if said is not None and said != sizes[size]:
+        if size in _LEAST:
+            if type(said) is not int or said < _LEAST[size]:
+                raise ValueError(
+                    f"{name} must be an int of at least {_LEAST[size]}; in {origin} it "
+                    f"is {said!r}."
+                )
+            sizes[size] = said
+        elif said not in (None, sizes[size]):
             raise ValueError(
                 f"{name} is {said!r} in {origin}, and the weights of {file} have "
                 f"{sizes[size]}. Pass the config that belongs to them."
             )
-    n_heads = _whole(config, "model.nhead", origin, 1)
-    if sizes["width"] % n_heads:
+    if sizes["width"] % sizes["n_heads"]:
         raise ValueError(
-            f"model.nhead is {n_heads} in {origin}, which does not divide the width "
-            f"{sizes['width']} of the weights of {file}."
+            f"model.nhead is {sizes['n_heads']} in {origin}, which does not divide the "
+            f"width {sizes['width']} of the weights of {file}."
         )
-    return SEConfig(
-        **sizes,
-        n_heads=n_heads,
-        length=_whole(config, "dataset.pad_length", origin, 2),
-        cls_gene=_whole(config, "dataset.cls_token_idx", origin, 0),
-    )
+    return SEConfig(**sizes)
 
 
 def _look_up(config, name):
     for key in name.split("."):
         config = config.get(key) if isinstance(config, dict) else None
     return config
-
-
-def _whole(config, name, origin, least):
-    value = _look_up(config, name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(
-            f"{name} must be an int of at least {least}; in {origin} it is {value!r}."
-        )
-    return value

@@ -5,7 +5,7 @@ import torch
 import yaml
 from sklearn.utils import check_random_state
 
-from sklperturb.embedding._checkpoint import build_net
+from sklperturb.embedding._checkpoint import REQUIRED_FLAGS, SETTINGS, build_net
 from sklperturb.embedding._layout import import_safetensors
 from sklperturb.utils._atomic import unfinished_folder, written_whole
 
@@ -28,20 +28,10 @@ def write_checkpoint(path, config, genes, random_state):
         name: tensor * 3 if tensor.ndim == 2 else tensor
         for name, tensor in weights.items()
     }
-    settings = {
-        "model": {
-            "emsize": config.width,
-            "d_hid": config.hidden_dim,
-            "nhead": config.n_heads,
-            "nlayers": config.n_layers,
-            "output_dim": config.output_dim,
-            "counts": True,
-            "rda": True,
-            "dataset_correction": True,
-        },
-        "dataset": {"pad_length": config.length, "cls_token_idx": config.cls_gene},
-        "tokenizer": {"token_dim": config.token_dim},
-    }
+    settings = {"model": dict.fromkeys(REQUIRED_FLAGS, True)}
+    for size, setting in SETTINGS.items():
+        section, key = setting.split(".")
+        settings.setdefault(section, {})[key] = getattr(config, size)
     vectors = {name: row.clone() for name, row in zip(names, vectors, strict=True)}
     write = _write_file if path.suffix == ".ckpt" else _write_folder
     write(path, weights, settings, vectors)

@@ -55,7 +55,7 @@ def find_contents(path, config=None, protein_embeddings=None):
             f"{[f.name for f in found]}; pass one as protein_embeddings."
         )
     if len(found) == 1:
-        vectors = _check(read_archive(found[0]), found[0])
+        vectors = _check_vectors(read_archive(found[0]), found[0])
     return file, weights, settings, vectors
 
 
@@ -120,9 +120,7 @@ def _take_apart(file, content):
                 f"has {list(content)[:5]}."
             )
         return content, [], None
-    weights = content[names[0]]
-    if not isinstance(weights, dict):
-        raise ValueError(f"{names[0]} of {file} is no dictionary.")
+    weights = _check(content[names[0]], names[0], file)
     hyper = content.get("hyper_parameters")
     hyper = hyper if isinstance(hyper, dict) else {}
     settings = []
@@ -133,7 +131,7 @@ def _take_apart(file, content):
     if (cfg := _plain(hyper.get("cfg"))) and isinstance(cfg, dict):
         settings.append((f"hyper_parameters.cfg of {file}", cfg))
     vectors = content.get("protein_embeds_dict")
-    return weights, settings, None if vectors is None else _check(vectors, file)
+    return weights, settings, None if vectors is None else _check_vectors(vectors, file)
 
 
 def _plain(value):
@@ -144,8 +142,6 @@ def _plain(value):
         return value.state.get("_val")
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
     return value
 
 
@@ -165,21 +161,27 @@ def _parse(text, origin):
     return parsed
 
 
-def _check(vectors, file):
-    """Raise an error for all but gene names with vectors of one length."""
-    if not isinstance(vectors, dict) or not vectors:
-        raise ValueError(f"The gene vectors of {file} are no dictionary of names.")
-    shapes = set()
-    for name, vector in vectors.items():
-        if not isinstance(name, str) or not isinstance(vector, torch.Tensor):
-            raise ValueError(
-                f"The gene vectors of {file} are not names with tensors: {name!r} has "
-                f"{type(vector).__name__}."
-            )
-        shapes.add((*vector.shape, vector.is_floating_point()))
-    if len(shapes) > 1 or len(next(iter(shapes))) != 2 or not next(iter(shapes))[1]:
+def _check_vectors(vectors, file):
+    """Return vectors of genes; raise an error if they are not of one length."""
+    _check(vectors, "The gene vectors", file)
+    shapes = sorted({tuple(vector.shape) for vector in vectors.values()})
+    floats = all(vector.is_floating_point() for vector in vectors.values())
+    if len(shapes) > 1 or len(shapes[0]) != 1 or not floats:
         raise ValueError(
             f"The gene vectors of {file} must be of floats and of one length; they "
-            f"have shapes {sorted({shape[:-1] for shape in shapes})[:3]}."
+            f"have shapes {shapes[:3]}."
         )
     return vectors
+
+
+def _check(tensors, what, file):
+    """Return `tensors`; raise an error if they are not a dictionary by names."""
+    if not isinstance(tensors, dict) or not tensors:
+        raise ValueError(f"{what} of {file} must be a dictionary of names.")
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise ValueError(
+                f"{what} of {file} must be names with tensors; {name!r} has "
+                f"{type(tensor).__name__}."
+            )
+    return tensors

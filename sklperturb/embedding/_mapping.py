@@ -106,31 +106,21 @@ def check_same_genes(cells, embedding):
         )
 
 
-def tokens_to_decode(genes, fitted, vocabulary, on_unmapped):
+def tokens_to_decode(genes, embedding, vocabulary):
     """Return the token of each gene to predict, -1 where there is none.
 
-    Parameters
-    ----------
-    genes : list of str
-    fitted : dict of {str: int}
-        Tokens that are known already, -1 for none.
-    vocabulary : Vocabulary
-    on_unmapped : {"warn", "error", "ignore"}
-
-    Returns
-    -------
-    tokens : ndarray of int of shape (n_genes,)
+    What `fit` knows of its genes comes first: they may be named by a list.
     """
-    tokens = vocabulary.tokens(genes)
-    known = [fitted.get(gene, -1) for gene in genes]
-    tokens = np.where(np.array(known, dtype=np.int64) >= 0, known, tokens)
+    fitted = dict(zip(embedding.genes_, embedding.tokens_.tolist(), strict=True))
+    known = np.array([fitted.get(gene, -1) for gene in genes], dtype=np.int64)
+    tokens = np.where(known >= 0, known, vocabulary.tokens(genes))
     unknown = [gene for gene, token in zip(genes, tokens, strict=True) if token < 0]
-    if unknown and on_unmapped != "ignore":
+    if unknown and embedding.on_unmapped != "ignore":
         text = (
             f"{len(unknown)} of {len(genes)} genes are not in the vocabulary, such as "
             f"{', '.join(unknown[:5])}"
         )
-        if on_unmapped == "error":
+        if embedding.on_unmapped == "error":
             raise ValueError(f"{text}, and on_unmapped='error'.")
         warnings.warn(
             f"{text}; all of them get the same prediction.", UserWarning, stacklevel=3

@@ -12,22 +12,14 @@ _runners = weakref.WeakValueDictionary()
 _held = weakref.WeakKeyDictionary()
 
 
-def get_runner(owner, checkpoint, device, precision):
-    """Return a `Runner`, the same one to all owners that live at the same time.
+def runner_of(embedding):
+    """Return the `Runner` of a fitted SEEmbedding.
 
-    Parameters
-    ----------
-    owner : object
-        The model is kept as long as this lives.
-    checkpoint : SECheckpoint
-    device : str
-        "auto" is a GPU if there is one.
-    precision : {"auto", "float32", "bfloat16"}
-
-    Returns
-    -------
-    runner : Runner
+    It is the same one for all that live at the same time and want the same model, and
+    is kept as long as one of them lives.
     """
+    checkpoint, device = embedding.checkpoint_, embedding.device
+    precision = embedding.precision
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -41,7 +33,7 @@ def get_runner(owner, checkpoint, device, precision):
     runner = _runners.get(key)
     if runner is None:
         runner = _runners[key] = Runner(checkpoint, device, precision)
-    _held[owner] = runner
+    _held[embedding] = runner
     return runner
 
 

@@ -16,7 +16,6 @@ from sklperturb.cells import open_cells
 from sklperturb.embedding._batches import (
     embed_all,
     embed_sentences,
-    runner_of,
     tokenize_all,
     warn_of_both_scales,
 )
@@ -27,6 +26,7 @@ from sklperturb.embedding._mapping import (
     check_same_genes,
     tokens_to_decode,
 )
+from sklperturb.embedding._runner import runner_of
 from sklperturb.utils._choices import CountScale, Precision
 
 
@@ -392,16 +392,12 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
         tokens = self.tokens_
         if genes is not None:
             names = [str(gene) for gene in np.asarray(genes, dtype=object).ravel()]
-            # What fit knows of its genes comes first: they may be named by a list.
-            fitted = dict(zip(self.genes_, self.tokens_, strict=True))
-            tokens = tokens_to_decode(
-                names, fitted, self._vocabulary(), self.on_unmapped
-            )
+            tokens = tokens_to_decode(names, self, self._vocabulary())
         known = [*self.checkpoint_.genes, None]
         return runner_of(self).decode(
             tuple(known[token] for token in tokens),
             X,
-            np.array(np.broadcast_to(depth, len(X))),
+            np.broadcast_to(depth, len(X)),
         )
 
     def get_feature_names_out(self, input_features=None):

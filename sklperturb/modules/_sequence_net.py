@@ -108,10 +108,8 @@ class ConvolutionReader(nn.Module):
             nn.AvgPool1d(3, stride=2, padding=1),
             nn.Conv1d(16, 8, 3, padding=1),
         )
-        n_steps = n_features
-        for _ in range(2):  # the strides of the third convolution and of the pooling
-            n_steps = (n_steps + 1) // 2
-        self.n_outputs = 8 * n_steps
+        # The third convolution and the pooling have a stride of two each.
+        self.n_outputs = 8 * math.ceil(n_features / 4)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         return self.layers(X.unsqueeze(1)).flatten(1)

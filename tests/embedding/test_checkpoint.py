@@ -319,7 +319,7 @@ WRONG = {
         lambda content: changed(content, state_dict={"tok.weight": torch.ones(2, 2)}),
         "no matrix encoder.0.weight.*tok.weight",
     ),
-    "no tensor": (weight("cls_token", [1.0]), "cls_token.*list, no tensor"),
+    "no tensor": (weight("cls_token", [1.0]), "with tensors; .cls_token. has list"),
     "heads": (setting("model.nhead", 5), "does not divide"),
     "no heads": (setting("model.nhead", None), "model.nhead must be an int"),
     "sizes": (setting("model.emsize", 64), "model.emsize is 64 .* have 32"),
@@ -343,7 +343,7 @@ WRONG = {
     ),
     "vectors of a kind": (
         lambda c: changed(c, protein_embeds_dict={"A": "x"}),
-        "not names with tensors",
+        "must be names with tensors",
     ),
     "list": (lambda c: [1, 2], "no dictionary"),
     "words": (lambda c: {"a": "b"}, "neither a state_dict nor"),
