@@ -43,7 +43,7 @@ def make_tokenizer(embedding):
 def embed_sentences(embedding, tokens, counts):
     """Yield the embeddings of sentences of tokens, batch by batch."""
     runner = runner_of(embedding)
-    n_rows = runner.batch_size(embedding.batch_size)
+    n_rows = embedding.batch_size or runner.batch_size()
     n_out = len(embedding.get_feature_names_out())
     for i in range(0, len(tokens), n_rows):
         batch = slice(i, i + n_rows)

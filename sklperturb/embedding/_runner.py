@@ -62,19 +62,14 @@ class Runner:
 
     def _project(self, projection, genes, block=1024):
         """Project genes, reading the vectors of some at a time."""
-        return torch.cat(
-            [
-                projection(
-                    self._checkpoint.vectors(genes[i : i + block]).to(self._device)
-                )
-                for i in range(0, len(genes), block)
-            ]
+        parts = (
+            self._checkpoint.vectors(genes[i : i + block])
+            for i in range(0, len(genes), block)
         )
+        return torch.cat([projection(part.to(self._device)) for part in parts])
 
-    def batch_size(self, given):
-        """Return how many cells to embed at once; `given` unless that is None."""
-        if given is not None:
-            return given
+    def batch_size(self):
+        """Return how many cells fit into the memory that a batch may take."""
         config = self._config
         budget = _CPU_BYTES if self._device.type == "cpu" else _GPU_BYTES
         values = (config.length + 1) * (8 * config.width + 2 * config.hidden_dim)
@@ -93,10 +88,7 @@ class Runner:
         embedding : ndarray of shape (n_cells, output_dim + dataset_dim), float32
         """
         with torch.inference_mode(), self._autocast():
-            tokens, counts = (
-                torch.as_tensor(a).to(self._device, non_blocking=True)
-                for a in (tokens, counts)
-            )
+            tokens, counts = self._tensors(tokens, counts)
             parts = self._net(self._table, tokens, counts)
             return torch.cat(parts, dim=1).cpu().numpy()
 
@@ -115,18 +107,17 @@ class Runner:
         """
         with torch.inference_mode():
             if self._gene_inputs[0] != genes:
-                self._gene_inputs = (
-                    genes,
-                    self._project(self._net.gene_inputs, genes),
-                )
+                inputs = self._project(self._net.gene_inputs, genes)
+                self._gene_inputs = (genes, inputs)
             with self._autocast():
-                cells, read_depth = (
-                    # Torch warns of arrays that it could not write to.
-                    torch.as_tensor(np.require(a, np.float32, "W"), device=self._device)
-                    for a in (cells, read_depth)
-                )
+                cells, read_depth = self._tensors(cells, read_depth)
                 decoded = self._net.decode(self._gene_inputs[1], cells, read_depth)
                 return decoded.cpu().numpy()
+
+    def _tensors(self, *arrays):
+        # Torch warns of arrays that it could not write to.
+        arrays = (np.require(array, requirements="W") for array in arrays)
+        return [torch.as_tensor(array, device=self._device) for array in arrays]
 
     def _autocast(self):
         enabled = self._dtype != torch.float32

@@ -21,6 +21,7 @@ from sklperturb.utils._atomic import check_output, unfinished_folder, written_wh
 from sklperturb.utils._progress import ProgressBar
 
 _KEY = "X_state"
+_ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
 _SUFFIXES = (".h5ad", ".zarr")
 # Parameters that change no embedding.
 _ANY_VALUE = {"checkpoint", "batch_size", "device", "on_unmapped", "min_mapped"}
@@ -198,7 +199,7 @@ class _Work:
             dtype="float32",
             fill_value=float("nan"),
         )
-        array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+        array.attrs.update(_ENCODING)
 
     def _table_of(self, cells):
         described = {"state_embedding": {"description": self.identity}}
@@ -285,11 +286,8 @@ class _Work:
         with written_whole(self.output) as unfinished:
             self._table_of(cells).write_h5ad(unfinished)
             with h5py.File(unfinished, "r+") as file:
-                dataset = file["obsm"].create_dataset(
-                    _KEY, shape=array.shape, dtype="float32"
-                )
-                dataset.attrs["encoding-type"] = "array"
-                dataset.attrs["encoding-version"] = "0.2.0"
+                dataset = file["obsm"].create_dataset(_KEY, array.shape, "float32")
+                dataset.attrs.update(_ENCODING)
                 for chunk in range(self.n_chunks):
                     rows = slice(*self.rows(chunk))
                     dataset[rows] = array[rows]
