@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from sklperturb.embedding._batches import read_rows
-from sklperturb.embedding._tokens import share_mapped
+from sklperturb.embedding._tokens import counts_of
 
 # Cells that tell which share of the counts is mapped: blocks of them, evenly spread.
 _SAMPLE_BLOCKS, _SAMPLE_ROWS = 8, 64
@@ -78,12 +78,17 @@ def check_mapped(cells, embedding):
 
 
 def _share_of_counts(cells, is_mapped, count_scale):
-    """Return the share of the counts on mapped genes, in a sample of the cells."""
+    """Return the share of the counts on mapped genes, 1 if there are no counts."""
     n_cells = cells.shape[0]
     n_rows = min(_SAMPLE_ROWS, -(-n_cells // _SAMPLE_BLOCKS))
     starts = np.linspace(0, n_cells - n_rows, _SAMPLE_BLOCKS, dtype=int)
-    blocks = [read_rows(cells, i, i + n_rows) for i in dict.fromkeys(starts.tolist())]
-    return share_mapped(blocks, is_mapped, count_scale)
+    mapped = total = 0.0
+    for start in dict.fromkeys(starts.tolist()):
+        block = read_rows(cells, start, start + n_rows)
+        counts = counts_of(block, count_scale)
+        mapped += float(counts[is_mapped[block.indices]].sum(dtype=np.float64))
+        total += float(counts.sum(dtype=np.float64))
+    return mapped / total if total > 0 else 1.0
 
 
 def check_same_genes(cells, embedding):
