@@ -1,76 +1,35 @@
 """Read tensors and plain values from torch files without running what they ask for."""
 
-import collections
-import io
-import mmap
-import pickle
+import re
 import sys
+import threading
 import zipfile
+from collections import Counter
 
-import numpy as np
+import torch
 
-_STORAGES = {
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
+# What training programs leave in a checkpoint beside the weights. Nothing of it is
+# imported: an inert stand-in takes the place of each class and function.
+_INERT = re.compile(
+    r"(lightning|lightning_fabric|omegaconf|pytorch_lightning|torchmetrics)\..+"
+    r"|(state|typing|vci)\..+"
+    r"|torch\.optim\..+"
+    r"|builtins\.(bool|dict|float|frozenset|int|list|object|slice|str|tuple)"
+    r"|collections\.(defaultdict|deque)"
+    r"|copyreg\._reconstructor"
+    r"|datetime\.(datetime|timedelta)"
+    r"|numpy\.(dtype|ndarray)"
+    r"|numpy\._?core\.multiarray\.(_reconstruct|scalar)"
+    r"|pathlib\.(Path|PosixPath|PurePosixPath|WindowsPath)"
+)
+# Torch fills nothing but plain containers.
+_CONTAINERS = {
+    "AttributeDict": dict,
+    "defaultdict": lambda *_: {},
+    "deque": lambda *_: [],
 }
-# What training programs leave in a checkpoint beside the weights. Of these modules
-# nothing is imported: an inert stand-in takes the place of each class and function.
-_INERT_MODULES = {
-    "lightning",
-    "lightning_fabric",
-    "omegaconf",
-    "pytorch_lightning",
-    "state",
-    "typing",
-    "vci",
-}
-_INERT = {
-    ("_codecs", "encode"),
-    ("collections", "Counter"),
-    ("collections", "defaultdict"),
-    ("collections", "deque"),
-    ("copyreg", "_reconstructor"),
-    ("datetime", "datetime"),
-    ("datetime", "timedelta"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("pathlib", "Path"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "PurePosixPath"),
-    ("pathlib", "WindowsPath"),
-    ("torch", "Size"),
-    ("torch", "device"),
-    ("torch.serialization", "_get_layout"),
-    *(
-        (module, name)
-        for module in ("numpy.core.multiarray", "numpy._core.multiarray")
-        for name in ("_reconstruct", "scalar")
-    ),
-}
-_INERT_PACKAGES = ("torch.optim.", "torchmetrics.")
-_PLAIN_BUILTINS = {
-    "bool": bool,
-    "bytearray": bytearray,
-    "complex": complex,
-    "dict": dict,
-    "float": float,
-    "frozenset": frozenset,
-    "int": int,
-    "list": list,
-    "object": None,
-    "set": set,
-    "slice": None,
-    "str": str,
-    "tuple": tuple,
-}
+# The names that torch accepts are those of the process.
+_lock = threading.Lock()
 
 
 class Inert:
@@ -78,35 +37,17 @@ class Inert:
 
     Attributes
     ----------
-    asked_for : str
-        Name of the class or function.
     state : object
         What the pickle wanted to restore.
     """
 
-    asked_for = ""
     state = None
 
-    def __new__(cls, *args, **kwargs):
-        return object.__new__(cls)
-
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args):
         pass
 
     def __setstate__(self, state):
         self.state = state
-
-    def __setitem__(self, key, value):
-        pass
-
-    def append(self, item):
-        pass
-
-    def extend(self, items):
-        pass
-
-    def add(self, item):
-        pass
 
 
 def read_archive(path):
@@ -134,121 +75,49 @@ def read_archive(path):
     except Exception as error:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
+        # Where torch refuses, it advises to run what the file asks for.
+        reason = error.__context__ or error
         raise ValueError(
-            f"{path} cannot be read as a torch checkpoint: {error}. It may be "
-            "damaged or incomplete; download or copy it again."
-        ) from error
+            f"{path} cannot be read as a checkpoint of torch 1.6 or later: {reason!r}. "
+            "It may be damaged or incomplete; download or copy it again."
+        ) from reason
 
 
 def _read(path):
-    if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"{path} is not a file of torch.save, or its end is missing. A checkpoint "
-            "is a .ckpt, .pt or .safetensors file, or a folder with one; files of "
-            "torch before 1.6 have to be saved again."
-        )
-    with zipfile.ZipFile(path) as archive:
-        records = {info.filename: info for info in archive.infolist()}
-        pickles = [name for name in records if name.endswith("/data.pkl")]
-        if len(pickles) != 1 or pickles[0].count("/") != 1:
-            raise ValueError(f"{path} is a zip file, but not one of torch.save.")
-        folder = pickles[0].removesuffix("data.pkl")
-        if folder + "constants.pkl" in records:
-            raise ValueError(f"{path} holds a TorchScript program, not weights.")
-        order = folder + "byteorder"
-        if order in records and archive.read(order).decode("ascii") != sys.byteorder:
-            raise ValueError(f"{path} has another byte order than this machine.")
-        program = archive.read(pickles[0])
-    with path.open("rb") as file:
-        # Private: a program may write to its copy, and the file stays as it is.
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    return _Unpickler(path, program, _Storages(data, records, folder)).load()
-
-
-class _Storages:
-    """Flat tensors over the records of an uncompressed zip file."""
-
-    def __init__(self, data, records, folder):
-        self._data, self._records, self._folder = data, records, folder
-        self._made = {}
-
-    def __getitem__(self, identity):
-        import torch
-
-        kind, storage, key, _, n_items = identity
-        if kind != "storage" or not isinstance(storage, _StorageType):
-            raise ValueError("it refers to something else than tensors")
-        if key not in self._made:
-            info = self._records[f"{self._folder}data/{key}"]
-            if info.compress_type != zipfile.ZIP_STORED:
-                raise ValueError("its tensors are compressed")
-            header = info.header_offset
-            name_size, extra_size = np.frombuffer(self._data, "<u2", 2, header + 26)
-            start = header + 30 + int(name_size) + int(extra_size)
-            dtype = getattr(torch, storage.dtype)
-            if start + info.file_size > len(self._data):
-                raise ValueError("a tensor goes beyond the end of the file")
-            if n_items * dtype.itemsize != info.file_size:
-                raise ValueError("a tensor has another size than its record")
-            self._made[key] = (
-                torch.frombuffer(self._data, dtype=dtype, count=n_items, offset=start)
-                if n_items
-                else torch.empty(0, dtype=dtype)
-            )
-        return self._made[key]
-
-
-class _StorageType:
-    def __init__(self, dtype):
-        self.dtype = dtype
-
-
-class _Unpickler(pickle.Unpickler):
-    """Knows tensors and plain containers, and refuses or stubs all else."""
-
-    def __init__(self, path, program, storages):
-        super().__init__(io.BytesIO(program))
-        self._path, self._storages = path, storages
-        self._inert = {}
-
-    def persistent_load(self, identity):
-        return self._storages[identity]
-
-    def find_class(self, module, name):
-        if module == "torch" and name in _STORAGES:
-            return _StorageType(_STORAGES[name])
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return _rebuild_parameter
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if module in ("builtins", "__builtin__") and _PLAIN_BUILTINS.get(name):
-            return _PLAIN_BUILTINS[name]
-        harmless = (
-            module.partition(".")[0] in _INERT_MODULES
-            or (module, name) in _INERT
-            or module.startswith(_INERT_PACKAGES)
-            or (module in ("builtins", "__builtin__") and name in _PLAIN_BUILTINS)
-            or (module == "torch" and "." not in name and name in _DTYPES)
-        )
-        if not harmless:
+    sizes = _record_sizes(path)
+    stand_ins = [(Inert, "inert")]
+    for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
+        if not _INERT.fullmatch(name):
             raise ValueError(
-                f"{self._path} asks for {module}.{name}, which no checkpoint needs. "
-                "Nothing of it was run. Do not open this file with other programs."
+                f"{path} asks for {name}, which no checkpoint needs. Nothing of it was "
+                "run. Do not open this file with other programs."
             )
-        asked_for = f"{module}.{name}"
-        if asked_for not in self._inert:
-            self._inert[asked_for] = type("Inert", (Inert,), {"asked_for": asked_for})
-        return self._inert[asked_for]
+        stand_ins.append((_CONTAINERS.get(name.rpartition(".")[2], Inert), name))
+    with _lock, torch.serialization.safe_globals(stand_ins):
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    storages = {s.data_ptr(): s.nbytes() for s in _storages(content)}
+    if Counter(storages.values()) - sizes:
+        raise ValueError("a tensor has another size than its record")
+    return content
 
 
-_DTYPES = {*_STORAGES.values(), "half", "float", "double", "long", "int"}
+def _record_sizes(path):
+    """Return the sizes of the records, which torch maps without looking at them."""
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+            raise ValueError("its tensors are compressed")
+        for record in records:
+            if record.filename.endswith("/byteorder"):
+                if archive.read(record) != sys.byteorder.encode():
+                    raise ValueError("it has another byte order than this machine")
+        return Counter(record.file_size for record in records)
 
 
-def _rebuild_tensor(storage, offset, size, stride, *_):
-    return storage.as_strided(size, stride, offset)
-
-
-def _rebuild_parameter(tensor, *_):
-    return tensor
+def _storages(content):
+    """Yield the storages of the tensors in dictionaries."""
+    if isinstance(content, torch.Tensor):
+        yield content.untyped_storage()
+    elif isinstance(content, dict):
+        for value in content.values():
+            yield from _storages(value)

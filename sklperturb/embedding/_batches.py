@@ -1,7 +1,6 @@
 """Embed cells batch by batch, reading ahead of the model."""
 
 import itertools
-import time
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy import sparse
 
-from sklperturb.embedding._runner import get_runner
+from sklperturb.embedding._runner import runner_of
 from sklperturb.embedding._tokens import Tokenizer
 from sklperturb.utils._progress import ProgressBar
 
@@ -41,17 +40,10 @@ def make_tokenizer(embedding):
     )
 
 
-def runner_of(embedding):
-    """Return the model of a fitted SEEmbedding, on its device."""
-    return get_runner(
-        embedding, embedding.checkpoint_, embedding.device, embedding.precision
-    )
-
-
 def embed_sentences(embedding, tokens, counts):
     """Yield the embeddings of sentences of tokens, batch by batch."""
     runner = runner_of(embedding)
-    n_rows = runner.batch_size(embedding.batch_size)
+    n_rows = embedding.batch_size or runner.batch_size()
     n_out = len(embedding.get_feature_names_out())
     for i in range(0, len(tokens), n_rows):
         batch = slice(i, i + n_rows)
@@ -79,12 +71,10 @@ def embedded_batches(embedding, cells, ranges):
         How many more cells were taken to hold counts, and log1p of counts.
     """
     tokenizer = make_tokenizer(embedding)
-    pieces = iter(
-        [
-            (number, i, min(i + _CHUNK, stop))
-            for number, (start, stop) in enumerate(ranges)
-            for i in range(start, stop, _CHUNK)
-        ]
+    pieces = (
+        (number, i, min(i + _CHUNK, stop))
+        for number, (start, stop) in enumerate(ranges)
+        for i in range(start, stop, _CHUNK)
     )
 
     def prepare(number, start, stop):
@@ -107,14 +97,13 @@ def embed_all(embedding, cells):
     """Return the embeddings of all cells, and how many held counts and log1p."""
     n_cells = cells.shape[0]
     values = np.empty((n_cells, len(embedding.get_feature_names_out())), np.float32)
-    scales, done, start = np.zeros(2, int), 0, time.perf_counter()
+    scales, done = np.zeros(2, int), 0
     with ProgressBar(n_cells, "Cells") as bar:
         for _, batch, more in embedded_batches(embedding, cells, [(0, n_cells)]):
             scales += more
             values[done : done + len(batch)] = batch
             done += len(batch)
-            rate = done / (time.perf_counter() - start)
-            bar.advance(f"{rate:.1f} cells/s", len(batch))
+            bar.advance(steps=len(batch))
     return values, scales
 
 

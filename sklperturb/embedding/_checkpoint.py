@@ -2,24 +2,47 @@
 
 import re
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from sklperturb.embedding._layout import find_contents
+from sklperturb.modules import StateEmbedding
 
-_LAYER = re.compile(r"transformer_encoder\.layers\.(\d+)\.(.+)")
-# Names that torch's own encoder layers have for the same weights.
-_TORCH_NAMES = {
-    "self_attn.in_proj_weight": "qkv_proj.weight",
-    "self_attn.in_proj_bias": "qkv_proj.bias",
-    "self_attn.out_proj.weight": "out_proj.weight",
-    "self_attn.out_proj.bias": "out_proj.bias",
+_LAYER = re.compile(r"transformer_encoder\.layers\.(\d+)\.")
+# Other names of the same weights: of compiled models and of torch's encoder layers.
+_OTHER_NAMES = {
+    "_orig_mod.": "",
+    "gene_embedding_layer.": "encoder.",
+    "self_attn.in_proj_": "qkv_proj.",
+    "self_attn.out_proj.": "out_proj.",
 }
 # Read by the training program only.
 _TRAINING_ONLY = ("dataset_encoder.", "pe_embedding.")
 # Settings without which the model would compute something else than it learnt.
-_REQUIRED_FLAGS = ("counts", "rda", "dataset_correction")
+REQUIRED_FLAGS = ("counts", "rda", "dataset_correction")
+# Where the sizes are: in the settings, and on which side of which weights. Those that
+# no weight tells have a least value.
+SETTINGS = {
+    "width": "model.emsize",
+    "n_heads": "model.nhead",
+    "hidden_dim": "model.d_hid",
+    "n_layers": "model.nlayers",
+    "output_dim": "model.output_dim",
+    "token_dim": "tokenizer.token_dim",
+    "length": "dataset.pad_length",
+    "cls_gene": "dataset.cls_token_idx",
+}
+_LEAST = {"n_heads": 1, "length": 2, "cls_gene": 0}
+_SIDES = {
+    "width": ("encoder.0.weight", 0),
+    "token_dim": ("encoder.0.weight", 1),
+    "hidden_dim": ("transformer_encoder.layers.0.linear1.weight", 0),
+    "output_dim": ("dataset_embedder.weight", 1),
+    "dataset_dim": ("dataset_embedder.weight", 0),
+}
 
 
 @dataclass(frozen=True)
@@ -101,9 +124,10 @@ class SECheckpoint:
 
     Notes
     -----
-    The pickled part of a file is read by an unpickler that knows tensors and plain
-    containers. What else a training program leaves there becomes an inert object, and
-    what no training program leaves there is an error. Nothing is imported or called.
+    The pickled part of a file is read by ``torch.load`` with ``weights_only=True``,
+    which knows tensors and plain containers. What else a training program leaves there
+    becomes an inert object, and what no training program leaves there is an error.
+    Nothing is imported or called.
 
     The number of attention heads is in the settings alone; everything else there is
     compared with the shapes of the weights. A missing weight is an error, and so is one
@@ -122,20 +146,20 @@ class SECheckpoint:
     def __init__(self, path, *, config=None, protein_embeddings=None):
         self.path = Path(path)
         self._arguments = {"config": config, "protein_embeddings": protein_embeddings}
-        contents = find_contents(self.path, config, protein_embeddings)
-        self._file = contents.path
-        weights = _known_names(contents.weights, self._file)
-        if contents.vectors is None:
+        self._file, weights, settings, self._vectors = find_contents(
+            self.path, config, protein_embeddings
+        )
+        self._weights = _known_names(weights, self._file)
+        if self._vectors is None:
             raise ValueError(
                 f"{self.path} has no gene vectors, and there is no "
                 f"protein_embeddings.pt in {self._file.parent}. Pass the path of one "
                 "as protein_embeddings."
             )
-        self.config = _sizes(weights, contents.settings, self._file)
-        self._weights = _check_weights(weights, self.config, self._file)
-        self.genes = np.array(list(contents.vectors), dtype=object)
-        self._vectors = contents.vectors
-        length = len(next(iter(contents.vectors.values())))
+        self.config = _sizes(self._weights, settings, self._file)
+        self._net_of(self._weights)
+        self.genes = np.array(list(self._vectors), dtype=object)
+        length = len(next(iter(self._vectors.values())))
         if length != self.config.token_dim:
             raise ValueError(
                 f"The gene vectors of {self.path} have {length} values, and the "
@@ -209,8 +233,6 @@ class SECheckpoint:
         -------
         vectors : Tensor of shape (n_genes, token_dim), float32
         """
-        import torch
-
         missing = torch.zeros(self.config.token_dim)
         names = self.genes if genes is None else genes
         found = [self._vectors.get(name, missing).float() for name in names]
@@ -229,20 +251,21 @@ class SECheckpoint:
         ValueError
             If a weight is not finite.
         """
-        import torch
-
-        from sklperturb.modules import StateEmbedding
-
-        sizes = asdict(self.config)
-        sizes.pop("length"), sizes.pop("cls_gene")
-        with torch.device("meta"):
-            net = StateEmbedding(**sizes)
         weights = {name: tensor.float() for name, tensor in self._weights.items()}
         bad = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
         if bad:
             raise ValueError(f"{self._file} has NaN or infinite values in {bad}.")
-        net.load_state_dict(weights, assign=True)
-        return net.eval().requires_grad_(False)
+        return self._net_of(weights).eval().requires_grad_(False)
+
+    def _net_of(self, weights):
+        """Return the model, if these are its weights."""
+        with torch.device("meta"):
+            net = build_net(self.config)
+        try:
+            net.load_state_dict(weights, assign=True)
+        except RuntimeError as error:
+            raise ValueError(f"{self._file} does not fit: {error}") from error
+        return net
 
     def __repr__(self):
         return f"SECheckpoint({str(self.path)!r})"
@@ -254,34 +277,27 @@ class SECheckpoint:
         return self
 
     def __reduce__(self):
-        return _reopen, (self.path.resolve(), self._arguments)
+        return partial(SECheckpoint, **self._arguments), (self.path.resolve(),)
 
 
-def _reopen(path, arguments):
-    return SECheckpoint(path, **arguments)
+def build_net(config):
+    """Return a `StateEmbedding` with the weights that torch draws."""
+    sizes = asdict(config)
+    del sizes["length"], sizes["cls_gene"]
+    return StateEmbedding(**sizes)
 
 
 def _known_names(weights, file):
     """Return the weights by the names that the model has for them."""
-    import torch
-
     known = {}
-    for given, tensor in weights.items():
-        if not isinstance(given, str) or not isinstance(tensor, torch.Tensor):
-            raise ValueError(
-                f"{given!r} of {file} is of {type(tensor).__name__}, no tensor."
-            )
-        name = given.replace("_orig_mod.", "")
+    for name, tensor in weights.items():
+        for theirs, ours in _OTHER_NAMES.items():
+            name = name.replace(theirs, ours)
         if name.startswith(_TRAINING_ONLY):
             continue
-        if found := _LAYER.fullmatch(name):
-            layer, rest = found.groups()
-            name = f"transformer_encoder.layers.{layer}.{_TORCH_NAMES.get(rest, rest)}"
-        # The same two layers go by two names.
-        name = re.sub(r"^gene_embedding_layer\.", "encoder.", name)
         if name in known and not torch.equal(known[name], tensor):
             raise ValueError(f"{file} has two different weights for {name}.")
-        known[name] = tensor
+        known[name] = tensor.detach()
     return known
 
 
@@ -293,104 +309,44 @@ def _sizes(weights, settings, file):
             "number of attention heads cannot be told from the weights. Pass config."
         )
     origin, config = settings[0]
-    for flag in _REQUIRED_FLAGS:
+    for flag in REQUIRED_FLAGS:
         if _look_up(config, f"model.{flag}") not in (None, True):
             raise ValueError(
                 f"model.{flag} is not true in {origin}; only models with it are known."
             )
-    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    layers = {int(m.group(1)) for name in weights if (m := _LAYER.fullmatch(name))}
-    of_weights = {
-        "width": _side(shapes, "encoder.0.weight", 0, file),
-        "token_dim": _side(shapes, "encoder.0.weight", 1, file),
-        "hidden_dim": _side(
-            shapes, "transformer_encoder.layers.0.linear1.weight", 0, file
-        ),
-        "n_layers": len(layers),
-        "output_dim": _side(shapes, "dataset_embedder.weight", 1, file),
-        "dataset_dim": _side(shapes, "dataset_embedder.weight", 0, file),
-    }
-    if layers != set(range(len(layers))):
-        raise ValueError(f"{file} lacks some of its layers; it has {sorted(layers)}.")
-    names = {
-        "width": "model.emsize",
-        "token_dim": "tokenizer.token_dim",
-        "hidden_dim": "model.d_hid",
-        "n_layers": "model.nlayers",
-        "output_dim": "model.output_dim",
-    }
-    for size, name in names.items():
+    sizes = {}
+    for size, (name, side) in _SIDES.items():
+        if name not in weights or weights[name].ndim != 2:
+            raise ValueError(
+                f"{file} has no matrix {name}, which every State Embedding model has; "
+                f"it begins with {list(weights)[:5]}. It may be of another model."
+            )
+        sizes[size] = weights[name].shape[side]
+    layers = {found[1] for name in weights if (found := _LAYER.match(name))}
+    sizes["n_layers"] = len(layers)
+    for size, name in SETTINGS.items():
         said = _look_up(config, name)
-        if said is not None and said != of_weights[size]:
+        if size in _LEAST:
+            if type(said) is not int or said < _LEAST[size]:
+                raise ValueError(
+                    f"{name} must be an int of at least {_LEAST[size]}; in {origin} it "
+                    f"is {said!r}."
+                )
+            sizes[size] = said
+        elif said not in (None, sizes[size]):
             raise ValueError(
                 f"{name} is {said!r} in {origin}, and the weights of {file} have "
-                f"{of_weights[size]}. Pass the config that belongs to them."
+                f"{sizes[size]}. Pass the config that belongs to them."
             )
-    n_heads = _whole(config, "model.nhead", origin, 1)
-    if of_weights["width"] % n_heads:
+    if sizes["width"] % sizes["n_heads"]:
         raise ValueError(
-            f"model.nhead is {n_heads} in {origin}, which does not divide the width "
-            f"{of_weights['width']} of the weights of {file}."
+            f"model.nhead is {sizes['n_heads']} in {origin}, which does not divide the "
+            f"width {sizes['width']} of the weights of {file}."
         )
-    return SEConfig(
-        **of_weights,
-        n_heads=n_heads,
-        length=_whole(config, "dataset.pad_length", origin, 2),
-        cls_gene=_whole(config, "dataset.cls_token_idx", origin, 0),
-    )
-
-
-def _side(shapes, name, side, file):
-    if len(shapes.get(name, ())) != 2:
-        found = ", ".join(list(shapes)[:5])
-        raise ValueError(
-            f"{file} has no matrix {name}, which every State Embedding model has; it "
-            f"begins with {found}. It may be of another model."
-        )
-    return shapes[name][side]
+    return SEConfig(**sizes)
 
 
 def _look_up(config, name):
     for key in name.split("."):
         config = config.get(key) if isinstance(config, dict) else None
     return config
-
-
-def _whole(config, name, origin, least):
-    value = _look_up(config, name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(
-            f"{name} must be an int of at least {least}; in {origin} it is {value!r}."
-        )
-    return value
-
-
-def _check_weights(weights, config, file):
-    """Raise an error for weights that are missing, foreign, or of another shape."""
-    import torch
-
-    from sklperturb.modules import StateEmbedding
-
-    sizes = asdict(config)
-    sizes.pop("length"), sizes.pop("cls_gene")
-    with torch.device("meta"):
-        expected = {
-            name: tuple(tensor.shape)
-            for name, tensor in StateEmbedding(**sizes).state_dict().items()
-        }
-    problems = [f"{name} is missing" for name in expected if name not in weights]
-    problems += [f"{name} is unknown" for name in weights if name not in expected]
-    for name, shape in expected.items():
-        tensor = weights.get(name)
-        if tensor is None:
-            continue
-        if tuple(tensor.shape) != shape:
-            problems.append(f"{name} has shape {tuple(tensor.shape)}, not {shape}")
-        elif not tensor.is_floating_point():
-            problems.append(f"{name} has dtype {tensor.dtype}, not a float")
-    if problems:
-        shown = "; ".join(problems[:10]) + f"; and {len(problems) - 10} more" * (
-            len(problems) > 10
-        )
-        raise ValueError(f"{file} does not fit the State Embedding model: {shown}.")
-    return weights

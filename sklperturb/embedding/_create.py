@@ -1,19 +1,17 @@
 """Write a small random checkpoint in Arc's layouts."""
 
-from dataclasses import asdict
-
 import numpy as np
+import torch
+import yaml
 from sklearn.utils import check_random_state
 
+from sklperturb.embedding._checkpoint import REQUIRED_FLAGS, SETTINGS, build_net
+from sklperturb.embedding._layout import import_safetensors
 from sklperturb.utils._atomic import unfinished_folder, written_whole
 
 
 def write_checkpoint(path, config, genes, random_state):
     """Write weights, settings and gene vectors; see `SECheckpoint.create`."""
-    import torch
-
-    from sklperturb.modules import StateEmbedding
-
     if path.exists():
         raise FileExistsError(f"{path} exists; remove it or choose another path.")
     names = [f"GENE{i + 1}" for i in range(genes)] if np.isscalar(genes) else genes
@@ -21,40 +19,25 @@ def write_checkpoint(path, config, genes, random_state):
     if len(set(names)) < len(names) or not names:
         raise ValueError("genes must be different names, at least one.")
     seed = int(check_random_state(random_state).randint(2**31 - 1))
-    sizes = asdict(config)
-    sizes.pop("length"), sizes.pop("cls_gene")
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        weights = StateEmbedding(**sizes).state_dict()
+        weights = build_net(config).state_dict()
         vectors = torch.randn(len(names), config.token_dim)
     # Weights as torch draws them give cells that hardly differ.
     weights = {
         name: tensor * 3 if tensor.ndim == 2 else tensor
         for name, tensor in weights.items()
     }
-    settings = {
-        "model": {
-            "emsize": config.width,
-            "d_hid": config.hidden_dim,
-            "nhead": config.n_heads,
-            "nlayers": config.n_layers,
-            "output_dim": config.output_dim,
-            "counts": True,
-            "rda": True,
-            "dataset_correction": True,
-        },
-        "dataset": {"pad_length": config.length, "cls_token_idx": config.cls_gene},
-        "tokenizer": {"token_dim": config.token_dim},
-    }
+    settings = {"model": dict.fromkeys(REQUIRED_FLAGS, True)}
+    for size, setting in SETTINGS.items():
+        section, key = setting.split(".")
+        settings.setdefault(section, {})[key] = getattr(config, size)
     vectors = {name: row.clone() for name, row in zip(names, vectors, strict=True)}
     write = _write_file if path.suffix == ".ckpt" else _write_folder
     write(path, weights, settings, vectors)
 
 
 def _write_file(path, weights, settings, vectors):
-    import torch
-    import yaml
-
     content = {
         "state_dict": weights,
         "hyper_parameters": {},
@@ -66,16 +49,7 @@ def _write_file(path, weights, settings, vectors):
 
 
 def _write_folder(path, weights, settings, vectors):
-    import torch
-    import yaml
-
-    try:
-        from safetensors.torch import save_file
-    except ImportError as error:
-        raise ImportError(
-            "A checkpoint in a folder needs safetensors; choose a path that ends in "
-            '.ckpt, or install it with: pip install "sklperturb[embed]"'
-        ) from error
+    save_file = import_safetensors(path).torch.save_file
     with unfinished_folder(path.parent) as folder:
         made = folder / path.name
         made.mkdir()

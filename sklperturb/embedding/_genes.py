@@ -1,7 +1,6 @@
 """Find the genes of a data set in the vocabulary of a model."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,6 @@ class Vocabulary:
     def __init__(self, genes, gene_map=None, ignore_case=False):
         self._token = {name: token for token, name in enumerate(genes)}
         self._exact = dict(self._token)
-        folded = {}
         if gene_map is not None:
             pairs = [(k, v) for k, v in _pairs(gene_map) if v in self._exact]
             if not pairs:
@@ -41,6 +39,7 @@ class Vocabulary:
                 for known in (name, _VERSION.sub(r"\1", name)):
                     self._token.setdefault(known, self._exact[gene])
         self._ignore_case = ignore_case
+        folded = {}
         for name, token in self._token.items():
             folded.setdefault(name.casefold(), set()).add(token)
         # A name that is several without its case is none of them.
@@ -48,19 +47,14 @@ class Vocabulary:
 
     def tokens(self, names):
         """Return the token of each name, -1 for names that are not known."""
-        found = [self._token.get(name, -1) for name in names]
-        found = [
-            self._token.get(_VERSION.sub(r"\1", name), -1) if token < 0 else token
-            for name, token in zip(names, found, strict=True)
-        ]
-        if self._ignore_case:
-            found = [
-                self._folded.get(_VERSION.sub(r"\1", name).casefold(), -1)
-                if token < 0
-                else token
-                for name, token in zip(names, found, strict=True)
-            ]
-        return np.array(found, dtype=np.int64)
+        return np.array([self._find(name) for name in names], dtype=np.int64)
+
+    def _find(self, name):
+        unversioned = _VERSION.sub(r"\1", name)
+        token = self._token.get(name, self._token.get(unversioned, -1))
+        if token < 0 and self._ignore_case:
+            return self._folded.get(unversioned.casefold(), -1)
+        return token
 
     def n_exact(self, names):
         """Count the names that are in the vocabulary as they are."""
@@ -81,13 +75,8 @@ def _pairs(gene_map):
             )
         gene_map = gene_map.dropna()
         pairs = zip(gene_map.iloc[:, 0], gene_map.iloc[:, 1], strict=True)
-    elif isinstance(gene_map, (pd.Series, Mapping)):
-        pairs = gene_map.items()
     else:
-        raise TypeError(
-            "gene_map must be a dictionary, Series, table of two columns or the path "
-            f"of one, got {type(gene_map).__name__}."
-        )
+        pairs = gene_map.items()
     return [(str(name), str(gene)) for name, gene in pairs]
 
 
@@ -127,15 +116,12 @@ def choose_names(cells, gene_names, vocabulary):
             "or the names of its columns as gene_names."
         )
     names = _text(cells.genes)
-    if cells.var is None or vocabulary.n_exact(names):
-        return names, "names"
-    columns = {
-        column: vocabulary.n_exact(_text(cells.var[column])) for column in cells.var
-    }
-    best = max(columns, key=columns.get, default=None)
-    if best is None or columns[best] == 0:
-        return names, "names"
-    return _text(cells.var[best]), f"column {best!r}"
+    if cells.var is not None and not vocabulary.n_exact(names):
+        found = {column: _text(cells.var[column]) for column in cells.var}
+        best = max(found, key=lambda c: vocabulary.n_exact(found[c]), default=None)
+        if best is not None and vocabulary.n_exact(found[best]):
+            return found[best], f"column {best!r}"
+    return names, "names"
 
 
 def _text(names):

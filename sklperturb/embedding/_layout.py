@@ -1,34 +1,15 @@
 """Find the weights, the settings and the vocabulary among a checkpoint's files."""
 
 import importlib.util
-from dataclasses import dataclass
 from pathlib import Path
+
+import torch
+import yaml
 
 from sklperturb.embedding._archive import Inert, read_archive
 
 _WEIGHT_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
 _EMBEDDINGS = "protein_embeddings*.pt"
-
-
-@dataclass
-class Contents:
-    """What was found, as it was found.
-
-    Attributes
-    ----------
-    path : Path
-        File of the weights.
-    weights : dict of str to Tensor
-    settings : list of (str, dict)
-        Settings and where they come from, the first in force.
-    vectors : dict of str to Tensor, or None
-        Vector of each gene.
-    """
-
-    path: Path
-    weights: dict
-    settings: list
-    vectors: dict | None
 
 
 def find_contents(path, config=None, protein_embeddings=None):
@@ -45,31 +26,37 @@ def find_contents(path, config=None, protein_embeddings=None):
 
     Returns
     -------
-    contents : Contents
+    file : Path
+        That of the weights.
+    weights : dict of str to Tensor
+    settings : list of (str, dict)
+        Settings and where they come from, the first in force.
+    vectors : dict of str to Tensor, or None
+        Vector of each gene.
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no checkpoint at {path}.")
     folder = path if path.is_dir() else path.parent
     file = _weights_in(path) if path.is_dir() else path
-    content = _read_weights(file)
-    weights, settings, vectors = _take_apart(file, content)
+    weights, settings, vectors = _take_apart(file, _read_weights(file))
     beside = folder / "config.yaml"
     if config is not None:
         settings = [("the config given", _read_config(config))]
     elif beside.is_file() and (path.is_dir() or not settings):
         settings.append((str(beside), _read_config(beside)))
+    found = []
     if protein_embeddings is not None:
-        vectors = _read_vectors(Path(protein_embeddings))
+        found = [Path(protein_embeddings)]
     elif path.is_dir() or vectors is None:
         found = sorted(folder.glob(_EMBEDDINGS))
-        if len(found) > 1 and vectors is None:
-            raise ValueError(
-                f"{folder} has several files of gene vectors, "
-                f"{[f.name for f in found]}; pass one as protein_embeddings."
-            )
-        if len(found) == 1:
-            vectors = _read_vectors(found[0])
-    return Contents(file, weights, settings, vectors)
+    if len(found) > 1 and vectors is None:
+        raise ValueError(
+            f"{folder} has several files of gene vectors, "
+            f"{[f.name for f in found]}; pass one as protein_embeddings."
+        )
+    if len(found) == 1:
+        vectors = _check_vectors(read_archive(found[0]), found[0])
+    return file, weights, settings, vectors
 
 
 def _weights_in(folder):
@@ -81,10 +68,8 @@ def _weights_in(folder):
     )
     safe = [file for file in files if file.suffix == ".safetensors"]
     others = [file for file in files if file.suffix != ".safetensors"]
-    if safe and (importlib.util.find_spec("safetensors") or not others):
-        files = safe
-    else:
-        files = others
+    takes_safe = importlib.util.find_spec("safetensors") or not others
+    files = safe if safe and takes_safe else others
     if not files:
         raise ValueError(
             f"{folder} has no checkpoint: no file that ends in one of "
@@ -101,16 +86,9 @@ def _weights_in(folder):
 def _read_weights(file):
     if file.suffix != ".safetensors":
         return read_archive(file)
+    safetensors = import_safetensors(file)
     try:
-        import safetensors
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ImportError(
-            f"{file} needs safetensors; install it with: pip install "
-            '"sklperturb[embed]"'
-        ) from error
-    try:
-        return load_file(file)
+        return safetensors.torch.load_file(file)
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"{file} cannot be read as safetensors: {error}. It may be damaged or "
@@ -118,10 +96,20 @@ def _read_weights(file):
         ) from error
 
 
+def import_safetensors(path):
+    """Return the package, which only a checkpoint like `path` needs."""
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise ImportError(
+            f"{path} needs safetensors; install it with: pip install "
+            '"sklperturb[embed]". A checkpoint in a file that ends in .ckpt does not.'
+        ) from error
+    return safetensors
+
+
 def _take_apart(file, content):
     """Return weights, settings and vectors of a file's content."""
-    import torch
-
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{file} holds no dictionary of weights.")
     names = [name for name in ("state_dict", "model") if name in content]
@@ -129,12 +117,10 @@ def _take_apart(file, content):
         if any(not isinstance(value, torch.Tensor) for value in content.values()):
             raise ValueError(
                 f"{file} holds neither a state_dict nor a dictionary of tensors; it "
-                f"has {_shown(content)}."
+                f"has {list(content)[:5]}."
             )
         return content, [], None
-    weights = content[names[0]]
-    if not isinstance(weights, dict):
-        raise ValueError(f"{names[0]} of {file} is no dictionary.")
+    weights = _check(content[names[0]], names[0], file)
     hyper = content.get("hyper_parameters")
     hyper = hyper if isinstance(hyper, dict) else {}
     settings = []
@@ -145,7 +131,7 @@ def _take_apart(file, content):
     if (cfg := _plain(hyper.get("cfg"))) and isinstance(cfg, dict):
         settings.append((f"hyper_parameters.cfg of {file}", cfg))
     vectors = content.get("protein_embeds_dict")
-    return weights, settings, None if vectors is None else _check(vectors, file)
+    return weights, settings, None if vectors is None else _check_vectors(vectors, file)
 
 
 def _plain(value):
@@ -156,24 +142,16 @@ def _plain(value):
         return value.state.get("_val")
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
     return value
 
 
 def _read_config(config):
     if isinstance(config, dict):
         return config
-    config = Path(config)
-    try:
-        return _parse(config.read_text(encoding="utf-8"), config)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{config} is no text file.") from error
+    return _parse(Path(config).read_bytes(), config)
 
 
 def _parse(text, origin):
-    import yaml
-
     try:
         parsed = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -183,34 +161,27 @@ def _parse(text, origin):
     return parsed
 
 
-def _read_vectors(file):
-    if not file.is_file():
-        raise FileNotFoundError(f"There is no file of gene vectors at {file}.")
-    return _check(read_archive(file), file)
-
-
-def _check(vectors, file):
-    """Raise an error for all but gene names with vectors of one length."""
-    import torch
-
-    if not isinstance(vectors, dict) or not vectors:
-        raise ValueError(f"The gene vectors of {file} are no dictionary of names.")
-    shapes = set()
-    for name, vector in vectors.items():
-        if not isinstance(name, str) or not isinstance(vector, torch.Tensor):
-            raise ValueError(
-                f"The gene vectors of {file} are not names with tensors: {name!r} has "
-                f"{type(vector).__name__}."
-            )
-        shapes.add((*vector.shape, vector.is_floating_point()))
-    if len(shapes) > 1 or len(next(iter(shapes))) != 2 or not next(iter(shapes))[1]:
+def _check_vectors(vectors, file):
+    """Return vectors of genes; raise an error if they are not of one length."""
+    _check(vectors, "The gene vectors", file)
+    shapes = sorted({tuple(vector.shape) for vector in vectors.values()})
+    floats = all(vector.is_floating_point() for vector in vectors.values())
+    if len(shapes) > 1 or len(shapes[0]) != 1 or not floats:
         raise ValueError(
             f"The gene vectors of {file} must be of floats and of one length; they "
-            f"have shapes {sorted({shape[:-1] for shape in shapes})[:3]}."
+            f"have shapes {shapes[:3]}."
         )
     return vectors
 
 
-def _shown(names, most=5):
-    names = [str(name) for name in names]
-    return ", ".join(names[:most]) + ", ..." * (len(names) > most)
+def _check(tensors, what, file):
+    """Return `tensors`; raise an error if they are not a dictionary by names."""
+    if not isinstance(tensors, dict) or not tensors:
+        raise ValueError(f"{what} of {file} must be a dictionary of names.")
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise ValueError(
+                f"{what} of {file} must be names with tensors; {name!r} has "
+                f"{type(tensor).__name__}."
+            )
+    return tensors

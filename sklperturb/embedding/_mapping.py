@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from sklperturb.embedding._batches import read_rows
-from sklperturb.embedding._tokens import share_mapped
+from sklperturb.embedding._tokens import counts_of
 
 # Cells that tell which share of the counts is mapped: blocks of them, evenly spread.
 _SAMPLE_BLOCKS, _SAMPLE_ROWS = 8, 64
@@ -13,76 +13,82 @@ _SAMPLE_BLOCKS, _SAMPLE_ROWS = 8, 64
 _UNMAPPED = 0.2
 
 
-def count_mapped(genes, tokens, known, needed):
-    """Return how many genes have a token.
+def check_mapped(cells, embedding):
+    """Return how many genes are in the vocabulary, and their share of the counts.
 
     Parameters
     ----------
-    genes : sequence of str
-        Names in the data.
-    tokens : ndarray of int of shape (n_genes,)
-        -1 for genes that are not in the vocabulary.
-    known : sequence of str
-        The vocabulary.
-    needed : int
-        Genes that the model cannot do without.
+    cells : Cells
+    embedding : SEEmbedding
+        With the names and the tokens of their genes.
 
     Returns
     -------
     n_mapped : int
+    share : float
+        In a sample of the cells.
 
     Raises
     ------
     ValueError
-        If there are too few.
+        If there are too few, or `on_unmapped` asks for all.
+
+    Warns
+    -----
+    UserWarning
+        If much of the counts takes no part, and `on_unmapped` asks for that.
     """
-    n_mapped = int(np.count_nonzero(tokens >= 0))
+    genes, is_mapped = embedding.genes_, embedding.tokens_ >= 0
+    n_mapped = int(np.count_nonzero(is_mapped))
     if not n_mapped:
+        known = embedding.checkpoint_.genes
         raise ValueError(
             f"None of the {len(genes)} genes of X ({', '.join(genes[:3])}, ...) is in "
             f"the vocabulary ({', '.join(known[:3])}, ...). Name a column with such "
             "names as gene_names, or pass gene_map for Ensembl ids or aliases, or "
             "ignore_case=True."
         )
+    needed = embedding.checkpoint_.config.cls_gene + 1
     if n_mapped < needed:
         raise ValueError(
             f"Only {n_mapped} genes of X are in the vocabulary; the model needs "
             f"{needed} at least."
         )
-    return n_mapped
-
-
-def share_of_counts(cells, is_mapped, count_scale):
-    """Return the share of the counts on mapped genes, in a sample of the cells."""
-    n_cells = cells.shape[0]
-    n_rows = min(_SAMPLE_ROWS, -(-n_cells // _SAMPLE_BLOCKS))
-    starts = np.linspace(0, n_cells - n_rows, _SAMPLE_BLOCKS, dtype=int)
-    blocks = [read_rows(cells, i, i + n_rows) for i in dict.fromkeys(starts.tolist())]
-    return share_mapped(blocks, is_mapped, count_scale)
-
-
-def check_share(genes, is_mapped, share, min_mapped, on_unmapped):
-    """Raise or warn, as `on_unmapped` asks, if much of the counts takes no part."""
+    share = _share_of_counts(cells, is_mapped, embedding.count_scale)
     text = (
-        f"{np.count_nonzero(is_mapped)} of {len(genes)} genes, with "
-        f"{100 * share:.1f} % of the counts, are in the vocabulary"
+        f"{n_mapped} of {len(genes)} genes, with {100 * share:.1f} % of the counts, "
+        "are in the vocabulary"
     )
-    unmapped = genes[~is_mapped]
-    examples = f"Missing are, for example, {', '.join(unmapped[:5])}."
-    if share < min_mapped:
+    examples = f"Missing are, for example, {', '.join(genes[~is_mapped][:5])}."
+    if share < embedding.min_mapped:
         raise ValueError(
-            f"{text}; min_mapped={min_mapped} asks for more. {examples} Pass "
+            f"{text}; min_mapped={embedding.min_mapped} asks for more. {examples} Pass "
             "gene_names or gene_map."
         )
-    if len(unmapped) and on_unmapped == "error":
+    if n_mapped < len(genes) and embedding.on_unmapped == "error":
         raise ValueError(f"{text}, and on_unmapped='error'. {examples}")
-    if share < 1 - _UNMAPPED and on_unmapped == "warn":
+    if share < 1 - _UNMAPPED and embedding.on_unmapped == "warn":
         warnings.warn(
             f"{text}; the others take no part. {examples} Pass gene_names or gene_map, "
             "or on_unmapped='ignore'.",
             UserWarning,
             stacklevel=5,
         )
+    return n_mapped, share
+
+
+def _share_of_counts(cells, is_mapped, count_scale):
+    """Return the share of the counts on mapped genes, 1 if there are no counts."""
+    n_cells = cells.shape[0]
+    n_rows = min(_SAMPLE_ROWS, -(-n_cells // _SAMPLE_BLOCKS))
+    starts = np.linspace(0, n_cells - n_rows, _SAMPLE_BLOCKS, dtype=int)
+    mapped = total = 0.0
+    for start in dict.fromkeys(starts.tolist()):
+        block = read_rows(cells, start, start + n_rows)
+        counts = counts_of(block, count_scale)
+        mapped += float(counts[is_mapped[block.indices]].sum(dtype=np.float64))
+        total += float(counts.sum(dtype=np.float64))
+    return mapped / total if total > 0 else 1.0
 
 
 def check_same_genes(cells, embedding):
@@ -105,31 +111,21 @@ def check_same_genes(cells, embedding):
         )
 
 
-def tokens_to_decode(genes, fitted, vocabulary, on_unmapped):
+def tokens_to_decode(genes, embedding, vocabulary):
     """Return the token of each gene to predict, -1 where there is none.
 
-    Parameters
-    ----------
-    genes : list of str
-    fitted : dict of {str: int}
-        Tokens that are known already, -1 for none.
-    vocabulary : Vocabulary
-    on_unmapped : {"warn", "error", "ignore"}
-
-    Returns
-    -------
-    tokens : ndarray of int of shape (n_genes,)
+    What `fit` knows of its genes comes first: they may be named by a list.
     """
-    tokens = vocabulary.tokens(genes)
-    known = [fitted.get(gene, -1) for gene in genes]
-    tokens = np.where(np.array(known, dtype=np.int64) >= 0, known, tokens)
+    fitted = dict(zip(embedding.genes_, embedding.tokens_.tolist(), strict=True))
+    known = np.array([fitted.get(gene, -1) for gene in genes], dtype=np.int64)
+    tokens = np.where(known >= 0, known, vocabulary.tokens(genes))
     unknown = [gene for gene, token in zip(genes, tokens, strict=True) if token < 0]
-    if unknown and on_unmapped != "ignore":
+    if unknown and embedding.on_unmapped != "ignore":
         text = (
             f"{len(unknown)} of {len(genes)} genes are not in the vocabulary, such as "
             f"{', '.join(unknown[:5])}"
         )
-        if on_unmapped == "error":
+        if embedding.on_unmapped == "error":
             raise ValueError(f"{text}, and on_unmapped='error'.")
         warnings.warn(
             f"{text}; all of them get the same prediction.", UserWarning, stacklevel=3

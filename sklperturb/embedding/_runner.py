@@ -3,6 +3,7 @@
 import weakref
 
 import numpy as np
+import torch
 
 # Bytes that the activations of a batch may take.
 _CPU_BYTES, _GPU_BYTES = 2**28, 2**32
@@ -11,24 +12,14 @@ _runners = weakref.WeakValueDictionary()
 _held = weakref.WeakKeyDictionary()
 
 
-def get_runner(owner, checkpoint, device, precision):
-    """Return a `Runner`, the same one to all owners that live at the same time.
+def runner_of(embedding):
+    """Return the `Runner` of a fitted SEEmbedding.
 
-    Parameters
-    ----------
-    owner : object
-        The model is kept as long as this lives.
-    checkpoint : SECheckpoint
-    device : str
-        "auto" is a GPU if there is one.
-    precision : {"auto", "float32", "bfloat16"}
-
-    Returns
-    -------
-    runner : Runner
+    It is the same one for all that live at the same time and want the same model, and
+    is kept as long as one of them lives.
     """
-    import torch
-
+    checkpoint, device = embedding.checkpoint_, embedding.device
+    precision = embedding.precision
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -42,7 +33,7 @@ def get_runner(owner, checkpoint, device, precision):
     runner = _runners.get(key)
     if runner is None:
         runner = _runners[key] = Runner(checkpoint, device, precision)
-    _held[owner] = runner
+    _held[embedding] = runner
     return runner
 
 
@@ -57,8 +48,6 @@ class Runner:
     """
 
     def __init__(self, checkpoint, device, precision):
-        import torch
-
         self._config = checkpoint.config
         self._checkpoint = checkpoint
         self._device = device
@@ -73,21 +62,14 @@ class Runner:
 
     def _project(self, projection, genes, block=1024):
         """Project genes, reading the vectors of some at a time."""
-        import torch
-
-        return torch.cat(
-            [
-                projection(
-                    self._checkpoint.vectors(genes[i : i + block]).to(self._device)
-                )
-                for i in range(0, len(genes), block)
-            ]
+        parts = (
+            self._checkpoint.vectors(genes[i : i + block])
+            for i in range(0, len(genes), block)
         )
+        return torch.cat([projection(part.to(self._device)) for part in parts])
 
-    def batch_size(self, given):
-        """Return how many cells to embed at once; `given` unless that is None."""
-        if given is not None:
-            return given
+    def batch_size(self):
+        """Return how many cells fit into the memory that a batch may take."""
         config = self._config
         budget = _CPU_BYTES if self._device.type == "cpu" else _GPU_BYTES
         values = (config.length + 1) * (8 * config.width + 2 * config.hidden_dim)
@@ -105,13 +87,8 @@ class Runner:
         -------
         embedding : ndarray of shape (n_cells, output_dim + dataset_dim), float32
         """
-        import torch
-
         with torch.inference_mode(), self._autocast():
-            tokens, counts = (
-                torch.as_tensor(a).to(self._device, non_blocking=True)
-                for a in (tokens, counts)
-            )
+            tokens, counts = self._tensors(tokens, counts)
             parts = self._net(self._table, tokens, counts)
             return torch.cat(parts, dim=1).cpu().numpy()
 
@@ -128,25 +105,20 @@ class Runner:
         -------
         log_counts : ndarray of shape (n_cells, n_genes), float32
         """
-        import torch
-
         with torch.inference_mode():
             if self._gene_inputs[0] != genes:
-                self._gene_inputs = (
-                    genes,
-                    self._project(self._net.gene_inputs, genes),
-                )
+                inputs = self._project(self._net.gene_inputs, genes)
+                self._gene_inputs = (genes, inputs)
             with self._autocast():
-                cells, read_depth = (
-                    # Torch warns of arrays that it could not write to.
-                    torch.as_tensor(np.require(a, np.float32, "W"), device=self._device)
-                    for a in (cells, read_depth)
-                )
+                cells, read_depth = self._tensors(cells, read_depth)
                 decoded = self._net.decode(self._gene_inputs[1], cells, read_depth)
                 return decoded.cpu().numpy()
 
-    def _autocast(self):
-        import torch
+    def _tensors(self, *arrays):
+        # Torch warns of arrays that it could not write to.
+        arrays = (np.require(array, requirements="W") for array in arrays)
+        return [torch.as_tensor(array, device=self._device) for array in arrays]
 
+    def _autocast(self):
         enabled = self._dtype != torch.float32
         return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)

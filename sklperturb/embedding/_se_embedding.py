@@ -16,19 +16,17 @@ from sklperturb.cells import open_cells
 from sklperturb.embedding._batches import (
     embed_all,
     embed_sentences,
-    runner_of,
     tokenize_all,
     warn_of_both_scales,
 )
 from sklperturb.embedding._checkpoint import SECheckpoint
 from sklperturb.embedding._genes import Vocabulary, choose_names
 from sklperturb.embedding._mapping import (
+    check_mapped,
     check_same_genes,
-    check_share,
-    count_mapped,
-    share_of_counts,
     tokens_to_decode,
 )
+from sklperturb.embedding._runner import runner_of
 from sklperturb.utils._choices import CountScale, Precision
 
 
@@ -260,18 +258,7 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
                 cells, self.gene_names, vocabulary
             )
             self.tokens_ = vocabulary.tokens(self.genes_)
-            known = self.checkpoint_.genes, self.checkpoint_.config.cls_gene + 1
-            self.n_mapped_ = count_mapped(self.genes_, self.tokens_, *known)
-            self.mapped_share_ = share_of_counts(
-                cells, self.tokens_ >= 0, self.count_scale
-            )
-            check_share(
-                self.genes_,
-                self.tokens_ >= 0,
-                self.mapped_share_,
-                self.min_mapped,
-                self.on_unmapped,
-            )
+            self.n_mapped_, self.mapped_share_ = check_mapped(cells, self)
         self.n_features_in_ = cells.shape[1]
         if cells.genes is not None and all(isinstance(g, str) for g in cells.genes):
             self.feature_names_in_ = np.asarray(cells.genes, dtype=object)
@@ -405,16 +392,12 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
         tokens = self.tokens_
         if genes is not None:
             names = [str(gene) for gene in np.asarray(genes, dtype=object).ravel()]
-            # What fit knows of its genes comes first: they may be named by a list.
-            fitted = dict(zip(self.genes_, self.tokens_, strict=True))
-            tokens = tokens_to_decode(
-                names, fitted, self._vocabulary(), self.on_unmapped
-            )
+            tokens = tokens_to_decode(names, self, self._vocabulary())
         known = [*self.checkpoint_.genes, None]
         return runner_of(self).decode(
             tuple(known[token] for token in tokens),
             X,
-            np.array(np.broadcast_to(depth, len(X))),
+            np.broadcast_to(depth, len(X)),
         )
 
     def get_feature_names_out(self, input_features=None):

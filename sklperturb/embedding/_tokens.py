@@ -275,29 +275,13 @@ def holds_counts(values, pointers, top, count_scale):
     return raw
 
 
-def share_mapped(blocks, is_mapped, count_scale):
-    """Return the share of the counts on mapped genes, 1 if there are no counts.
-
-    Parameters
-    ----------
-    blocks : list of csr_matrix of shape (n_cells, n_genes)
-    is_mapped : ndarray of bool of shape (n_genes,)
-    count_scale : {"auto", "raw", "log1p"}
-
-    Returns
-    -------
-    share : float
-    """
-    mapped = total = 0.0
-    for block in blocks:
-        values = np.maximum(block.data.astype(np.float32), 0.0)
-        top = _per_row(np.maximum, values, block.indptr)
-        raw = holds_counts(values, block.indptr, top, count_scale)
-        raw = np.repeat(raw, np.diff(block.indptr))
-        counts = np.where(raw, values, np.expm1(np.minimum(values, _MAX_LOG)))
-        mapped += float(counts[is_mapped[block.indices]].sum(dtype=np.float64))
-        total += float(counts.sum(dtype=np.float64))
-    return mapped / total if total > 0 else 1.0
+def counts_of(block, count_scale):
+    """Return the values of a CSR matrix as counts, whichever its rows hold."""
+    values = np.maximum(block.data.astype(np.float32), 0.0)
+    top = _per_row(np.maximum, values, block.indptr)
+    raw = holds_counts(values, block.indptr, top, count_scale)
+    raw = np.repeat(raw, np.diff(block.indptr))
+    return np.where(raw, values, np.expm1(np.minimum(values, _MAX_LOG)))
 
 
 def _highest(values, columns, pointers, top, room):

@@ -9,6 +9,7 @@ from sklperturb.cells import (
     mean_by_group,
     open_cells,
 )
+from sklperturb.inspection._figure import make_axes
 
 
 class CellScreenDisplay:
@@ -130,34 +131,18 @@ class CellScreenDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        try:
-            from matplotlib import pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                'Plots need matplotlib; run: pip install "sklperturb[plot]"'
-            ) from error
-        if axes is None:
-            _, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
-        axes = np.ravel(axes)
+        axes = make_axes(axes, 2, 2, figsize=(10, 7))
         table = self.perturbations
-        for ax, values, label, unit in zip(
-            axes,
-            (self.counts_per_cell, self.counts_per_gene, table["cells"]),
-            ("counts per cell", "counts per gene", "cells per perturbation"),
-            ("cells", "genes", "perturbations"),
-            strict=False,
-        ):
-            _histogram(ax, np.asarray(values, dtype=float), label, unit)
+        _histogram(axes[0], self.counts_per_cell, "counts per cell", "cells")
+        _histogram(axes[1], self.counts_per_gene, "counts per gene", "genes")
+        _histogram(axes[2], table["cells"], "cells per perturbation", "perturbations")
         ax = axes[3]
         rank = np.arange(1, len(table) + 1)
         ax.plot(rank, table["distance"], "o", markersize=3, label="measured")
         ax.plot(rank, table["noise"], "_", color="0.5", label="without any effect")
+        ax.set(xlabel="perturbations by distance", ylabel="distance of centroids")
         ax.set_ylim(bottom=0)
-        ax.set_xlabel("perturbations by distance")
-        ax.set_ylabel("distance of centroids")
         ax.legend(frameon=False, fontsize="small")
-        for ax in axes:
-            ax.spines[["top", "right"]].set_visible(False)
         self.axes_, self.figure_ = axes, axes[0].figure
         return self
 
@@ -179,6 +164,7 @@ def _sums(y, is_control, control_mean, target_sum):
 
 def _histogram(ax, values, label, unit):
     """Draw a histogram, of logarithms where values span more than a decade."""
+    values = np.asarray(values, dtype=float)
     positive = values[values > 0]
     bins = 40
     if len(positive) and positive.max() > 10 * positive.min():
@@ -190,8 +176,7 @@ def _histogram(ax, values, label, unit):
     ax.hist(values, bins=bins, color="tab:blue")
     if len(values):
         ax.axvline(np.median(values), color="0.3", linestyle=":")
-    ax.set_xlabel(label)
-    ax.set_ylabel(unit)
+    ax.set(xlabel=label, ylabel=unit)
 
 
 def _log_axis(ax, span):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from sklperturb.inspection._figure import make_axes
+
 _COLOURS = {
     "baseline": "0.6",
     "linear": "tab:blue",
@@ -61,21 +63,11 @@ class LeaderboardDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        try:
-            from matplotlib import pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                'Plots need matplotlib; run: pip install "sklperturb[plot]"'
-            ) from error
         metric = self.table["metric"].iloc[0]
         table = self.table[self.table["metric"] == metric]
         table = table[table["mean"].notna()]
-        if axes is None:
-            size = (10, 1.4 + 0.3 * len(table))
-            _, axes = plt.subplots(
-                1, 2, figsize=size, sharey=True, layout="constrained"
-            )
-        scores, differences = axes
+        size = (10, 1.4 + 0.3 * len(table))
+        axes = scores, differences = make_axes(axes, 1, 2, figsize=size, sharey=True)
         _draw(scores, table, "mean", "ci_low", "ci_high")
         _draw(differences, table, "difference", "difference_low", "difference_high")
         differences.axvline(0, color="0.6", linestyle=":", zorder=0)
@@ -83,8 +75,6 @@ class LeaderboardDisplay:
         scores.set_xlabel(metric.upper())
         differences.set_xlabel("difference from the best baseline")
         scores.legend(frameon=False, fontsize="small")
-        for ax in axes:
-            ax.spines[["top", "right"]].set_visible(False)
         self.axes_, self.figure_ = axes, scores.figure
         return self
 

@@ -42,9 +42,9 @@ class Autoencoder(nn.Module):
         dropout: float = 0.1,
     ):
         super().__init__()
-        blocks = {"hidden_dim": hidden_dim, "n_layers": n_layers, "dropout": dropout}
-        self.encoder = mlp(n_features, n_latent, **blocks)
-        self.decoder = mlp(n_latent, n_features, **blocks)
+        hidden = [hidden_dim] * n_layers
+        self.encoder = mlp([n_features, *hidden], n_latent, dropout=dropout)
+        self.decoder = mlp([n_latent, *hidden], n_features, dropout=dropout)
 
     def encode(self, X: torch.Tensor) -> torch.Tensor:
         """Return the latent coordinates, of shape (n_samples, n_latent)."""

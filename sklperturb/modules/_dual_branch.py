@@ -1,7 +1,11 @@
 """Two branches, one for the perturbation and one for the context."""
 
+from functools import partial
+
 import torch
 from torch import nn
+
+from sklperturb.modules._mlp import mlp
 
 
 class DualBranchNet(nn.Module):
@@ -43,17 +47,13 @@ class DualBranchNet(nn.Module):
         self.sizes = [n_perturbation, n_context]
         self.input_noise = input_noise
         narrow = max(hidden_dim // 4, 1)
-        self.perturbation = nn.Sequential(
-            _block(n_perturbation, 2 * hidden_dim, dropout),
-            _block(2 * hidden_dim, hidden_dim, dropout),
-        )
-        self.context = _block(n_context, narrow, dropout)
-        self.encoder = _block(hidden_dim + narrow, hidden_dim, dropout)
-        self.context_again = _block(n_context, narrow, dropout)
-        self.decoder = nn.Sequential(
-            _block(hidden_dim + narrow, hidden_dim, dropout),
-            _block(hidden_dim, 2 * hidden_dim, dropout),
-            nn.Linear(2 * hidden_dim, n_outputs),
+        blocks = partial(mlp, activation=nn.ELU, batch_norm=True, dropout=dropout)
+        self.perturbation = blocks([n_perturbation, 2 * hidden_dim, hidden_dim])
+        self.context = blocks([n_context, narrow])
+        self.encoder = blocks([hidden_dim + narrow, hidden_dim])
+        self.context_again = blocks([n_context, narrow])
+        self.decoder = blocks(
+            [hidden_dim + narrow, hidden_dim, 2 * hidden_dim], n_outputs
         )
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
@@ -65,12 +65,3 @@ class DualBranchNet(nn.Module):
         )
         code = self.encoder(joined)
         return self.decoder(torch.cat([code, self.context_again(context)], dim=1))
-
-
-def _block(n_inputs: int, n_outputs: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(n_inputs, n_outputs),
-        nn.BatchNorm1d(n_outputs),
-        nn.ELU(),
-        nn.Dropout(dropout),
-    )

@@ -1,9 +1,13 @@
 """A conditional generator, its critic, and the penalty that keeps the critic tame."""
 
+from functools import partial
+
 import torch
 from torch import nn
 
 from sklperturb.modules._mlp import mlp
+
+_leaky = partial(nn.LeakyReLU, 0.2)
 
 
 class ConditionalGenerator(nn.Module):
@@ -34,13 +38,8 @@ class ConditionalGenerator(nn.Module):
         n_layers: int = 2,
     ):
         super().__init__()
-        self.layers = mlp(
-            n_features + n_noise,
-            n_outputs,
-            hidden_dim=hidden_dim,
-            n_layers=n_layers,
-            leak=0.2,
-        )
+        widths = [n_features + n_noise, *[hidden_dim] * n_layers]
+        self.layers = mlp(widths, n_outputs, activation=_leaky)
 
     def forward(self, X: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         return self.layers(torch.cat([X, noise], dim=1))
@@ -74,13 +73,8 @@ class ConditionalCritic(nn.Module):
     ):
         super().__init__()
         # No batch normalisation: the penalty is on the gradient of single rows.
-        self.layers = mlp(
-            n_features + n_outputs,
-            1,
-            hidden_dim=hidden_dim,
-            n_layers=n_layers,
-            leak=0.2,
-        )
+        widths = [n_features + n_outputs, *[hidden_dim] * n_layers]
+        self.layers = mlp(widths, 1, activation=_leaky)
 
     def forward(self, X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return self.layers(torch.cat([X, y], dim=1)).squeeze(1)

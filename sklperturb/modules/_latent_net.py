@@ -43,9 +43,7 @@ class LatentNet(nn.Module):
         dropout: float = 0.3,
     ):
         super().__init__()
-        self.blocks = mlp(
-            n_features, None, hidden_dim=hidden_dim, n_layers=n_blocks, dropout=dropout
-        )
+        self.blocks = mlp([n_features, *[hidden_dim] * n_blocks], dropout=dropout)
         self.n_tokens = n_tokens
         self.encoder = nn.TransformerEncoderLayer(
             hidden_dim // n_tokens,

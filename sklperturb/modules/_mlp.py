@@ -1,28 +1,30 @@
 """The stack of dense layers that several modules are built of."""
 
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
 from torch import nn
 
 
 def mlp(
-    n_inputs: int,
-    n_outputs: int | None,
+    widths: Sequence[int],
+    n_outputs: int | None = None,
     *,
-    hidden_dim: int,
-    n_layers: int,
+    activation: Callable[[], nn.Module] = nn.ReLU,
+    batch_norm: bool = False,
     dropout: float = 0.0,
-    leak: float = 0.0,
 ) -> nn.Sequential:
-    """Return `n_layers` blocks of linear layer, rectifier and dropout.
+    """Return blocks of linear layer, batch normalisation, activation and dropout.
 
-    A last linear layer gives `n_outputs`; None leaves it out. `leak` is the slope of
-    the rectifier for negative inputs.
+    Each block leads from one of the `widths` to the next. A last linear layer gives
+    `n_outputs`; None leaves it out.
     """
     layers = []
-    for _ in range(n_layers):
-        rectifier = nn.LeakyReLU(leak) if leak else nn.ReLU()
-        layers += [nn.Linear(n_inputs, hidden_dim), rectifier]
+    for n_inputs, n_hidden in pairwise(widths):
+        layers.append(nn.Linear(n_inputs, n_hidden))
+        layers += [nn.BatchNorm1d(n_hidden)] if batch_norm else []
+        layers.append(activation())
         layers += [nn.Dropout(dropout)] if dropout else []
-        n_inputs = hidden_dim
     if n_outputs is not None:
-        layers.append(nn.Linear(n_inputs, n_outputs))
+        layers.append(nn.Linear(widths[-1], n_outputs))
     return nn.Sequential(*layers)

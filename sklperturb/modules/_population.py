@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from sklperturb.modules._mlp import mlp
+
 
 class DeepSets(nn.Module):
     """Mean over cells of a small network, then another one.
@@ -25,12 +27,7 @@ class DeepSets(nn.Module):
 
     def __init__(self, n_features: int, embedding_dim: int, *, hidden_dim: int = 64):
         super().__init__()
-        self.cell = nn.Sequential(
-            nn.Linear(n_features, hidden_dim),
-            nn.SiLU(),
-            nn.Linear(hidden_dim, hidden_dim),
-            nn.SiLU(),
-        )
+        self.cell = mlp([n_features, hidden_dim, hidden_dim], activation=nn.SiLU)
         self.pooled = nn.Linear(hidden_dim, embedding_dim, bias=False)
 
     def forward(self, cells: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import nn
 
+from sklperturb.modules._mlp import mlp
+
 
 class SequenceNet(nn.Module):
     """Read a feature vector as a sequence and predict from all of its steps.
@@ -51,14 +53,8 @@ class SequenceNet(nn.Module):
                 n_features, architecture, hidden_dim, n_layers, dropout
             )
         narrow = max(head_dim // 2, 1)
-        self.head = nn.Sequential(
-            nn.Linear(self.reader.n_outputs, head_dim),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(head_dim, narrow),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(narrow, n_outputs),
+        self.head = mlp(
+            [self.reader.n_outputs, head_dim, narrow], n_outputs, dropout=dropout
         )
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
@@ -112,10 +108,8 @@ class ConvolutionReader(nn.Module):
             nn.AvgPool1d(3, stride=2, padding=1),
             nn.Conv1d(16, 8, 3, padding=1),
         )
-        n_steps = n_features
-        for _ in range(2):  # the strides of the third convolution and of the pooling
-            n_steps = (n_steps + 1) // 2
-        self.n_outputs = 8 * n_steps
+        # The third convolution and the pooling have a stride of two each.
+        self.n_outputs = 8 * math.ceil(n_features / 4)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         return self.layers(X.unsqueeze(1)).flatten(1)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# Genes whose vectors are projected at once, and (cell, gene) pairs decoded at once.
-_GENE_BLOCK, _PAIR_BLOCK = 1024, 2048
+# (cell, gene) pairs that are decoded at once.
+_PAIR_BLOCK = 2048
 
 
 class SkipBlock(nn.Module):
@@ -174,12 +174,7 @@ class StateEmbedding(nn.Module):
         -------
         table : Tensor of shape (n_genes, width)
         """
-        return torch.cat(
-            [
-                self._token(F.normalize(block.to(self.cls_token), dim=1))
-                for block in vectors.split(_GENE_BLOCK)
-            ]
-        )
+        return self._token(F.normalize(vectors.to(self.cls_token), dim=1))
 
     def gene_inputs(self, vectors: torch.Tensor) -> torch.Tensor:
         """Project genes, once, to what the decoder reads of them.
@@ -192,8 +187,7 @@ class StateEmbedding(nn.Module):
         -------
         inputs : Tensor of shape (n_genes, width)
         """
-        blocks = vectors.split(_GENE_BLOCK)
-        return torch.cat([self.encoder(block.to(self.cls_token)) for block in blocks])
+        return self.encoder(vectors.to(self.cls_token))
 
     def forward(
         self, table: torch.Tensor, tokens: torch.Tensor, counts: torch.Tensor

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from sklperturb.modules._mlp import mlp
+
 
 class TokenMLP(nn.Module):
     """Embed each categorical column and pass all codes through dense blocks.
@@ -58,17 +60,9 @@ class TokenMLP(nn.Module):
             # Levels start out alike, and training tells apart those that differ.
             nn.init.normal_(embed.weight, std=0.2)
         width = sum(embedding_dims) + n_numeric
-        blocks = []
-        for _ in range(n_layers):
-            blocks += [
-                nn.Linear(width, hidden_dim),
-                nn.BatchNorm1d(hidden_dim),
-                nn.ReLU(),
-                nn.Dropout(dropout),
-            ]
-            width = hidden_dim
-        self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(width, n_outputs)
+        widths = [width, *[hidden_dim] * n_layers]
+        self.blocks = mlp(widths, batch_norm=True, dropout=dropout)
+        self.head = nn.Linear(widths[-1], n_outputs)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         codes, numeric = X.tensor_split([len(self.embeddings)], dim=1)

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import nn
 
+from sklperturb.modules._mlp import mlp
+
 
 class VelocityNet(nn.Module):
     """Velocity of cells on their way from control to perturbed.
@@ -68,9 +70,7 @@ class VelocityNet(nn.Module):
         self.from_cell = nn.Linear(n_features, hidden_dim)
         self.from_time = nn.Linear(2 * n_frequencies, hidden_dim, bias=False)
         self.from_condition = nn.Linear(embedding_dim, hidden_dim, bias=False)
-        self.hidden = nn.ModuleList(
-            nn.Linear(hidden_dim, hidden_dim) for _ in range(n_layers - 1)
-        )
+        self.hidden = mlp([hidden_dim] * n_layers, activation=nn.SiLU)
         self.head = nn.Linear(hidden_dim, n_features)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -114,6 +114,4 @@ class VelocityNet(nn.Module):
         time = torch.cat([angles.sin(), angles.cos()], dim=-1)
         h = self.from_cell(x) + self.from_time(time)
         h = nn.functional.silu(h + self.from_condition(code)[:, None])
-        for layer in self.hidden:
-            h = nn.functional.silu(layer(h))
-        return self.head(h)
+        return self.head(self.hidden(h))
