@@ -22,18 +22,10 @@ from sklearn.utils.validation import (
 from sklperturb.cells import log_normalise, looks_like_counts, open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import gene_names, is_annotated
+from sklperturb.flow._state import stored_estimator
 from sklperturb.utils._progress import ProgressBar
 
 _LARGEST_LOG = 12.0  # of an expression that is decoded; e^12 of 10^4 is absurd
-_LEARNT = (
-    "top_genes_",
-    "components_",
-    "mean_",
-    "decoder_",
-    "correction_",
-    "dispersion_",
-    "library_sizes_",
-)
 
 
 class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -236,43 +228,6 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             drawn.append(sparse.csr_array(rng.poisson(rates).astype(np.float32)))
         return sparse.vstack(drawn, format="csr")
 
-    def get_state(self):
-        """Return parameters and what was learnt, as plain values and arrays.
-
-        Returns
-        -------
-        state : dict
-            For `from_state`.
-        """
-        check_is_fitted(self)
-        return {
-            "parameters": self.get_params(),
-            "n_genes": self.n_features_in_,
-            "genes": None if self.genes_ is None else list(self.genes_),
-            **{name: getattr(self, name) for name in _LEARNT},
-        }
-
-    @classmethod
-    def from_state(cls, state):
-        """Return the fitted space of which `get_state` was taken.
-
-        Parameters
-        ----------
-        state : dict
-
-        Returns
-        -------
-        space : CountSpace
-        """
-        space = cls(**state["parameters"])
-        genes = range(state["n_genes"]) if state["genes"] is None else state["genes"]
-        table = pd.DataFrame(columns=pd.Index(genes))
-        validate_data(space, table, reset=True, skip_check_array=True)
-        space.genes_ = None if state["genes"] is None else pd.Index(genes)
-        for name in _LEARNT:
-            setattr(space, name, state[name])
-        return space
-
     @property
     def _n_features_out(self):
         return len(self.components_)
@@ -385,3 +340,6 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         tags.input_tags.positive_only = True
         tags.input_tags.sparse = True
         return tags
+
+
+stored_estimator(CountSpace)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import Bunch, _safe_indexing, check_random_state
 
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
@@ -33,7 +33,7 @@ from sklperturb.flow._populations import (
     hold_out,
     measure_effects,
 )
-from sklperturb.flow._training import Populations, Recipe, train
+from sklperturb.flow._training import Populations, train
 
 _SHAPES = (0.0, 0.5, 1.0)  # shares of the flow's change of shape to choose from
 _MOST_VALIDATED = 32  # held-out conditions that are looked at
@@ -129,10 +129,11 @@ def fit_flow(X, y, cells, parameters):
     mean = None
     if not _is(parameters.mean_estimator, "none"):
         mean = _fit_mean(parameters.mean_estimator, measured)
-    source = parameters.source if len(controls) else "noise"
+    if not len(controls):
+        parameters = Bunch(**parameters | {"source": "noise"})
     cells = coordinates.inside(cells)
     inside = [coordinates.inside(pool) for pool in pools.cells]
-    generator, history = _train(cells, inside, measured, source, seed, rng, parameters)
+    generator, history = _train(cells, inside, measured, seed, rng, parameters)
     flow = FittedFlow(
         reader,
         pools,
@@ -183,59 +184,33 @@ def _fit_mean(estimator, measured):
     return mean
 
 
-def _train(cells, pools, measured, source, seed, rng, parameters):
+def _train(cells, pools, measured, seed, rng, parameters):
     """Return the generator, and the losses of its training."""
     conditions, held_out = measured.conditions, measured.held_out
+    source, device = parameters.source, parameters.device
     scaler = ElementScaler.fit(conditions)
-    tensors = (
-        torch.from_numpy(np.asarray(values, np.float32))
-        for values in (
-            scaler(conditions.elements),
-            conditions.mask,
-            conditions.covariates,
-        )
-    )
+    tensors = conditions.tensors(scaler)
     data = Populations(cells, measured.members, pools, *tensors)
     encoder = parameters.population_encoder
     if encoder is None and source == "noise":
         encoder = "deep_sets"
-    architecture = {
-        "population": encoder if len(pools[0]) else None,
-        "n_features": cells.shape[1],
-        "n_elements": conditions.elements.shape[2],
-        "n_covariates": conditions.covariates.shape[1],
-        **{
-            name: int(parameters[name])
-            for name in ("hidden_dim", "n_layers", "embedding_dim")
-        },
-    }
-    device = parameters.device
     cuda = [device] if device.startswith("cuda") else []
     with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
         torch.manual_seed(seed)
-        net = build_net(**architecture)
-    names = [name for name in Recipe.__annotations__ if name != "source"]
-    history = train(
-        net,
-        data,
-        np.flatnonzero(~held_out),
-        np.flatnonzero(held_out)[:_MOST_VALIDATED],
-        Recipe(source=source, **{name: parameters[name] for name in names}),
-        rng,
-        device,
-    )
-    generator = Generator(
-        net,
-        architecture,
-        pools,
-        scaler,
-        source,
-        parameters.guidance,
-        parameters.n_solver_steps,
-        device,
-        seed,
-    )
-    return generator, history
+        net = build_net(
+            encoder if len(pools[0]) else None,
+            n_features=cells.shape[1],
+            n_elements=conditions.elements.shape[2],
+            n_covariates=conditions.covariates.shape[1],
+            hidden_dim=parameters.hidden_dim,
+            n_layers=parameters.n_layers,
+            embedding_dim=parameters.embedding_dim,
+        )
+    train_rows, test_rows = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    test_rows = test_rows[:_MOST_VALIDATED]
+    history = train(net, data, train_rows, test_rows, parameters, rng)
+    guidance, n_steps = parameters.guidance, parameters.n_solver_steps
+    return Generator(net, scaler, source, guidance, n_steps, device, seed), history
 
 
 def _weigh_mean(flow, measured, is_auto):
