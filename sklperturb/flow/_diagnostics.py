@@ -43,23 +43,20 @@ class Evidence:
     largest: float
 
 
-def gather_evidence(
-    generator, cells, members, conditions, effects, held_out, expected, weights
-):
+def gather_evidence(flow, cells, measured, weights):
     """Return the evidence, or None where nothing was held out, and a weight.
 
     Parameters
     ----------
-    generator : Generator
+    flow : FittedFlow
     cells : ndarray of shape (n_cells, n_features)
-    members : list of list of (int, ndarray of int)
-    conditions : Conditions
-    effects : ndarray of shape (n_conditions, n_features)
-    held_out : ndarray of bool of shape (n_conditions,)
-    expected : ndarray of shape (n_conditions, n_features) or None
-        Mean effects of the held-out conditions, of a regression without them.
+        Along the components that the flow moves them.
+    measured : object
+        Has the `conditions`, their `members` and `effects`, which are `held_out`, and
+        what a regression `expected` of these, if there was one.
     weights : sequence of float
-        Shares of the flow's change of shape to choose from, by energy distance.
+        Shares of the flow's change of shape to choose from, by energy distance; the
+        last is taken if nothing was held out or expected.
 
     Returns
     -------
@@ -67,13 +64,18 @@ def gather_evidence(
     weight : float
         The chosen one.
     """
+    generator, inside = flow.generator, flow.coordinates.inside
+    members, conditions = measured.members, measured.conditions
+    effects, expected = inside(measured.effects), inside(measured.expected)
+    if expected is None:
+        weights = weights[-1:]
     sizes = np.array([sum(len(rows) for _, rows in m) for m in members])
     large = sizes >= _FEWEST_CELLS
-    chosen = np.flatnonzero(held_out & large)[:_N_CONDITIONS]
+    chosen = np.flatnonzero(measured.held_out & large)[:_N_CONDITIONS]
     if not len(chosen):
         return None, weights[-1]
     rng = np.random.default_rng(generator.seed)
-    measured, generated, controls, displacements, swapped = [], [], [], [], []
+    found, generated, controls, displacements, swapped = [], [], [], [], []
     for i in chosen:
         # The largest batch is enough, and compares like with like.
         pool, rows = max(members[i], key=lambda member: len(member[1]))
@@ -84,12 +86,10 @@ def gather_evidence(
         displacement = generator.displacement(condition, pool)
         if expected is None:
             candidates = [moved]
-        elif len(weights) == 1:
-            candidates = [moved + expected[i] - displacement]
         else:
             shape = moved - start - displacement
             candidates = [start + expected[i] + weight * shape for weight in weights]
-        measured.append(cells[rows])
+        found.append(cells[rows])
         generated.append(candidates)
         unchanged = generator.pools[pool]
         some = rng.choice(len(unchanged), min(len(rows), len(unchanged)), replace=False)
@@ -101,14 +101,14 @@ def gather_evidence(
         other = conditions.take([others[i % len(others)]])
         other.covariates = condition.covariates
         swapped.append(generator.displacement(other, pool))
-    known = effects[~held_out & large]
+    known = effects[~measured.held_out & large]
     largest = np.linalg.norm(known, axis=1).max() if len(known) else np.inf
     generated = list(zip(*generated, strict=True))  # by weight
-    distances = [_distances(measured, populations).mean() for populations in generated]
+    distances = [_distances(found, populations).mean() for populations in generated]
     best = int(np.argmin(distances))
     displacements, swapped = np.array(displacements), np.array(swapped)
     evidence = Evidence(
-        measured, generated[best], controls, displacements, swapped, float(largest)
+        found, generated[best], controls, displacements, swapped, float(largest)
     )
     return evidence, weights[best]
 

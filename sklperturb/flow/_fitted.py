@@ -202,12 +202,9 @@ class FittedFlow:
                     result[rows] = self.coordinates.outside(found)
         return result * self.coordinates.scale
 
-    def displacement(self, condition, pool, given=None):
+    def displacement(self, condition, pool):
         """Return by how much the flow moves the mean of a pool, in all columns."""
-        given = self.coordinates.inside(given)
-        return self.coordinates.outside(
-            self.generator.displacement(condition, pool, given)
-        )
+        return self.coordinates.outside(self.generator.displacement(condition, pool))
 
     def context_displacement(self, condition, pool):
         """Return the displacement of the controls of the pool's whole context."""
@@ -258,7 +255,7 @@ class FittedFlow:
         moved = self.generator.move(start, condition, own)
         if self.coordinates.basis is not None:
             moved = controls + self.coordinates.outside(moved - before)
-        displacement = self.displacement(condition, pool, given)
+        displacement = self.displacement(condition, own)
         if self.mean is not None:
             expected = self._expected(condition, pool)
             moved = moved + (expected - displacement)

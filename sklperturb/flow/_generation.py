@@ -21,7 +21,8 @@ _REFERENCE_CELLS = 256  # controls whose mean displacement is that of a conditio
 class Generator:
     """A trained velocity field and the controls that cells start from.
 
-    Everything is in the units of the network.
+    Everything is in the units of the network. Where a method takes a `pool`, it is
+    the number of a pool of controls, or the control cells themselves.
 
     Attributes
     ----------
@@ -60,10 +61,7 @@ class Generator:
         return np.concatenate(done).astype(np.float64)
 
     def field(self, condition, pool):
-        """Return ``velocity(x, t)`` of a condition for cells (1, m, n_features).
-
-        `pool` is the number of a pool of controls, or the control cells themselves.
-        """
+        """Return ``velocity(x, t)`` of a condition for cells (1, m, n_features)."""
         tensors = [v.to(self.device) for v in condition.tensors(self.scaler)]
         controls = None
         if self.net.population is not None:
@@ -77,43 +75,36 @@ class Generator:
 
     def start(self, pool, n_cells, rng):
         """Return cells to start from: controls of a pool, or noise."""
-        cells = pool if isinstance(pool, np.ndarray) else self.pools[pool]
+        cells = self._controls(pool)
         if self.source == "noise":
             return rng.standard_normal((n_cells, cells.shape[1]), dtype=np.float32)
         return draw_cells(cells, n_cells, rng)
 
-    def displacement(self, condition, pool, cells=None):
-        """Return by how much a condition moves the mean of its controls.
+    def displacement(self, condition, pool):
+        """Return by how much a condition moves the mean of a pool of controls.
 
-        The same cells each time, whatever else is asked for: those of the pool, or
-        the controls `cells` that are given in its place.
+        From the same cells each time, whatever else is asked for.
         """
-        if cells is None:
-            cells, start = self.pools[pool], self._reference(pool)
-        else:
-            rng = np.random.default_rng(self.seed)
-            pool, start = cells, self.start(cells, _REFERENCE_CELLS, rng)
-        if self.source == "control":
-            mean = start.mean(axis=0, dtype=np.float64)
-        else:
-            mean = cells.mean(axis=0, dtype=np.float64) if len(cells) else 0.0
+        cells, n_cells = self._controls(pool), _REFERENCE_CELLS
+        if self.source == "control" and not isinstance(pool, np.ndarray):
+            n_cells = min(len(cells), n_cells)
+        start = self.start(pool, n_cells, self._rng(pool))
+        before = start if self.source == "control" else cells
+        mean = before.mean(axis=0, dtype=np.float64) if len(before) else 0.0
         return self.move(start, condition, pool).mean(axis=0) - mean
 
-    def _reference(self, pool):
-        """Return the cells to start from, always the same."""
-        rng = np.random.default_rng([self.seed, pool])
-        n_cells = _REFERENCE_CELLS
-        if self.source == "control":
-            n_cells = min(len(self.pools[pool]), n_cells)
-        return self.start(pool, n_cells, rng)
-
     def _population(self, pool):
-        """Return the cells that the network sees of a pool, always the same."""
-        seed, cells = self.seed, pool
-        if not isinstance(pool, np.ndarray):
-            seed, cells = [self.seed, pool, 1], self.pools[pool]
-        cells = take_population(cells, np.random.default_rng(seed))
+        """Return the cells that the network sees of a pool."""
+        cells = take_population(self._controls(pool), self._rng(pool, 1))
         return torch.as_tensor(cells, dtype=torch.float32)[None]
+
+    def _controls(self, pool):
+        return pool if isinstance(pool, np.ndarray) else self.pools[pool]
+
+    def _rng(self, pool, *key):
+        """Return the same random numbers each time for a pool."""
+        given = isinstance(pool, np.ndarray)
+        return np.random.default_rng(self.seed if given else [self.seed, pool, *key])
 
 
 def build_net(population, n_features, embedding_dim, **sizes):
