@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -109,4 +110,5 @@ def _root(
     ] = False,
 ):
     """Predict how cells respond to a perturbation."""
+    os.environ.setdefault("MPLBACKEND", "agg")  # plots go to files, not to windows
     ctx.with_resource(_reporting(ctx, logging.ERROR if quiet else logging.INFO))

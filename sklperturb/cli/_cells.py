@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sklperturb.cli._app import app, log, out
+from sklperturb.cli._choices import read_schema
 from sklperturb.cli._options import (
     Batch,
     Cells,
@@ -51,7 +52,6 @@ def fit_cells(
     Counts are read a block at a time; the model is numbers and text.
     """
     from sklperturb.cells._files import sole_embedding
-    from sklperturb.cli._schema import read_schema
     from sklperturb.datasets import load_perturbseq
     from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
     from sklperturb.utils._atomic import check_output
@@ -61,9 +61,9 @@ def fit_cells(
         raise ValueError("layer= and obsm= both name the cells; pass one of them.")
     if layer is None and obsm is None and (obsm := sole_embedding(cells)):
         log.info(f"{cells.name} has no X; cells are generated in obsm[{obsm!r}].")
-    schema = None
-    if perturbation or context or control or batch:
-        schema = read_schema(cells, perturbation, context, control, batch)
+    schema = read_schema(
+        cells, perturbation=perturbation, context=context, control=control, batch=batch
+    )
     screen = load_perturbseq(
         cells, schema, layer=layer, obsm=obsm, backed=True, drop_unassigned=True
     )
@@ -157,11 +157,7 @@ def _read_perturbations(path, column, n_cells):
     """Return what is asked for, and the number of cells of each."""
     import pandas as pd
 
-    if path.suffix != ".csv":
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        names = [line.strip() for line in lines if line.strip()]
-        numbers = [n_cells] * len(names)
-    else:
+    if path.suffix == ".csv":
         table = pd.read_csv(
             path, dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
@@ -171,21 +167,21 @@ def _read_perturbations(path, column, n_cells):
                 f"{path} has the columns {list(table)}, and needs {column!r} or "
                 "'target_gene'."
             )
-        names = table[found[0]].str.strip().tolist()
-        numbers = [n_cells] * len(names)
+        names = table[found[0]].str.strip()
+        numbers = pd.Series(n_cells, names.index)
         if "n_cells" in table:
-            numbers = pd.to_numeric(table["n_cells"], errors="coerce").to_numpy()
-        wrong = [
-            i
-            for i, (name, number) in enumerate(zip(names, numbers, strict=True))
-            if not (name and number >= 1 and number % 1 == 0)
-        ]
-        if wrong:
+            numbers = pd.to_numeric(table["n_cells"], errors="coerce")
+        wrong = (names == "") | ~(numbers >= 1) | (numbers % 1 != 0)
+        if wrong.any():
             raise ValueError(
-                f"{path}: line {wrong[0] + 2} names no perturbation, or its number of "
-                "cells is not a whole number of 1 or more."
+                f"{path}: line {wrong.argmax() + 2} names no perturbation, or its "
+                "number of cells is not a whole number of 1 or more."
             )
-        numbers = [int(number) for number in numbers]
+        names, numbers = names.tolist(), numbers.astype(int).tolist()
+    else:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+        numbers = [n_cells] * len(names)
     if not names:
         raise ValueError(f"{path} names no perturbation.")
     return names, numbers

@@ -1,6 +1,5 @@
 """The command that embeds cells."""
 
-import contextlib
 import time
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sklperturb.cli._app import app, log, out
+from sklperturb.cli._choices import connected
 from sklperturb.cli._options import Cells, Dask, Layer, Overwrite, Seed
 from sklperturb.utils._choices import CountScale, Precision
 
@@ -99,7 +99,7 @@ def embed(
         count_scale=count_scale,
     )
     start = time.perf_counter()
-    with _connected(dask) as client:
+    with connected(dask) as client:
         n_cells, finished = embed_file(
             path,
             output,
@@ -125,19 +125,3 @@ def _read_shard(shard):
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise ValueError(f"--shard {shard} must be i/n with i from 1 to n, as in 1/4.")
     return int(part), int(parts)
-
-
-@contextlib.contextmanager
-def _connected(address):
-    """Yield a client of a Dask cluster, None without an address."""
-    if address is None:
-        yield None
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise ImportError(
-            '--dask needs distributed; install it with: pip install "sklperturb[scale]"'
-        ) from error
-    with Client(address) as client:
-        yield client

@@ -1,14 +1,13 @@
 """The command on predicted cells: evaluate."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from sklperturb.cli._app import app, log, out
 from sklperturb.cli._options import Control, Layer, Obsm, Perturbation, Seed
+from sklperturb.cli._tables import make_table, write, write_json
 from sklperturb.utils._choices import Convention
 
 
@@ -72,20 +71,20 @@ def evaluate(
     log.info(f"{found.convention}: {CONVENTIONS[found.convention].description}")
     out.print(_render(found, anchors))
     if output is not None:
-        for path in _write(output, found, {"pred": str(pred), "real": str(real)}):
-            out.print(str(path))
+        _write(output, found, pred=str(pred), real=str(real))
 
 
 def _find_control(real, perturbation, control):
     """Return the column and label of the controls, looked for where not given."""
     from sklperturb.cells._files import read_obs
-    from sklperturb.cli._schema import read_schema
     from sklperturb.conditions._labels import is_control_label
+    from sklperturb.datasets._layouts import find_layout, settle_schema
 
-    schema = read_schema(real, perturbation, control=control)
+    obs = read_obs(real)
+    roles = {"perturbation": perturbation, "control": control}
+    schema = settle_schema(obs, find_layout(obs), **roles)
     if control is None:
-        labels = read_obs(real)[schema.perturbation].dropna().astype(str)
-        labels = sorted(labels.unique())
+        labels = sorted(obs[schema.perturbation].dropna().astype(str).unique())
         found = [x for x in labels if is_control_label(x, schema.control_labels)]
         if len(found) != 1:
             raise ValueError(
@@ -97,11 +96,8 @@ def _find_control(real, perturbation, control):
 
 
 def _render(found, anchors):
-    table = Table(box=None, pad_edge=False)
-    table.add_column("metric", no_wrap=True)
     names = ["score", *(["baseline", "ceiling", "scaled"] if anchors else [])]
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+    table = make_table(["metric"], names)
     table.add_column("best")
     for metric, row in found.scores.iterrows():
         best = "high" if row["greater_is_better"] else "low"
@@ -112,33 +108,19 @@ def _render(found, anchors):
     return table
 
 
-def _write(folder, found, inputs):
+def _write(folder, found, **inputs):
     from sklperturb._version import __version__
-    from sklperturb.utils._atomic import written_whole
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in ("scores.csv", "per_perturbation.csv")]
-    for path, table in zip(paths, (found.scores, found.per_perturbation), strict=True):
-        with written_whole(path) as unfinished:
-            table.to_csv(unfinished)
-    paths.append(folder / "evaluation.json")
+    write(folder / "scores.csv", found.scores.to_csv)
+    write(folder / "per_perturbation.csv", found.per_perturbation.to_csv)
+    # JSON has no NaN.
+    scores = found.scores.astype(object).where(found.scores.notna(), None)
     content = {
         "convention": found.convention,
         "sklperturb": __version__,
         **inputs,
-        "overall": _plain(found.overall),
-        "scores": {
-            metric: {name: _plain(value) for name, value in row.items()}
-            for metric, row in found.scores.iterrows()
-        },
+        "overall": None if found.overall != found.overall else found.overall,
+        "scores": scores.to_dict("index"),
     }
-    with written_whole(paths[-1]) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return paths
-
-
-def _plain(value):
-    """Return what JSON can hold; it has no NaN."""
-    if isinstance(value, bool):
-        return value
-    return None if value != value else float(value)
+    write_json(folder / "evaluation.json", content)

@@ -105,8 +105,3 @@ Seed = Annotated[int, typer.Option(help="Seed of all that is drawn at random.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the output where it exists.")
 ]
-
-
-def names(text):
-    """Return the names in a comma-separated list."""
-    return [name.strip() for name in text.split(",") if name.strip()]

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from sklperturb.cli._app import app, log, out
-from sklperturb.cli._choices import Cv, describe, make_splitter, named
+from sklperturb.cli._app import app, out
+from sklperturb.cli._choices import Cv, load_screen, make_splitter, named
+from sklperturb.cli._leaderboard import render, write_leaderboard
 from sklperturb.cli._options import (
     Clip,
     Data,
@@ -21,7 +22,6 @@ from sklperturb.cli._options import (
     Seed,
     Splitter,
 )
-from sklperturb.cli._tables import render, write_tables
 from sklperturb.cli._tuned import set_tuned
 from sklperturb.utils._choices import Budget, OnNonfinite, Scoring
 
@@ -99,16 +99,13 @@ def leaderboard(
     """
     from sklperturb.comparison import compare
     from sklperturb.comparison import leaderboard as rank
-    from sklperturb.datasets import load_op2
     from sklperturb.utils._atomic import check_output_folder
 
     names = named(models)
     if output is not None:
         check_output_folder(output)
-    screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
+    screen = load_screen(data, layer, clip, on_nonfinite)
     splitter = make_splitter(cv, screen, n_splits, seed)
-    log.info(screen.DESCR)
-    log.info(f"Folds: {describe(splitter)}")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     comparison = compare(
@@ -126,7 +123,7 @@ def leaderboard(
     table = rank(comparison)
     out.print(render(table))
     if output is not None:
-        write_tables(output, table, comparison)
+        write_leaderboard(output, table, comparison.folds)
 
 
 @app.command()
@@ -156,7 +153,7 @@ def submit(
     """Fit a model on everything and write its predictions for the id map."""
     from sklearn.utils.validation import has_fit_parameter
 
-    from sklperturb.datasets import load_op2, write_submission
+    from sklperturb.datasets import write_submission
     from sklperturb.datasets._write import SUFFIXES
     from sklperturb.metrics import mrrmse
     from sklperturb.models import get_entry, make_model
@@ -166,8 +163,7 @@ def submit(
     check_output(output, SUFFIXES, overwrite)
     if budget is not None and model != "best":
         raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
-    screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
-    log.info(screen.DESCR)
+    screen = load_screen(data, layer, clip, on_nonfinite)
     start = time.perf_counter()
     estimator = make_model(model, schema=screen.schema, random_state=seed)
     if budget is not None:

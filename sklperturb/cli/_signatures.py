@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sklperturb.cli._app import app, out
+from sklperturb.cli._choices import names, read_schema
 from sklperturb.cli._options import (
     Cells,
     Clip,
@@ -15,7 +16,6 @@ from sklperturb.cli._options import (
     Overwrite,
     Perturbation,
     Seed,
-    names,
 )
 from sklperturb.utils._choices import Contexts, ExpressedIn, Method, Normalization
 
@@ -90,19 +90,15 @@ def signatures(
     its context. To predict are the conditions held out or, if none are, those of the
     perturbation by context grid that were not measured.
     """
-    from sklperturb.cli._schema import read_schema
     from sklperturb.datasets import write_signatures
     from sklperturb.datasets._write_signatures import check_signature_folder
     from sklperturb.signatures import make_signature_screen
 
     check_signature_folder(output, overwrite)
-    schema = None
-    if perturbation or context:
-        schema = read_schema(cells, perturbation, context)
     screen = make_signature_screen(
         cells,
         names(groupby) or None,
-        schema=schema,
+        schema=read_schema(cells, perturbation=perturbation, context=context),
         control=control,
         covariates=names(covariates),
         layer=layer,

@@ -15,7 +15,7 @@ from sklperturb.conditions._labels import (
     join_combination,
     split_combination,
 )
-from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
+from sklperturb.conditions._schema import PerturbationSchema
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,18 @@ def find_layout(obs, name="auto"):
     return layout
 
 
-def settle_schema(obs, layout, schema, **known):
-    """Return the schema of a table of cells, by what the user or the layout says."""
+def settle_schema(obs, layout, schema=None, *, control=None, **named):
+    """Return the schema of a table of cells.
+
+    A schema that is given decides; then the columns of roles and the label of the
+    controls that are named, then the layout, then the spellings in public use.
+
+    Raises
+    ------
+    ValueError
+        If a column does not exist, none is known as the perturbation, or no cell has
+        the label.
+    """
     if schema is not None:
         if not isinstance(schema, PerturbationSchema):
             raise TypeError(
@@ -107,18 +117,25 @@ def settle_schema(obs, layout, schema, **known):
                 f"{list(obs.columns)}."
             )
         return schema
-    if layout is None:
-        schema = PerturbationSchema.infer(obs, **known)
-    else:
-        roles = {
-            role: next((name for name in names if name in obs), None)
-            for role, names in KNOWN_SPELLINGS.items()
-        }
-        roles |= {"perturbation": layout.perturbation} | known
-        schema = PerturbationSchema(**roles, control_labels=layout.control_labels)
+    named = {role: column for role, column in named.items() if column is not None}
+    for role, column in named.items():
+        if column not in obs:
+            raise ValueError(f"{role}={column!r} is no column of obs: {list(obs)}.")
+    if layout is not None and named.get("perturbation") in (None, layout.perturbation):
+        named["perturbation"] = layout.perturbation
+        named["control_labels"] = layout.control_labels
+    schema = PerturbationSchema.infer(obs, **named)
     # Some layouts write "1+1" for two guides, and "none": no doses.
     if schema.dose is not None and _numbers(obs[schema.dose]) is None:
         schema = replace(schema, dose=None)
+    if control is not None:
+        labels = obs[schema.perturbation].astype(str)
+        if control not in set(labels):
+            raise ValueError(
+                f"control={control!r} is no label of {schema.perturbation!r}, which "
+                f"holds {sorted(labels.unique())[:10]}."
+            )
+        schema = replace(schema, control=None, control_labels=(control,))
     return schema
 
 
