@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from typer import Option
 from typer.core import TyperGroup
 
 from sklperturb._version import __version__
@@ -96,7 +97,7 @@ def _root(
     ctx: typer.Context,
     quiet: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--quiet",
             "-q",
             help="Report errors only; results still go to the standard output.",
@@ -104,9 +105,7 @@ def _root(
     ] = False,
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", callback=_version, is_eager=True, help="Show the version."
-        ),
+        Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ):
     """Predict how cells respond to a perturbation."""

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from sklperturb.cli._app import app, log, out
 from sklperturb.cli._choices import read_schema
@@ -24,10 +24,10 @@ from sklperturb.cli._options import (
 @app.command("fit-cells")
 def fit_cells(
     cells: Cells,
-    output: Annotated[Path, typer.Option(help="File of the model, .npz.")],
+    output: Annotated[Path, Option(help="File of the model, .npz.")],
     embedding: Annotated[
         list[Path],
-        typer.Option(
+        Option(
             help="What is known of genes: gene sets (.gmt, may be repeated), or a "
             "table (.parquet, .npz, .safetensors)."
         ),
@@ -39,11 +39,9 @@ def fit_cells(
     control: Control = None,
     batch: Batch = None,
     n_components: Annotated[
-        int, typer.Option(help="Dimensions of the latent space of counts.", min=1)
+        int, Option(help="Dimensions of the latent space of counts.", min=1)
     ] = 50,
-    max_steps: Annotated[
-        int, typer.Option(help="Steps of the training.", min=1)
-    ] = 2000,
+    max_steps: Annotated[int, Option(help="Steps of the training.", min=1)] = 2000,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
@@ -95,20 +93,20 @@ def fit_cells(
 
 @app.command("predict-cells")
 def predict_cells(
-    path: Annotated[Path, typer.Argument(help="A model that fit-cells wrote.")],
+    path: Annotated[Path, Argument(help="A model that fit-cells wrote.")],
     perturbations: Annotated[
         Path,
-        typer.Option(
+        Option(
             help="A text file with a gene or a combination A+B a line; or a table "
             "(.csv) with a column target_gene, or one called as in the training file, "
             "and, if need be, n_cells."
         ),
     ],
-    output: Annotated[Path, typer.Option(help="The .h5ad file to write.")],
-    n_cells: Annotated[int, typer.Option(help="Cells of each.", min=1)] = 400,
-    n_controls: Annotated[int, typer.Option(help="Controls to add.", min=0)] = 0,
+    output: Annotated[Path, Option(help="The .h5ad file to write.")],
+    n_cells: Annotated[int, Option(help="Cells of each.", min=1)] = 400,
+    n_controls: Annotated[int, Option(help="Controls to add.", min=0)] = 0,
     log1p: Annotated[
-        bool, typer.Option(help="Write log(1 + x) at 10,000 a cell, not counts.")
+        bool, Option(help="Write log(1 + x) at 10,000 a cell, not counts.")
     ] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -161,27 +159,26 @@ def _read_perturbations(path, column, n_cells):
         table = pd.read_csv(
             path, dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
-        found = [name for name in (column, "target_gene") if name in table]
-        if not found:
-            raise ValueError(
-                f"{path} has the columns {list(table)}, and needs {column!r} or "
-                "'target_gene'."
-            )
-        names = table[found[0]].str.strip()
-        numbers = pd.Series(n_cells, names.index)
-        if "n_cells" in table:
-            numbers = pd.to_numeric(table["n_cells"], errors="coerce")
-        wrong = (names == "") | ~(numbers >= 1) | (numbers % 1 != 0)
-        if wrong.any():
-            raise ValueError(
-                f"{path}: line {wrong.argmax() + 2} names no perturbation, or its "
-                "number of cells is not a whole number of 1 or more."
-            )
-        names, numbers = names.tolist(), numbers.astype(int).tolist()
     else:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-        names = [line.strip() for line in lines if line.strip()]
-        numbers = [n_cells] * len(names)
-    if not names:
+        lines = [line for line in lines if line.strip()]
+        table = pd.DataFrame({column: lines}, dtype=object)
+    found = [name for name in (column, "target_gene") if name in table]
+    if not found:
+        raise ValueError(
+            f"{path} has the columns {list(table)}, and needs {column!r} or "
+            "'target_gene'."
+        )
+    if table.empty:
         raise ValueError(f"{path} names no perturbation.")
-    return names, numbers
+    names = table[found[0]].str.strip()
+    numbers = pd.Series(n_cells, names.index)
+    if "n_cells" in table:
+        numbers = pd.to_numeric(table["n_cells"], errors="coerce")
+    wrong = (names == "") | ~(numbers >= 1) | (numbers % 1 != 0)
+    if wrong.any():
+        raise ValueError(
+            f"{path}: line {wrong.argmax() + 2} names no perturbation, or its number "
+            "of cells is not a whole number of 1 or more."
+        )
+    return names.tolist(), numbers.astype(int).tolist()

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from typer import Option
 
 from sklperturb.cli._app import app, out
 from sklperturb.cli._choices import read_schema
@@ -21,7 +22,7 @@ def describe(
     batch: Batch = None,
     list_perturbations: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--list-perturbations",
             help="List every perturbation with its number of cells.",
         ),

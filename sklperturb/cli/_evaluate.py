@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from sklperturb.cli._app import app, log, out
 from sklperturb.cli._options import Control, Layer, Obsm, Perturbation, Seed
@@ -14,16 +14,14 @@ from sklperturb.utils._choices import Convention
 @app.command()
 def evaluate(
     pred: Annotated[
-        Path,
-        typer.Option(exists=True, help="Predicted cells: .h5ad file or .zarr folder."),
+        Path, Option(exists=True, help="Predicted cells: .h5ad file or .zarr folder.")
     ],
     real: Annotated[
-        Path,
-        typer.Option(exists=True, help="Measured cells: .h5ad file or .zarr folder."),
+        Path, Option(exists=True, help="Measured cells: .h5ad file or .zarr folder.")
     ],
     convention: Annotated[
         Convention | None,
-        typer.Option(
+        Option(
             help="Whose definitions of the scores to follow. By default populations "
             "for an embedding and robust for expression."
         ),
@@ -34,17 +32,16 @@ def evaluate(
     obsm: Obsm = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             exists=True,
             help="Cells to score as the baseline. By default a mean response is made.",
         ),
     ] = None,
     anchors: Annotated[
-        bool,
-        typer.Option(help="Score a baseline and a ceiling too; takes twice the time."),
+        bool, Option(help="Score a baseline and a ceiling too; takes twice the time.")
     ] = True,
     output: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Folder for the tables.")
+        Path | None, Option(file_okay=False, help="Folder for the tables.")
     ] = None,
     seed: Seed = 0,
 ):
@@ -81,8 +78,8 @@ def _find_control(real, perturbation, control):
     from sklperturb.datasets._layouts import find_layout, settle_schema
 
     obs = read_obs(real)
-    roles = {"perturbation": perturbation, "control": control}
-    schema = settle_schema(obs, find_layout(obs), **roles)
+    layout = find_layout(obs)
+    schema = settle_schema(obs, layout, perturbation=perturbation, control=control)
     if control is None:
         labels = sorted(obs[schema.perturbation].dropna().astype(str).unique())
         found = [x for x in labels if is_control_label(x, schema.control_labels)]

@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.table import Table
+from typer import Option
 
 from sklperturb.cli._app import app, out
 from sklperturb.cli._choices import Cv, load_screen, make_splitter, named
@@ -49,11 +49,11 @@ def models():
 @app.command()
 def simulate(
     output: Annotated[
-        Path, typer.Option(file_okay=False, help="Folder to write the screen to.")
+        Path, Option(file_okay=False, help="Folder to write the screen to.")
     ],
-    n_contexts: Annotated[int, typer.Option(help="Number of cell types.")] = 6,
-    n_compounds: Annotated[int, typer.Option(help="Number of compounds.")] = 146,
-    n_genes: Annotated[int, typer.Option(help="Number of genes.")] = 18211,
+    n_contexts: Annotated[int, Option(help="Number of cell types.")] = 6,
+    n_compounds: Annotated[int, Option(help="Number of compounds.")] = 146,
+    n_genes: Annotated[int, Option(help="Number of genes.")] = 18211,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
@@ -73,7 +73,7 @@ def leaderboard(
     data: Data,
     models: Annotated[
         str,
-        typer.Option(
+        Option(
             help="Comma-separated names; 'default', those that `sklperturb models` "
             "marks with yes; or 'all'. Of both sets, what the installed packages and "
             "the screen's columns allow. Baselines run besides."
@@ -83,8 +83,7 @@ def leaderboard(
     n_splits: NSplits = 5,
     scoring: Metric = Scoring.mrrmse,
     output: Annotated[
-        Path | None,
-        typer.Option(file_okay=False, help="Folder for the tables and the plot."),
+        Path | None, Option(file_okay=False, help="Folder for the tables and the plot.")
     ] = None,
     layer: ResponseLayer = None,
     clip: Clip = None,
@@ -129,13 +128,13 @@ def leaderboard(
 @app.command()
 def submit(
     data: Data,
-    model: Annotated[str, typer.Option(help="A name that `sklperturb models` lists.")],
+    model: Annotated[str, Option(help="A name that `sklperturb models` lists.")],
     output: Annotated[
-        Path, typer.Option(dir_okay=False, help="The .csv or .h5ad file to write.")
+        Path, Option(dir_okay=False, help="The .csv or .h5ad file to write.")
     ],
     params: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             exists=True, dir_okay=False, help="The best.json that tune has written."
         ),
     ] = None,
@@ -145,7 +144,7 @@ def submit(
     seed: Seed = 0,
     budget: Annotated[
         Budget | None,
-        typer.Option(help="How long the model best is trained. By default fast."),
+        Option(help="How long the model best is trained. By default fast."),
     ] = None,
     jobs: Jobs = -1,
     overwrite: Overwrite = False,

@@ -7,10 +7,10 @@ import warnings
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from typer import Option
 
 from sklperturb.cli._app import app, log, out
 from sklperturb.cli._choices import Cv, connected, load_screen, make_splitter
@@ -37,39 +37,37 @@ _Pruning = Names("_Pruning", [*Pruner, "none"], module=__name__)
 @app.command()
 def tune(
     data: Data,
-    model: Annotated[str, typer.Option(help="A name that `sklperturb models` lists.")],
+    model: Annotated[str, Option(help="A name that `sklperturb models` lists.")],
     output: Annotated[
         Path | None,
-        typer.Option(
-            file_okay=False, help="Folder for best.json, trials.csv and the plots."
-        ),
+        Option(file_okay=False, help="Folder for best.json, trials.csv and the plots."),
     ] = None,
     n_trials: Annotated[
-        int, typer.Option(help="Trials in all, those in the storage included.", min=1)
+        int, Option(help="Trials in all, those in the storage included.", min=1)
     ] = 50,
     storage: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Journal file or URL of a database; processes that name the same one "
             "share the trials. Default: study.log in --output."
         ),
     ] = None,
     study_name: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Name of the study in the storage. By default one that changes with "
             "the data, the folds, the scoring and the model."
         ),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Seconds after which no trial is begun.", min=0)
+        float | None, Option(help="Seconds after which no trial is begun.", min=0)
     ] = None,
     cv: Splitter = Cv.auto,
     n_splits: NSplits = 5,
     scoring: Metric = Scoring.mrrmse,
     pruner: Annotated[
         _Pruning,
-        typer.Option(
+        Option(
             help="What ends bad trials early: hyperband by epochs, wilcoxon by folds; "
             "auto takes the first for networks and the second for the others."
         ),
@@ -164,9 +162,8 @@ class _Trials:
         complete = [t for t in finished if t.state.name == "COMPLETE"]
         best = sorted(complete, key=lambda t: -t.value)[:_SHOWN]
         latest = [t for t in finished[-_SHOWN:] if t not in best]
-        table = Table(box=None, pad_edge=False)
-        table.title = f"{len(finished)} of {self.n_trials} trials"
-        table.title_justify = "left"
+        title = f"{len(finished)} of {self.n_trials} trials"
+        table = Table(box=None, pad_edge=False, title=title, title_justify="left")
         table.add_column("trial", justify="right")
         table.add_column(self.scoring, justify="right")
         table.add_column("state")

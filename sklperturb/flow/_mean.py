@@ -1,7 +1,6 @@
 """Where the mean of a perturbed population is: regression on the conditions."""
 
-import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -195,25 +194,17 @@ class MeanEffect:
 
     def _expect(self, conditions):
         """Add up the measured parts of each condition; the model predicts the rest."""
-        rest = copy.copy(conditions)
-        rest.mask = conditions.mask.copy()
-        known = None
+        rest = replace(conditions, mask=conditions.mask.copy())
+        known = np.zeros((len(conditions), self.effects.shape[1]))
         for i, (context, parts, dose) in enumerate(conditions.keys):
-            if len(parts) < 2:
-                continue
             for j, part in enumerate(parts):
                 effect = self._measured.get((context, (part,), dose))
-                if effect is None:
-                    continue
-                if known is None:
-                    known = np.zeros((len(conditions), len(effect)))
-                known[i] += effect
-                rest.mask[i, j] = 0.0
+                if effect is not None and len(parts) > 1:
+                    known[i] += effect
+                    rest.mask[i, j] = 0.0
         predicted = self.model.predict(rest)
-        if known is not None:
-            predicted[~rest.mask.any(axis=1)] = 0.0
-            predicted += known
-        return predicted
+        predicted[~rest.mask.any(axis=1)] = 0.0
+        return predicted + known
 
 
 def _fit_model(choice, regressor, conditions, effects):

@@ -260,13 +260,12 @@ class CellScreenModel(BaseEstimator):
             )
         parameters = self.get_params(deep=False)
         of_flow = {} if self.flow is None else self.flow.get_params(deep=False)
-        learnt = {k: v for k, v in vars(self).items() if k not in parameters}
-        del learnt["flow_"]
+        apart = {*parameters, "flow_"}
         state = {
             "parameters": {k: parameters[k] for k in ("space", "n_components", "obsm")},
             "flow_parameters": {k: v for k, v in of_flow.items() if _is_plain(v)},
             "flow": flow,
-            "learnt": learnt,
+            "learnt": {k: v for k, v in vars(self).items() if k not in apart},
         }
         write_state(path, state)
 
@@ -325,12 +324,9 @@ class CellScreenModel(BaseEstimator):
         if isinstance(perturbations, str):
             perturbations = [perturbations]
         sizes = np.asarray(n_cells)
-        sizes = np.full(len(perturbations), sizes) if sizes.ndim == 0 else sizes
-        if (
-            sizes.shape != (len(perturbations),)
-            or not np.issubdtype(sizes.dtype, np.integer)
-            or (sizes < 1).any()
-        ):
+        shape = (len(perturbations),)
+        sizes = np.full(shape, sizes) if sizes.ndim == 0 else sizes
+        if sizes.shape != shape or sizes.dtype.kind not in "iu" or (sizes < 1).any():
             raise ValueError(
                 "n_cells must be a whole number of 1 or more, or one for each of the "
                 f"{len(perturbations)} perturbations; got {n_cells!r}."
