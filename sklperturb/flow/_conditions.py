@@ -129,10 +129,8 @@ class ConditionReader:
         levels = {name: split_combination(name, labels) for name in set(names)}
         # A marked control may have any name; a condition has at least one part.
         parts = [levels[name] or (str(name),) for name in names]
-        contexts = [""] * len(names)
-        if self.schema.context is not None:
-            contexts = take_columns(X, [self.schema.context])[:, 0]
-            contexts = [str(context) for context in contexts]
+        contexts = take_columns(X, self.schema.columns("context"))
+        contexts = ["".join(map(str, row)) for row in contexts]  # "" without a column
         return list(zip(contexts, parts, self._doses(X, len(names)), strict=True))
 
     def read(self, X):

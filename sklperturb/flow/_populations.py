@@ -57,9 +57,7 @@ class ControlPools:
         """
         columns = schema.columns("context", *["batch"] * bool(match_batch))
         n_context = len(schema.columns("context"))
-        names = np.empty((len(X), 0), dtype=str)
-        if columns:
-            names = take_columns(X, columns).astype(str)
+        names = take_columns(X, columns).astype(str)
         return cls(columns, n_context, names, controls)
 
     def find(self, X):
@@ -68,9 +66,7 @@ class ControlPools:
         The most specific pool that has cells: same context and batch, else same
         context, else all controls.
         """
-        keys = [()] * len(X)
-        if self.columns:
-            keys = [tuple(map(str, row)) for row in take_columns(X, self.columns)]
+        keys = [tuple(map(str, row)) for row in take_columns(X, self.columns)]
         codes, levels = pd.factorize(pd.Series(keys, dtype=object))
         found = [self._nearest(level) for level in levels]
         numbers = np.array([self._numbers[key] for key in found])
