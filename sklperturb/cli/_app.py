@@ -2,12 +2,14 @@
 
 import contextlib
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from typer import Option
 from typer.core import TyperGroup
 
 from sklperturb._version import __version__
@@ -98,7 +100,7 @@ def _root(
     ctx: typer.Context,
     quiet: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--quiet",
             "-q",
             help="Report errors only; results still go to the standard output.",
@@ -106,10 +108,9 @@ def _root(
     ] = False,
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", callback=_version, is_eager=True, help="Show the version."
-        ),
+        Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ):
     """Predict how cells respond to a perturbation."""
+    os.environ.setdefault("MPLBACKEND", "agg")  # plots go to files, not to windows
     ctx.with_resource(_reporting(ctx, logging.ERROR if quiet else logging.INFO))

@@ -4,9 +4,10 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from sklperturb.cli._app import app, log, out
+from sklperturb.cli._choices import read_schema
 from sklperturb.cli._options import (
     Batch,
     Cells,
@@ -23,10 +24,10 @@ from sklperturb.cli._options import (
 @app.command("fit-cells")
 def fit_cells(
     cells: Cells,
-    output: Annotated[Path, typer.Option(help="File of the model, .npz.")],
+    output: Annotated[Path, Option(help="File of the model, .npz.")],
     embedding: Annotated[
         list[Path],
-        typer.Option(
+        Option(
             help="What is known of genes: gene sets (.gmt, may be repeated), or a "
             "table (.parquet, .npz, .safetensors)."
         ),
@@ -38,11 +39,9 @@ def fit_cells(
     control: Control = None,
     batch: Batch = None,
     n_components: Annotated[
-        int, typer.Option(help="Dimensions of the latent space of counts.", min=1)
+        int, Option(help="Dimensions of the latent space of counts.", min=1)
     ] = 50,
-    max_steps: Annotated[
-        int, typer.Option(help="Steps of the training.", min=1)
-    ] = 2000,
+    max_steps: Annotated[int, Option(help="Steps of the training.", min=1)] = 2000,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
@@ -51,7 +50,6 @@ def fit_cells(
     Counts are read a block at a time; the model is numbers and text.
     """
     from sklperturb.cells._files import sole_embedding
-    from sklperturb.cli._schema import read_schema
     from sklperturb.datasets import load_perturbseq
     from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
     from sklperturb.utils._atomic import check_output
@@ -61,9 +59,9 @@ def fit_cells(
         raise ValueError("layer= and obsm= both name the cells; pass one of them.")
     if layer is None and obsm is None and (obsm := sole_embedding(cells)):
         log.info(f"{cells.name} has no X; cells are generated in obsm[{obsm!r}].")
-    schema = None
-    if perturbation or context or control or batch:
-        schema = read_schema(cells, perturbation, context, control, batch)
+    schema = read_schema(
+        cells, perturbation=perturbation, context=context, control=control, batch=batch
+    )
     screen = load_perturbseq(
         cells, schema, layer=layer, obsm=obsm, backed=True, drop_unassigned=True
     )
@@ -95,20 +93,20 @@ def fit_cells(
 
 @app.command("predict-cells")
 def predict_cells(
-    path: Annotated[Path, typer.Argument(help="A model that fit-cells wrote.")],
+    path: Annotated[Path, Argument(help="A model that fit-cells wrote.")],
     perturbations: Annotated[
         Path,
-        typer.Option(
+        Option(
             help="A text file with a gene or a combination A+B a line; or a table "
             "(.csv) with a column target_gene, or one called as in the training file, "
             "and, if need be, n_cells."
         ),
     ],
-    output: Annotated[Path, typer.Option(help="The .h5ad file to write.")],
-    n_cells: Annotated[int, typer.Option(help="Cells of each.", min=1)] = 400,
-    n_controls: Annotated[int, typer.Option(help="Controls to add.", min=0)] = 0,
+    output: Annotated[Path, Option(help="The .h5ad file to write.")],
+    n_cells: Annotated[int, Option(help="Cells of each.", min=1)] = 400,
+    n_controls: Annotated[int, Option(help="Controls to add.", min=0)] = 0,
     log1p: Annotated[
-        bool, typer.Option(help="Write log(1 + x) at 10,000 a cell, not counts.")
+        bool, Option(help="Write log(1 + x) at 10,000 a cell, not counts.")
     ] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -157,35 +155,30 @@ def _read_perturbations(path, column, n_cells):
     """Return what is asked for, and the number of cells of each."""
     import pandas as pd
 
-    if path.suffix != ".csv":
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        names = [line.strip() for line in lines if line.strip()]
-        numbers = [n_cells] * len(names)
-    else:
+    if path.suffix == ".csv":
         table = pd.read_csv(
             path, dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
-        found = [name for name in (column, "target_gene") if name in table]
-        if not found:
-            raise ValueError(
-                f"{path} has the columns {list(table)}, and needs {column!r} or "
-                "'target_gene'."
-            )
-        names = table[found[0]].str.strip().tolist()
-        numbers = [n_cells] * len(names)
-        if "n_cells" in table:
-            numbers = pd.to_numeric(table["n_cells"], errors="coerce").to_numpy()
-        wrong = [
-            i
-            for i, (name, number) in enumerate(zip(names, numbers, strict=True))
-            if not (name and number >= 1 and number % 1 == 0)
-        ]
-        if wrong:
-            raise ValueError(
-                f"{path}: line {wrong[0] + 2} names no perturbation, or its number of "
-                "cells is not a whole number of 1 or more."
-            )
-        numbers = [int(number) for number in numbers]
-    if not names:
+    else:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = [line for line in lines if line.strip()]
+        table = pd.DataFrame({column: lines}, dtype=object)
+    found = [name for name in (column, "target_gene") if name in table]
+    if not found:
+        raise ValueError(
+            f"{path} has the columns {list(table)}, and needs {column!r} or "
+            "'target_gene'."
+        )
+    if table.empty:
         raise ValueError(f"{path} names no perturbation.")
-    return names, numbers
+    names = table[found[0]].str.strip()
+    numbers = pd.Series(n_cells, names.index)
+    if "n_cells" in table:
+        numbers = pd.to_numeric(table["n_cells"], errors="coerce")
+    wrong = (names == "") | ~(numbers >= 1) | (numbers % 1 != 0)
+    if wrong.any():
+        raise ValueError(
+            f"{path}: line {wrong.argmax() + 2} names no perturbation, or its number "
+            "of cells is not a whole number of 1 or more."
+        )
+    return names.tolist(), numbers.astype(int).tolist()

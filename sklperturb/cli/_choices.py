@@ -1,5 +1,8 @@
-"""What a user may name on the command line: models and splitters."""
+"""What a user may name on the command line: models, data, folds and a cluster."""
 
+import contextlib
+
+from sklperturb.cli._app import log
 from sklperturb.utils._choices import Names
 
 _SPLITTERS = {
@@ -11,14 +14,38 @@ _SPLITTERS = {
 Cv = Names("Cv", ["auto", *_SPLITTERS, "leave-one-context-out"], module=__name__)
 
 
+def names(text):
+    """Return the names in a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def named(models):
     """Return the models asked for: a list of names, "default" or "all"."""
     from sklperturb.models import select_models
 
     if models not in ("default", "all"):
-        models = [name.strip() for name in models.split(",") if name.strip()]
+        models = names(models)
         select_models(models)
     return models
+
+
+def load_screen(data, layer, clip, on_nonfinite):
+    from sklperturb.datasets import load_op2
+
+    screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
+    log.info(screen.DESCR)
+    return screen
+
+
+def read_schema(path, **roles):
+    """Return the schema of a file of cells, None if the user names no role."""
+    from sklperturb.cells._files import read_obs
+    from sklperturb.datasets._layouts import find_layout, settle_schema
+
+    if not any(roles.values()):
+        return None
+    obs = read_obs(path)
+    return settle_schema(obs, find_layout(obs), **roles)
 
 
 def make_splitter(name, screen, n_splits, seed):
@@ -26,16 +53,29 @@ def make_splitter(name, screen, n_splits, seed):
 
     common = {"schema": screen.schema, "random_state": seed}
     if name == "auto":
-        return model_selection.suggest_cv(
+        splitter = model_selection.suggest_cv(
             screen.X, screen.X_test, n_splits=n_splits, **common
         )
-    if name == "leave-one-context-out":
-        return model_selection.LeaveOneContextOut(schema=screen.schema)
-    return getattr(model_selection, _SPLITTERS[name])(n_splits, **common)
+    elif name == "leave-one-context-out":
+        splitter = model_selection.LeaveOneContextOut(schema=screen.schema)
+    else:
+        splitter = getattr(model_selection, _SPLITTERS[name])(n_splits, **common)
+    shown = [f"{k}={v!r}" for k, v in vars(splitter).items() if k != "schema"]
+    log.info(f"Folds: {type(splitter).__name__}({', '.join(shown)})")
+    return splitter
 
 
-def describe(splitter):
-    """Return a splitter's name and parameters without the schema."""
-    params = vars(splitter).items()
-    shown = (f"{name}={value!r}" for name, value in params if name != "schema")
-    return f"{type(splitter).__name__}({', '.join(shown)})"
+@contextlib.contextmanager
+def connected(address):
+    """Yield a client of a Dask cluster, None without an address."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ImportError(
+            '--dask needs distributed; run: pip install "sklperturb[scale]"'
+        ) from error
+    with Client(address, timeout="30s") as client:
+        yield client

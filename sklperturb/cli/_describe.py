@@ -4,8 +4,10 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from typer import Option
 
 from sklperturb.cli._app import app, out
+from sklperturb.cli._choices import read_schema
 from sklperturb.cli._messages import in_options
 from sklperturb.cli._options import Batch, Cells, Context, Control, Perturbation
 
@@ -20,7 +22,7 @@ def describe(
     batch: Batch = None,
     list_perturbations: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--list-perturbations",
             help="List every perturbation with its number of cells.",
         ),
@@ -31,12 +33,11 @@ def describe(
     The matrix is not read into memory. The exit code is 0 whether there are problems
     or not.
     """
-    from sklperturb.cli._schema import read_schema
     from sklperturb.datasets import describe_perturbseq
 
-    schema = None
-    if perturbation or context or control or batch:
-        schema = read_schema(path, perturbation, context, control, batch)
+    schema = read_schema(
+        path, perturbation=perturbation, context=context, control=control, batch=batch
+    )
     found = describe_perturbseq(path, schema=schema)
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in found.facts.items():

@@ -1,13 +1,13 @@
 """The command that embeds cells."""
 
-import contextlib
 import time
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from sklperturb.cli._app import app, log, out
+from sklperturb.cli._choices import connected
 from sklperturb.cli._options import Cells, Dask, Layer, Overwrite, Seed
 from sklperturb.utils._choices import CountScale, Precision
 
@@ -16,61 +16,55 @@ from sklperturb.utils._choices import CountScale, Precision
 def embed(
     path: Cells,
     checkpoint: Annotated[
-        Path,
-        typer.Option(exists=True, help="Weights of State Embedding: a folder or file."),
+        Path, Option(exists=True, help="Weights of State Embedding: a folder or file.")
     ],
-    output: Annotated[
-        Path, typer.Option(help="The .h5ad file or .zarr folder to write.")
-    ],
+    output: Annotated[Path, Option(help="The .h5ad file or .zarr folder to write.")],
     layer: Layer = None,
     gene_names: Annotated[
-        str, typer.Option(help="Column of var with the gene symbols; auto finds it.")
+        str, Option(help="Column of var with the gene symbols; auto finds it.")
     ] = "auto",
     gene_map: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             exists=True,
             dir_okay=False,
             help="Table of two columns: names in the file, gene symbols.",
         ),
     ] = None,
     ignore_case: Annotated[
-        bool, typer.Option("--ignore-case", help="Match names of genes in any case.")
+        bool, Option("--ignore-case", help="Match names of genes in any case.")
     ] = False,
     min_mapped: Annotated[
         float,
-        typer.Option(
+        Option(
             help="Least share of the counts that must be on known genes.", min=0, max=1
         ),
     ] = 0.1,
     count_scale: Annotated[
         CountScale,
-        typer.Option(help="Whether values are raw counts or log1p; auto finds out."),
+        Option(help="Whether values are raw counts or log1p; auto finds out."),
     ] = CountScale.auto,
     include_dataset_token: Annotated[
-        bool, typer.Option(help="Add the embedding of the data set to each cell's.")
+        bool, Option(help="Add the embedding of the data set to each cell's.")
     ] = True,
     device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU if any.")
+        str, Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU if any.")
     ] = "auto",
     precision: Annotated[
-        Precision,
-        typer.Option(help="Of the computation; auto is bfloat16 on a GPU."),
+        Precision, Option(help="Of the computation; auto is bfloat16 on a GPU.")
     ] = Precision.auto,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Cells the model reads at once; fitted to memory.", min=1),
+        Option(help="Cells the model reads at once; fitted to memory.", min=1),
     ] = None,
     chunk_size: Annotated[
-        int, typer.Option(help="Cells that are read and written at once.", min=1)
+        int, Option(help="Cells that are read and written at once.", min=1)
     ] = 1024,
     shard: Annotated[
-        str | None, typer.Option(help="Do the i-th of n parts, as in 1/4.")
+        str | None, Option(help="Do the i-th of n parts, as in 1/4.")
     ] = None,
     dask: Dask = None,
-    resume: Annotated[
-        bool, typer.Option(help="Go on with what an earlier run left.")
-    ] = True,
+    resume: Annotated[bool, Option(help="Go on with what an earlier run left.")] = True,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
@@ -99,7 +93,7 @@ def embed(
         count_scale=count_scale,
     )
     start = time.perf_counter()
-    with _connected(dask) as client:
+    with connected(dask) as client:
         n_cells, finished = embed_file(
             path,
             output,
@@ -125,19 +119,3 @@ def _read_shard(shard):
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise ValueError(f"--shard {shard} must be i/n with i from 1 to n, as in 1/4.")
     return int(part), int(parts)
-
-
-@contextlib.contextmanager
-def _connected(address):
-    """Yield a client of a Dask cluster, None without an address."""
-    if address is None:
-        yield None
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise ImportError(
-            '--dask needs distributed; install it with: pip install "sklperturb[scale]"'
-        ) from error
-    with Client(address) as client:
-        yield client

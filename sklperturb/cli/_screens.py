@@ -4,11 +4,12 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.table import Table
+from typer import Option
 
-from sklperturb.cli._app import app, log, out
-from sklperturb.cli._choices import Cv, describe, make_splitter, named
+from sklperturb.cli._app import app, out
+from sklperturb.cli._choices import Cv, load_screen, make_splitter, named
+from sklperturb.cli._leaderboard import render, write_leaderboard
 from sklperturb.cli._options import (
     Clip,
     Data,
@@ -21,7 +22,6 @@ from sklperturb.cli._options import (
     Seed,
     Splitter,
 )
-from sklperturb.cli._tables import render, write_tables
 from sklperturb.cli._tuned import set_tuned
 from sklperturb.utils._choices import Budget, OnNonfinite, Scoring
 
@@ -49,11 +49,11 @@ def models():
 @app.command()
 def simulate(
     output: Annotated[
-        Path, typer.Option(file_okay=False, help="Folder to write the screen to.")
+        Path, Option(file_okay=False, help="Folder to write the screen to.")
     ],
-    n_contexts: Annotated[int, typer.Option(help="Number of cell types.")] = 6,
-    n_compounds: Annotated[int, typer.Option(help="Number of compounds.")] = 146,
-    n_genes: Annotated[int, typer.Option(help="Number of genes.")] = 18211,
+    n_contexts: Annotated[int, Option(help="Number of cell types.")] = 6,
+    n_compounds: Annotated[int, Option(help="Number of compounds.")] = 146,
+    n_genes: Annotated[int, Option(help="Number of genes.")] = 18211,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
@@ -73,7 +73,7 @@ def leaderboard(
     data: Data,
     models: Annotated[
         str,
-        typer.Option(
+        Option(
             help="Comma-separated names; 'default', those that `sklperturb models` "
             "marks with yes; or 'all'. Of both sets, what the installed packages and "
             "the screen's columns allow. Baselines run besides."
@@ -83,8 +83,7 @@ def leaderboard(
     n_splits: NSplits = 5,
     scoring: Metric = Scoring.mrrmse,
     output: Annotated[
-        Path | None,
-        typer.Option(file_okay=False, help="Folder for the tables and the plot."),
+        Path | None, Option(file_okay=False, help="Folder for the tables and the plot.")
     ] = None,
     layer: ResponseLayer = None,
     clip: Clip = None,
@@ -99,16 +98,13 @@ def leaderboard(
     """
     from sklperturb.comparison import compare
     from sklperturb.comparison import leaderboard as rank
-    from sklperturb.datasets import load_op2
     from sklperturb.utils._atomic import check_output_folder
 
     names = named(models)
     if output is not None:
         check_output_folder(output)
-    screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
+    screen = load_screen(data, layer, clip, on_nonfinite)
     splitter = make_splitter(cv, screen, n_splits, seed)
-    log.info(screen.DESCR)
-    log.info(f"Folds: {describe(splitter)}")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     comparison = compare(
@@ -126,19 +122,19 @@ def leaderboard(
     table = rank(comparison)
     out.print(render(table))
     if output is not None:
-        write_tables(output, table, comparison)
+        write_leaderboard(output, table, comparison.folds)
 
 
 @app.command()
 def submit(
     data: Data,
-    model: Annotated[str, typer.Option(help="A name that `sklperturb models` lists.")],
+    model: Annotated[str, Option(help="A name that `sklperturb models` lists.")],
     output: Annotated[
-        Path, typer.Option(dir_okay=False, help="The .csv or .h5ad file to write.")
+        Path, Option(dir_okay=False, help="The .csv or .h5ad file to write.")
     ],
     params: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             exists=True, dir_okay=False, help="The best.json that tune has written."
         ),
     ] = None,
@@ -148,7 +144,7 @@ def submit(
     seed: Seed = 0,
     budget: Annotated[
         Budget | None,
-        typer.Option(help="How long the model best is trained. By default fast."),
+        Option(help="How long the model best is trained. By default fast."),
     ] = None,
     jobs: Jobs = -1,
     overwrite: Overwrite = False,
@@ -156,7 +152,7 @@ def submit(
     """Fit a model on everything and write its predictions for the id map."""
     from sklearn.utils.validation import has_fit_parameter
 
-    from sklperturb.datasets import load_op2, write_submission
+    from sklperturb.datasets import write_submission
     from sklperturb.datasets._write import SUFFIXES
     from sklperturb.metrics import mrrmse
     from sklperturb.models import get_entry, make_model
@@ -166,8 +162,7 @@ def submit(
     check_output(output, SUFFIXES, overwrite)
     if budget is not None and model != "best":
         raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
-    screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
-    log.info(screen.DESCR)
+    screen = load_screen(data, layer, clip, on_nonfinite)
     start = time.perf_counter()
     estimator = make_model(model, schema=screen.schema, random_state=seed)
     if budget is not None:

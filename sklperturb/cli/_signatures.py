@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from sklperturb.cli._app import app, out
+from sklperturb.cli._choices import names, read_schema
 from sklperturb.cli._options import (
     Cells,
     Clip,
@@ -15,7 +16,6 @@ from sklperturb.cli._options import (
     Overwrite,
     Perturbation,
     Seed,
-    names,
 )
 from sklperturb.utils._choices import Contexts, ExpressedIn, Method, Normalization
 
@@ -24,11 +24,11 @@ from sklperturb.utils._choices import Contexts, ExpressedIn, Method, Normalizati
 def signatures(
     cells: Cells,
     output: Annotated[
-        Path, typer.Option(file_okay=False, help="Folder to write the signatures to.")
+        Path, Option(file_okay=False, help="Folder to write the signatures to.")
     ],
     groupby: Annotated[
         str,
-        typer.Option(
+        Option(
             help="Columns of obs, comma-separated, whose cells form one pseudobulk "
             "sample. By default those of context, perturbation, dose, batch and "
             "replicate."
@@ -39,46 +39,43 @@ def signatures(
     control: Control = None,
     covariates: Annotated[
         str,
-        typer.Option(
+        Option(
             help="Columns of obs, comma-separated, whose effects are removed, such as "
             "donor,plate."
         ),
     ] = "",
     layer: Layer = None,
     hold_out_contexts: Annotated[
-        str, typer.Option(help="Contexts to predict, comma-separated.")
+        str, Option(help="Contexts to predict, comma-separated.")
     ] = "",
     hold_out_share: Annotated[
-        float,
-        typer.Option(help="Share of the other conditions to predict.", min=0, max=0.9),
+        float, Option(help="Share of the other conditions to predict.", min=0, max=0.9)
     ] = 0.0,
     min_cells: Annotated[
-        int, typer.Option(help="Leave out samples of fewer cells.", min=1)
+        int, Option(help="Leave out samples of fewer cells.", min=1)
     ] = 10,
     min_count: Annotated[
         float,
-        typer.Option(
+        Option(
             help="Leave out genes with fewer counts in a sample of median depth.", min=0
         ),
     ] = 10,
     expressed_in: Annotated[
         ExpressedIn,
-        typer.Option(help="Keep genes that are expressed in every context, or in any."),
+        Option(help="Keep genes that are expressed in every context, or in any."),
     ] = ExpressedIn.every,
     normalization: Annotated[
-        Normalization,
-        typer.Option(help="Correction of library sizes for composition."),
+        Normalization, Option(help="Correction of library sizes for composition.")
     ] = Normalization.tmm,
     method: Annotated[
         Method,
-        typer.Option(
+        Option(
             help="voom weights each observation by its expected variance; trend gives "
             "all the same weight."
         ),
     ] = Method.voom,
     contexts: Annotated[
-        Contexts,
-        typer.Option(help="One fit for all contexts together, or one for each."),
+        Contexts, Option(help="One fit for all contexts together, or one for each.")
     ] = Contexts.together,
     clip: Clip = 4.0,
     seed: Seed = 0,
@@ -90,19 +87,15 @@ def signatures(
     its context. To predict are the conditions held out or, if none are, those of the
     perturbation by context grid that were not measured.
     """
-    from sklperturb.cli._schema import read_schema
     from sklperturb.datasets import write_signatures
     from sklperturb.datasets._write_signatures import check_signature_folder
     from sklperturb.signatures import make_signature_screen
 
     check_signature_folder(output, overwrite)
-    schema = None
-    if perturbation or context:
-        schema = read_schema(cells, perturbation, context)
     screen = make_signature_screen(
         cells,
         names(groupby) or None,
-        schema=schema,
+        schema=read_schema(cells, perturbation=perturbation, context=context),
         control=control,
         covariates=names(covariates),
         layer=layer,

@@ -1,19 +1,19 @@
 """Commands that search for parameters: tune."""
 
-import contextlib
 import json
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from typer import Option
 
 from sklperturb.cli._app import app, log, out
-from sklperturb.cli._choices import Cv, describe, make_splitter
+from sklperturb.cli._choices import Cv, connected, load_screen, make_splitter
 from sklperturb.cli._options import (
     Clip,
     Dask,
@@ -26,6 +26,7 @@ from sklperturb.cli._options import (
     Seed,
     Splitter,
 )
+from sklperturb.cli._tables import write, write_json
 from sklperturb.utils._choices import Names, OnNonfinite, Pruner, Scoring
 
 # Rows of the table of trials: the best ones and the latest ones.
@@ -36,39 +37,37 @@ _Pruning = Names("_Pruning", [*Pruner, "none"], module=__name__)
 @app.command()
 def tune(
     data: Data,
-    model: Annotated[str, typer.Option(help="A name that `sklperturb models` lists.")],
+    model: Annotated[str, Option(help="A name that `sklperturb models` lists.")],
     output: Annotated[
         Path | None,
-        typer.Option(
-            file_okay=False, help="Folder for best.json, trials.csv and the plots."
-        ),
+        Option(file_okay=False, help="Folder for best.json, trials.csv and the plots."),
     ] = None,
     n_trials: Annotated[
-        int, typer.Option(help="Trials in all, those in the storage included.", min=1)
+        int, Option(help="Trials in all, those in the storage included.", min=1)
     ] = 50,
     storage: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Journal file or URL of a database; processes that name the same one "
             "share the trials. Default: study.log in --output."
         ),
     ] = None,
     study_name: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Name of the study in the storage. By default one that changes with "
             "the data, the folds, the scoring and the model."
         ),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Seconds after which no trial is begun.", min=0)
+        float | None, Option(help="Seconds after which no trial is begun.", min=0)
     ] = None,
     cv: Splitter = Cv.auto,
     n_splits: NSplits = 5,
     scoring: Metric = Scoring.mrrmse,
     pruner: Annotated[
         _Pruning,
-        typer.Option(
+        Option(
             help="What ends bad trials early: hyperband by epochs, wilcoxon by folds; "
             "auto takes the first for networks and the second for the others."
         ),
@@ -85,7 +84,8 @@ def tune(
     The same command goes on where it was stopped. Started several times, or on several
     machines that share the storage, the processes share the trials.
     """
-    from sklperturb.datasets import load_op2
+    from joblib import parallel_config
+
     from sklperturb.metrics import get_metric
     from sklperturb.models import get_entry, make_model
     from sklperturb.tuning import PerturbationSearchCV
@@ -96,10 +96,8 @@ def tune(
         raise ValueError("Nothing would be kept: pass --output, --storage or both.")
     if output is not None:
         check_output_folder(output).mkdir(parents=True, exist_ok=True)
-    screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
+    screen = load_screen(data, layer, clip, on_nonfinite)
     splitter = make_splitter(cv, screen, n_splits, seed)
-    log.info(screen.DESCR)
-    log.info(f"Folds: {describe(splitter)}")
     sign = 1 if get_metric(scoring).greater_is_better else -1
     progress = _Trials(n_trials, scoring, sign)
     search = PerturbationSearchCV(
@@ -117,7 +115,8 @@ def tune(
         verbose=0,
         random_state=seed,
     )
-    with _cluster(dask), progress:
+    backend = {} if dask is None else {"backend": "dask"}
+    with connected(dask), parallel_config(**backend), progress:
         search.fit(screen.X, screen.y)
     out.print(progress.table(search.study_))
     best = {
@@ -132,30 +131,11 @@ def tune(
         _write(output, best, search)
 
 
-@contextlib.contextmanager
-def _cluster(address):
-    if address is None:
-        yield
-        return
-    import joblib
-
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise ImportError(
-            '--dask needs distributed; run: pip install "sklperturb[scale]"'
-        ) from error
-    with Client(address, timeout="30s"), joblib.parallel_config("dask"):
-        yield
-
-
 class _Trials:
     """A table of the best and the latest trials, kept up to date on a terminal."""
 
     def __init__(self, n_trials, scoring, sign):
-        self.n_trials = n_trials
-        self.scoring = scoring
-        self.sign = sign
+        self.n_trials, self.scoring, self.sign = n_trials, scoring, sign
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._live = Live(console=console, refresh_per_second=2, transient=True)
 
@@ -182,9 +162,8 @@ class _Trials:
         complete = [t for t in finished if t.state.name == "COMPLETE"]
         best = sorted(complete, key=lambda t: -t.value)[:_SHOWN]
         latest = [t for t in finished[-_SHOWN:] if t not in best]
-        table = Table(box=None, pad_edge=False)
-        table.title = f"{len(finished)} of {self.n_trials} trials"
-        table.title_justify = "left"
+        title = f"{len(finished)} of {self.n_trials} trials"
+        table = Table(box=None, pad_edge=False, title=title, title_justify="left")
         table.add_column("trial", justify="right")
         table.add_column(self.scoring, justify="right")
         table.add_column("state")
@@ -203,43 +182,22 @@ def _short(value):
 def _write(folder, best, search):
     import pandas as pd
 
-    from sklperturb.utils._atomic import written_whole
-
-    with written_whole(folder / "best.json") as path:
-        path.write_text(json.dumps(best, indent=2) + "\n")
-    with written_whole(folder / "trials.csv") as path:
-        table = pd.DataFrame(search.cv_results_).drop(columns="params")
-        table.to_csv(path, index=False)
-    names = ["best.json", "trials.csv"]
+    write_json(folder / "best.json", best)
+    table = pd.DataFrame(search.cv_results_).drop(columns="params")
+    write(folder / "trials.csv", table.to_csv, index=False)
     try:
-        names += _write_plots(folder, search.study_)
+        _write_plots(folder, search.study_)
     except ImportError as error:
-        log.info(f"No plots: {error}")
-    for name in names:
-        out.print(f"{folder / name}")
+        log.info(f'No plots: {error}; run: pip install "sklperturb[plot]"')
 
 
 def _write_plots(folder, study):
     """Write Optuna's plots as PNG; leave out those that the study is too small for."""
-    import warnings
-
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ImportError(f'{error}; run: pip install "sklperturb[plot]"') from error
-    matplotlib.use("Agg")
     from matplotlib import pyplot
     from optuna.visualization import matplotlib as plots
 
-    from sklperturb.utils._atomic import written_whole
-
-    names = []
-    for kind in (
-        "optimization_history",
-        "intermediate_values",
-        "param_importances",
-        "slice",
-    ):
+    kinds = "optimization_history", "intermediate_values", "param_importances", "slice"
+    for kind in kinds:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -248,8 +206,5 @@ def _write_plots(folder, study):
                 log.info(f"No plot of the {kind}: {error}")
                 continue
         figure = getattr(axes, "figure", None) or axes.flat[0].figure
-        with written_whole(folder / f"{kind}.png") as path:
-            figure.savefig(path, dpi=120, bbox_inches="tight")
+        write(folder / f"{kind}.png", figure.savefig, dpi=120, bbox_inches="tight")
         pyplot.close(figure)
-        names.append(f"{kind}.png")
-    return names

@@ -17,7 +17,7 @@ from sklperturb.conditions._labels import (
     join_combination,
     split_combination,
 )
-from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
+from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema
 
 
@@ -96,37 +96,49 @@ def find_layout(obs, name="auto"):
     return layout
 
 
-def settle_schema(obs, layout, schema, **known):
-    """Return the schema of a table of cells: the user's, the layout's or inferred.
+def settle_schema(obs, layout, schema=None, *, control=None, **named):
+    """Return the schema of a table of cells.
 
-    The labels of a layout, and not a column, mark its controls. `known` names columns
-    of roles that need not be looked for.
+    A schema that is given decides; then the columns of roles and the label of the
+    controls that are named, then the layout, whose labels and not a column mark its
+    controls, then the spellings in public use.
+
+    Raises
+    ------
+    ValueError
+        If a column does not exist, none is known as the perturbation, or no cell has
+        the label.
     """
-    if schema is None and layout is not None:
-        roles = {
-            role: next((name for name in names if name in obs), None)
-            for role, names in KNOWN_SPELLINGS.items()
-        }
-        roles |= {"perturbation": layout.perturbation, "control": None} | known
+    if schema is not None:
+        absent = [c for c in resolve_schema(schema, obs).columns() if c not in obs]
+        if absent:
+            raise ValueError(
+                f"The schema names the columns {sorted(absent)}, and the cells have "
+                f"{list(obs.columns)}."
+            )
+        return schema
+    named = {role: column for role, column in named.items() if column is not None}
+    for role, column in named.items():
+        if column not in obs:
+            raise ValueError(f"{role}={column!r} is no column of obs: {list(obs)}.")
+    if layout is not None and named.get("perturbation") in (None, layout.perturbation):
         # The toolkit's own spelling is read in any layout whose labels are exact.
         labels = layout.control_labels and (*layout.control_labels, CONTROL)
-        found = PerturbationSchema(**roles, control_labels=labels)
-    elif schema is None:
-        found = PerturbationSchema.infer(obs, **known)
-    else:
-        found = resolve_schema(schema, obs)
-    absent = [name for name in found.columns() if name not in obs]
-    if absent:
-        raise ValueError(
-            f"The schema names the columns {sorted(absent)}, and the cells have "
-            f"{list(obs.columns)}."
-        )
-    if schema is not None:
-        return schema
+        of_layout = {"perturbation": layout.perturbation, "control": None}
+        named |= of_layout | {"control_labels": labels}
+    schema = PerturbationSchema.infer(obs, **named)
     # Some layouts write "1+1" for two guides, and "none": no doses.
-    if found.dose is not None and _numbers(obs[found.dose]) is None:
-        found = replace(found, dose=None)
-    return found
+    if schema.dose is not None and _numbers(obs[schema.dose]) is None:
+        schema = replace(schema, dose=None)
+    if control is not None:
+        labels = obs[schema.perturbation].astype(str)
+        if control not in set(labels):
+            raise ValueError(
+                f"control={control!r} is no label of {schema.perturbation!r}, which "
+                f"holds {sorted(labels.unique())[:10]}."
+            )
+        schema = replace(schema, control=None, control_labels=(control,))
+    return schema
 
 
 def unassigned_rows(obs, schema):

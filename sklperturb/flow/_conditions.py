@@ -1,10 +1,11 @@
 """Turn rows of conditions into sets of vectors and covariates."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
@@ -12,6 +13,11 @@ from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import join_combination, split_combination
 from sklperturb.conditions._levels import indicator
 from sklperturb.conditions._schema import PerturbationSchema
+from sklperturb.flow._state import stored, stored_estimator
+from sklperturb.preprocessing import LookupEmbedding
+
+stored(PerturbationSchema)
+stored_estimator(LookupEmbedding, without=("table",))
 
 
 @dataclass
@@ -45,23 +51,10 @@ class Conditions:
             self.covariates[rows],
         )
 
-    def single_parts(self):
-        """Return each part of each condition as a condition of its own."""
-        rows, columns = np.nonzero(self.mask)
-        contexts_parts_doses = [self.keys[i] for i in rows]
-        keys = [
-            (context, (parts[j],), dose)
-            for (context, parts, dose), j in zip(
-                contexts_parts_doses, columns, strict=True
-            )
-        ]
-        alone = Conditions(
-            keys,
-            self.elements[rows, columns][:, None],
-            np.ones((len(rows), 1)),
-            self.covariates[rows],
-        )
-        return rows, alone
+    def tensors(self, scaler):
+        """Return scaled elements, mask and covariates as the network takes them."""
+        values = scaler(self.elements), self.mask, self.covariates
+        return [torch.from_numpy(np.asarray(v, np.float32)) for v in values]
 
     def flat(self):
         """Return one vector each: the sum of the elements, then the covariates."""
@@ -69,6 +62,7 @@ class Conditions:
         return np.hstack([summed, self.covariates])
 
 
+@stored
 @dataclass
 class ElementScaler:
     """Centre and scale elements, each perturbation counted once."""
@@ -78,12 +72,9 @@ class ElementScaler:
 
     @classmethod
     def fit(cls, conditions):
-        _, alone = conditions.single_parts()
-        names = [(parts, context) for context, parts, _ in alone.keys]
-        _, first = np.unique(
-            pd.factorize(pd.Series(names, dtype=object))[0], return_index=True
-        )
-        vectors = alone.elements[first, 0]
+        names = [(p, context) for context, parts, _ in conditions.keys for p in parts]
+        first = pd.Series(names).drop_duplicates().index
+        vectors = conditions.elements[conditions.mask > 0][first]
         spread = vectors.std(axis=0)
         return cls(vectors.mean(axis=0), np.where(spread > 1e-9, spread, 1.0))
 
@@ -91,6 +82,7 @@ class ElementScaler:
         return ((elements - self.mean) / self.scale).astype(np.float32)
 
 
+@stored
 @dataclass
 class ConditionReader:
     """Read rows of conditions as vectors and covariates.
@@ -130,21 +122,6 @@ class ConditionReader:
         reader.dose = float(doses.mean()), float(doses.std()) or 1.0
         return reader
 
-    @classmethod
-    def from_state(cls, state, embedding):
-        """Return the reader of which `get_state` was taken, with its embedding."""
-        schema = PerturbationSchema(**state["schema"])
-        return cls(**state | {"schema": schema, "embedding": embedding})
-
-    def get_state(self):
-        """Return what was learnt, but for the embedding, as plain values."""
-        return {
-            "schema": asdict(self.schema),
-            "parts": self.parts,
-            "contexts": self.contexts,
-            "dose": list(self.dose),
-        }
-
     def keys(self, X):
         """Return (context, parts, dose) of each row."""
         names = take_columns(X, [self.schema.perturbation])[:, 0]
@@ -152,10 +129,8 @@ class ConditionReader:
         levels = {name: split_combination(name, labels) for name in set(names)}
         # A marked control may have any name; a condition has at least one part.
         parts = [levels[name] or (str(name),) for name in names]
-        contexts = [""] * len(names)
-        if self.schema.context is not None:
-            contexts = take_columns(X, [self.schema.context])[:, 0]
-            contexts = [str(context) for context in contexts]
+        contexts = take_columns(X, self.schema.columns("context"))
+        contexts = ["".join(map(str, row)) for row in contexts]  # "" without a column
         return list(zip(contexts, parts, self._doses(X, len(names)), strict=True))
 
     def read(self, X):
@@ -175,12 +150,10 @@ class ConditionReader:
     def _vectors(self, X, rows, names):
         if self.embedding is None:
             return _one_hot(names, self.parts)
-        table = _safe_indexing(X, rows).copy()
-        if isinstance(table, pd.DataFrame):
-            table[self.schema.perturbation] = names
-        else:
-            table = table.astype(object)
-            table[:, self.schema.perturbation] = names
+        table = pd.DataFrame(_safe_indexing(X, rows), copy=True)
+        table[self.schema.perturbation] = names
+        if not isinstance(X, pd.DataFrame):
+            table = table.to_numpy(object)
         return np.asarray(self.embedding.transform(table), dtype=np.float64)
 
     def _covariates(self, keys):
@@ -196,10 +169,7 @@ class ConditionReader:
         if self.schema.dose is None:
             return np.zeros(n_rows)
         doses = take_columns(X, [self.schema.dose])[:, 0]
-        try:
-            doses = doses.astype(np.float64)
-        except ValueError:
-            doses = np.array([np.nan])
+        doses = pd.to_numeric(pd.Series(doses), errors="coerce").to_numpy(np.float64)
         if not (np.isfinite(doses).all() and (doses >= 0).all()):
             raise ValueError(
                 f"The column {self.schema.dose!r} must hold doses: finite numbers, 0 "

@@ -13,27 +13,15 @@ from sklearn.base import (
 )
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import (
-    check_is_fitted,
-    check_non_negative,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
 from sklperturb.cells import log_normalise, looks_like_counts, open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import gene_names, is_annotated
+from sklperturb.flow._state import stored_estimator
 from sklperturb.utils._progress import ProgressBar
 
 _LARGEST_LOG = 12.0  # of an expression that is decoded; e^12 of 10^4 is absurd
-_LEARNT = (
-    "top_genes_",
-    "components_",
-    "mean_",
-    "decoder_",
-    "correction_",
-    "dispersion_",
-    "library_sizes_",
-)
 
 
 class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -151,10 +139,16 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             )
         n_blocks = -(-n_cells // 2048)
         with ProgressBar(4 * n_blocks * bool(self.verbose), "Counts") as bar:
-            self._choose_genes(X, n_top, bar)
-            self._fit_components(X, bar)
-            self._fit_decoder(X, bar)
-            self._fit_noise(X, bar)
+
+            def blocks():
+                for rows, values in X.blocks():
+                    yield rows, values, log_normalise(values, self.target_sum)
+                    bar.advance()
+
+            self._choose_genes(blocks(), n_top)
+            self._fit_components(blocks())
+            self._fit_decoder(blocks())
+            self._fit_noise(blocks())
         return self
 
     def transform(self, X):
@@ -178,7 +172,7 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         X = self._validate(X, reset=False)
         Z = np.empty((X.shape[0], len(self.components_)))
         for rows, values in X.blocks():
-            Z[rows] = self._project(self._log(values))
+            Z[rows] = self._project(log_normalise(values, self.target_sum))
         return Z
 
     def inverse_transform(self, Z):
@@ -236,43 +230,6 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             drawn.append(sparse.csr_array(rng.poisson(rates).astype(np.float32)))
         return sparse.vstack(drawn, format="csr")
 
-    def get_state(self):
-        """Return parameters and what was learnt, as plain values and arrays.
-
-        Returns
-        -------
-        state : dict
-            For `from_state`.
-        """
-        check_is_fitted(self)
-        return {
-            "parameters": self.get_params(),
-            "n_genes": self.n_features_in_,
-            "genes": None if self.genes_ is None else list(self.genes_),
-            **{name: getattr(self, name) for name in _LEARNT},
-        }
-
-    @classmethod
-    def from_state(cls, state):
-        """Return the fitted space of which `get_state` was taken.
-
-        Parameters
-        ----------
-        state : dict
-
-        Returns
-        -------
-        space : CountSpace
-        """
-        space = cls(**state["parameters"])
-        genes = range(state["n_genes"]) if state["genes"] is None else state["genes"]
-        table = pd.DataFrame(columns=pd.Index(genes))
-        validate_data(space, table, reset=True, skip_check_array=True)
-        space.genes_ = None if state["genes"] is None else pd.Index(genes)
-        for name in _LEARNT:
-            setattr(space, name, state[name])
-        return space
-
     @property
     def _n_features_out(self):
         return len(self.components_)
@@ -305,39 +262,33 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         total = np.maximum(rates.sum(axis=1, keepdims=True), 1e-12)
         return rates / total * library_sizes[:, None]
 
-    def _log(self, values):
-        return log_normalise(values, self.target_sum)
-
     def _project(self, logs):
-        top = logs[:, self.top_genes_]
-        top = to_dense(top)
+        top = to_dense(logs[:, self.top_genes_])
         return (top - self.mean_) @ self.components_.T
 
-    def _choose_genes(self, X, n_top, bar):
-        sums, squares = np.zeros((2, X.shape[1]))
+    def _choose_genes(self, blocks, n_top):
+        sums, squares = np.zeros((2, self.n_features_in_))
         sizes = []
-        for _, values in X.blocks():
+        for _, values, logs in blocks:
             sizes.append(np.asarray(values.sum(axis=1), np.float64).ravel())
-            logs = self._log(values)
             sums += np.asarray(logs.sum(axis=0)).ravel()
             squares += np.asarray((logs * logs).sum(axis=0)).ravel()
-            bar.advance()
         self.library_sizes_ = np.concatenate(sizes)
         if not np.isfinite(sums).all():
             raise ValueError("X holds NaN or infinite values; drop those cells.")
-        variance = squares / X.shape[0] - np.square(sums / X.shape[0])
+        n_cells = len(self.library_sizes_)
+        variance = squares / n_cells - np.square(sums / n_cells)
         self.top_genes_ = np.sort(np.argsort(-variance, kind="stable")[:n_top])
-        self.mean_ = sums[self.top_genes_] / X.shape[0]
+        self.mean_ = sums[self.top_genes_] / n_cells
 
-    def _fit_components(self, X, bar):
+    def _fit_components(self, blocks):
         width = len(self.top_genes_)
         products = np.zeros((width, width))
-        for _, values in X.blocks():
-            logs = self._log(values)[:, self.top_genes_]
-            logs = to_dense(logs)
-            products += logs.T @ logs
-            bar.advance()
-        covariance = products / X.shape[0] - np.outer(self.mean_, self.mean_)
+        for _, _, logs in blocks:
+            top = to_dense(logs[:, self.top_genes_])
+            products += top.T @ top
+        covariance = products / len(self.library_sizes_)
+        covariance -= np.outer(self.mean_, self.mean_)
         _, vectors = np.linalg.eigh(covariance)
         components = vectors[:, ::-1][:, : self.n_components].T
         # One sign, so that two runs agree.
@@ -345,39 +296,32 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         signs = np.sign(components[np.arange(len(components)), largest])
         self.components_ = components * signs[:, None]
 
-    def _fit_decoder(self, X, bar):
+    def _fit_decoder(self, blocks):
         width = self.n_components + 1
-        gram, cross = np.zeros((width, width)), np.zeros((width, X.shape[1]))
-        for _, values in X.blocks():
-            logs = self._log(values)
+        gram, cross = np.zeros((width, width)), np.zeros((width, self.n_features_in_))
+        for _, _, logs in blocks:
             Z = np.hstack([self._project(logs), np.ones((logs.shape[0], 1))])
             gram += Z.T @ Z
             cross += (logs.T @ Z).T
-            bar.advance()
         self.decoder_ = np.linalg.lstsq(gram, cross, rcond=None)[0]
 
-    def _fit_noise(self, X, bar):
-        self.correction_ = np.ones(X.shape[1])
-        counts, expected, excess, squares = np.zeros((4, X.shape[1]))
+    def _fit_noise(self, blocks):
+        self.correction_ = np.ones(self.n_features_in_)
         # With y counts and m expected: E (y - m)^2 = m + dispersion * m^2, where the
         # expected ones are first brought to the gene's total.
-        products, own = np.zeros((2, X.shape[1]))
-        for rows, values in X.blocks():
-            mean = self._rates(
-                self._project(self._log(values)), self.library_sizes_[rows]
-            )
+        counts, expected, own, products, squares = np.zeros((5, self.n_features_in_))
+        for rows, values, logs in blocks:
+            mean = self._rates(self._project(logs), self.library_sizes_[rows])
             dense = to_dense(values)
             counts += dense.sum(axis=0)
             expected += mean.sum(axis=0)
-            products += (dense * mean).sum(axis=0)
             own += np.square(dense, dtype=np.float64).sum(axis=0)
+            products += (dense * mean).sum(axis=0)
             squares += np.square(mean).sum(axis=0)
-            bar.advance()
         factor = np.where(expected > 0, counts / np.maximum(expected, 1e-12), 0.0)
         excess = own - 2 * factor * products + factor**2 * squares - counts
-        self.dispersion_ = np.clip(
-            excess / np.maximum(factor**2 * squares, 1e-12), 0.0, 100.0
-        )
+        dispersion = excess / np.maximum(factor**2 * squares, 1e-12)
+        self.dispersion_ = np.clip(dispersion, 0.0, 100.0)
         self.correction_ = factor
 
     def __sklearn_tags__(self):
@@ -385,3 +329,6 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         tags.input_tags.positive_only = True
         tags.input_tags.sparse = True
         return tags
+
+
+stored_estimator(CountSpace)

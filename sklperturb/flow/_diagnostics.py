@@ -43,23 +43,20 @@ class Evidence:
     largest: float
 
 
-def gather_evidence(
-    generator, cells, members, conditions, effects, held_out, expected, weights
-):
+def gather_evidence(flow, cells, measured, weights):
     """Return the evidence, or None where nothing was held out, and a weight.
 
     Parameters
     ----------
-    generator : Generator
+    flow : FittedFlow
     cells : ndarray of shape (n_cells, n_features)
-    members : list of list of (int, ndarray of int)
-    conditions : Conditions
-    effects : ndarray of shape (n_conditions, n_features)
-    held_out : ndarray of bool of shape (n_conditions,)
-    expected : ndarray of shape (n_conditions, n_features) or None
-        Mean effects of the held-out conditions, of a regression without them.
+        Along the components that the flow moves them.
+    measured : object
+        Has the `conditions`, their `members` and `effects`, which are `held_out`, and
+        what a regression `expected` of these, if there was one.
     weights : sequence of float
-        Shares of the flow's change of shape to choose from, by energy distance.
+        Shares of the flow's change of shape to choose from, by energy distance; the
+        last is taken if nothing was held out or expected.
 
     Returns
     -------
@@ -67,66 +64,66 @@ def gather_evidence(
     weight : float
         The chosen one.
     """
+    generator, inside = flow.generator, flow.coordinates.inside
+    members, conditions = measured.members, measured.conditions
+    effects, expected = inside(measured.effects), inside(measured.expected)
+    if expected is None:
+        weights = weights[-1:]
     sizes = np.array([sum(len(rows) for _, rows in m) for m in members])
     large = sizes >= _FEWEST_CELLS
-    chosen = np.flatnonzero(held_out & large)[:_N_CONDITIONS]
+    chosen = np.flatnonzero(measured.held_out & large)[:_N_CONDITIONS]
     if not len(chosen):
         return None, weights[-1]
     rng = np.random.default_rng(generator.seed)
-    measured, generated, controls, displacements, swapped = [], [], [], [], []
+    found, generated, controls, displacements, swapped = [], [], [], [], []
     for i in chosen:
         # The largest batch is enough, and compares like with like.
         pool, rows = max(members[i], key=lambda member: len(member[1]))
         rows = rng.permutation(rows)[:_N_CELLS]
         start = generator.start(pool, len(rows), rng)
-        moved = generator.move(start, conditions, i, pool)
-        displacement = generator.displacement(conditions, i, pool)
+        condition = conditions.take([i])
+        moved = generator.move(start, condition, pool)
+        displacement = generator.displacement(condition, pool)
         if expected is None:
             candidates = [moved]
-        elif len(weights) == 1:
-            candidates = [moved + expected[i] - displacement]
         else:
             shape = moved - start - displacement
             candidates = [start + expected[i] + weight * shape for weight in weights]
-        measured.append(cells[rows])
+        found.append(cells[rows])
         generated.append(candidates)
         unchanged = generator.pools[pool]
         some = rng.choice(len(unchanged), min(len(rows), len(unchanged)), replace=False)
         controls.append(unchanged[some])
         displacements.append(displacement)
-        swapped.append(_swapped(generator, conditions, i, pool))
-    known = effects[~held_out & large]
+        # By the perturbation of another condition, all else being the same.
+        names = [key[1] for key in conditions.keys]
+        others = [j for j, name in enumerate(names) if name != names[i]]
+        other = conditions.take([others[i % len(others)]])
+        other.covariates = condition.covariates
+        swapped.append(generator.displacement(other, pool))
+    known = effects[~measured.held_out & large]
     largest = np.linalg.norm(known, axis=1).max() if len(known) else np.inf
-    distances = [
-        [energy_distance(truth, population, unbiased=True) for population in candidates]
-        for truth, candidates in zip(measured, generated, strict=True)
-    ]
-    best = int(np.mean(distances, axis=0).argmin())
+    generated = list(zip(*generated, strict=True))  # by weight
+    distances = [_distances(found, populations).mean() for populations in generated]
+    best = int(np.argmin(distances))
+    displacements, swapped = np.array(displacements), np.array(swapped)
     evidence = Evidence(
-        measured,
-        [candidates[best] for candidates in generated],
-        controls,
-        np.array(displacements),
-        np.array(swapped),
-        float(largest),
+        found, generated[best], controls, displacements, swapped, float(largest)
     )
     return evidence, weights[best]
 
 
-def _swapped(generator, conditions, i, pool):
-    """Return the displacement by another perturbation, all else being the same."""
-    own = conditions.keys[i][1]
-    others = [j for j, key in enumerate(conditions.keys) if key[1] != own]
-    mixed = conditions.take([others[i % len(others)]])
-    mixed.covariates = conditions.covariates[i : i + 1]
-    return generator.displacement(mixed, 0, pool)
+def _distances(measured, populations):
+    """Return the energy distance of each population to the measured one."""
+    pairs = zip(measured, populations, strict=True)
+    return np.array([energy_distance(*pair, unbiased=True) for pair in pairs])
 
 
 def warn_few_cells(names, sizes, cells_per_condition):
     """Warn of conditions with fewer cells than a block of the training."""
     few = np.flatnonzero(sizes < cells_per_condition)
     if len(few):
-        examples = [names[i] for i in few[:5]] + ["..."] * (len(few) > 5)
+        examples = _first([names[i] for i in few])
         _warn(
             f"too few cells: {len(few)} of {len(names)} conditions have fewer than "
             f"cells_per_condition={cells_per_condition}, such as {examples}. Their "
@@ -138,12 +135,12 @@ def warn_few_cells(names, sizes, cells_per_condition):
 def warn_leakage(foreign):
     """Warn of conditions whose controls come from another context or batch."""
     if foreign:
-        examples = foreign[:5] + ["..."] * (len(foreign) > 5)
         _warn(
             f"context leakage: {len(foreign)} conditions have cells without controls "
-            f"of their own context or batch, such as {examples}, and are compared with "
-            "controls of others. What differs between contexts or batches is then "
-            "learnt as an effect. Add controls, or pass match_batch=False."
+            f"of their own context or batch, such as {_first(foreign)}, and are "
+            "compared with controls of others. What differs between contexts or "
+            "batches is then learnt as an effect. Add controls, or pass "
+            "match_batch=False."
         )
 
 
@@ -161,33 +158,22 @@ def check_evidence(evidence):
     """
     moved = np.linalg.norm(evidence.displacements, axis=1)
     change = np.linalg.norm(evidence.swapped - evidence.displacements, axis=1)
-    spread = [
-        [population.var(axis=0).sum() for population in populations]
+    generated, measured = (
+        np.sum([population.var(axis=0).sum() for population in populations])
         for populations in (evidence.generated, evidence.measured)
-    ]
-    distances = {
-        name: np.array(
-            [
-                energy_distance(truth, population, unbiased=True)
-                for truth, population in zip(
-                    evidence.measured, populations, strict=True
-                )
-            ]
-        )
-        for name, populations in (
-            ("energy", evidence.generated),
-            ("energy_controls", evidence.controls),
-        )
-    }
-    loss = distances["energy"] - distances["energy_controls"]
+    )
+    energy = _distances(evidence.measured, evidence.generated)
+    energy_controls = _distances(evidence.measured, evidence.controls)
+    loss = energy - energy_controls
     by_chance = 2 * loss.std() / np.sqrt(len(loss))
     # A net that moves nothing ignores the condition as well.
     scale = max(_NEGLIGIBLE * evidence.largest, 1e-12)
     found = {
         "swap_change": float(change.mean() / max(moved.mean(), scale)),
-        "variance_ratio": float(np.sum(spread[0]) / max(np.sum(spread[1]), 1e-12)),
+        "variance_ratio": float(generated / max(measured, 1e-12)),
         "largest_ratio": float(moved.max() / max(evidence.largest, 1e-12)),
-        **{name: float(values.mean()) for name, values in distances.items()},
+        "energy": float(energy.mean()),
+        "energy_controls": float(energy_controls.mean()),
     }
     if found["swap_change"] < _UNMOVED:
         _warn(
@@ -238,6 +224,10 @@ def warn_collapsed_mean(choice):
         f"{found[choice]} Another embedding may tell more; mean_estimator='ridge' or "
         "'none' takes the decision out of the data's hands."
     )
+
+
+def _first(names):
+    return names[:5] + ["..."] * (len(names) > 5)
 
 
 def _warn(message):

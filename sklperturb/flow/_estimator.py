@@ -7,9 +7,12 @@ from sklearn.utils import Bunch, check_consistent_length, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.conditions._validation import validate_conditions
+from sklperturb.cells import open_cells
+from sklperturb.cells._blocks import to_dense
+from sklperturb.cells._files import is_annotated
+from sklperturb.conditions._validation import validate_conditions, validate_target
 from sklperturb.flow._diagnostics import warn_blow_up
-from sklperturb.flow._fitting import fit_flow, read_cells
+from sklperturb.flow._fitting import fit_flow
 from sklperturb.flow._generation import POPULATION_ENCODERS
 from sklperturb.flow._mean import BUILT_IN
 
@@ -289,8 +292,10 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
             If all rows are controls, values are not finite, or a parameter is out of
             range.
         """
-        X = validate_conditions(self, X, reset=True)
-        cells = read_cells(self, X, y)
+        target = None if y is None else "no_validation"
+        X = validate_conditions(self, X, target, reset=True)
+        cells = to_dense(open_cells(y).rows(slice(None))) if is_annotated(y) else y
+        cells = validate_target(self, X, cells)
         parameters = Bunch(**self.get_params(deep=False))
         return self._set_fitted(fit_flow(X, y, cells, parameters))
 
@@ -402,10 +407,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
                 "With source='noise' no cell has a counterfactual. Fit with "
                 "source='control' and with controls, or use sample."
             )
-        X = validate_conditions(self, X, reset=False)
-        cells = self._flow.coordinates.check(cells, "cells")
-        check_consistent_length(X, cells)
-        return self._flow.transport(X, cells)
+        return self._flow.transport(*self._validate(X, cells))
 
     def velocity(self, X, cells, t):
         """Return the velocity field: where cells are heading, and how fast.
@@ -426,10 +428,13 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
             `mean_estimator` plays no part in it.
         """
         check_is_fitted(self)
+        return self._flow.velocity(*self._validate(X, cells), t)
+
+    def _validate(self, X, cells):
         X = validate_conditions(self, X, reset=False)
         cells = self._flow.coordinates.check(cells, "cells")
         check_consistent_length(X, cells)
-        return self._flow.velocity(X, cells, t)
+        return X, cells
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

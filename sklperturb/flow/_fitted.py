@@ -1,6 +1,6 @@
 """A fitted flow: all that is needed to predict conditions, and nothing to fit."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,10 @@ from sklperturb.flow._conditions import ConditionReader
 from sklperturb.flow._generation import Generator, draw_cells
 from sklperturb.flow._mean import MeanEffect
 from sklperturb.flow._populations import ControlPools
-from sklperturb.flow._state import table_from_state, table_state
+from sklperturb.flow._state import stored
 
 
+@stored
 @dataclass
 class Coordinates:
     """Units of the network, and the principal components that a flow moves along.
@@ -79,6 +80,7 @@ class Coordinates:
         return changes if self.basis is None else changes @ self.basis
 
 
+@stored
 @dataclass
 class FittedFlow:
     """The parts of a fitted flow, from training (`fit_flow`) or from a file.
@@ -130,56 +132,15 @@ class FittedFlow:
         longest = np.linalg.norm(self.effects, axis=1).max()
         self._longest = float(longest / self.coordinates.scale)
         self._flow_means = {}
-
-    @classmethod
-    def from_state(cls, state, embedding):
-        """Return the flow of which `get_state` was taken, without fitting anything.
-
-        Parameters
-        ----------
-        state : dict
-        embedding : fitted transformer or None
-            That of the reader.
-        """
-        pools = ControlPools.from_state(state["pools"])
-        coordinates = Coordinates(**state["coordinates"])
-        inside = [coordinates.inside(cells) for cells in pools.cells]
-        mean = state["mean"]
-        parts = {
-            "reader": ConditionReader.from_state(state["reader"], embedding),
-            "pools": pools,
-            "coordinates": coordinates,
-            "generator": Generator.from_state(state["generator"], inside),
-            "mean": None if mean is None else MeanEffect.from_state(mean),
-            "conditions": table_from_state(state["conditions"]),
-        }
-        return cls(**state | parts)
-
-    def get_state(self):
-        """Return all parts but the embedding, as arrays and plain values."""
-        return {
-            "reader": self.reader.get_state(),
-            "pools": self.pools.get_state(),
-            "coordinates": asdict(self.coordinates),
-            "generator": self.generator.get_state(),
-            "mean": None if self.mean is None else self.mean.get_state(),
-            "conditions": table_state(self.conditions),
-            "n_cells": self.n_cells,
-            "effects": self.effects,
-            "history": self.history,
-            "y_ndim": self.y_ndim,
-            "mean_weight": self.mean_weight,
-            "shape_weight": self.shape_weight,
-            "diagnostics": self.diagnostics,
-        }
+        self.generator.pools = [self.coordinates.inside(p) for p in self.pools.cells]
 
     def predict(self, X):
         """Return the expected cell of each row's condition, in the shape of `y`."""
         predicted = np.empty((len(X), len(self.coordinates.centre)))
-        for rows, pool, conditions in self._populations_of(X):
+        for rows, pool, condition in self._populations_of(X):
             predicted[rows] = self.pools.means[pool]
-            if conditions is not None:
-                predicted[rows] += self._expected(conditions, pool)
+            if condition is not None:
+                predicted[rows] += self._expected(condition, pool)
         predicted = self.coordinates.from_units(predicted)
         return predicted.ravel() if self.y_ndim == 1 else predicted
 
@@ -205,12 +166,12 @@ class FittedFlow:
         given = None if source is None else self.coordinates.to_units(source)
         cells = np.empty((len(X), n_cells, len(self.coordinates.centre)))
         longest = 0.0
-        for rows, pool, conditions in self._populations_of(X):
+        for rows, pool, condition in self._populations_of(X):
             controls = self.pools.cells[pool] if given is None else given
             start = draw_cells(controls, len(rows) * n_cells, rng)
             moved = start
-            if conditions is not None:
-                moved, length = self._carry(start, conditions, pool, given, rng)
+            if condition is not None:
+                moved, length = self._carry(start, condition, pool, given, rng)
                 longest = max(longest, length)
             cells[rows] = moved.reshape(len(rows), n_cells, -1)
         return self.coordinates.from_units(cells), longest
@@ -222,9 +183,9 @@ class FittedFlow:
         """
         cells = self.coordinates.to_units(cells)
         moved = np.array(cells, dtype=np.float64)
-        for rows, pool, conditions in self._populations_of(X):
-            if conditions is not None:
-                moved[rows], _ = self._carry(cells[rows], conditions, pool, None, None)
+        for rows, pool, condition in self._populations_of(X):
+            if condition is not None:
+                moved[rows], _ = self._carry(cells[rows], condition, pool, None, None)
         return self.coordinates.from_units(moved)
 
     def velocity(self, X, cells, t):
@@ -232,28 +193,25 @@ class FittedFlow:
         cells = self.coordinates.to_units(cells)
         result = np.zeros(cells.shape)
         device = self.generator.device
-        for rows, pool, conditions in self._populations_of(X):
-            if conditions is not None:
-                velocity = self.generator.field(conditions, 0, pool)
+        for rows, pool, condition in self._populations_of(X):
+            if condition is not None:
+                velocity = self.generator.field(condition, pool)
                 with torch.inference_mode():
                     x = torch.from_numpy(self.coordinates.inside(cells[rows]))[None]
                     found = velocity(x.to(device), float(t))[0].cpu().numpy()
                     result[rows] = self.coordinates.outside(found)
         return result * self.coordinates.scale
 
-    def displacement(self, conditions, pool, given=None):
+    def displacement(self, condition, pool):
         """Return by how much the flow moves the mean of a pool, in all columns."""
-        given = self.coordinates.inside(given)
-        return self.coordinates.outside(
-            self.generator.displacement(conditions, 0, pool, given)
-        )
+        return self.coordinates.outside(self.generator.displacement(condition, pool))
 
-    def context_displacement(self, conditions, pool):
+    def context_displacement(self, condition, pool):
         """Return the displacement of the controls of the pool's whole context."""
         pool = self.pools.context_of(pool)
-        key = pool, conditions.keys[0]
+        key = pool, condition.keys[0]
         if key not in self._flow_means:
-            self._flow_means[key] = self.displacement(conditions, pool)
+            self._flow_means[key] = self.displacement(condition, pool)
         return self._flow_means[key]
 
     def _populations_of(self, X):
@@ -266,28 +224,26 @@ class FittedFlow:
             for pool, control, key in zip(pools, is_control, keys, strict=True)
         ]
         codes, levels = pd.factorize(pd.Series(groups, dtype=object))
-        first = np.unique(codes, return_index=True)[1]
-        perturbed = np.flatnonzero(~is_control[first])
-        if len(perturbed):
-            read = self.reader.read(_safe_indexing(X, first[perturbed]))
-        place = {code: i for i, code in enumerate(perturbed)}
-        order = np.argsort(codes, kind="stable")
-        bounds = np.searchsorted(codes[order], np.arange(len(levels) + 1))
+        members = pd.Series(codes).groupby(codes).indices
+        first = [members[c][0] for c, (_, key) in enumerate(levels) if key is not None]
+        if first:
+            read = self.reader.read(_safe_indexing(X, first))
+        place = {row: i for i, row in enumerate(first)}
         for code, (pool, key) in enumerate(levels):
-            rows = order[bounds[code] : bounds[code + 1]]
-            yield rows, pool, None if key is None else read.take([place[code]])
+            rows = members[code]
+            yield rows, pool, None if key is None else read.take([place[rows[0]]])
 
-    def _expected(self, conditions, pool):
+    def _expected(self, condition, pool):
         """Return the mean effect of a condition, in units of the network."""
         if self.mean is None:
-            return self.displacement(conditions, pool)
-        expected = self.mean.predict(conditions)[0]
-        if self.mean_weight < 1 and not self.mean.is_measured(conditions.keys[0]):
-            flow = self.context_displacement(conditions, pool)
+            return self.displacement(condition, pool)
+        expected = self.mean.predict(condition)[0]
+        if self.mean_weight < 1 and not self.mean.is_measured(condition.keys[0]):
+            flow = self.context_displacement(condition, pool)
             expected = flow + self.mean_weight * (expected - flow)
         return expected
 
-    def _carry(self, controls, conditions, pool, given, rng):
+    def _carry(self, controls, condition, pool, given, rng):
         """Return perturbed cells in place of controls, and how far their mean moves.
 
         The flow carries them, and all are shifted so that their mean is as expected.
@@ -296,12 +252,12 @@ class FittedFlow:
         if self.generator.source == "noise":
             start = rng.standard_normal(before.shape, dtype=np.float32)
         own = pool if given is None else self.coordinates.inside(given)
-        moved = self.generator.move(start, conditions, 0, own)
+        moved = self.generator.move(start, condition, own)
         if self.coordinates.basis is not None:
             moved = controls + self.coordinates.outside(moved - before)
-        displacement = self.displacement(conditions, pool, given)
+        displacement = self.displacement(condition, own)
         if self.mean is not None:
-            expected = self._expected(conditions, pool)
+            expected = self._expected(condition, pool)
             moved = moved + (expected - displacement)
             if self.shape_weight < 1:
                 shifted = controls + expected

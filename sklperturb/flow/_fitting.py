@@ -4,13 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import Bunch, _safe_indexing, check_random_state
 
-from sklperturb.cells import open_cells
-from sklperturb.cells._blocks import to_dense
-from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._labels import control_rows
-from sklperturb.conditions._validation import resolve_schema, validate_target
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.flow._conditions import (
     ConditionReader,
     Conditions,
@@ -33,7 +30,7 @@ from sklperturb.flow._populations import (
     hold_out,
     measure_effects,
 )
-from sklperturb.flow._training import Populations, Recipe, train
+from sklperturb.flow._training import Populations, train
 
 _SHAPES = (0.0, 0.5, 1.0)  # shares of the flow's change of shape to choose from
 _MOST_VALIDATED = 32  # held-out conditions that are looked at
@@ -56,8 +53,9 @@ class _Measured:
     noise : ndarray of shape (n_conditions,)
         Squared standard errors of the effects.
     held_out : ndarray of bool of shape (n_conditions,)
-    expected : ndarray of shape (n_held_out, n_outputs) or None
-        Mean effects of the held-out conditions by a regression without them.
+    expected : ndarray of shape (n_conditions, n_outputs) or None
+        Mean effects of the held-out conditions by a regression without them, and
+        zeros; None where there are none, or no regression.
     """
 
     table: object
@@ -68,24 +66,6 @@ class _Measured:
     noise: np.ndarray
     held_out: np.ndarray
     expected: np.ndarray | None = None
-
-
-def read_cells(estimator, X, y):
-    """Return the cells `y` as an array of one or two dimensions.
-
-    Raises
-    ------
-    ValueError
-        If there are none, they do not fit `X`, or values are not finite.
-    """
-    if y is None:
-        raise ValueError(
-            f"This {type(estimator).__name__} estimator requires y to be passed, but "
-            "the target y is None."
-        )
-    if is_annotated(y):
-        y = to_dense(open_cells(y).rows(slice(None)))
-    return validate_target(estimator, X, y)
 
 
 def fit_flow(X, y, cells, parameters):
@@ -127,12 +107,13 @@ def fit_flow(X, y, cells, parameters):
 
     measured = _measure(X, cells, rows, reader, pools, parameters, rng)
     mean = None
-    if not _is(parameters.mean_estimator, "none"):
+    if parameters.mean_estimator != "none":
         mean = _fit_mean(parameters.mean_estimator, measured)
-    source = parameters.source if len(controls) else "noise"
+    if not len(controls):
+        parameters = Bunch(**parameters | {"source": "noise"})
     cells = coordinates.inside(cells)
     inside = [coordinates.inside(pool) for pool in pools.cells]
-    generator, history = _train(cells, inside, measured, source, seed, rng, parameters)
+    generator, history = _train(cells, inside, measured, seed, rng, parameters)
     flow = FittedFlow(
         reader,
         pools,
@@ -145,10 +126,12 @@ def fit_flow(X, y, cells, parameters):
         history=history,
         y_ndim=y_ndim,
     )
-    is_auto = _is(parameters.mean_estimator, "auto")
+    is_auto = parameters.mean_estimator == "auto"
     flow.mean_weight = _weigh_mean(flow, measured, is_auto)
     if len(controls):
-        evidence, flow.shape_weight = _look(flow, cells, measured, is_auto)
+        has_choice = is_auto and parameters.source == "control"
+        shares = _SHAPES if has_choice else _SHAPES[-1:]
+        evidence, flow.shape_weight = gather_evidence(flow, cells, measured, shares)
         if evidence is not None:
             flow.diagnostics = check_evidence(evidence)
     return flow
@@ -179,63 +162,39 @@ def _fit_mean(estimator, measured):
     if mean.cv_errors and mean.choice != "ridge":
         warn_collapsed_mean(mean.choice)
     if measured.held_out.any():
-        measured.expected = mean.held_out(conditions, effects, measured.held_out)
+        held_out = measured.held_out
+        measured.expected = np.zeros(effects.shape)
+        measured.expected[held_out] = mean.held_out(conditions, effects, held_out)
     return mean
 
 
-def _train(cells, pools, measured, source, seed, rng, parameters):
+def _train(cells, pools, measured, seed, rng, parameters):
     """Return the generator, and the losses of its training."""
     conditions, held_out = measured.conditions, measured.held_out
+    source, device = parameters.source, parameters.device
     scaler = ElementScaler.fit(conditions)
-    tensors = (
-        torch.from_numpy(np.asarray(values, np.float32))
-        for values in (
-            scaler(conditions.elements),
-            conditions.mask,
-            conditions.covariates,
-        )
-    )
+    tensors = conditions.tensors(scaler)
     data = Populations(cells, measured.members, pools, *tensors)
     encoder = parameters.population_encoder
     if encoder is None and source == "noise":
         encoder = "deep_sets"
-    architecture = {
-        "population": encoder if len(pools[0]) else None,
-        "n_features": cells.shape[1],
-        "n_elements": conditions.elements.shape[2],
-        "n_covariates": conditions.covariates.shape[1],
-        **{
-            name: int(parameters[name])
-            for name in ("hidden_dim", "n_layers", "embedding_dim")
-        },
-    }
-    device = parameters.device
     cuda = [device] if device.startswith("cuda") else []
     with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
         torch.manual_seed(seed)
-        net = build_net(**architecture)
-    names = [name for name in Recipe.__annotations__ if name != "source"]
-    history = train(
-        net,
-        data,
-        np.flatnonzero(~held_out),
-        np.flatnonzero(held_out)[:_MOST_VALIDATED],
-        Recipe(source=source, **{name: parameters[name] for name in names}),
-        rng,
-        device,
-    )
-    generator = Generator(
-        net,
-        architecture,
-        pools,
-        scaler,
-        source,
-        parameters.guidance,
-        parameters.n_solver_steps,
-        device,
-        seed,
-    )
-    return generator, history
+        net = build_net(
+            encoder if len(pools[0]) else None,
+            n_features=cells.shape[1],
+            n_elements=conditions.elements.shape[2],
+            n_covariates=conditions.covariates.shape[1],
+            hidden_dim=parameters.hidden_dim,
+            n_layers=parameters.n_layers,
+            embedding_dim=parameters.embedding_dim,
+        )
+    train_rows, test_rows = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    test_rows = test_rows[:_MOST_VALIDATED]
+    history = train(net, data, train_rows, test_rows, parameters, rng)
+    guidance, n_steps = parameters.guidance, parameters.n_solver_steps
+    return Generator(net, scaler, source, guidance, n_steps, device, seed), history
 
 
 def _weigh_mean(flow, measured, is_auto):
@@ -245,44 +204,11 @@ def _weigh_mean(flow, measured, is_auto):
     if not is_auto or flow.mean.choice == "controls" or measured.expected is None:
         return 1.0
     rows = np.flatnonzero(measured.held_out)[:_MOST_VALIDATED]
-    displacements = np.array(
-        [
-            flow.context_displacement(
-                measured.conditions.take([i]), measured.members[i][0][0]
-            )
-            for i in rows
-        ]
-    )
+    displacements = []
+    for i in rows:
+        pool = measured.members[i][0][0]
+        condition = measured.conditions.take([i])
+        displacements.append(flow.context_displacement(condition, pool))
     n_perturbations = len({measured.conditions.keys[i][1] for i in rows})
-    return blend_weight(
-        measured.effects[rows],
-        measured.expected[: len(rows)],
-        displacements,
-        n_perturbations,
-    )
-
-
-def _look(flow, cells, measured, is_auto):
-    """Generate held-out perturbations; return the evidence and the share of shape."""
-    inside = flow.coordinates.inside
-    expected, shares = None, (1.0,)
-    if measured.expected is not None:
-        expected = np.zeros(measured.effects.shape)
-        expected[measured.held_out] = measured.expected
-        expected = inside(expected)
-        if is_auto and flow.generator.source == "control":
-            shares = _SHAPES
-    return gather_evidence(
-        flow.generator,
-        cells,
-        measured.members,
-        measured.conditions,
-        inside(measured.effects),
-        measured.held_out,
-        expected,
-        shares,
-    )
-
-
-def _is(estimator, name):
-    return isinstance(estimator, str) and estimator == name
+    effects, expected = measured.effects[rows], measured.expected[rows]
+    return blend_weight(effects, expected, np.array(displacements), n_perturbations)

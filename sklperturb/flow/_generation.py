@@ -1,31 +1,33 @@
 """Generate cells of conditions with a trained velocity field."""
 
-from dataclasses import asdict
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from sklperturb.flow._conditions import ElementScaler
+from sklperturb.flow._state import stored
 from sklperturb.flow._training import take_population
 from sklperturb.modules import DeepSets, NeighborGraphSets, VelocityNet
 
 POPULATION_ENCODERS = {"deep_sets": DeepSets, "knn_graph": NeighborGraphSets}
 
 _CELLS_AT_ONCE = 4096
-REFERENCE_CELLS = 256  # controls whose mean displacement is that of a condition
+_REFERENCE_CELLS = 256  # controls whose mean displacement is that of a condition
 
 
+@stored
+@dataclass
 class Generator:
     """A trained velocity field and the controls that cells start from.
 
-    Everything is in the units of the network.
+    Everything is in the units of the network. Where a method takes a `pool`, it is
+    the number of a pool of controls, or the control cells themselves.
 
-    Parameters
+    Attributes
     ----------
     net : VelocityNet
-    architecture : dict
-        What `build_net` made it from.
-    pools : list of ndarray of shape (n_cells, n_features)
+        From `build_net`.
     scaler : ElementScaler
         Gives elements as the network knows them.
     source : {"control", "noise"}
@@ -33,43 +35,22 @@ class Generator:
     n_steps : int
     device : str
     seed : int
+    pools : list of ndarray of shape (n_cells, n_features)
+        Set by the `FittedFlow` that it is part of.
     """
 
-    def __init__(
-        self, net, architecture, pools, scaler, source, guidance, n_steps, device, seed
-    ):
-        self.net, self.architecture, self.pools = net, architecture, pools
-        self.scaler, self.source, self.guidance = scaler, source, guidance
-        self.n_steps, self.device, self.seed = n_steps, device, seed
-        self._populations, self._references = {}, {}
+    net: VelocityNet
+    scaler: ElementScaler
+    source: str
+    guidance: float
+    n_steps: int
+    device: str
+    seed: int
+    pools: list = field(init=False)
 
-    @classmethod
-    def from_state(cls, state, pools):
-        """Return the generator of which `get_state` was taken, with its controls."""
-        state = dict(state)
-        weights = state.pop("weights")
-        net = build_net(**state["architecture"])
-        net.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
-        state["scaler"] = ElementScaler(**state["scaler"])
-        return cls(net.eval(), pools=pools, **state)
-
-    def get_state(self):
-        """Return all but the controls, as arrays and plain values."""
-        weights = self.net.state_dict()
-        return {
-            "architecture": self.architecture,
-            "weights": {name: value.cpu().numpy() for name, value in weights.items()},
-            "scaler": asdict(self.scaler),
-            "source": self.source,
-            "guidance": self.guidance,
-            "n_steps": self.n_steps,
-            "device": self.device,
-            "seed": self.seed,
-        }
-
-    def move(self, x, conditions, i, pool):
-        """Return cells (m, n_features) at the end of the path of condition `i`."""
-        velocity = self.field(conditions, i, pool)
+    def move(self, x, condition, pool):
+        """Return cells (m, n_features) at the end of the path of one condition."""
+        velocity = self.field(condition, pool)
         done = []
         with torch.inference_mode():
             for start in range(0, len(x), _CELLS_AT_ONCE):
@@ -79,20 +60,9 @@ class Generator:
                 done.append(integrate(velocity, cells, self.n_steps)[0].cpu().numpy())
         return np.concatenate(done).astype(np.float64)
 
-    def field(self, conditions, i, pool):
-        """Return ``velocity(x, t)`` of condition `i` for cells (1, m, n_features).
-
-        `pool` is the number of a pool of controls, or the control cells themselves.
-        """
-        elements = self.scaler(conditions.elements[i : i + 1])
-        tensors = [
-            torch.as_tensor(np.asarray(values, np.float32)).to(self.device)
-            for values in (
-                elements,
-                conditions.mask[i : i + 1],
-                conditions.covariates[i : i + 1],
-            )
-        ]
+    def field(self, condition, pool):
+        """Return ``velocity(x, t)`` of a condition for cells (1, m, n_features)."""
+        tensors = [v.to(self.device) for v in condition.tensors(self.scaler)]
         controls = None
         if self.net.population is not None:
             controls = self._population(pool).to(self.device)
@@ -105,56 +75,61 @@ class Generator:
 
     def start(self, pool, n_cells, rng):
         """Return cells to start from: controls of a pool, or noise."""
-        cells = pool if isinstance(pool, np.ndarray) else self.pools[pool]
+        cells = self._controls(pool)
         if self.source == "noise":
             return rng.standard_normal((n_cells, cells.shape[1]), dtype=np.float32)
         return draw_cells(cells, n_cells, rng)
 
-    def displacement(self, conditions, i, pool, cells=None):
-        """Return by how much a condition moves the mean of its controls.
+    def displacement(self, condition, pool):
+        """Return by how much a condition moves the mean of a pool of controls.
 
-        The same cells each time, whatever else is asked for: those of the pool, or
-        the controls `cells` that are given in its place.
+        From the same cells each time, whatever else is asked for.
         """
-        if cells is None:
-            cells, start = self.pools[pool], self._reference(pool)
-        else:
-            rng = np.random.default_rng(self.seed)
-            pool, start = cells, self.start(cells, REFERENCE_CELLS, rng)
-        if self.source == "control":
-            mean = start.mean(axis=0, dtype=np.float64)
-        else:
-            mean = cells.mean(axis=0, dtype=np.float64) if len(cells) else 0.0
-        return self.move(start, conditions, i, pool).mean(axis=0) - mean
-
-    def _reference(self, pool):
-        if pool not in self._references:
-            rng = np.random.default_rng([self.seed, pool])
-            n_cells = len(self.pools[pool])
-            n_cells = REFERENCE_CELLS if self.source == "noise" else n_cells
-            self._references[pool] = self.start(
-                pool, min(n_cells, REFERENCE_CELLS), rng
-            )
-        return self._references[pool]
+        cells, n_cells = self._controls(pool), _REFERENCE_CELLS
+        if self.source == "control" and not isinstance(pool, np.ndarray):
+            n_cells = min(len(cells), n_cells)
+        start = self.start(pool, n_cells, self._rng(pool))
+        before = start if self.source == "control" else cells
+        mean = before.mean(axis=0, dtype=np.float64) if len(before) else 0.0
+        return self.move(start, condition, pool).mean(axis=0) - mean
 
     def _population(self, pool):
-        if isinstance(pool, np.ndarray):
-            cells = take_population(pool, np.random.default_rng(self.seed))
-            return torch.as_tensor(cells, dtype=torch.float32)[None]
-        if pool not in self._populations:
-            rng = np.random.default_rng([self.seed, pool, 1])
-            cells = take_population(self.pools[pool], rng)
-            self._populations[pool] = torch.as_tensor(cells, dtype=torch.float32)[None]
-        return self._populations[pool]
+        """Return the cells that the network sees of a pool."""
+        cells = take_population(self._controls(pool), self._rng(pool, 1))
+        return torch.as_tensor(cells, dtype=torch.float32)[None]
+
+    def _controls(self, pool):
+        return pool if isinstance(pool, np.ndarray) else self.pools[pool]
+
+    def _rng(self, pool, *key):
+        """Return the same random numbers each time for a pool."""
+        given = isinstance(pool, np.ndarray)
+        return np.random.default_rng(self.seed if given else [self.seed, pool, *key])
 
 
 def build_net(population, n_features, embedding_dim, **sizes):
     """Return an untrained network; `population` names its encoder of controls."""
+    encoder = None
     if population is not None:
-        population = POPULATION_ENCODERS[population](n_features, embedding_dim)
-    return VelocityNet(
-        n_features, embedding_dim=embedding_dim, population=population, **sizes
-    )
+        encoder = POPULATION_ENCODERS[population](n_features, embedding_dim)
+    widths = {"n_features": n_features, "embedding_dim": embedding_dim, **sizes}
+    net = VelocityNet(population=encoder, **widths)
+    net.architecture = {"population": population, **widths}
+    return net
+
+
+def _take_net(net):
+    weights = {name: value.cpu().numpy() for name, value in net.state_dict().items()}
+    return {"architecture": net.architecture, "weights": weights}
+
+
+def _make_net(architecture, weights):
+    net = build_net(**architecture)
+    net.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+    return net.eval()
+
+
+stored(VelocityNet, _take_net, _make_net)
 
 
 def draw_cells(cells, n_cells, rng):

@@ -1,20 +1,24 @@
 """Where the mean of a perturbed population is: regression on the conditions."""
 
-import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold
 
+from sklperturb.conditions._labels import join_combination
+from sklperturb.flow._state import stored
 from sklperturb.linear_model._ridge_path import ScaledRidge
+
+stored(ScaledRidge)
 
 BUILT_IN = ("auto", "shift", "ridge", "none")
 _FEWEST_BLENDED = 8  # held-out perturbations, to weigh the flow's mean
 _FEWEST = 5  # perturbations, for cross-validation; and its folds
 
 
+@stored
 @dataclass
 class _NoEffect:
     """Perturbations do nothing."""
@@ -29,6 +33,7 @@ class _NoEffect:
         return np.zeros((len(conditions), self.width))
 
 
+@stored
 @dataclass
 class _Shift:
     """The mean effect in the same context, or of all contexts."""
@@ -49,6 +54,7 @@ class _Shift:
         return np.array([means.get(key[0], self.overall) for key in conditions.keys])
 
 
+@stored
 @dataclass
 class _ShiftAndRidge:
     """The mean effect in the context, and ridge for what is beyond it.
@@ -63,17 +69,13 @@ class _ShiftAndRidge:
     def fit(cls, conditions, effects):
         shift = _Shift.fit(conditions, effects)
         beyond = effects - shift.predict(conditions)
-        groups = _groups(conditions)
+        groups = [join_combination(parts) for _, parts, _ in conditions.keys]
         folds = None  # leave one out
         n_groups = len(set(groups))
         if n_groups < len(groups) and n_groups >= _FEWEST:
             # The same perturbation in another context would give the answer away.
             folds = list(GroupKFold(5).split(beyond, groups=groups))
         return cls(shift, ScaledRidge.fit(conditions.flat(), beyond, folds))
-
-    @classmethod
-    def from_state(cls, shift, ridge):
-        return cls(_Shift(**shift), ScaledRidge(**ridge))
 
     def predict(self, conditions):
         return self.shift.predict(conditions) + self.ridge.predict(conditions.flat())
@@ -99,6 +101,8 @@ class _Regressor:
 _CANDIDATES = {"controls": _NoEffect, "shift": _Shift, "ridge": _ShiftAndRidge}
 
 
+@stored
+@dataclass
 class MeanEffect:
     """Predict the mean effect of conditions, seen or not.
 
@@ -106,7 +110,7 @@ class MeanEffect:
     as its number of cells allows. A combination that was not measured is the sum of
     its parts.
 
-    Parameters
+    Attributes
     ----------
     choice : str
         "controls", "shift", "ridge" or "custom".
@@ -115,13 +119,21 @@ class MeanEffect:
         empty unless there was a choice.
     model : object
         Has ``predict(conditions)``.
-    measured : dict of tuple to ndarray of shape (n_features,)
-        By condition, the measured effect, moved towards that of the model.
+    keys : list of tuple (context, parts, dose)
+        The measured conditions.
+    effects : ndarray of shape (n_conditions, n_features)
+        What was measured, moved towards that of the model.
     """
 
-    def __init__(self, choice, cv_errors, model, measured):
-        self.choice, self.cv_errors = choice, cv_errors
-        self.model, self.measured = model, measured
+    choice: str
+    cv_errors: dict
+    model: Any
+    keys: list
+    effects: np.ndarray
+
+    def __post_init__(self):
+        keys = [(context, tuple(parts), dose) for context, parts, dose in self.keys]
+        self._measured = dict(zip(keys, self.effects, strict=True))
 
     @classmethod
     def fit(cls, estimator, conditions, effects, noise):
@@ -137,66 +149,36 @@ class MeanEffect:
         noise : ndarray of shape (n_conditions,)
         """
         choice, cv_errors = _choose(estimator, conditions, effects)
-        mean = cls(choice, cv_errors, None, {})
-        mean.model = _fit_model(choice, estimator, conditions, effects)
+        model = _fit_model(choice, estimator, conditions, effects)
+        keys, moved = [], np.empty((0, effects.shape[1]))
         singles = np.array([len(parts) == 1 for _, parts, _ in conditions.keys])
         # Parts first, since what is expected of a combination is made of them.
         for rows in (np.flatnonzero(singles), np.flatnonzero(~singles)):
             if not len(rows):
                 continue
-            expected = mean._expect(conditions.take(rows))
+            so_far = cls(choice, cv_errors, model, keys, moved)
+            expected = so_far._expect(conditions.take(rows))
             beyond = effects[rows] - expected
             # Stein's estimate: what is as small as noise is noise.
             squares = np.maximum(np.square(beyond).sum(axis=1), 1e-300)
             weights = np.clip(1 - noise[rows] / squares, 0, 1)
-            values = expected + weights[:, None] * beyond
-            keys = (conditions.keys[row] for row in rows)
-            mean.measured.update(zip(keys, values, strict=True))
-        return mean
-
-    @classmethod
-    def from_state(cls, state):
-        """Return the regression of which `get_state` was taken."""
-        kind = _CANDIDATES[state["choice"]]
-        model = getattr(kind, "from_state", kind)(**state["model"])
-        keys = [(c, tuple(parts), dose) for c, parts, dose in state["keys"]]
-        measured = dict(zip(keys, state["measured"], strict=True))
-        return cls(state["choice"], state["cv_errors"], model, measured)
-
-    def get_state(self):
-        """Return what was learnt, as arrays and plain values.
-
-        Raises
-        ------
-        TypeError
-            If the mean is that of a regressor from elsewhere.
-        """
-        if self.choice == "custom":
-            raise TypeError(
-                f"A {type(self.model.regressor).__name__} as mean_estimator cannot be "
-                f"written as numbers and text; pass one of {BUILT_IN}."
-            )
-        return {
-            "choice": self.choice,
-            "cv_errors": self.cv_errors,
-            "model": asdict(self.model),
-            "keys": [[c, list(parts), float(d)] for c, parts, d in self.measured],
-            "measured": np.array(list(self.measured.values())),
-        }
+            keys = keys + [conditions.keys[row] for row in rows]
+            moved = np.concatenate([moved, expected + weights[:, None] * beyond])
+        return cls(choice, cv_errors, model, keys, moved)
 
     def predict(self, conditions):
         """Return the effect of each condition, measured ones moved to what was seen."""
         predicted = self._expect(conditions)
         for i, key in enumerate(conditions.keys):
-            if key in self.measured:
-                predicted[i] = self.measured[key]
+            if key in self._measured:
+                predicted[i] = self._measured[key]
         return predicted
 
     def is_measured(self, key):
         """Whether a condition was in the training data, or all its parts were."""
         context, parts, dose = key
-        return key in self.measured or all(
-            (context, (part,), dose) in self.measured for part in parts
+        return key in self._measured or all(
+            (context, (part,), dose) in self._measured for part in parts
         )
 
     def held_out(self, conditions, effects, test):
@@ -212,25 +194,17 @@ class MeanEffect:
 
     def _expect(self, conditions):
         """Add up the measured parts of each condition; the model predicts the rest."""
-        rest = copy.copy(conditions)
-        rest.mask = conditions.mask.copy()
-        known = None
+        rest = replace(conditions, mask=conditions.mask.copy())
+        known = np.zeros((len(conditions), self.effects.shape[1]))
         for i, (context, parts, dose) in enumerate(conditions.keys):
-            if len(parts) < 2:
-                continue
             for j, part in enumerate(parts):
-                effect = self.measured.get((context, (part,), dose))
-                if effect is None:
-                    continue
-                if known is None:
-                    known = np.zeros((len(conditions), len(effect)))
-                known[i] += effect
-                rest.mask[i, j] = 0.0
+                effect = self._measured.get((context, (part,), dose))
+                if effect is not None and len(parts) > 1:
+                    known[i] += effect
+                    rest.mask[i, j] = 0.0
         predicted = self.model.predict(rest)
-        if known is not None:
-            predicted[~rest.mask.any(axis=1)] = 0.0
-            predicted += known
-        return predicted
+        predicted[~rest.mask.any(axis=1)] = 0.0
+        return predicted + known
 
 
 def _fit_model(choice, regressor, conditions, effects):
@@ -283,9 +257,3 @@ def blend_weight(effects, regression, flow, n_perturbations):
     if length == 0:
         return 1.0
     return float(np.clip(((effects - flow) * difference).sum() / length, 0, 1))
-
-
-def _groups(conditions):
-    """Return a number for each condition, the same for the same perturbation."""
-    names = ["+".join(parts) for _, parts, _ in conditions.keys]
-    return np.unique(names, return_inverse=True)[1]

@@ -1,17 +1,22 @@
 """Populations of cells: the controls that cells start from, and those perturbed."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from sklperturb.conditions._frames import take_columns
+from sklperturb.flow._state import stored
 
 _FEWEST_PERTURBATIONS = 10  # to hold some out
 
 
+@stored
+@dataclass
 class ControlPools:
     """Pools of control cells, one for each context and batch.
 
-    Parameters
+    Attributes
     ----------
     columns : list of str or int
         Columns of the conditions by which controls are pooled: of the context and of
@@ -21,32 +26,28 @@ class ControlPools:
     names : ndarray of str of shape (n_controls, n_columns)
         Context and batch of each control.
     controls : ndarray of shape (n_controls, n_features)
-
-    Attributes
-    ----------
     cells : list of ndarray of shape (n_cells, n_features)
         The cells of each pool; empty where nothing is a control.
     means : ndarray of shape (n_pools, n_features)
     """
 
-    def __init__(self, columns, n_context, names, controls):
-        self.columns, self.n_context = columns, n_context
-        self._names = names
-        self._numbers, self.cells, self._keys_of_pools = {}, [], []
-        self._add((), controls)
-        keys = [tuple(map(str, row)) for row in names]
-        for length in range(1, len(columns) + 1):
+    columns: list
+    n_context: int
+    names: np.ndarray
+    controls: np.ndarray
+
+    def __post_init__(self):
+        self._keys, self.cells = [()], [self.controls]
+        keys = [tuple(map(str, row)) for row in self.names]
+        for length in range(1, len(self.columns) + 1):
             starts = pd.Series([key[:length] for key in keys], dtype=object)
             for start, rows in starts.groupby(starts, sort=True).indices.items():
-                self._add(start, controls[rows])
-        self.means = np.array(
-            [
-                pool.mean(axis=0, dtype=np.float64)
-                if len(pool)
-                else np.zeros(controls.shape[1])
-                for pool in self.cells
-            ]
-        )
+                self._keys.append(start)
+                self.cells.append(self.controls[rows])
+        self._numbers = {key: number for number, key in enumerate(self._keys)}
+        self.means = np.zeros((len(self.cells), self.controls.shape[1]))
+        if len(self.controls):
+            self.means[:] = [pool.mean(axis=0, dtype=float) for pool in self.cells]
 
     @classmethod
     def of(cls, schema, match_batch, X, controls):
@@ -56,24 +57,8 @@ class ControlPools:
         """
         columns = schema.columns("context", *["batch"] * bool(match_batch))
         n_context = len(schema.columns("context"))
-        names = np.empty((len(X), 0), dtype=str)
-        if columns:
-            names = take_columns(X, columns).astype(str)
+        names = take_columns(X, columns).astype(str)
         return cls(columns, n_context, names, controls)
-
-    @classmethod
-    def from_state(cls, state):
-        """Return the pools of which `get_state` was taken."""
-        return cls(**state)
-
-    def get_state(self):
-        """Return the controls as arrays and plain values."""
-        return {
-            "columns": list(self.columns),
-            "n_context": self.n_context,
-            "names": self._names,
-            "controls": self.cells[0],
-        }
 
     def find(self, X):
         """Return the pool of each row, and how many of its columns it shares.
@@ -81,9 +66,7 @@ class ControlPools:
         The most specific pool that has cells: same context and batch, else same
         context, else all controls.
         """
-        keys = [()] * len(X)
-        if self.columns:
-            keys = [tuple(map(str, row)) for row in take_columns(X, self.columns)]
+        keys = [tuple(map(str, row)) for row in take_columns(X, self.columns)]
         codes, levels = pd.factorize(pd.Series(keys, dtype=object))
         found = [self._nearest(level) for level in levels]
         numbers = np.array([self._numbers[key] for key in found])
@@ -91,17 +74,12 @@ class ControlPools:
 
     def context_of(self, pool):
         """Return the pool of all batches of a pool's context."""
-        return self._numbers[self._keys_of_pools[pool][: self.n_context]]
+        return self._numbers[self._keys[pool][: self.n_context]]
 
     def _nearest(self, key):
         while key not in self._numbers:
             key = key[:-1]
         return key
-
-    def _add(self, key, cells):
-        self._numbers[key] = len(self.cells)
-        self._keys_of_pools.append(key)
-        self.cells.append(cells)
 
 
 def group_cells(keys, rows, pools):
@@ -123,13 +101,10 @@ def group_cells(keys, rows, pools):
     codes : ndarray of int of shape (n_rows,)
     """
     codes, levels = pd.factorize(pd.Series(keys, dtype=object))
-    members = [[] for _ in range(len(levels))]
-    order = np.lexsort((pools, codes))
-    pairs = np.column_stack([codes, pools])[order]
-    starts = np.flatnonzero(np.r_[True, (np.diff(pairs, axis=0) != 0).any(axis=1)])
-    for start, stop in zip(starts, np.r_[starts[1:], len(order)], strict=True):
-        condition, pool = pairs[start]
-        members[condition].append((int(pool), rows[order[start:stop]]))
+    members = [[] for _ in levels]
+    groups = pd.DataFrame({"code": codes, "pool": pools}).groupby(["code", "pool"])
+    for (code, pool), places in sorted(groups.indices.items()):
+        members[code].append((int(pool), rows[places]))
     return members, codes
 
 

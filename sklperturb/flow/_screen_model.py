@@ -1,6 +1,5 @@
 """From cells of a screen to cells of perturbations that are not in it."""
 
-from dataclasses import asdict
 from numbers import Integral
 
 import numpy as np
@@ -14,21 +13,14 @@ from sklperturb.cells import log_normalise
 from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_label
-from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.flow._counts import CountSpace
 from sklperturb.flow._estimator import FlowMatchingRegressor
-from sklperturb.flow._fitted import FittedFlow
+from sklperturb.flow._mean import BUILT_IN
 from sklperturb.flow._spelling import Spelling
-from sklperturb.flow._state import (
-    read_state,
-    table_from_state,
-    table_state,
-    write_state,
-)
+from sklperturb.flow._state import damage, read_state, write_state
 from sklperturb.preprocessing import LookupEmbedding
 
-FORMAT = "sklperturb-cells-2"
 _TARGET_SUM = 1e4
 
 
@@ -157,7 +149,10 @@ class CellScreenModel(BaseEstimator):
                 "The flow of a CellScreenModel has no embedding and no schema of its "
                 "own; pass CellScreenModel(embedding=..., schema=...)."
             )
-        flow.set_params(embedding=_lookup(self.embedding), schema=schema)
+        if self.embedding is not None:
+            table = LookupEmbedding(self.embedding, add_indicator=False)
+            flow.set_params(embedding=table)
+        flow.set_params(schema=schema)
         self.flow_ = flow.fit(X, self._to_latent(y, flow.verbose))
         is_control = control_rows(X, schema)
         self.controls_ = X[is_control if is_control.any() else ~is_control]
@@ -254,7 +249,22 @@ class CellScreenModel(BaseEstimator):
             anything.
         """
         check_is_fitted(self)
-        write_state(path, self.get_state())
+        flow = self.flow_._flow
+        if self.flow_.mean_choice_ == "custom":
+            raise TypeError(
+                f"A {type(flow.mean.model.regressor).__name__} as mean_estimator "
+                f"cannot be written as numbers and text; pass one of {BUILT_IN}."
+            )
+        parameters = self.get_params(deep=False)
+        of_flow = {} if self.flow is None else self.flow.get_params(deep=False)
+        apart = {*parameters, "flow_"}
+        state = {
+            "parameters": {k: parameters[k] for k in ("space", "n_components", "obsm")},
+            "flow_parameters": {k: v for k, v in of_flow.items() if _is_plain(v)},
+            "flow": flow,
+            "learnt": {k: v for k, v in vars(self).items() if k not in apart},
+        }
+        write_state(path, state)
 
     @classmethod
     def load(cls, path):
@@ -277,81 +287,18 @@ class CellScreenModel(BaseEstimator):
             If the file is none of these.
         """
         state = read_state(path)
-        found = state.get("format") if isinstance(state, dict) else None
-        if found != FORMAT:
-            raise ValueError(
-                f"{path} has the format {found!r}; this version reads {FORMAT!r}. Fit "
-                "the model again."
-            )
-        try:
-            return cls.from_state(state)
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} is no model that fit-cells wrote, or it is damaged: {error}"
-            ) from error
-
-    def get_state(self):
-        """Return parameters and what was learnt, as plain values and arrays.
-
-        Returns
-        -------
-        state : dict
-            For `from_state`.
-        """
-        check_is_fitted(self)
-        table = self.flow_._flow.reader.embedding
-        parameters = {} if self.flow is None else self.flow.get_params(deep=False)
-        return {
-            "format": FORMAT,
-            "parameters": {"n_components": self.n_components, "obsm": self.obsm},
-            "flow_parameters": {k: v for k, v in parameters.items() if _is_plain(v)},
-            "columns": list(self.feature_names_in_),
-            "genes": None if table is None else table.genes_.astype(str),
-            "vectors": None if table is None else table.embedding_,
-            "space": None if self.space_ is None else self.space_.get_state(),
-            "flow": self.flow_._flow.get_state(),
-            "controls": table_state(self.controls_),
-            "spelling": asdict(self._spelling),
-            "has_flags": self._has_flags,
-        }
-
-    @classmethod
-    def from_state(cls, state):
-        """Return the fitted model of which `get_state` was taken.
-
-        Parameters
-        ----------
-        state : dict
-
-        Returns
-        -------
-        model : CellScreenModel
-        """
-        schema = PerturbationSchema(**state["flow"]["reader"]["schema"])
-        controls = table_from_state(state["controls"])
-        table, lookup = None, None
-        if state["genes"] is not None:
-            table = pd.DataFrame(state["vectors"], index=state["genes"])
-            lookup = _lookup(table, schema).fit(controls)
-        model = cls(
-            table,
-            space=None if state["space"] is None else "counts",
-            flow=FlowMatchingRegressor(**state["flow_parameters"]),
-            schema=schema,
-            **state["parameters"],
-        )
-        model.feature_names_in_ = np.array(state["columns"], dtype=object)
-        model.n_features_in_ = len(state["columns"])
-        model.space_ = None
-        if state["space"] is not None:
-            model.space_ = CountSpace.from_state(state["space"])
-        model.flow_ = FlowMatchingRegressor._from_fitted(
-            FittedFlow.from_state(state["flow"], lookup), **state["flow_parameters"]
-        )
-        model.controls_ = controls
-        model._spelling = Spelling(**state["spelling"])
-        model._has_flags = state["has_flags"]
-        return model
+        with damage(path):
+            fitted, of_flow = state["flow"], state["flow_parameters"]
+            lookup, table = fitted.reader.embedding, None
+            if lookup is not None:
+                table = pd.DataFrame(lookup.embedding_, index=lookup.genes_)
+                lookup.set_params(table=table)
+            flow = FlowMatchingRegressor(**of_flow)
+            schema = fitted.reader.schema
+            model = cls(table, flow=flow, schema=schema, **state["parameters"])
+            vars(model).update(state["learnt"])
+            model.flow_ = FlowMatchingRegressor._from_fitted(fitted, **of_flow)
+            return model
 
     def _to_latent(self, y, verbose):
         """Return the cells as points of the latent space, in single precision."""
@@ -374,12 +321,9 @@ class CellScreenModel(BaseEstimator):
         if isinstance(perturbations, str):
             perturbations = [perturbations]
         sizes = np.asarray(n_cells)
-        sizes = np.full(len(perturbations), sizes) if sizes.ndim == 0 else sizes
-        if (
-            sizes.shape != (len(perturbations),)
-            or not np.issubdtype(sizes.dtype, np.integer)
-            or (sizes < 1).any()
-        ):
+        shape = (len(perturbations),)
+        sizes = np.full(shape, sizes) if sizes.ndim == 0 else sizes
+        if sizes.shape != shape or sizes.dtype.kind not in "iu" or (sizes < 1).any():
             raise ValueError(
                 "n_cells must be a whole number of 1 or more, or one for each of the "
                 f"{len(perturbations)} perturbations; got {n_cells!r}."
@@ -403,12 +347,6 @@ class CellScreenModel(BaseEstimator):
                 "data; leave control labels and n_controls out."
             )
         return numbers
-
-
-def _lookup(table, schema=None):
-    if table is None:
-        return None
-    return LookupEmbedding(table, add_indicator=False, schema=schema)
 
 
 def _as_written(y, column, names):

@@ -12,8 +12,10 @@ from sklperturb.conditions._labels import (
     join_combination,
     split_combination,
 )
+from sklperturb.flow._state import stored
 
 
+@stored
 @dataclass
 class Spelling:
     """How the training data write controls, perturbations and combinations.

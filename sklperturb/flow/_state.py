@@ -1,7 +1,9 @@
-"""The state of a fitted model, of arrays and plain values, as one file."""
+"""What was fitted, as one file of numbers and text."""
 
 import json
 import zipfile
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,27 +11,69 @@ import pandas as pd
 
 from sklperturb.utils._atomic import written_whole
 
-_ARRAY = "array"
+FORMAT = "sklperturb-cells-3"
+_ARRAY, _KIND = "__array__", "__kind__"
+_DAMAGE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_DAMAGE += (EOFError, zipfile.BadZipFile)
+# By name, what a file may hold: how it becomes a dictionary, and how it is made again.
+_KINDS = {}
+
+
+def stored(kind, take=None, make=None):
+    """Let files hold objects of a class, a dataclass if nothing else is given.
+
+    Parameters
+    ----------
+    kind : type
+    take : callable, default=None
+        Returns a dictionary for an object. None takes the fields of a dataclass.
+    make : callable, default=None
+        Returns the object; ``make(**dictionary)``. None calls the class.
+
+    Returns
+    -------
+    kind : type
+    """
+    _KINDS[kind.__name__] = take or _fields, make or kind
+    return kind
+
+
+def stored_estimator(kind, without=()):
+    """Let files hold a fitted estimator, but for some of its parameters."""
+
+    def take(estimator):
+        return {k: v for k, v in vars(estimator).items() if k not in without}
+
+    def make(**attributes):
+        estimator = kind()
+        vars(estimator).update(attributes)
+        return estimator
+
+    return stored(kind, take, make)
 
 
 def write_state(path, state):
-    """Write nested dictionaries of arrays and plain values to an ``.npz`` file.
+    """Write a dictionary of arrays, plain values and stored objects to an ``.npz``.
 
     Raises
     ------
     TypeError
-        If something in it is neither an array of numbers or text nor a plain value.
+        If something in it is none of these.
     """
     arrays = {}
+    state = {"format": FORMAT} | state
 
     def plain(value):
         if isinstance(value, np.generic):
             return value.item()
-        if not isinstance(value, np.ndarray) or value.dtype == object:
-            raise TypeError(f"A {type(value).__name__} is neither numbers nor text.")
-        name = f"{_ARRAY}{len(arrays)}"
-        arrays[name] = value
-        return {_ARRAY: name}
+        if isinstance(value, np.ndarray):
+            name = f"{_ARRAY}{len(arrays)}"
+            arrays[name] = value.astype(str) if value.dtype == object else value
+            return {_ARRAY: name}
+        kind = type(value).__name__
+        if kind not in _KINDS:
+            raise TypeError(f"A {kind} is neither numbers nor text.")
+        return {_KIND: kind} | _KINDS[kind][0](value)
 
     arrays["state"] = np.array(json.dumps(state, default=plain))
     path = Path(path)
@@ -40,37 +84,51 @@ def write_state(path, state):
 def read_state(path):
     """Return what `write_state` wrote; nothing in the file is run.
 
+    Tuples come back as lists.
+
     Raises
     ------
     ValueError
-        If the file is none of these.
+        If the file is none of these, or of another version.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return json.loads(
-            str(arrays["state"]),
-            object_hook=lambda found: (
-                arrays[found[_ARRAY]] if found.keys() == {_ARRAY} else found
-            ),
+
+    def made(found):
+        if _ARRAY in found:
+            return arrays[found[_ARRAY]]
+        if _KIND in found:
+            return _KINDS[found.pop(_KIND)][1](**found)
+        return found
+
+    with damage(path), np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+        state = json.loads(str(arrays["state"]), object_hook=made)
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != FORMAT:
+        raise ValueError(
+            f"{path} has the format {found!r}; this version reads {FORMAT!r}. Fit the "
+            "model again."
         )
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    return state
+
+
+@contextmanager
+def damage(path):
+    """Raise an error that names the file where the block finds it incomplete."""
+    try:
+        yield
+    except _DAMAGE as error:
         raise ValueError(
             f"{path} is no model that fit-cells wrote, or it is damaged: {error}"
         ) from error
 
 
-def table_state(table):
-    """Return a table of conditions as text and arrays."""
-    table = pd.DataFrame(table)
-    values = [table.iloc[:, i].to_numpy() for i in range(table.shape[1])]
-    return {
-        "columns": list(table.columns),
-        "values": [v if v.dtype.kind in "biuf" else v.astype(str) for v in values],
-    }
+def _fields(value):
+    return {f.name: getattr(value, f.name) for f in fields(value) if f.init}
 
 
-def table_from_state(state):
-    """Return the DataFrame of which `table_state` was taken."""
-    columns = zip(state["columns"], state["values"], strict=True)
-    return pd.DataFrame(dict(columns))
+def _columns(table):
+    return {"data": {name: table[name].to_numpy() for name in table}}
+
+
+stored(pd.DataFrame, _columns)
+stored(pd.Index, lambda index: {"data": index.to_numpy()})

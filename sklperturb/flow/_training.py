@@ -36,24 +36,6 @@ class Populations:
     covariates: torch.Tensor
 
 
-@dataclass
-class Recipe:
-    """Numbers of the training."""
-
-    max_steps: int
-    conditions_per_batch: int
-    cells_per_condition: int
-    learning_rate: float
-    coupling: str
-    source: str
-    sigma: float
-    condition_noise: float
-    condition_dropout: float
-    ema_decay: float
-    patience: int | None
-    verbose: bool
-
-
 class Blocks:
     """Draw blocks of cells: conditions with equal chances, then cells of each.
 
@@ -105,7 +87,7 @@ def take_population(pool, rng):
     return pool[_some(rng, len(pool), _POPULATION_CELLS)]
 
 
-def train(net, data, train_conditions, valid_conditions, recipe, rng, device):
+def train(net, data, train_conditions, valid_conditions, recipe, rng):
     """Train `net` in place, and return the losses.
 
     The weights that remain are running means, of the step at which held-out
@@ -116,9 +98,9 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng, device):
     net : VelocityNet
     data : Populations
     train_conditions, valid_conditions : ndarray of int
-    recipe : Recipe
+    recipe : Bunch
+        Parameters of `FlowMatchingRegressor`.
     rng : numpy.random.Generator
-    device : str
 
     Returns
     -------
@@ -128,14 +110,14 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng, device):
     blocks = Blocks(data, recipe.source, rng)
     check = None
     if len(valid_conditions):
-        check = _validation(blocks, valid_conditions, recipe, generator, device)
-    net.to(device).train()
+        check = _validation(blocks, valid_conditions, recipe, generator)
+    net.to(recipe.device).train()
     average = copy.deepcopy(net).eval()
     weights, averages = list(net.parameters()), list(average.parameters())
     optimizer = torch.optim.AdamW(
         weights,
         recipe.learning_rate,
-        fused=device.split(":")[0] in ("cpu", "cuda"),
+        fused=recipe.device.split(":")[0] in ("cpu", "cuda"),
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.max_steps)
     best, best_weights, waited, total = np.inf, None, 0, 0.0
@@ -145,7 +127,7 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng, device):
         for step in range(1, recipe.max_steps + 1):
             conditions = blocks.conditions(train_conditions, k)
             batch = _batch(blocks, conditions, m, recipe, generator)
-            loss = _loss(net, batch, data, conditions, recipe, generator, device)
+            loss = _loss(net, batch, data, conditions, recipe, generator)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -207,8 +189,9 @@ def couple(x0, x1):
     return x0[rows, torch.as_tensor(order)]
 
 
-def _loss(net, batch, data, conditions, recipe, generator, device):
+def _loss(net, batch, data, conditions, recipe, generator):
     x0, x1, t, pools, blocks = batch
+    device = recipe.device
     elements, mask = data.elements[conditions], data.mask[conditions]
     if recipe.condition_noise and net.training:
         noise = torch.randn(elements.shape, generator=generator)
@@ -232,7 +215,7 @@ def _loss(net, batch, data, conditions, recipe, generator, device):
     return torch.nn.functional.mse_loss(velocity, (x1 - x0).to(device))
 
 
-def _validation(blocks, conditions, recipe, generator, device):
+def _validation(blocks, conditions, recipe, generator):
     """Return a function that gives the loss on the same cells and times each time."""
     batch = _batch(blocks, conditions, _VALIDATION_CELLS, recipe, generator)
     state = generator.get_state()
@@ -242,16 +225,8 @@ def _validation(blocks, conditions, recipe, generator, device):
         fixed = torch.Generator().set_state(state)
         # The populations are fixed as well, and the training's draws go on unchanged.
         frozen = Blocks(blocks.data, blocks.source, np.random.default_rng(0))
-        loss = _loss(
-            net,
-            (*batch[:-1], frozen),
-            blocks.data,
-            conditions,
-            recipe,
-            fixed,
-            device,
-        )
-        return loss.item()
+        again = (*batch[:-1], frozen)
+        return _loss(net, again, blocks.data, conditions, recipe, fixed).item()
 
     return check
 
