@@ -1,7 +1,5 @@
 """Read populations of cells for the metrics that compare them."""
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -32,13 +30,7 @@ def rows_by_condition(conditions, n_cells, name):
             f"{name} has shape {conditions.shape}; it needs one name, and none "
             f"missing, for each of the {n_cells} cells."
         )
-    codes, names = pd.factorize(conditions, sort=True)
-    order = np.argsort(codes, kind="stable")
-    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
-    return {
-        name: order[start:stop]
-        for name, (start, stop) in zip(names, pairwise(bounds), strict=True)
-    }
+    return pd.Series(conditions).groupby(conditions).indices
 
 
 def check_populations(y_true, y_pred, max_cells, random_state):

@@ -6,12 +6,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from sklperturb.metrics._checks import (
-    check_pair,
-    check_truth_values,
-    fill_prediction_values,
-    warn_missing_predictions,
-)
+from sklperturb.metrics._checks import finite_pair
 
 _METRICS = {"cosine": "cosine", "l1": "manhattan", "l2": "euclidean"}
 
@@ -198,11 +193,7 @@ def retrieval_rank(y_true, y_pred, *, metric="l2", random_state=0):
 
 def _effects(y_true, y_pred, genes, targets):
     """Return both as float64 in one order of genes, with names where there are any."""
-    truth, prediction, columns = check_pair(y_true, y_pred)
-    truth = check_truth_values(truth)
-    prediction, n_missing = fill_prediction_values(prediction)
-    warn_missing_predictions(n_missing)
-    prediction = prediction[:, columns]
+    truth, prediction = finite_pair(y_true, y_pred)
     if isinstance(y_true, pd.DataFrame):
         genes = list(y_true.columns) if genes is None else genes
         targets = list(y_true.index) if targets is None else targets
@@ -238,15 +229,10 @@ def _target_columns(targets, genes):
 def _distances(left, right, metric):
     if metric != "cosine":
         return pairwise_distances(left, right, metric=_METRICS[metric])
-    norms = [np.linalg.norm(side, axis=1) for side in (left, right)]
-    return _cosine_distance(left @ right.T, norms[0][:, None], norms[1][None, :])
-
-
-def _cosine_distance(products, left_norms, right_norms):
-    """Return 1 less the cosine; vectors of zeros are at distance 1 from all."""
-    scale = left_norms * right_norms
-    cosines = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
-    return 1.0 - cosines
+    # Vectors of zeros are at distance 1 from all.
+    products = left @ right.T
+    scale = np.outer(*(np.linalg.norm(side, axis=1) for side in (left, right)))
+    return 1.0 - np.divide(products, scale, np.zeros_like(products), where=scale > 0)
 
 
 def _distances_without_own(prediction, truth, metric, columns):
@@ -254,10 +240,10 @@ def _distances_without_own(prediction, truth, metric, columns):
     distances = _distances(prediction, truth, metric)
     for row, own in enumerate(columns):
         if len(own):
-            kept = np.delete(np.arange(truth.shape[1]), own)
-            distances[row] = _distances(
-                prediction[row : row + 1, kept], truth[:, kept], metric
+            sides = (
+                np.delete(side, own, axis=1) for side in (prediction[[row]], truth)
             )
+            distances[row] = _distances(*sides, metric)
     return distances
 
 
