@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sklperturb.cells._blocks import LazyMatrix, Subset, by_row, iter_rows, rows_of
+from sklperturb.cells._blocks import LazyMatrix, by_row, iter_rows, rows_of
 from sklperturb.cells._files import (
     close_store,
     is_annotated,
@@ -243,7 +243,7 @@ def _of_anndata(cells, layer, obsm):
     held = {"layers": whole.layers, "obsm": cells.obsm}
     matrix = _choose(x_of(whole), held, layer, obsm, "The AnnData")
     if cells.is_view and obsm is None:
-        matrix = Subset(matrix, cells._oidx, cells._vidx)
+        matrix = LazyMatrix(matrix, cells._oidx, cells._vidx)
     return _make(
         matrix,
         "The AnnData",

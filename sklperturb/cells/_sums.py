@@ -116,11 +116,11 @@ def _sum(matrix, codes, n_groups, by_column, target_sum, chunk_size):
         for start in starts:
             part = slice(start, start + chunk_size)
             if by_column:
-                groups, added = _add_up(matrix[:, part], codes)
+                groups, added = add_up(matrix[:, part], codes)
                 sums[groups, part] = added
             else:
                 rows = part if order is None else order[part]
-                groups, added = _add_up(
+                groups, added = add_up(
                     log_normalise(rows_of(matrix, rows), target_sum), codes[rows]
                 )
                 sums[groups] += added
@@ -128,8 +128,8 @@ def _sum(matrix, codes, n_groups, by_column, target_sum, chunk_size):
     return sums
 
 
-def _add_up(block, codes):
-    """Return the codes that are present, and the sums of their rows."""
+def add_up(block, codes):
+    """Return the codes that are present, -1 aside, and the sums of their rows."""
     rows = np.argsort(codes, kind="stable")
     rows = rows[codes[rows] >= 0]
     groups, sizes = np.unique(codes[rows], return_counts=True)

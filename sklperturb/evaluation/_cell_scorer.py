@@ -1,16 +1,18 @@
 """A scorer for cross-validation on cells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import by_row, rows_of, to_dense
+from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.evaluation._conventions import CONVENTIONS
-from sklperturb.evaluation._evaluation import evaluate_cells
-from sklperturb.evaluation._sides import on_one_scale
-from sklperturb.evaluation._summary import Population
+from sklperturb.evaluation._evaluation import score_sides
+from sklperturb.evaluation._sides import Population, on_one_scale
 
 
 class CellScorer:
@@ -96,31 +98,26 @@ class CellScorer:
             predicted = estimator.sample(X, 1).reshape(len(labels), -1)
         else:
             predicted = estimator.predict(X)
-        cells = {"y": open_cells(y), "the prediction": open_cells(predicted)}
-        genes = cells["y"].genes
+        real, pred = open_cells(y), open_cells(predicted)
+        genes = real.genes
         if genes is None:
-            genes = [f"g{i}" for i in range(cells["y"].shape[1])]
-        sides = on_one_scale(
-            {
-                name: Population(side.matrix, labels, pd.Index(genes).astype(str))
-                for name, side in cells.items()
-            },
-            CONVENTIONS[self.convention].values,
-        )
+            genes = [f"g{i}" for i in range(real.shape[1])]
+        genes = pd.Index(genes).astype(str)
+        check_unique_genes(genes, "y")
+        rule = CONVENTIONS[self.convention]
+        sides = {"y": real.matrix, "the prediction": pred.matrix}
+        sides = {name: Population(m, labels, genes) for name, m in sides.items()}
         real, pred = (
-            np.array(to_dense(rows_of(by_row(side.matrix), slice(None))))
-            for side in sides.values()
+            replace(
+                side,
+                matrix=np.array(to_dense(rows_of(by_row(side.matrix), slice(None)))),
+            )
+            for side in on_one_scale(sides, rule.values).values()
         )
         is_control = labels == self.control
-        pred[is_control] = real[is_control]
-        found = evaluate_cells(
-            _annotated(real, labels, genes),
-            _annotated(pred, labels, genes),
-            "label",
-            control=self.control,
-            convention=self.convention,
-            anchors=False,
-        )
+        pred.matrix[is_control] = real.matrix[is_control]
+        sides = {"real": real, "pred": pred}
+        found = score_sides(sides, self.control, rule, anchors=False)
         if self.metric not in found.scores.index:
             raise ValueError(
                 f"metric={self.metric!r}; convention {self.convention!r} has "
@@ -128,10 +125,3 @@ class CellScorer:
             )
         row = found.scores.loc[self.metric]
         return float(row["score"] if row["greater_is_better"] else -row["score"])
-
-
-def _annotated(values, labels, genes):
-    from anndata import AnnData
-
-    obs = pd.DataFrame({"label": labels}, index=np.arange(len(labels)).astype(str))
-    return AnnData(values, obs=obs, var=pd.DataFrame(index=pd.Index(genes).astype(str)))
