@@ -167,17 +167,14 @@ def sample_places(matrix, *, n_places=8, n_rows=64, n_columns=8):
     size = matrix.shape[0 if whole_rows else 1]
     width = n_rows if whole_rows else n_columns
     width = min(width, -(-size // n_places)) or 1
-    starts = np.linspace(0, max(size - width, 0), n_places).astype(int)
-    at = np.unique(np.concatenate([np.arange(s, min(s + width, size)) for s in starts]))
-    if whole_rows:
-        parts = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
-        found = [rows_of(matrix, slice(p[0], p[-1] + 1)) for p in parts if len(p)]
-        if not found:
-            return rows_of(matrix, slice(0, 0)), True
-        stack = sparse.vstack if sparse.issparse(found[0]) else np.concatenate
-        return stack(found), True
-    parts = [matrix[:, s : min(s + width, size)] for s in np.unique(starts)]
-    return sparse.hstack(parts, format="csr"), False
+    starts = np.unique(np.linspace(0, max(size - width, 0), n_places).astype(int))
+    places = [slice(at, min(at + width, b)) for at, b in pairwise([*starts, size])]
+    if not whole_rows:
+        columns = [matrix[:, place] for place in places]
+        return sparse.hstack(columns, format="csr"), False
+    found = [rows_of(matrix, place) for place in places]
+    stack = sparse.vstack if sparse.issparse(found[0]) else np.concatenate
+    return stack(found), True
 
 
 def iter_gene_blocks(matrices, kept, *, chunk_size=None):
