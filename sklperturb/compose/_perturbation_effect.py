@@ -156,12 +156,14 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
                 "All rows are controls, and there is no perturbation to learn from. "
                 "Check the control column that the schema names."
             )
-        conditions, first = self._number_conditions(X, is_control)
         keys = self._reference_keys(X)
-        n_conditions = len(first)
-        levels, codes = _factorize(keys[is_control])
-        groups = conditions.copy()
-        groups[is_control] = n_conditions + codes
+        levels, controls = _factorize(keys[is_control])
+        rows = np.flatnonzero(~is_control)
+        columns = self.schema_.columns("context", "perturbation", "dose")
+        names, conditions = _factorize(take_columns(X, columns)[rows])
+        n_conditions = len(names)
+        groups = np.empty(len(is_control), dtype=np.intp)
+        groups[rows], groups[is_control] = conditions, n_conditions + controls
         means, sizes = mean_by_group(
             y, groups, n_conditions + len(levels), target_sum=self.target_sum
         )
@@ -169,13 +171,13 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         self.n_cells_ = sizes[:n_conditions]
         self.effects_ = means[:n_conditions]
         if self.subtract_control:
-            rows = np.flatnonzero(~is_control)
             references, at = self._find_references(keys[rows])
             weights = sparse.csr_array(
-                (1 / self.n_cells_[conditions[rows]], (conditions[rows], at)),
+                (1 / self.n_cells_[conditions], (conditions, at)),
                 shape=(n_conditions, len(references)),
             )
             self.effects_ = self.effects_ - weights @ references
+        first = rows[np.unique(conditions, return_index=True)[1]]
         self.conditions_ = X.iloc[first] if hasattr(X, "iloc") else X[first]
         self._fit_regressor(genes)
         return self
@@ -228,23 +230,10 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
             )
         return y
 
-    def _number_conditions(self, X, is_control):
-        """Return each row's condition, -1 for controls, and each one's first row."""
-        columns = self.schema_.columns("context", "perturbation", "dose")
-        _, codes = _factorize(take_columns(X, columns)[~is_control])
-        conditions = np.full(len(is_control), -1)
-        conditions[~is_control] = codes
-        rows = np.flatnonzero(~is_control)
-        _, first = np.unique(codes, return_index=True)
-        return conditions, rows[first]
-
     def _reference_keys(self, X):
         """Return what a row's controls must share with it, one column for each."""
         roles = ["context"] + ["batch"] * bool(self.match_batch)
-        columns = self.schema_.columns(*roles)
-        if not columns:
-            return np.empty((len(X), 0), dtype=object)
-        return take_columns(X, columns)
+        return take_columns(X, self.schema_.columns(*roles))
 
     def _remember_controls(self, levels, means, sizes):
         """Keep the mean of the controls of each key, and of each start of a key."""
@@ -268,11 +257,7 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         return np.array(found), codes
 
     def _fit_regressor(self, genes):
-        regressor = (
-            GroupStatisticRegressor()
-            if self.regressor is None
-            else clone(self.regressor)
-        )
+        regressor = clone(self.regressor or GroupStatisticRegressor())
         unset = [
             name
             for name, value in regressor.get_params().items()

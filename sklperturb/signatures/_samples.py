@@ -1,6 +1,7 @@
 """Which samples take part in a comparison, and which condition each belongs to."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from sklperturb.cells._counts import value_kind
 from sklperturb.cells._files import check_unique_genes, is_annotated
 from sklperturb.conditions._labels import control_rows
 from sklperturb.conditions._validation import resolve_schema
-from sklperturb.signatures._pseudobulk import is_constant
+from sklperturb.signatures._pseudobulk import describe_groups
 
 
 def take_samples(adata, schema, control, covariates, min_replicates):
@@ -67,36 +68,21 @@ def is_control(obs, schema, control):
     flags : ndarray of bool
     """
     if control is not None:
-        labels = obs[schema.perturbation].astype(str)
-        flags = (labels == str(control)).to_numpy()
-        if not flags.any():
-            raise ValueError(
-                f"control={control!r} is no label of {schema.perturbation!r}, which "
-                f"holds {sorted(labels.unique())[:10]}."
-            )
-        return flags
-    if schema.control is None and schema.control_labels:
-        flags = control_rows(obs, schema)
-        if not flags.any():
-            raise ValueError(
-                f"The schema's control_labels={schema.control_labels!r} are no labels "
-                f"of {schema.perturbation!r}, which holds "
-                f"{sorted(set(obs[schema.perturbation].astype(str)))[:10]}."
-            )
-        return flags
-    if schema.control is None:
+        schema = replace(schema, control=None, control_labels=(str(control),))
+    if schema.control is None and not schema.control_labels:
         raise ValueError(
             "Nothing says which samples are controls. Pass control= with the label "
             f"in {schema.perturbation!r}, or a schema that names a boolean column or "
             "has control_labels."
         )
-    schema.require(obs, "control")
-    flags = obs[schema.control]
-    if not pd.api.types.is_bool_dtype(flags) or not flags.any():
-        raise ValueError(
-            f"Column {schema.control!r} must be boolean and True for controls."
-        )
-    return flags.to_numpy(dtype=bool)
+    flags = control_rows(obs, schema)
+    if not flags.any():
+        by = f"the column {schema.control!r}"
+        if schema.control is None:
+            labels = sorted(set(obs[schema.perturbation].astype(str)))
+            by = f"{schema.control_labels}: {schema.perturbation!r} holds {labels[:10]}"
+        raise ValueError(f"No sample is a control by {by}.")
+    return flags
 
 
 def _check_doses(obs, table, schema):
@@ -147,23 +133,15 @@ def _with_replicates(table, min_replicates):
 
 def describe_conditions(obs, members, schema, covariates):
     """Describe each condition by what its samples have in common."""
-    codes = pd.Series(np.repeat(np.arange(len(members)), [len(m) for m in members]))
+    sizes = [len(names) for names in members]
     treated = obs.loc[np.concatenate(members)]
-    first = np.cumsum([0, *[len(m) for m in members][:-1]])
     keys = schema.columns("context", "perturbation")
-    left_out = {*keys, *covariates, *schema.columns("control"), "n_cells"}
-    constant = [
-        c
-        for c in treated
-        if c not in left_out and is_constant(treated[c], codes.to_numpy(), first)
-    ]
-    table = treated[keys + constant].iloc[first].copy()
-    for column in table.select_dtypes("category"):
-        table[column] = table[column].cat.remove_unused_categories()
+    left_out = {*covariates, *schema.columns("control")}
+    codes = np.repeat(np.arange(len(members)), sizes)
+    table = describe_groups(treated, codes, keys, left_out)
     if "n_cells" in treated:
-        table["n_cells"] = np.add.reduceat(treated["n_cells"].to_numpy(), first)
-    table["n_replicates"] = [len(m) for m in members]
-    table.index = pd.Index(table[keys].astype(str).agg("_".join, axis=1))
+        table["n_cells"] = np.bincount(codes, treated["n_cells"]).astype(int)
+    table["n_replicates"] = sizes
     return table
 
 
