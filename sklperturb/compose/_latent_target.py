@@ -181,7 +181,9 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         y_pred = self._decode(latent)
         return y_pred.ravel() if self._y_ndim == 1 else y_pred
 
-    @available_if(lambda self: hasattr(self._regressor(), "sample"))
+    @available_if(
+        lambda self: hasattr(getattr(self, "regressor_", self.regressor), "sample")
+    )
     def sample(self, X, n_cells=100, **sample_params):
         """Decode the cells that the regressor generates.
 

@@ -257,7 +257,8 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         return np.array(found), codes
 
     def _fit_regressor(self, genes):
-        regressor = clone(self.regressor or GroupStatisticRegressor())
+        default = GroupStatisticRegressor()
+        regressor = clone(default if self.regressor is None else self.regressor)
         unset = [
             name
             for name, value in regressor.get_params().items()

@@ -8,8 +8,9 @@ from scipy import sparse
 from sklearn.utils import check_random_state
 
 from sklperturb.cells._blocks import LazyMatrix, by_row, rows_of
-from sklperturb.evaluation._paired import own_targets
+from sklperturb.evaluation._paired import as_targets
 from sklperturb.evaluation._sides import Population
+from sklperturb.metrics._discrimination import target_mask
 
 # Control cells that the baseline's cells are made of.
 _MAX_TEMPLATES = 4000
@@ -35,7 +36,7 @@ def mean_response(real, control, pseudobulks, values, random_state):
     """
     bulks = np.expm1(pseudobulks)
     others = bulks.drop(index=control)
-    weight = 1.0 - own_targets(others.index, others.columns)
+    weight = 1.0 - target_mask(as_targets(others), others.columns)
     total = weight.sum(axis=0)
     mean = (others.to_numpy() * weight).sum(axis=0) / np.where(total > 0, total, 1.0)
     base = bulks.loc[control].to_numpy()

@@ -1,7 +1,5 @@
 """A scorer for cross-validation on cells."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import StrOptions, validate_params
@@ -106,17 +104,14 @@ class CellScorer:
         check_unique_genes(genes, "y")
         rule = CONVENTIONS[self.convention]
         sides = {"y": real.matrix, "the prediction": pred.matrix}
-        sides = {name: Population(m, labels, genes) for name, m in sides.items()}
         real, pred = (
-            replace(
-                side,
-                matrix=np.array(to_dense(rows_of(by_row(side.matrix), slice(None)))),
-            )
-            for side in on_one_scale(sides, rule.values).values()
+            np.array(to_dense(rows_of(by_row(matrix), slice(None))))
+            for matrix in on_one_scale(sides, rule.values).values()
         )
         is_control = labels == self.control
-        pred.matrix[is_control] = real.matrix[is_control]
+        pred[is_control] = real[is_control]
         sides = {"real": real, "pred": pred}
+        sides = {name: Population(m, labels, genes) for name, m in sides.items()}
         found = score_sides(sides, self.control, rule, anchors=False)
         if self.metric not in found.scores.index:
             raise ValueError(

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from sklperturb.metrics._discrimination import target_mask
+
 COLUMNS = ("perturbation", "gene", "log2_fold_change", "p_value", "p_adj")
 
 
@@ -32,7 +34,8 @@ class DEArrays:
 
         With `split`, "A+B" stands for the two genes, and not for one of that name.
         """
-        own = own_targets(self.perturbations, self.genes, split=split)
+        targets = [n.split("+") if split else [n] for n in self.perturbations]
+        own = target_mask(targets, self.genes)
         return replace(
             self,
             lfc=np.where(own, np.nan, self.lfc),
@@ -45,15 +48,6 @@ class DEArrays:
         """Return a copy whose values are rounded as an evaluator rounds its table."""
         names = ("lfc", "p_value", "p_adj")
         return replace(self, **{n: getattr(self, n).astype(np.float32) for n in names})
-
-
-def own_targets(perturbations, genes, *, split=False):
-    """Return a mask of each perturbation's target genes, one row for each."""
-    own = np.zeros((len(perturbations), len(genes)), dtype=bool)
-    for row, name in enumerate(perturbations):
-        at = genes.get_indexer(name.split("+") if split else [name])
-        own[row, at[at >= 0]] = True
-    return own
 
 
 def aligned_tables(de_true, de_pred, perturbations):

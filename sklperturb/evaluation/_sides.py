@@ -2,7 +2,7 @@
 
 import logging
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
@@ -97,17 +97,18 @@ def _population(cells, name, perturbation):
     return Population(cells.matrix, labels, cells.genes)
 
 
-def on_one_scale(sides, values):
+def on_one_scale(matrices, values):
     """Bring all sides to what a convention scores, alike and block by block.
 
     Parameters
     ----------
-    sides : dict of str to Population
+    matrices : dict of str to matrix
+        Cells by genes, of each side.
     values : {"log1p", "counts", "any"}
 
     Returns
     -------
-    sides : dict of str to Population
+    matrices : dict of str to matrix
 
     Raises
     ------
@@ -115,17 +116,13 @@ def on_one_scale(sides, values):
         If a side holds what cannot become that.
     """
     if values == "any":
-        matrices = {name: by_row(side.matrix, name) for name, side in sides.items()}
-    else:
-        kinds = {n: value_kind(sample_places(s.matrix)[0]) for n, s in sides.items()}
-        for name, kind in kinds.items():
-            if kind == "invalid":
-                raise ValueError(
-                    f"{name} holds NaN or infinite values; drop those cells."
-                )
-        bring = _to_counts if values == "counts" else _to_logarithms
-        matrices = bring({n: side.matrix for n, side in sides.items()}, kinds)
-    return {n: replace(side, matrix=matrices[n]) for n, side in sides.items()}
+        return {name: by_row(matrix, name) for name, matrix in matrices.items()}
+    kinds = {name: value_kind(sample_places(m)[0]) for name, m in matrices.items()}
+    for name, kind in kinds.items():
+        if kind == "invalid":
+            raise ValueError(f"{name} holds NaN or infinite values; drop those cells.")
+    bring = _to_counts if values == "counts" else _to_logarithms
+    return bring(matrices, kinds)
 
 
 def _to_logarithms(matrices, kinds):

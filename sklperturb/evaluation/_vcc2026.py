@@ -6,11 +6,10 @@ from sklperturb.evaluation._paired import (
     aligned_bulks,
     aligned_tables,
     as_targets,
-    own_targets,
     score_frame,
     share,
 )
-from sklperturb.metrics._discrimination import discrimination_score
+from sklperturb.metrics._discrimination import discrimination_score, target_mask
 
 # Direction reach asks for this share of right signs, as the competition does.
 _REACH_PURITY = 0.9
@@ -104,7 +103,7 @@ def _corrected_distances(truth, prediction, effects, control, noise_true, noise_
     that cancels in the mean would lower the distance.
     """
     names = truth.index
-    kept = ~own_targets(names, truth.columns)
+    kept = ~target_mask(as_targets(effects), truth.columns)
     n_kept = kept.sum(axis=1)
     noise = [
         np.zeros(len(names)) if side is None else side.loc[names].to_numpy(dtype=float)

@@ -54,12 +54,10 @@ class FoldChange:
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = (mean + self.epsilon) / (reference + self.epsilon)
-        if self.clip is not None:
-            ratio = np.where(reference == 0, self.clip, ratio)
-            ratio = np.where(mean == 0, 1 / self.clip, ratio)
-        ratio = np.where((mean == 0) & (reference == 0), 1.0, ratio)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.log2(ratio)
+            if self.clip is not None:
+                ratio = np.where(reference == 0, self.clip, ratio)
+                ratio = np.where(mean == 0, 1 / self.clip, ratio)
+            return np.log2(np.where((mean == 0) & (reference == 0), 1.0, ratio))
 
 
 FOLD_CHANGES = {
@@ -205,9 +203,9 @@ def compare_groups(
     reference=None,
     *,
     control,
-    values,
-    fold_change,
-    fdr,
+    values="log1p",
+    fold_change="geometric",
+    fdr="perturbation",
     min_control_cpm=None,
     chunk_size=None,
 ):

@@ -6,7 +6,12 @@ from scipy.stats import pearsonr
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.utils._param_validation import validate_params
 
-from sklperturb.metrics._cells import cells_of, check_populations, rows_by_condition
+from sklperturb.metrics._cells import (
+    cells_of,
+    check_populations,
+    check_same_conditions,
+    rows_by_condition,
+)
 from sklperturb.metrics._populations import SAMPLING, mean_of_pairs
 from sklperturb.utils._optional import import_extra
 
@@ -91,12 +96,7 @@ def energy_distance_correlation(
         _strengths(cells, labels, control, max_cells, random_state)
         for cells, labels in ((y_true, conditions), (y_pred, conditions_pred))
     )
-    if first.keys() != second.keys():
-        differing = sorted(map(str, first.keys() ^ second.keys()))
-        raise ValueError(
-            "y_true and y_pred must hold the same perturbations; "
-            f"{len(differing)} are in one only, such as {differing[:5]}."
-        )
+    check_same_conditions(first, second)
     if len(first) < 2:
         raise ValueError(f"{len(first)} perturbation(s); a correlation needs two.")
     with warnings.catch_warnings():

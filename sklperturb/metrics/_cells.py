@@ -33,6 +33,20 @@ def rows_by_condition(conditions, n_cells, name):
     return pd.Series(conditions).groupby(conditions).indices
 
 
+def check_same_conditions(true, pred):
+    """Raise an error unless two dicts by condition have the same keys."""
+    lost, added = (
+        sorted(map(str, left.keys() - right.keys()))
+        for left, right in ((true, pred), (pred, true))
+    )
+    if lost or added:
+        raise ValueError(
+            f"y_true and y_pred must hold the same conditions. {len(lost)} only in "
+            f"y_true, such as {lost[:5]}; {len(added)} only in y_pred, such as "
+            f"{added[:5]}. Predict the former and drop the latter."
+        )
+
+
 def check_populations(y_true, y_pred, max_cells, random_state):
     """Return both populations as dense float64, at most `max_cells` cells each."""
     rng = None if max_cells is None else check_random_state(random_state)

@@ -91,19 +91,22 @@ def discrimination_score(
     array([1. , 0.5, 0.5])
     """
     truth, prediction, genes, targets = _effects(y_true, y_pred, genes, targets)
-    columns = _target_columns(targets, genes) if exclude is not None else None
-    if columns is None:
+    if exclude is None or targets is None or genes is None:
         distances = _distances(prediction, truth, metric)
     elif exclude == "panel":
-        kept = np.setdiff1d(np.arange(truth.shape[1]), np.concatenate(columns))
-        if not len(kept):
+        kept = ~target_mask(targets, genes).any(axis=0)
+        if not kept.any():
             raise ValueError(
                 "Every gene is the target of a perturbation, so that none is left to "
                 'compare. Pass exclude="own" or more genes.'
             )
         distances = _distances(prediction[:, kept], truth[:, kept], metric)
     else:
-        distances = _distances_without_own(prediction, truth, metric, columns)
+        distances = _distances(prediction, truth, metric)
+        for row, own in enumerate(target_mask(targets, genes)):
+            if own.any():
+                sides = prediction[[row]], truth
+                distances[row] = _distances(*(s[:, ~own] for s in sides), metric)
     n_others = len(truth) - (not count_own)
     if n_others == 0:
         return np.ones(1)
@@ -209,21 +212,17 @@ def _effects(y_true, y_pred, genes, targets):
     return truth, prediction, genes, targets
 
 
-def _target_columns(targets, genes):
-    """Return an array of columns for each perturbation, or None without names."""
-    if targets is None or genes is None:
-        return None
-    places = {}
-    for column, gene in enumerate(genes):
-        places.setdefault(str(gene), []).append(column)
-    found = []
-    for target in targets:
-        names = str(target).split("+") if np.isscalar(target) else map(str, target)
-        # A gene whose own name holds a "+" is looked up as it is.
-        names = {str(target), *names} if np.isscalar(target) else names
-        columns = [column for name in names for column in places.get(name, ())]
-        found.append(np.array(columns, dtype=np.intp))
-    return found
+def target_mask(targets, genes):
+    """Return which genes are targets of each perturbation, one row for each."""
+    genes = pd.Index([str(gene) for gene in genes])
+    mask = np.zeros((len(targets), len(genes)), dtype=bool)
+    for row, target in enumerate(targets):
+        if np.isscalar(target):
+            # A gene whose own name holds a "+" is looked up as it is.
+            target = [str(target), *str(target).split("+")]
+        at = genes.get_indexer_for([str(name) for name in target])
+        mask[row, at[at >= 0]] = True
+    return mask
 
 
 def _distances(left, right, metric):
@@ -233,18 +232,6 @@ def _distances(left, right, metric):
     products = left @ right.T
     scale = np.outer(*(np.linalg.norm(side, axis=1) for side in (left, right)))
     return 1.0 - np.divide(products, scale, np.zeros_like(products), where=scale > 0)
-
-
-def _distances_without_own(prediction, truth, metric, columns):
-    """Return distances in whose row the perturbation's own targets are left out."""
-    distances = _distances(prediction, truth, metric)
-    for row, own in enumerate(columns):
-        if len(own):
-            sides = (
-                np.delete(side, own, axis=1) for side in (prediction[[row]], truth)
-            )
-            distances[row] = _distances(*sides, metric)
-    return distances
 
 
 def _own_rank(distances, ties):

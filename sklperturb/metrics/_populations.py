@@ -9,7 +9,12 @@ from sklearn.metrics import pairwise_distances, pairwise_distances_chunked
 from sklearn.utils import check_random_state, resample
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sklperturb.metrics._cells import cells_of, check_populations, rows_by_condition
+from sklperturb.metrics._cells import (
+    cells_of,
+    check_populations,
+    check_same_conditions,
+    rows_by_condition,
+)
 
 # Distances to all cells are quadratic: 40,000 controls need 13 GB and hours.
 _MAX_CELLS = 2000
@@ -341,14 +346,7 @@ def population_scores(
     if conditions_pred is None:
         conditions_pred = conditions
     predicted = rows_by_condition(conditions_pred, y_pred.shape[0], "conditions_pred")
-    lost = sorted(map(str, groups.keys() - predicted.keys()))
-    added = sorted(map(str, predicted.keys() - groups.keys()))
-    if lost or added:
-        raise ValueError(
-            f"y_true and y_pred must hold the same conditions. {len(lost)} only in "
-            f"y_true, such as {lost[:5]}; {len(added)} only in y_pred, such as "
-            f"{added[:5]}. Predict the former and drop the latter."
-        )
+    check_same_conditions(groups, predicted)
     rows = [
         [
             function(y_true.rows(groups[name]), y_pred.rows(predicted[name]))

@@ -32,8 +32,9 @@ from sklperturb.utils._progress import ProgressBar
 
 # Values of one array of a block of genes, unless its size is given: 32 MiB.
 _BLOCK_VALUES = 2**22
-# Counts added to each sample, in proportion to its depth, before the logarithm.
-_TREND_PRIOR_COUNT = 2.0
+# Counts added to each sample before the logarithm; for "trend" in proportion to its
+# depth.
+_VOOM_PRIOR_COUNT, _TREND_PRIOR_COUNT = 0.5, 2.0
 _FACTORS = {
     "tmm": tmm_factors,
     "size_factors": median_ratio_factors,
@@ -318,14 +319,15 @@ class DifferentialSignatures(BaseEstimator):
         estimate = np.empty((len(groups), n_genes))
         unscaled = np.empty_like(estimate)
         voom = self.method == "voom"
-        to_log = _log_cpm if voom else _log_cpm_with_prior
+        prior = _TREND_PRIOR_COUNT * depth / depth.mean()
+        prior = np.full(n_samples, _VOOM_PRIOR_COUNT) if voom else prior
         # A short fit needs no bar.
         n_steps = len(blocks) * (1 + voom)
         with ProgressBar(n_steps if n_steps > 4 else 0, "Linear models") as progress:
 
             def fit_genes(trend=None):
                 for block in blocks:
-                    y = to_log(counts[:, block], depth)
+                    y = _log_cpm(counts[:, block], depth, prior)
                     fit = fit_groups(y, codes, covariates)
                     if trend is not None:
                         fit = fit_groups(y, codes, covariates, trend(fit.fitted))
@@ -378,12 +380,7 @@ class DifferentialSignatures(BaseEstimator):
         return AnnData(clipped.copy(), obs=obs, var=var, layers=layers)
 
 
-def _log_cpm(counts, depth):
-    return np.log2((counts + 0.5) / (depth[:, None] + 1) * 1e6)
-
-
-def _log_cpm_with_prior(counts, depth):
-    prior = _TREND_PRIOR_COUNT * depth / depth.mean()
+def _log_cpm(counts, depth, prior):
     return np.log2((counts + prior[:, None]) / (depth + 2 * prior)[:, None] * 1e6)
 
 
