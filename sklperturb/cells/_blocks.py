@@ -36,13 +36,7 @@ class LazyMatrix:
     format = None
 
     def __init__(
-        self,
-        matrix,
-        rows=slice(None),
-        columns=slice(None),
-        *,
-        convert=None,
-        dtype=None,
+        self, matrix, rows=slice(None), columns=slice(None), *, convert=None, dtype=None
     ):
         self._matrix = by_row(matrix)
         chosen = zip((rows, columns), matrix.shape, strict=True)

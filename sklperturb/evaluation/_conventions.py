@@ -50,7 +50,7 @@ class Convention:
     name: str
     description: str
     function: Callable
-    values: str
+    values: str = "log1p"
     de: dict | None = field(default_factory=dict)
     own_control: bool = False
     errors: tuple = ()
@@ -62,18 +62,12 @@ class Convention:
 CONVENTIONS = {
     convention.name: convention
     for convention in (
-        Convention(
-            "robust",
-            "scores that no known trick raises",
-            robust_metrics,
-            "log1p",
-        ),
+        Convention("robust", "scores that no known trick raises", robust_metrics),
         Convention(
             "vcc2025",
             "Virtual Cell Challenge 2025: DES, PDS, MAE",
             vcc2025_metrics,
-            "log1p",
-            {"fold_change": "geometric_clipped", "fdr": "global"},
+            de={"fold_change": "geometric_clipped", "fdr": "global"},
             own_control=True,
             errors=("mae",),
             normalisation="clipped",
@@ -82,7 +76,6 @@ CONVENTIONS = {
             "cell_eval",
             "cell-eval 0.8, profile full",
             cell_eval_metrics,
-            "log1p",
             own_control=True,
             errors=("mse", "mae", "mse_delta", "mae_delta"),
             unscored=("de_nsig_counts_real", "de_nsig_counts_pred"),

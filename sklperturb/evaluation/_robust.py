@@ -9,11 +9,7 @@ from sklperturb.evaluation._paired import (
     share,
 )
 from sklperturb.metrics._discrimination import discrimination_score
-from sklperturb.metrics._effects import (
-    differential_weights,
-    pearson_delta,
-    weighted_r2,
-)
+from sklperturb.metrics._effects import differential_weights, pearson_delta, weighted_r2
 
 
 def robust_metrics(pseudobulk_true, pseudobulk_pred, de_true, de_pred, *, control):

@@ -160,22 +160,18 @@ def _match_columns(y_true, y_pred):
     if len(missing) or len(extra):
         raise ValueError(
             f"y_true and y_pred hold different columns. {len(missing)} only in "
-            f"y_true: {_examples(missing)}; {len(extra)} only in y_pred: "
-            f"{_examples(extra)}. Select the same columns in both, or pass arrays "
+            f"y_true: {list(missing[:5])}; {len(extra)} only in y_pred: "
+            f"{list(extra[:5])}. Select the same columns in both, or pass arrays "
             "to compare by position."
         )
     for name, columns in (("y_true", y_true.columns), ("y_pred", y_pred.columns)):
         if not columns.is_unique:
             raise ValueError(
                 f"{name} repeats columns, such as "
-                f"{_examples(columns[columns.duplicated()])}, so the columns cannot "
+                f"{list(columns[columns.duplicated()][:5])}, so the columns cannot "
                 "be matched by name. Make them unique or bring them in one order."
             )
     return y_pred.columns.get_indexer(y_true.columns)
-
-
-def _examples(names, n=5):
-    return list(names[:n]) + ["..."] * (len(names) > n)
 
 
 def _as_2d(y, name):
