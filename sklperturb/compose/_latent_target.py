@@ -177,8 +177,8 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         routed = self._route("predict", predict_params)
-        latent = _two_dimensional(np.asarray(self.regressor_.predict(X, **routed)))
-        y_pred = self._decode(latent)
+        latent = np.asarray(self.regressor_.predict(X, **routed))
+        y_pred = self._decode(_two_dimensional(latent))
         return y_pred.ravel() if self._y_ndim == 1 else y_pred
 
     @available_if(

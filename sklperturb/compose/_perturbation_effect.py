@@ -6,7 +6,7 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.base import _fit_context, clone
 from sklearn.utils import check_consistent_length, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -16,6 +16,7 @@ from sklperturb.cells import looks_like_counts, mean_by_group, open_cells
 from sklperturb.cells._files import gene_names, is_annotated
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._validation import (
     resolve_schema,
     take_columns,
@@ -24,7 +25,7 @@ from sklperturb.conditions._validation import (
 )
 
 
-class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
+class PerturbationEffectRegressor(ConditionRegressor):
     """Fit a regressor to the mean effect of each condition, measured from controls.
 
     Cells are averaged by condition, the controls of the same context are subtracted,
@@ -206,7 +207,7 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         predicted[is_control] = references[is_control]
         if self.predicts == "change":
             predicted -= references
-        return predicted.ravel() if self._y_ndim == 1 else predicted
+        return self._shaped(predicted)
 
     def _read(self, X, y):
         if y is None:
@@ -269,17 +270,12 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         if self._y_ndim == 1:
             effects = effects.ravel()
         elif genes is not None:
-            effects = pd.DataFrame(effects, columns=genes)
-            if isinstance(self.conditions_, pd.DataFrame):
-                effects.index = self.conditions_.index
+            index = getattr(self.conditions_, "index", None)
+            effects = pd.DataFrame(effects, index=index, columns=genes)
         self.regressor_ = regressor.fit(self.conditions_, effects)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        tags.regressor_tags.poor_score = True
         if self.regressor is not None:
             tags.non_deterministic = get_tags(self.regressor).non_deterministic
         return tags

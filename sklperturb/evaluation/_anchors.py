@@ -16,7 +16,7 @@ from sklperturb.metrics._discrimination import target_mask
 _MAX_TEMPLATES = 4000
 
 
-def mean_response(real, control, pseudobulks, values, random_state):
+def mean_response(truth, control, values, random_state):
     """Return cells that show the same response, the mean, to every perturbation.
 
     The mean is that of the measured perturbations, so that it holds what they have in
@@ -26,15 +26,13 @@ def mean_response(real, control, pseudobulks, values, random_state):
 
     Parameters
     ----------
-    real : Population
+    truth : CellSummary
     control : str
-    pseudobulks : DataFrame
-        Of `real`, as log1p.
     values : {"log1p", "counts"}
         What the cells hold.
     random_state : int, RandomState instance or None
     """
-    bulks = np.expm1(pseudobulks)
+    real, bulks = truth.population, np.expm1(truth.pseudobulks)
     others = bulks.drop(index=control)
     weight = 1.0 - target_mask(as_targets(others), others.columns)
     total = weight.sum(axis=0)
@@ -61,9 +59,9 @@ def mean_response(real, control, pseudobulks, values, random_state):
     return Population(LazyMatrix(templates, drawn, convert=scaled), labels, real.genes)
 
 
-def no_response(real, control, random_state):
+def no_response(truth, control, values, random_state):
     """Return the measured control cells as the prediction of every perturbation."""
-    rng = check_random_state(random_state)
+    real, rng = truth.population, check_random_state(random_state)
     controls = real.rows[control]
     rows, labels = [], []
     for name, own in real.rows.items():

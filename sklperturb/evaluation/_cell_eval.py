@@ -180,8 +180,6 @@ def _spearman_of_counts(n_true, n_pred):
     some = n_true > 0
     if not some.any():
         return 1.0
-    if some.sum() < 2:
-        return np.nan
     sides = (pd.DataFrame([n[some].astype(float)]) for n in (n_true, n_pred))
     return _undefined_as_nan(rowwise_spearman, *sides)[0]
 
@@ -203,10 +201,9 @@ def _spearman_of_fold_changes(true, pred):
 def _areas(true, pred):
     """Return areas under the precision-recall and the ROC curve."""
     areas = np.full((2, len(true.perturbations)), np.nan)
-    floor = np.float32(1e-10)
     for row, tested in enumerate(true.tested):
         labels = true.called[row, tested]
-        confidence = -np.log10(np.clip(pred.p_adj[row, tested], floor, 1))
+        confidence = -np.log10(np.clip(pred.p_adj[row, tested], np.float32(1e-10), 1))
         if 0 < labels.sum() < len(labels):
             areas[0, row] = average_precision_score(labels, confidence)
             areas[1, row] = roc_auc_score(labels, confidence)

@@ -208,7 +208,8 @@ def score_sides(sides, control, rule, *, anchors, random_state=0):
     if anchors:
         baseline = sides.get("baseline")
         if baseline is None:
-            baseline = _mean_cells(truth, control, rule, random_state)
+            make = no_response if rule.de is None else mean_response
+            baseline = make(truth, control, rule.values, random_state)
         found["baseline"] = _score(truth, baseline, control, rule)
         first, second = halves(sides["real"], control, random_state)
         first = summarise(first, control, rule)
@@ -266,15 +267,6 @@ def _score(truth, population, control, rule):
     if rule.values == "counts":
         options = {"noise_true": truth.noise, "noise_pred": side.noise}
     return rule.function(*bulks, truth.de, side.de, control=control, **options)
-
-
-def _mean_cells(truth, control, rule, random_state):
-    """Return the cells of the baseline, made of measured ones."""
-    if rule.de is None:
-        return no_response(truth.population, control, random_state)
-    return mean_response(
-        truth.population, control, truth.pseudobulks, rule.values, random_state
-    )
 
 
 def _aggregate(found, rule):

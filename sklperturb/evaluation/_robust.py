@@ -76,13 +76,16 @@ def robust_metrics(pseudobulk_true, pseudobulk_pred, de_true, de_pred, *, contro
     # errors of their means.
     rounding = 1e-6 * pseudobulk_true.loc[control].abs().max()
     effects[1] = effects[1].where(effects[1].abs() > rounding, 0.0)
+    # The mean product of both signs over the truth's called genes.
+    signs = np.sign(effects[0].to_numpy()) * np.sign(effects[1].to_numpy())
+    called = np.where(genes >= 0, true.called[:, genes], False)
     return score_frame(
         true.perturbations,
         discrimination=discrimination_score(*effects),
         pearson_delta=pearson_delta(*bulks),
         weighted_r2=weighted_r2(*bulks, weights=weights),
         de_agreement=_matthews(true, pred),
-        de_direction=_signs(true, genes, *effects),
+        de_direction=share((signs * called).sum(axis=1), called.sum(axis=1)),
     )
 
 
@@ -99,10 +102,3 @@ def _matthews(true, pred):
     scores = np.where(product > 0, (both * n - n_true * n_pred) / scale, 0.0)
     same = (true.called == pred.called) | ~tested
     return np.where(same.all(axis=1), 1.0, scores)
-
-
-def _signs(true, genes, change_true, change_pred):
-    """Return the mean product of both signs over the truth's called genes."""
-    called = np.where(genes >= 0, true.called[:, genes], False)
-    product = np.sign(change_true.to_numpy()) * np.sign(change_pred.to_numpy())
-    return share((product * called).sum(axis=1), called.sum(axis=1))

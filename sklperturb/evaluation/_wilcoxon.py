@@ -236,16 +236,14 @@ def compare_groups(
         ]
     matrices = [matrix for matrix, _ in sources]
     kept = [codes >= 0 for _, codes in sources]
-    codes = np.concatenate([c[k] for (_, c), k in zip(sources, kept, strict=True)])
+    codes = np.concatenate([own[own >= 0] for _, own in sources])
     sizes = np.bincount(codes, minlength=n_groups)
     n_genes = matrices[0].shape[1]
     u, ties, mean = (np.empty((n_groups, n_genes)) for _ in range(3))
     convention = FOLD_CHANGES[fold_change]
     depth = None
     if values == "counts":
-        depth = np.concatenate(
-            [_depth(m)[k] for m, k in zip(matrices, kept, strict=True)]
-        )
+        depth = np.concatenate([_depth(m)[own >= 0] for m, own in sources])
     geometric = convention.mean == "geometric"
     transform = np.asarray if geometric else np.expm1
     control_mean = np.empty(n_genes)

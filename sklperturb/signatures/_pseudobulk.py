@@ -180,13 +180,7 @@ class Pseudobulk(TransformerMixin, BaseEstimator):
         pseudobulks : AnnData of shape (n_groups, n_genes)
         """
         check_is_fitted(self)
-        return pseudobulk(
-            X,
-            self.groupby_,
-            layer=self.layer,
-            min_cells=self.min_cells,
-            chunk_size=self.chunk_size,
-        )
+        return pseudobulk(X, **self.get_params() | {"groupby": self.groupby_})
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
