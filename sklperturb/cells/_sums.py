@@ -70,8 +70,10 @@ def sum_by_group(cells, codes, n_groups, *, target_sum=None, chunk_size=None):
                     sums[groups, part] = added
                 else:
                     rows = part if order is None else order[part]
-                    block = log_normalise(rows_of(matrix, rows), target_sum)
-                    groups, added = add_up(block, codes[rows])
+                    # No name for the block, which would live while the next is read.
+                    groups, added = add_up(
+                        log_normalise(rows_of(matrix, rows), target_sum), codes[rows]
+                    )
                     sums[groups] += added
                 progress.advance()
     return sums

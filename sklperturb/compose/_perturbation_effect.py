@@ -146,7 +146,9 @@ class PerturbationEffectRegressor(ConditionRegressor):
         UserWarning
             If `y` looks like raw counts and `target_sum` is None.
         """
-        X = validate_conditions(self, X, reset=True)
+        # That there is a y is checked here, and the rest of it below.
+        target = y if y is None else "no_validation"
+        X = validate_conditions(self, X, target, reset=True)
         genes = gene_names(y)
         y = self._read(X, y)
         self.schema_ = resolve_schema(self.schema, X)
@@ -210,11 +212,6 @@ class PerturbationEffectRegressor(ConditionRegressor):
         return self._shaped(predicted)
 
     def _read(self, X, y):
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
         if not is_annotated(y):
             y = validate_target(self, X, y)
             self._y_ndim = y.ndim

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.utils import check_random_state, resample
+from sklearn.utils import check_array, check_random_state, resample
 
 from sklperturb.cells import Cells, open_cells
 from sklperturb.cells._blocks import to_dense
@@ -63,18 +63,8 @@ def check_populations(y_true, y_pred, max_cells, random_state):
 
 
 def _take_cells(cells, name, max_cells, rng):
-    n_cells = cells.shape[0]
-    if 0 in cells.shape:
-        raise ValueError(
-            f"{name} has shape {cells.shape}; a population needs at least one cell "
-            "(row) and one feature (column)."
-        )
     rows = slice(None)
-    if max_cells is not None and n_cells > max_cells:
-        rows = resample(
-            np.arange(n_cells), replace=False, n_samples=max_cells, random_state=rng
-        )
-    population = np.asarray(to_dense(cells.rows(rows)), dtype=np.float64)
-    if not np.isfinite(population).all():
-        raise ValueError(f"{name} holds NaN or infinite values; drop those cells.")
-    return population
+    if max_cells is not None and cells.shape[0] > max_cells:
+        every = np.arange(cells.shape[0])
+        rows = resample(every, replace=False, n_samples=max_cells, random_state=rng)
+    return check_array(to_dense(cells.rows(rows)), dtype=np.float64, input_name=name)

@@ -10,7 +10,7 @@ from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._counts import value_kind
 from sklperturb.cells._files import check_unique_genes, is_annotated
 from sklperturb.conditions._labels import control_rows
-from sklperturb.conditions._validation import resolve_schema
+from sklperturb.conditions._validation import resolve_schema, take_columns
 from sklperturb.signatures._pseudobulk import describe_groups
 
 
@@ -40,16 +40,9 @@ def take_samples(adata, schema, control, covariates, min_replicates):
             f"covariates={list(covariates)!r}: obs has no {absent}; it has "
             f"{list(adata.obs)}."
         )
-    labels = adata.obs[schema.columns("context", "perturbation")]
-    if labels.isna().any(axis=None):
-        raise ValueError(
-            f"{int(labels.isna().any(axis=1).sum())} samples have no label in "
-            f"{list(labels)}. Leave them out."
-        )
-    table = pd.DataFrame({"perturbation": labels[schema.perturbation].astype(str)})
-    table["context"] = (
-        "all" if schema.context is None else labels[schema.context].astype(str)
-    )
+    labels = take_columns(adata.obs, schema.columns("context", "perturbation"))
+    table = pd.DataFrame({"perturbation": labels[:, -1]}, adata.obs_names).astype(str)
+    table["context"] = "all" if schema.context is None else labels[:, 0].astype(str)
     table["control"] = is_control(adata.obs, schema, control)
     _check_doses(adata.obs, table, schema)
     table.loc[table["control"], "perturbation"] = ""
