@@ -14,41 +14,55 @@ _BLOCK_VALUES = 2**23
 
 
 class LazyMatrix:
-    """A matrix whose rows are made when asked for: ``matrix[rows]``.
+    """Some rows and columns of a matrix, read when asked for: ``matrix[rows]``.
+
+    Parameters
+    ----------
+    matrix : ndarray, sparse matrix, LazyMatrix or data set on disk
+    rows, columns : slice or ndarray of int, default=slice(None)
+    convert : callable, default=None
+        What a block of rows becomes when it is read.
+    dtype : dtype, default=None
+        Of what is converted; None is that of the matrix.
 
     Attributes
     ----------
     shape : tuple of int
     dtype : dtype
     nnz : int
-        Stored values, or an upper bound.
+        Stored values, about.
     """
 
     format = None
 
-
-class Subset(LazyMatrix):
-    """Some rows and columns of a matrix.
-
-    Parameters
-    ----------
-    matrix : ndarray, sparse matrix or data set on disk
-    rows, columns : slice or ndarray of int
-    """
-
-    def __init__(self, matrix, rows, columns):
+    def __init__(
+        self, matrix, rows=slice(None), columns=slice(None), *, convert=None, dtype=None
+    ):
         self._matrix = by_row(matrix)
-        self._rows = np.arange(matrix.shape[0])[rows]
-        self._columns = columns
-        n_columns = len(np.arange(matrix.shape[1])[columns])
-        self._all_columns = n_columns == matrix.shape[1] and isinstance(columns, slice)
-        self.shape = len(self._rows), n_columns
-        self.dtype = matrix.dtype
-        self.nnz = n_stored(matrix) * len(self._rows) // max(matrix.shape[0], 1)
+        chosen = zip((rows, columns), matrix.shape, strict=True)
+        self._rows, self._columns = (_places(places, n) for places, n in chosen)
+        self._convert = convert
+        self.shape = tuple(
+            n if places is None else len(places)
+            for places, n in zip((self._rows, self._columns), matrix.shape, strict=True)
+        )
+        self.dtype = np.dtype(matrix.dtype if dtype is None else dtype)
+        self.nnz = n_stored(matrix) * self.shape[0] // max(matrix.shape[0], 1)
 
     def __getitem__(self, rows):
-        values = rows_of(self._matrix, self._rows[rows])
-        return values if self._all_columns else values[:, self._columns]
+        values = rows_of(self._matrix, rows if self._rows is None else self._rows[rows])
+        if self._columns is not None:
+            values = values[:, self._columns]
+        if self._convert is None:
+            return values
+        return self._convert(values).astype(self.dtype)
+
+
+def _places(chosen, size):
+    """Return which of `size` places a slice or an array picks; None is all of them."""
+    places = np.arange(size)
+    picked = places[chosen]
+    return None if np.array_equal(picked, places) else picked
 
 
 def to_dense(values):
@@ -103,15 +117,12 @@ def rows_of(matrix, rows):
     -------
     values : csr_array or ndarray
     """
-    if isinstance(matrix, np.ndarray | LazyMatrix) or sparse.issparse(matrix):
-        values = matrix[rows]
-    elif isinstance(rows, slice):
+    in_memory = isinstance(matrix, np.ndarray | LazyMatrix) or sparse.issparse(matrix)
+    if in_memory or isinstance(rows, slice):
         values = matrix[rows]
     else:
         values = _read_rows(matrix, np.asarray(rows))
-    if sparse.issparse(values):
-        return sparse.csr_array(values)
-    return np.asarray(values)
+    return sparse.csr_array(values) if sparse.issparse(values) else np.asarray(values)
 
 
 def _read_rows(matrix, rows):
@@ -150,17 +161,14 @@ def sample_places(matrix, *, n_places=8, n_rows=64, n_columns=8):
     size = matrix.shape[0 if whole_rows else 1]
     width = n_rows if whole_rows else n_columns
     width = min(width, -(-size // n_places)) or 1
-    starts = np.linspace(0, max(size - width, 0), n_places).astype(int)
-    at = np.unique(np.concatenate([np.arange(s, min(s + width, size)) for s in starts]))
-    if whole_rows:
-        parts = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
-        found = [rows_of(matrix, slice(p[0], p[-1] + 1)) for p in parts if len(p)]
-        if not found:
-            return rows_of(matrix, slice(0, 0)), True
-        stack = sparse.vstack if sparse.issparse(found[0]) else np.concatenate
-        return stack(found), True
-    parts = [matrix[:, s : min(s + width, size)] for s in np.unique(starts)]
-    return sparse.hstack(parts, format="csr"), False
+    starts = np.unique(np.linspace(0, max(size - width, 0), n_places).astype(int))
+    places = [slice(at, min(at + width, b)) for at, b in pairwise([*starts, size])]
+    if not whole_rows:
+        columns = [matrix[:, place] for place in places]
+        return sparse.hstack(columns, format="csr"), False
+    found = [rows_of(matrix, place) for place in places]
+    stack = sparse.vstack if sparse.issparse(found[0]) else np.concatenate
+    return stack(found), True
 
 
 def iter_gene_blocks(matrices, kept, *, chunk_size=None):

@@ -1,6 +1,7 @@
 """Cells wherever they are kept, with one way to read their matrix."""
 
 import copy
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sklperturb.cells._blocks import LazyMatrix, Subset, by_row, iter_rows, rows_of
+from sklperturb.cells._blocks import LazyMatrix, by_row, iter_rows, rows_of
 from sklperturb.cells._files import (
     close_store,
     is_annotated,
@@ -37,7 +38,6 @@ class Cells:
         Names of the columns and of the rows.
     read_obs, read_var : callable, default=None
         Return the table of the cells and that of the genes.
-    close : callable, default=None
 
     Attributes
     ----------
@@ -67,11 +67,11 @@ class Cells:
         obs_names=None,
         read_obs=None,
         read_var=None,
-        close=None,
     ):
         if len(matrix.shape) != 2:
             raise ValueError(
-                f"X must have two dimensions, cells and genes; it has {matrix.shape}."
+                f"Expected 2D array, cells by genes, got shape {matrix.shape}. Reshape "
+                "your data, as with array.reshape(-1, 1) if it has a single gene."
             )
         if np.dtype(matrix.dtype).kind not in "biuf":
             raise ValueError(
@@ -82,7 +82,8 @@ class Cells:
         self.genes = genes
         self.obs_names = obs_names
         self.shape = tuple(int(size) for size in matrix.shape)
-        self._read_obs, self._read_var, self._close = read_obs, read_var, close
+        self._read_obs, self._read_var = read_obs, read_var
+        self._files = ExitStack()
 
     @cached_property
     def obs(self):
@@ -129,8 +130,7 @@ class Cells:
 
     def close(self):
         """Close the file, if there is one."""
-        if self._close is not None:
-            self._close()
+        self._files.close()
 
     def __enter__(self):
         return self
@@ -181,7 +181,7 @@ def open_cells(cells, *, layer=None, obsm=None):
     """
     if isinstance(cells, Cells):
         borrowed = copy.copy(cells)
-        borrowed._close = None
+        borrowed._files = ExitStack()
         return borrowed
     if layer is not None and obsm is not None:
         raise ValueError(f"layer={layer!r} and obsm={obsm!r}: pass one of them.")
@@ -201,27 +201,20 @@ def open_cells(cells, *, layer=None, obsm=None):
         return Cells(values, kind, genes=cells.columns, obs_names=cells.index)
     if sparse.issparse(cells) or isinstance(cells, LazyMatrix) or _is_stored(cells):
         return Cells(cells, kind)
-    values = np.asarray(cells)
-    if values.ndim == 1:
-        raise ValueError(
-            "Expected 2D array, got 1D array instead. Reshape your data either using "
-            "array.reshape(-1, 1) if it has a single feature or array.reshape(1, -1) "
-            "if it contains a single sample."
-        )
-    return Cells(values, kind)
+    return Cells(np.asarray(cells), kind)
 
 
 def _of_file(path, layer, obsm):
     from anndata.io import read_elem
 
-    store = open_store(path)
-    try:
-        x = stored_x(store)
-        held = {name: store[name] if name in store else {} for name in _HELD}
-        matrix = _choose(x, held, layer, obsm, path.name)
+    with ExitStack() as files:
+        store = open_store(path)
+        files.callback(close_store, store)
+        held = {name: store.get(name, {}) for name in _HELD}
+        matrix = _choose(stored_x(store), held, layer, obsm, path.name)
         obs, var = store["obs"], store["var"]
         names = [pd.Index(read_elem(t[t.attrs["_index"]])) for t in (obs, var)]
-        return _make(
+        cells = _make(
             stored_element(matrix),
             path.name,
             obsm,
@@ -229,11 +222,9 @@ def _of_file(path, layer, obsm):
             obs_names=names[0],
             read_obs=lambda: read_elem(obs),
             read_var=lambda: read_elem(var),
-            close=lambda: close_store(store),
         )
-    except BaseException:
-        close_store(store)
-        raise
+        cells._files = files.pop_all()
+        return cells
 
 
 def _of_anndata(cells, layer, obsm):
@@ -243,7 +234,7 @@ def _of_anndata(cells, layer, obsm):
     held = {"layers": whole.layers, "obsm": cells.obsm}
     matrix = _choose(x_of(whole), held, layer, obsm, "The AnnData")
     if cells.is_view and obsm is None:
-        matrix = Subset(matrix, cells._oidx, cells._vidx)
+        matrix = LazyMatrix(matrix, cells._oidx, cells._vidx)
     return _make(
         matrix,
         "The AnnData",
@@ -257,22 +248,21 @@ def _of_anndata(cells, layer, obsm):
 
 def _choose(x, held, layer, obsm, source):
     """Return the layer, the entry of obsm, or `X`."""
-    for name, key in (("layers", layer), ("obsm", obsm)):
-        if key is None:
-            continue
-        if key not in held[name]:
-            one = "layer" if name == "layers" else "obsm"
-            raise ValueError(
-                f"{source} has no {one} {key!r}; it has {sorted(held[name])}."
-            )
-        return held[name][key]
-    if x is None:
+    name, key = ("obsm", obsm) if layer is None else ("layers", layer)
+    if key is None and x is None:
         has = "; ".join(f"{name}: {sorted(held[name])}" for name in _HELD)
         raise ValueError(
             f"{source} has no X. Pass layer= or obsm= to name what to read. It has "
             f"{has}."
         )
-    return x
+    if key is None:
+        return x
+    if key not in held[name]:
+        raise ValueError(
+            f"{source} has no {name.removesuffix('s')} {key!r}; it has "
+            f"{sorted(held[name])}."
+        )
+    return held[name][key]
 
 
 def _make(matrix, source, obsm, *, genes, read_var, **known):

@@ -63,13 +63,13 @@ def sole_embedding(*sources):
     for source in sources:
         if is_annotated(source):
             x = x_of(source._adata_ref if source.is_view else source)
-            names.append(set(source.obsm) if x is None else set())
+            held = set(source.obsm)
         elif isinstance(source, str | Path):
             with opened_store(Path(source)) as store:
-                found = "obsm" in store and stored_x(store) is None
-                names.append(set(store["obsm"]) if found else set())
+                x, held = stored_x(store), set(store.get("obsm", ()))
         else:
             return None
+        names.append(held if x is None else set())
     common = set.intersection(*names)
     return common.pop() if len(common) == 1 else None
 
@@ -125,15 +125,11 @@ def open_store(path):
         # Before anndata 0.7 a table was one data set of records.
         if table not in store or hasattr(store[table], "shape"):
             found = sorted(store)
-            old = table in found
             close_store(store)
             raise ValueError(
-                f"{path.name} cannot be read as AnnData: its {table} is of anndata "
-                "before 0.7. Read and write it once with anndata.read_h5ad and "
-                "write_h5ad."
-                if old
-                else f"{path.name} cannot be read as AnnData: it has no {table}; it "
-                f"holds {found}. Pass a file written by write_h5ad or write_zarr."
+                f"{path.name} cannot be read as AnnData: it has no {table} of anndata "
+                f"0.7 or later; it holds {found}. Pass a file written by write_h5ad or "
+                "write_zarr of a newer anndata."
             )
     return store
 

@@ -52,7 +52,31 @@ def sum_by_group(cells, codes, n_groups, *, target_sum=None, chunk_size=None):
         by_column = getattr(matrix, "format", None) == "csc" and target_sum is None
         if not by_column:
             matrix = by_row(matrix, opened.source)
-        return _sum(matrix, codes, n_groups, by_column, target_sum, chunk_size)
+        length, width = matrix.shape[::-1] if by_column else matrix.shape
+        if chunk_size is None:
+            density = _DENSITY if hasattr(matrix, "format") else 1
+            chunk_size = max(1, int(_BLOCK_VALUES / density // max(width, 1)))
+        order = None
+        if sparse.issparse(matrix) and not by_column:
+            # In memory, rows may be taken group by group: a block then has few groups.
+            order = np.argsort(codes, kind="stable")
+        sums = np.zeros((n_groups, matrix.shape[1]))
+        starts = range(0, length, chunk_size)
+        with ProgressBar(len(starts) if len(starts) > 1 else 0, "Sums") as progress:
+            for start in starts:
+                part = slice(start, start + chunk_size)
+                if by_column:
+                    groups, added = add_up(matrix[:, part], codes)
+                    sums[groups, part] = added
+                else:
+                    rows = part if order is None else order[part]
+                    # No name for the block, which would live while the next is read.
+                    groups, added = add_up(
+                        log_normalise(rows_of(matrix, rows), target_sum), codes[rows]
+                    )
+                    sums[groups] += added
+                progress.advance()
+    return sums
 
 
 def mean_by_group(cells, codes, n_groups, *, target_sum=None):
@@ -99,37 +123,8 @@ def mean_by_group(cells, codes, n_groups, *, target_sum=None):
     return sums / np.maximum(sizes, 1)[:, None], sizes
 
 
-def _sum(matrix, codes, n_groups, by_column, target_sum, chunk_size):
-    n_cells, n_genes = matrix.shape
-    sums = np.zeros((n_groups, n_genes))
-    length, width = (n_genes, n_cells) if by_column else (n_cells, n_genes)
-    if chunk_size is None:
-        is_sparse = hasattr(matrix, "format")
-        values = _BLOCK_VALUES / (_DENSITY if is_sparse else 1)
-        chunk_size = max(1, int(values // max(width, 1)))
-    order = None
-    if sparse.issparse(matrix) and not by_column:
-        # In memory, rows may be taken group by group: a block then has few groups.
-        order = np.argsort(codes, kind="stable")
-    starts = range(0, length, chunk_size)
-    with ProgressBar(len(starts) if len(starts) > 1 else 0, "Sums") as progress:
-        for start in starts:
-            part = slice(start, start + chunk_size)
-            if by_column:
-                groups, added = _add_up(matrix[:, part], codes)
-                sums[groups, part] = added
-            else:
-                rows = part if order is None else order[part]
-                groups, added = _add_up(
-                    log_normalise(rows_of(matrix, rows), target_sum), codes[rows]
-                )
-                sums[groups] += added
-            progress.advance()
-    return sums
-
-
-def _add_up(block, codes):
-    """Return the codes that are present, and the sums of their rows."""
+def add_up(block, codes):
+    """Return the codes that are present, -1 aside, and the sums of their rows."""
     rows = np.argsort(codes, kind="stable")
     rows = rows[codes[rows] >= 0]
     groups, sizes = np.unique(codes[rows], return_counts=True)

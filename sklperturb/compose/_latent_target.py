@@ -25,15 +25,6 @@ from sklperturb.preprocessing import TargetReducer
 _CHECKED_ROWS = 100
 
 
-def _regressor_has(method):
-    """Return whether the regressor, fitted or not, has a method."""
-
-    def check(self):
-        return hasattr(getattr(self, "regressor_", self.regressor), method)
-
-    return check
-
-
 class LatentTargetRegressor(RegressorMixin, BaseEstimator):
     """Predict responses through a latent space of the responses.
 
@@ -107,10 +98,7 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
 
     _parameter_constraints = {
         "regressor": [HasMethods(["fit", "predict"]), None],
-        "transformer": [
-            HasMethods(["fit", "transform", "inverse_transform"]),
-            None,
-        ],
+        "transformer": [HasMethods(["fit", "transform", "inverse_transform"]), None],
         "target_format": [StrOptions({"matrix", "as_is"})],
         "layer": [str, None],
         "check_inverse": ["boolean"],
@@ -189,11 +177,13 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         routed = self._route("predict", predict_params)
-        latent = _two_dimensional(np.asarray(self.regressor_.predict(X, **routed)))
-        y_pred = self._decode(latent)
+        latent = np.asarray(self.regressor_.predict(X, **routed))
+        y_pred = self._decode(_two_dimensional(latent))
         return y_pred.ravel() if self._y_ndim == 1 else y_pred
 
-    @available_if(_regressor_has("sample"))
+    @available_if(
+        lambda self: hasattr(getattr(self, "regressor_", self.regressor), "sample")
+    )
     def sample(self, X, n_cells=100, **sample_params):
         """Decode the cells that the regressor generates.
 
@@ -281,14 +271,12 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
     def _try_inverse(self, matrix, latent):
         """Raise an error if decoding gives other genes; warn if it is useless."""
         rows = np.arange(0, len(latent), max(1, len(latent) // _CHECKED_ROWS))
-        rows = rows[:_CHECKED_ROWS] if self.check_inverse else rows[:1]
+        rows = rows[: _CHECKED_ROWS if self.check_inverse else 1]
         decoded = self._decode(latent[rows])
-        if not self.check_inverse:
-            return
         truth = to_dense(_safe_indexing(matrix, rows))
         error = np.square(decoded - truth).sum()
         spread = np.square(truth - truth.mean(axis=0)).sum()
-        if error > 0 and error >= spread > 0:
+        if self.check_inverse and error >= spread > 0:
             warnings.warn(
                 f"{type(self.transformer_).__name__} decodes training rows no better "
                 "than their mean, so no regressor can do well on it. Fit it longer or "

@@ -6,7 +6,7 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.base import _fit_context, clone
 from sklearn.utils import _safe_indexing, check_consistent_length, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -17,6 +17,7 @@ from sklperturb.cells._files import gene_names, is_annotated
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._validation import (
     resolve_schema,
     validate_conditions,
@@ -24,7 +25,7 @@ from sklperturb.conditions._validation import (
 )
 
 
-class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
+class PerturbationEffectRegressor(ConditionRegressor):
     """Fit a regressor to the mean effect of each condition, measured from controls.
 
     Cells are averaged by condition, the controls of the same context are subtracted,
@@ -145,7 +146,9 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         UserWarning
             If `y` looks like raw counts and `target_sum` is None.
         """
-        X = validate_conditions(self, X, reset=True)
+        # That there is a y is checked here, and the rest of it below.
+        target = y if y is None else "no_validation"
+        X = validate_conditions(self, X, target, reset=True)
         genes = gene_names(y)
         y = self._read(X, y)
         self.schema_ = resolve_schema(self.schema, X)
@@ -156,12 +159,14 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
                 "All rows are controls, and there is no perturbation to learn from. "
                 "Check the control column that the schema names."
             )
-        conditions, first = self._number_conditions(X, is_control)
         keys = self._reference_keys(X)
-        n_conditions = len(first)
-        levels, codes = _factorize(keys[is_control])
-        groups = conditions.copy()
-        groups[is_control] = n_conditions + codes
+        levels, controls = _factorize(keys[is_control])
+        rows = np.flatnonzero(~is_control)
+        columns = self.schema_.columns("context", "perturbation", "dose")
+        names, conditions = _factorize(take_columns(X, columns)[rows])
+        n_conditions = len(names)
+        groups = np.empty(len(is_control), dtype=np.intp)
+        groups[rows], groups[is_control] = conditions, n_conditions + controls
         means, sizes = mean_by_group(
             y, groups, n_conditions + len(levels), target_sum=self.target_sum
         )
@@ -169,13 +174,13 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         self.n_cells_ = sizes[:n_conditions]
         self.effects_ = means[:n_conditions]
         if self.subtract_control:
-            rows = np.flatnonzero(~is_control)
             references, at = self._find_references(keys[rows])
             weights = sparse.csr_array(
-                (1 / self.n_cells_[conditions[rows]], (conditions[rows], at)),
+                (1 / self.n_cells_[conditions], (conditions, at)),
                 shape=(n_conditions, len(references)),
             )
             self.effects_ = self.effects_ - weights @ references
+        first = rows[np.unique(conditions, return_index=True)[1]]
         self.conditions_ = _safe_indexing(X, first)
         self._fit_regressor(genes)
         return self
@@ -204,14 +209,9 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         predicted[is_control] = references[is_control]
         if self.predicts == "change":
             predicted -= references
-        return predicted.ravel() if self._y_ndim == 1 else predicted
+        return self._shaped(predicted)
 
     def _read(self, X, y):
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
         if not is_annotated(y):
             y = validate_target(self, X, y)
             self._y_ndim = y.ndim
@@ -228,23 +228,10 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
             )
         return y
 
-    def _number_conditions(self, X, is_control):
-        """Return each row's condition, -1 for controls, and each one's first row."""
-        columns = self.schema_.columns("context", "perturbation", "dose")
-        _, codes = _factorize(take_columns(X, columns)[~is_control])
-        conditions = np.full(len(is_control), -1)
-        conditions[~is_control] = codes
-        rows = np.flatnonzero(~is_control)
-        _, first = np.unique(codes, return_index=True)
-        return conditions, rows[first]
-
     def _reference_keys(self, X):
         """Return what a row's controls must share with it, one column for each."""
         roles = ["context"] + ["batch"] * bool(self.match_batch)
-        columns = self.schema_.columns(*roles)
-        if not columns:
-            return np.empty((len(X), 0), dtype=object)
-        return take_columns(X, columns)
+        return take_columns(X, self.schema_.columns(*roles))
 
     def _remember_controls(self, levels, means, sizes):
         """Keep the mean of the controls of each key, and of each start of a key."""
@@ -268,11 +255,8 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         return np.array(found), codes
 
     def _fit_regressor(self, genes):
-        regressor = (
-            GroupStatisticRegressor()
-            if self.regressor is None
-            else clone(self.regressor)
-        )
+        default = GroupStatisticRegressor()
+        regressor = clone(default if self.regressor is None else self.regressor)
         unset = [
             name
             for name, value in regressor.get_params().items()
@@ -283,17 +267,12 @@ class PerturbationEffectRegressor(RegressorMixin, BaseEstimator):
         if self._y_ndim == 1:
             effects = effects.ravel()
         elif genes is not None:
-            effects = pd.DataFrame(effects, columns=genes)
-            if isinstance(self.conditions_, pd.DataFrame):
-                effects.index = self.conditions_.index
+            index = getattr(self.conditions_, "index", None)
+            effects = pd.DataFrame(effects, index=index, columns=genes)
         self.regressor_ = regressor.fit(self.conditions_, effects)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        tags.regressor_tags.poor_score = True
         if self.regressor is not None:
             tags.non_deterministic = get_tags(self.regressor).non_deterministic
         return tags

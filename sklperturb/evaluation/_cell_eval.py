@@ -2,18 +2,14 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import auc, average_precision_score, roc_curve
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from sklperturb.evaluation._paired import (
     aligned_bulks,
     aligned_tables,
     as_targets,
-    effects_of,
     score_frame,
     share,
-    top_genes,
-    undefined_as_nan,
-    without,
 )
 from sklperturb.metrics._discrimination import discrimination_score
 from sklperturb.metrics._rowwise import rowwise_pearson, rowwise_spearman
@@ -66,21 +62,15 @@ def vcc2025_metrics(pseudobulk_true, pseudobulk_pred, de_true, de_pred, *, contr
     A             1.0  1.0  0.5
     B             1.0  1.0  0.5
     """
-    truth, prediction = aligned_bulks(pseudobulk_true, pseudobulk_pred, control)
-    true, pred = aligned_tables(de_true, de_pred, truth, control)
-    effects = effects_of(truth, control), effects_of(prediction, control)
+    (truth, prediction), effects = aligned_bulks(
+        pseudobulk_true, pseudobulk_pred, control, own_control=True
+    )
+    true, pred = aligned_tables(de_true, de_pred, truth.index)
     return score_frame(
         true.perturbations,
         des=_overlap(true, pred),
-        pds=discrimination_score(
-            *effects,
-            metric="l1",
-            targets=as_targets(effects[0]),
-            exclude="own",
-            ties="first",
-            count_own=True,
-        ),
-        mae=without(truth - prediction, control).abs().mean(axis=1).to_numpy(),
+        pds=_discrimination(effects, "l1"),
+        mae=(truth - prediction).abs().mean(axis=1).to_numpy(),
     )
 
 
@@ -125,34 +115,23 @@ def cell_eval_metrics(pseudobulk_true, pseudobulk_pred, de_true, de_pred, *, con
     A                      1.0  0.5      1.0
     B                      1.0  0.5      1.0
     """
-    truth, prediction = aligned_bulks(pseudobulk_true, pseudobulk_pred, control)
+    bulks, effects = aligned_bulks(
+        pseudobulk_true, pseudobulk_pred, control, own_control=True
+    )
     true, pred = (
         side.in_single_precision()
-        for side in aligned_tables(de_true, de_pred, truth, control)
+        for side in aligned_tables(de_true, de_pred, bulks[0].index)
     )
-    effects = effects_of(truth, control), effects_of(prediction, control)
-    difference = without(truth - prediction, control).to_numpy()
-    of_effects = (effects[0] - effects[1]).to_numpy()
-    scores = {
-        "pearson_delta": undefined_as_nan(rowwise_pearson, *effects),
-        "mse": (difference**2).mean(axis=1),
-        "mae": np.abs(difference).mean(axis=1),
-        "mse_delta": (of_effects**2).mean(axis=1),
-        "mae_delta": np.abs(of_effects).mean(axis=1),
-    }
+    scores = {"pearson_delta": _undefined_as_nan(rowwise_pearson, *effects)}
+    for suffix, (truth, prediction) in (("", bulks), ("_delta", effects)):
+        difference = (truth - prediction).to_numpy()
+        scores[f"mse{suffix}"] = (difference**2).mean(axis=1)
+        scores[f"mae{suffix}"] = np.abs(difference).mean(axis=1)
     for metric in ("l1", "l2", "cosine"):
-        scores[f"discrimination_score_{metric}"] = discrimination_score(
-            *effects,
-            metric=metric,
-            targets=as_targets(effects[0]),
-            exclude="own",
-            ties="first",
-            count_own=True,
-        )
-    for k in (None, 50, 100, 200, 500):
-        scores[f"overlap_at_{k or 'N'}"] = _overlap(true, pred, k)
-    for k in (None, 50, 100, 200, 500):
-        scores[f"precision_at_{k or 'N'}"] = _overlap(true, pred, k, precision=True)
+        scores[f"discrimination_score_{metric}"] = _discrimination(effects, metric)
+    for name, by in (("overlap", true), ("precision", pred)):
+        for k in (None, 50, 100, 200, 500):
+            scores[f"{name}_at_{k or 'N'}"] = _overlap(true, pred, k, by)
     n_true, n_pred = true.called.sum(axis=1), pred.called.sum(axis=1)
     both = (true.called & pred.called).sum(axis=1)
     scores["de_spearman_sig"] = _spearman_of_counts(n_true, n_pred)
@@ -166,17 +145,34 @@ def cell_eval_metrics(pseudobulk_true, pseudobulk_pred, de_true, de_pred, *, con
     return score_frame(true.perturbations, **scores)
 
 
-def _overlap(true, pred, k=None, precision=False):
+def _discrimination(effects, metric):
+    return discrimination_score(
+        *effects,
+        metric=metric,
+        targets=as_targets(effects[0]),
+        exclude="own",
+        ties="first",
+        count_own=True,
+    )
+
+
+def _overlap(true, pred, k=None, by=None):
+    """Return the share of top genes in common, as many as `by`, the truth, calls."""
     scores = np.zeros(len(true.perturbations))
     if not (true.called.any() and pred.called.any()):
         return scores
-    for row in range(len(scores)):
-        own = (pred if precision else true).called[row].sum()
+    for row, own in enumerate((by or true).called.sum(axis=1)):
         n = min(k or own, own)
         if n:
-            tops = [top_genes(s.lfc[row], s.called[row], n) for s in (true, pred)]
+            tops = [_top_genes(s.lfc[row], s.called[row], n) for s in (true, pred)]
             scores[row] = len(np.intersect1d(*tops)) / n
     return scores
+
+
+def _top_genes(lfc, called, n):
+    """Return `n` called genes by falling size of fold change, equal ones in order."""
+    genes = np.flatnonzero(called)
+    return genes[np.argsort(-np.abs(lfc[genes]), kind="stable")][:n]
 
 
 def _spearman_of_counts(n_true, n_pred):
@@ -184,10 +180,8 @@ def _spearman_of_counts(n_true, n_pred):
     some = n_true > 0
     if not some.any():
         return 1.0
-    if some.sum() < 2:
-        return np.nan
     sides = (pd.DataFrame([n[some].astype(float)]) for n in (n_true, n_pred))
-    return undefined_as_nan(rowwise_spearman, *sides)[0]
+    return _undefined_as_nan(rowwise_spearman, *sides)[0]
 
 
 def _spearman_of_fold_changes(true, pred):
@@ -200,18 +194,22 @@ def _spearman_of_fold_changes(true, pred):
                 pd.Series(side[called]).rank(na_option="bottom").to_frame().T
                 for side in (true.lfc[row], values)
             ]
-            scores[row] = undefined_as_nan(rowwise_pearson, *ranks)[0]
+            scores[row] = _undefined_as_nan(rowwise_pearson, *ranks)[0]
     return scores
 
 
 def _areas(true, pred):
     """Return areas under the precision-recall and the ROC curve."""
     areas = np.full((2, len(true.perturbations)), np.nan)
-    floor = np.float32(1e-10)
     for row, tested in enumerate(true.tested):
         labels = true.called[row, tested]
-        confidence = -np.log10(np.clip(pred.p_adj[row, tested], floor, 1))
+        confidence = -np.log10(np.clip(pred.p_adj[row, tested], np.float32(1e-10), 1))
         if 0 < labels.sum() < len(labels):
             areas[0, row] = average_precision_score(labels, confidence)
-            areas[1, row] = auc(*roc_curve(labels, confidence)[:2])
+            areas[1, row] = roc_auc_score(labels, confidence)
     return areas
+
+
+def _undefined_as_nan(function, *sides):
+    constant = [np.ptp(side.to_numpy(), axis=1) == 0 for side in sides]
+    return np.where(constant[0] | constant[1], np.nan, function(*sides))

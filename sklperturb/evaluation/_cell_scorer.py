@@ -6,14 +6,14 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import by_row, rows_of, to_dense
+from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_label
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.evaluation._conventions import CONVENTIONS
-from sklperturb.evaluation._evaluation import evaluate_cells
-from sklperturb.evaluation._sides import on_one_scale
-from sklperturb.evaluation._summary import Population
+from sklperturb.evaluation._evaluation import score_sides
+from sklperturb.evaluation._sides import Population, on_one_scale
 
 
 class CellScorer:
@@ -100,30 +100,22 @@ class CellScorer:
             predicted = estimator.sample(X, 1).reshape(len(labels), -1)
         else:
             predicted = estimator.predict(X)
-        cells = {"y": open_cells(y), "the prediction": open_cells(predicted)}
-        genes = cells["y"].genes
+        real, pred = open_cells(y), open_cells(predicted)
+        genes = real.genes
         if genes is None:
-            genes = [f"g{i}" for i in range(cells["y"].shape[1])]
-        sides = on_one_scale(
-            {
-                name: Population(side.matrix, labels, pd.Index(genes).astype(str))
-                for name, side in cells.items()
-            },
-            CONVENTIONS[self.convention].values,
-        )
+            genes = [f"g{i}" for i in range(real.shape[1])]
+        genes = pd.Index(genes).astype(str)
+        check_unique_genes(genes, "y")
+        rule = CONVENTIONS[self.convention]
+        sides = {"y": real.matrix, "the prediction": pred.matrix}
         real, pred = (
-            np.array(to_dense(rows_of(by_row(side.matrix), slice(None))))
-            for side in sides.values()
+            np.array(to_dense(rows_of(by_row(matrix), slice(None))))
+            for matrix in on_one_scale(sides, rule.values).values()
         )
         pred[is_control] = real[is_control]
-        found = evaluate_cells(
-            _annotated(real, labels, genes),
-            _annotated(pred, labels, genes),
-            "label",
-            control=CONTROL,
-            convention=self.convention,
-            anchors=False,
-        )
+        sides = {"real": real, "pred": pred}
+        sides = {name: Population(m, labels, genes) for name, m in sides.items()}
+        found = score_sides(sides, CONTROL, rule, anchors=False)
         if self.metric not in found.scores.index:
             raise ValueError(
                 f"metric={self.metric!r}; convention {self.convention!r} has "
@@ -131,10 +123,3 @@ class CellScorer:
             )
         row = found.scores.loc[self.metric]
         return float(row["score"] if row["greater_is_better"] else -row["score"])
-
-
-def _annotated(values, labels, genes):
-    from anndata import AnnData
-
-    obs = pd.DataFrame({"label": labels}, index=np.arange(len(labels)).astype(str))
-    return AnnData(values, obs=obs, var=pd.DataFrame(index=pd.Index(genes).astype(str)))

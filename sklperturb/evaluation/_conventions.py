@@ -50,7 +50,7 @@ class Convention:
     name: str
     description: str
     function: Callable
-    values: str
+    values: str = "log1p"
     de: dict | None = field(default_factory=dict)
     own_control: bool = False
     errors: tuple = ()
@@ -59,23 +59,15 @@ class Convention:
     normalisation: str = "anchored"
 
 
-_DE = {"values": "log1p", "fold_change": "geometric", "fdr": "perturbation"}
 CONVENTIONS = {
     convention.name: convention
     for convention in (
-        Convention(
-            "robust",
-            "scores that no known trick raises",
-            robust_metrics,
-            "log1p",
-            _DE,
-        ),
+        Convention("robust", "scores that no known trick raises", robust_metrics),
         Convention(
             "vcc2025",
             "Virtual Cell Challenge 2025: DES, PDS, MAE",
             vcc2025_metrics,
-            "log1p",
-            _DE | {"fold_change": "geometric_clipped", "fdr": "global"},
+            de={"fold_change": "geometric_clipped", "fdr": "global"},
             own_control=True,
             errors=("mae",),
             normalisation="clipped",
@@ -84,8 +76,6 @@ CONVENTIONS = {
             "cell_eval",
             "cell-eval 0.8, profile full",
             cell_eval_metrics,
-            "log1p",
-            _DE,
             own_control=True,
             errors=("mse", "mae", "mse_delta", "mae_delta"),
             unscored=("de_nsig_counts_real", "de_nsig_counts_pred"),
@@ -101,12 +91,7 @@ CONVENTIONS = {
             "Virtual Cell Challenge 2026: six scores between two anchors",
             vcc2026_metrics,
             "counts",
-            {
-                "values": "counts",
-                "fold_change": "arithmetic",
-                "fdr": "perturbation",
-                "min_control_cpm": 5.0,
-            },
+            {"values": "counts", "fold_change": "arithmetic", "min_control_cpm": 5.0},
             errors=("expr_mse_norm", "lfc_nmae"),
             unscored=("mse_numerator", "mse_denominator"),
         ),

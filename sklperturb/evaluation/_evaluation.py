@@ -1,22 +1,19 @@
 """Score predicted cells against measured ones, by a named convention."""
 
 import logging
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from sklperturb.cells import open_cells
 from sklperturb.cells._files import sole_embedding
 from sklperturb.evaluation._anchors import halves, mean_response, no_response
 from sklperturb.evaluation._conventions import CONVENTIONS
 from sklperturb.evaluation._paired import with_control
 from sklperturb.evaluation._populations import distances_of
-from sklperturb.evaluation._sides import on_one_scale, read_side
+from sklperturb.evaluation._sides import on_one_scale, opened_sides
 from sklperturb.evaluation._summary import summarise
-from sklperturb.evaluation._wilcoxon import check_same_genes
 
 _logger = logging.getLogger("sklperturb")
 # A ceiling that is no farther above the baseline, as a share of both, is at it.
@@ -180,37 +177,52 @@ def evaluate_cells(
         if obsm is not None:
             _logger.info("The cells have no X; their obsm[%r] is scored.", obsm)
     rule = _rule(convention, obsm)
-    with ExitStack() as stack:
-        sides = {
-            name: read_side(
-                stack.enter_context(open_cells(cells, layer=layer, obsm=obsm)),
-                name,
-                perturbation,
-            )
-            for name, cells in given.items()
-        }
-        for name in sides.keys() - {"real"}:
-            check_same_genes(sides["real"].genes, sides[name].genes, name, "real")
-        _check_labels(sides["real"], sides["pred"], control, rule)
-        sides = on_one_scale(sides, rule.values)
-        true, predicted = sides["real"], sides["pred"]
-        truth = summarise(true, control, rule)
-        others = None if rule.own_control else true
-        found = _score(
-            truth, summarise(predicted, control, rule, others), control, rule
+    with opened_sides(given, perturbation, layer=layer, obsm=obsm) as sides:
+        matrices = {name: side.matrix for name, side in sides.items()}
+        matrices = on_one_scale(matrices, rule.values)
+        sides = {n: replace(side, matrix=matrices[n]) for n, side in sides.items()}
+        return score_sides(
+            sides, control, rule, anchors=anchors, random_state=random_state
         )
-        columns = {"score": _aggregate(found, rule)}
-        if anchors:
-            columns["baseline"] = _baseline(
-                true, sides.get("baseline"), truth, control, rule, random_state
-            )
-            columns["ceiling"] = _ceiling(true, control, rule, random_state)
-    scores = pd.DataFrame(columns).reindex(columns=["score", "baseline", "ceiling"])
+
+
+def score_sides(sides, control, rule, *, anchors, random_state=0):
+    """Score populations on the scale of a convention.
+
+    Parameters
+    ----------
+    sides : dict of str to Population
+        "real", "pred" and, if there is one, "baseline".
+    control : str
+    rule : Convention
+    anchors : bool
+    random_state : int, RandomState instance or None, default=0
+
+    Returns
+    -------
+    evaluation : CellEvaluation
+    """
+    _check_labels(sides["real"], sides["pred"], control, rule)
+    truth = summarise(sides["real"], control, rule)
+    found = {"score": _score(truth, sides["pred"], control, rule)}
+    if anchors:
+        baseline = sides.get("baseline")
+        if baseline is None:
+            make = no_response if rule.de is None else mean_response
+            baseline = make(truth, control, rule.values, random_state)
+        found["baseline"] = _score(truth, baseline, control, rule)
+        first, second = halves(sides["real"], control, random_state)
+        first = summarise(first, control, rule)
+        found["ceiling"] = _score(first, second, control, rule)
+    scores = pd.DataFrame(
+        {name: _aggregate(part, rule) for name, part in found.items()}
+    )
+    scores = scores.reindex(columns=["score", "baseline", "ceiling"])
     scores.index.name = "metric"
-    scores["scaled"] = _scale(scores, found, rule)
+    scores["scaled"] = _scale(scores, found["score"], rule)
     scores["greater_is_better"] = [name not in rule.errors for name in scores.index]
     overall = float(scores["scaled"].mean()) if anchors else np.nan
-    return CellEvaluation(rule.name, scores, found, overall)
+    return CellEvaluation(rule.name, scores, found["score"], overall)
 
 
 def _rule(convention, obsm):
@@ -227,14 +239,13 @@ def _rule(convention, obsm):
 
 
 def _check_labels(true, predicted, control, rule):
-    names = [set(side.names()) for side in (true, predicted)]
-    for side, labels in zip(("real", "pred"), names, strict=True):
+    for side, labels in (("real", true.rows), ("pred", predicted.rows)):
         if control not in labels and (side == "real" or rule.own_control):
             raise ValueError(
                 f"{side} holds no control cells {control!r}; convention "
-                f"{rule.name!r} needs them. Its labels are {sorted(labels)[:5]} ..."
+                f"{rule.name!r} needs them. Its labels are {list(labels)[:5]} ..."
             )
-    differing = sorted((names[0] ^ names[1]) - {control})
+    differing = sorted((true.rows.keys() ^ predicted.rows.keys()) - {control})
     if differing:
         raise ValueError(
             f"real and pred hold different perturbations: {len(differing)} are in one "
@@ -242,30 +253,20 @@ def _check_labels(true, predicted, control, rule):
         )
 
 
-def _score(truth, prediction, control, rule):
-    bulks = truth.pseudobulks, prediction.pseudobulks
+def _score(truth, population, control, rule):
+    """Return the scores of some cells against a summary of the measured ones."""
+    own = rule.own_control and control in population.rows
+    side = summarise(population, control, rule, None if own else truth.population)
+    bulks = [truth.pseudobulks, side.pseudobulks]
+    if not own:
+        bulks[1] = with_control(*bulks, control)
     if rule.de is None:
-        distances = distances_of(truth.population, prediction.population, control)
+        distances = distances_of(truth.population, population, control)
         return rule.function(*bulks, distances, control=control)
     options = {}
     if rule.values == "counts":
-        options = {"noise_true": truth.noise, "noise_pred": prediction.noise}
-    return rule.function(*bulks, truth.de, prediction.de, control=control, **options)
-
-
-def _baseline(true, given, truth, control, rule, random_state):
-    """Return the scores of the cells that are given, or made of measured ones."""
-    mean = given
-    if given is None and rule.de is None:
-        mean = no_response(true, control, random_state)
-    elif given is None:
-        mean = mean_response(true, control, truth, rule, random_state)
-    own = rule.own_control and control in mean.names()
-    summary = summarise(mean, control, rule, None if own else true)
-    if not own:
-        bulks = with_control(truth.pseudobulks, summary.pseudobulks, control)
-        summary = replace(summary, pseudobulks=bulks)
-    return _aggregate(_score(truth, summary, control, rule), rule)
+        options = {"noise_true": truth.noise, "noise_pred": side.noise}
+    return rule.function(*bulks, truth.de, side.de, control=control, **options)
 
 
 def _aggregate(found, rule):
@@ -282,13 +283,6 @@ def _aggregate(found, rule):
         norm = found["mse_numerator"].sum() / total if total > 0 else np.nan
         scores["expr_mse_norm"] = norm
     return scores
-
-
-def _ceiling(true, control, rule, random_state):
-    first, second = halves(true, control, random_state)
-    truth = summarise(first, control, rule)
-    other = summarise(second, control, rule, None if rule.own_control else first)
-    return _aggregate(_score(truth, other, control, rule), rule)
 
 
 def _scale(scores, found, rule):

@@ -3,13 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sklperturb.evaluation._paired import (
-    aligned_bulks,
-    effects_of,
-    score_frame,
-    with_control,
-    without,
-)
+from sklperturb.evaluation._paired import aligned_bulks, score_frame
 from sklperturb.metrics._discrimination import discrimination_score
 from sklperturb.metrics._effects import pearson_delta
 from sklperturb.metrics._populations import POPULATION_METRICS
@@ -55,22 +49,15 @@ def population_metrics(pseudobulk_true, pseudobulk_pred, distances, *, control):
     A                        0.5             1.0
     B                        0.0             1.0
     """
-    pseudobulk_pred = with_control(pseudobulk_true, pseudobulk_pred, control)
-    truth, prediction = aligned_bulks(pseudobulk_true, pseudobulk_pred, control)
-    true_bulks, pred_bulks = (without(side, control) for side in (truth, prediction))
-    distances = distances.loc[true_bulks.index]
-    around_mean = true_bulks - true_bulks.mean()
-    has_effect = np.ptp(around_mean.to_numpy(), axis=1) > 0
+    bulks, effects = aligned_bulks(pseudobulk_true, pseudobulk_pred, control)
+    distances = distances.loc[bulks[0].index]
+    has_effect = np.ptp((bulks[0] - bulks[0].mean()).to_numpy(), axis=1) > 0
     return score_frame(
-        list(true_bulks.index),
+        distances.index,
         **{name: distances[name].to_numpy() for name in _METRICS},
         variance_error=(distances["variance_ratio"] - 1).abs().to_numpy(),
-        discrimination=discrimination_score(
-            effects_of(truth, control), pred_bulks - truth.loc[control]
-        ),
-        pearson_delta=np.where(
-            has_effect, pearson_delta(true_bulks, pred_bulks), np.nan
-        ),
+        discrimination=discrimination_score(*effects),
+        pearson_delta=np.where(has_effect, pearson_delta(*bulks), np.nan),
     )
 
 
@@ -81,7 +68,7 @@ def distances_of(true, pred, control):
     -------
     distances : DataFrame of shape (n_perturbations, n_metrics)
     """
-    names = [name for name in true.names() if name != control]
+    names = [name for name in true.rows if name != control]
     table = [
         [POPULATION_METRICS[metric](*cells) for metric in _METRICS]
         for cells in ((true.cells_of(name), pred.cells_of(name)) for name in names)

@@ -7,15 +7,9 @@ from sklperturb.evaluation._paired import (
     aligned_tables,
     score_frame,
     share,
-    with_control,
-    without,
 )
 from sklperturb.metrics._discrimination import discrimination_score
-from sklperturb.metrics._effects import (
-    differential_weights,
-    pearson_delta,
-    weighted_r2,
-)
+from sklperturb.metrics._effects import differential_weights, pearson_delta, weighted_r2
 
 
 def robust_metrics(pseudobulk_true, pseudobulk_pred, de_true, de_pred, *, control):
@@ -69,29 +63,29 @@ def robust_metrics(pseudobulk_true, pseudobulk_pred, de_true, de_pred, *, contro
     >>> robust_metrics(bulks, bulks, de, de, control="ctrl").iloc[0].tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
-    pseudobulk_pred = with_control(pseudobulk_true, pseudobulk_pred, control)
-    truth, prediction = aligned_bulks(pseudobulk_true, pseudobulk_pred, control)
+    bulks, effects = aligned_bulks(pseudobulk_true, pseudobulk_pred, control)
     true, pred = (
         side.without_own(split=True)
-        for side in aligned_tables(de_true, de_pred, truth, control)
+        for side in aligned_tables(de_true, de_pred, bulks[0].index)
     )
-    reference = truth.loc[control]
-    true_bulks, pred_bulks = (without(side, control) for side in (truth, prediction))
-    genes = true.genes.get_indexer(truth.columns.astype(str))
+    genes = true.genes.get_indexer(bulks[0].columns.astype(str))
     strength = -np.log10(np.maximum(true.p_value, 1e-300))
     strength = np.where(genes >= 0, strength[:, genes], 0.0)
     weights = differential_weights(strength)
-    changes = [
-        true_bulks - reference,
-        _without_rounding(pred_bulks, reference),
-    ]
+    # Predicted control cells have no effect, and the cosine would rank the rounding
+    # errors of their means.
+    rounding = 1e-6 * pseudobulk_true.loc[control].abs().max()
+    effects[1] = effects[1].where(effects[1].abs() > rounding, 0.0)
+    # The mean product of both signs over the truth's called genes.
+    signs = np.sign(effects[0].to_numpy()) * np.sign(effects[1].to_numpy())
+    called = np.where(genes >= 0, true.called[:, genes], False)
     return score_frame(
         true.perturbations,
-        discrimination=discrimination_score(*changes),
-        pearson_delta=pearson_delta(true_bulks, pred_bulks),
-        weighted_r2=weighted_r2(true_bulks, pred_bulks, weights=weights),
+        discrimination=discrimination_score(*effects),
+        pearson_delta=pearson_delta(*bulks),
+        weighted_r2=weighted_r2(*bulks, weights=weights),
         de_agreement=_matthews(true, pred),
-        de_direction=_signs(true, genes, *changes),
+        de_direction=share((signs * called).sum(axis=1), called.sum(axis=1)),
     )
 
 
@@ -108,19 +102,3 @@ def _matthews(true, pred):
     scores = np.where(product > 0, (both * n - n_true * n_pred) / scale, 0.0)
     same = (true.called == pred.called) | ~tested
     return np.where(same.all(axis=1), 1.0, scores)
-
-
-def _signs(true, genes, change_true, change_pred):
-    """Return the mean product of both signs over the truth's called genes."""
-    called = np.where(genes >= 0, true.called[:, genes], False)
-    product = np.sign(change_true.to_numpy()) * np.sign(change_pred.to_numpy())
-    return share((product * called).sum(axis=1), called.sum(axis=1))
-
-
-def _without_rounding(bulks, reference):
-    """Return effects, with 0 for those that are rounding errors of the means.
-
-    Predicted control cells have no effect, and the cosine would rank their noise.
-    """
-    effects = bulks - reference
-    return effects.where(effects.abs() > 1e-6 * reference.abs().max(), 0.0)

@@ -1,20 +1,18 @@
 """Open the cells that are compared, and bring them to the scale that is scored."""
 
 import logging
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
-from sklperturb.cells._blocks import (
-    LazyMatrix,
-    by_row,
-    n_stored,
-    rows_of,
-    sample_places,
-)
-from sklperturb.cells._counts import log_normalise, value_kind, whole_counts
+from sklperturb.cells import log_normalise, open_cells
+from sklperturb.cells._blocks import LazyMatrix, by_row, rows_of, sample_places
+from sklperturb.cells._counts import value_kind, whole_counts
 from sklperturb.cells._files import check_unique_genes
-from sklperturb.evaluation._summary import Population
 
 _logger = logging.getLogger("sklperturb")
 # Counts a cell is scaled to, and how far from it, as a share, a cell may be that is
@@ -27,17 +25,62 @@ _WHAT = {
 }
 
 
-def read_side(cells, name, perturbation):
-    """Return a `Population` of open cells; its values are as they were stored.
+@dataclass(frozen=True)
+class Population:
+    """Cells with a label each; None leaves a cell out."""
+
+    matrix: object
+    labels: np.ndarray
+    genes: pd.Index
+
+    @cached_property
+    def rows(self):
+        """Rows of each label, sorted by label."""
+        return pd.Series(self.labels).groupby(self.labels).indices
+
+    def codes(self, names):
+        return pd.Index(names).get_indexer(self.labels)
+
+    def cells_of(self, label):
+        """Return the cells of a label in memory, from a matrix stored by row."""
+        return rows_of(self.matrix, self.rows[label])
+
+
+@contextmanager
+def opened_sides(given, perturbation, **options):
+    """Open cells as `Population` of the same genes; their values are as stored.
 
     Parameters
     ----------
-    cells : Cells
-    name : str
-        What the caller calls the cells, for messages.
+    given : dict of str to AnnData, str or path-like
+        Under the name that the caller gives the cells. The first has the genes.
     perturbation : str
         Column of `obs`.
+    **options
+        Of `open_cells`.
+
+    Yields
+    ------
+    sides : dict of str to Population
     """
+    with ExitStack() as stack:
+        sides = {}
+        for name, cells in given.items():
+            cells = stack.enter_context(open_cells(cells, **options))
+            sides[name] = side = _population(cells, name, perturbation)
+            first = next(iter(sides))
+            genes = sides[first].genes
+            if not genes.equals(side.genes):
+                raise ValueError(
+                    f"{name} must have the genes of {first} in the same order; it has "
+                    f"{len(side.genes)}, of which "
+                    f"{len(genes.intersection(side.genes))} are among the "
+                    f"{len(genes)} of {first}."
+                )
+        yield sides
+
+
+def _population(cells, name, perturbation):
     if perturbation not in cells.obs:
         raise ValueError(
             f"perturbation={perturbation!r} is no column of obs of {name}: "
@@ -54,17 +97,18 @@ def read_side(cells, name, perturbation):
     return Population(cells.matrix, labels, cells.genes)
 
 
-def on_one_scale(sides, values):
+def on_one_scale(matrices, values):
     """Bring all sides to what a convention scores, alike and block by block.
 
     Parameters
     ----------
-    sides : dict of str to Population
+    matrices : dict of str to matrix
+        Cells by genes, of each side.
     values : {"log1p", "counts", "any"}
 
     Returns
     -------
-    sides : dict of str to Population
+    matrices : dict of str to matrix
 
     Raises
     ------
@@ -72,20 +116,16 @@ def on_one_scale(sides, values):
         If a side holds what cannot become that.
     """
     if values == "any":
-        return {
-            name: side.with_matrix(by_row(side.matrix, name))
-            for name, side in sides.items()
-        }
-    kinds = {}
-    for name, side in sides.items():
-        kinds[name] = value_kind(sample_places(side.matrix)[0])
-        if kinds[name] == "invalid":
+        return {name: by_row(matrix, name) for name, matrix in matrices.items()}
+    kinds = {name: value_kind(sample_places(m)[0]) for name, m in matrices.items()}
+    for name, kind in kinds.items():
+        if kind == "invalid":
             raise ValueError(f"{name} holds NaN or infinite values; drop those cells.")
     bring = _to_counts if values == "counts" else _to_logarithms
-    return bring(sides, kinds)
+    return bring(matrices, kinds)
 
 
-def _to_logarithms(sides, kinds):
+def _to_logarithms(matrices, kinds):
     for name, kind in kinds.items():
         if kind == "normalised":
             raise ValueError(
@@ -93,7 +133,7 @@ def _to_logarithms(sides, kinds):
                 f"{_WHAT[kind]}. Take log1p first, or pass raw counts."
             )
     if "counts" not in kinds.values():
-        return sides
+        return matrices
     _logger.info(
         "Scaled each cell to 10,000 counts and took log1p, which the convention "
         "scores: %s.",
@@ -102,61 +142,35 @@ def _to_logarithms(sides, kinds):
             for name, kind in kinds.items()
         ),
     )
-    return {
-        name: side.with_matrix(
-            _Converted(
-                side.matrix,
-                _rescaled if kinds[name] in ("log1p", "signed") else log_normalise,
-                np.float32,
-            )
-        )
-        for name, side in sides.items()
-    }
+    converted = {}
+    for name, matrix in matrices.items():
+        scale = _rescaled if kinds[name] in ("log1p", "signed") else log_normalise
+        converted[name] = LazyMatrix(matrix, convert=scale, dtype=np.float32)
+    return converted
 
 
-def _to_counts(sides, kinds):
-    found = {}
-    for name, side in sides.items():
-        if kinds[name] in ("counts", "binary", "zeros"):
-            found[name] = side
-            continue
-        sample, whole_rows = sample_places(side.matrix)
-        if not whole_rows:
-            sample = rows_of(by_row(side.matrix, name), slice(0, 64))
-        if kinds[name] != "log1p" or not whole_counts(sample)[1].all():
-            raise ValueError(_no_counts(name, kinds[name]))
-        _logger.info("%s holds log1p of counts; the counts were worked out.", name)
+def _to_counts(matrices, kinds):
+    converted = dict(matrices)
+    for name, kind in kinds.items():
+        if kind not in ("counts", "binary", "zeros"):
+            work_out = partial(_worked_out, name=name, kind=kind)
+            lazy = LazyMatrix(matrices[name], convert=work_out, dtype=np.float64)
+            sample_places(lazy)  # which fails now, and not after hours
+            _logger.info("%s holds log1p of counts; the counts were worked out.", name)
+            converted[name] = lazy
+    return converted
 
-        def counts_of(block, name=name):
-            counts, found = whole_counts(block)
-            if not found.all():
-                raise ValueError(_no_counts(name, "log1p"))
+
+def _worked_out(block, name, kind):
+    """Return the counts of which a block is log1p."""
+    if kind == "log1p":
+        counts, found = whole_counts(block)
+        if found.all():
             return counts
-
-        matrix = _Converted(side.matrix, counts_of, np.float64)
-        found[name] = side.with_matrix(matrix)
-    return found
-
-
-def _no_counts(name, kind):
-    return (
+    raise ValueError(
         f"This convention scores raw counts, and {name} holds {_WHAT[kind]} that no "
         "whole counts lead to. Pass the layer with the counts."
     )
-
-
-class _Converted(LazyMatrix):
-    """A matrix whose rows are converted when they are read."""
-
-    def __init__(self, matrix, function, dtype):
-        self._matrix = by_row(matrix)
-        self._function = function
-        self.shape = matrix.shape
-        self.dtype = np.dtype(dtype)
-        self.nnz = n_stored(matrix)
-
-    def __getitem__(self, rows):
-        return self._function(rows_of(self._matrix, rows)).astype(self.dtype)
 
 
 def _rescaled(logarithms):

@@ -1,46 +1,19 @@
 """What the scores of cells are computed from: pseudobulks, noise, tested genes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from sklperturb.cells._blocks import iter_rows, rows_of, to_dense
-from sklperturb.cells._sums import sum_by_group
+from sklperturb.cells import sum_by_group
+from sklperturb.cells._blocks import iter_rows, to_dense
+from sklperturb.cells._sums import add_up
+from sklperturb.evaluation._sides import Population
 from sklperturb.evaluation._wilcoxon import compare_groups
 from sklperturb.utils._progress import ProgressBar
 
 # A pseudobulk of counts is scaled to this many before the logarithm.
 _BULK_TOTAL = 5e4
-
-
-@dataclass(frozen=True)
-class Population:
-    """Cells with a label each; None leaves a cell out."""
-
-    matrix: object
-    labels: np.ndarray
-    genes: pd.Index
-
-    def names(self):
-        return sorted({label for label in self.labels if label is not None})
-
-    def codes(self, names):
-        return pd.Index(names).get_indexer(self.labels)
-
-    def only(self, rows):
-        """Return the same cells, those outside of `rows` left out."""
-        labels = np.full(len(self.labels), None, dtype=object)
-        labels[rows] = self.labels[rows]
-        return replace(self, labels=labels)
-
-    def with_matrix(self, matrix):
-        """Return the same cells with other values."""
-        return replace(self, matrix=matrix)
-
-    def cells_of(self, label):
-        """Return the cells of a label in memory, from a matrix stored by row."""
-        return rows_of(self.matrix, np.flatnonzero(self.labels == label))
 
 
 @dataclass(frozen=True)
@@ -65,7 +38,7 @@ def summarise(population, control, convention, reference=None):
         Whose control cells the perturbations are tested against; None is the
         population itself.
     """
-    names = population.names()
+    names = list(population.rows)
     codes = population.codes(names)
     sums = sum_by_group(population.matrix, codes, len(names))
     noise = None
@@ -77,19 +50,9 @@ def summarise(population, control, convention, reference=None):
     else:
         bulks = sums / np.bincount(codes[codes >= 0])[:, None]
     bulks = pd.DataFrame(bulks, index=names, columns=population.genes.astype(str))
-    if convention.de is None:
-        return CellSummary(bulks, noise, None, population)
-    perturbations = [name for name in names if name != control]
-    order = [control, *perturbations]
-    own = population.codes(order)
-    if reference is None:
-        sources = [(population.matrix, own)]
-    else:
-        sources = [
-            (population.matrix, np.where(own == 0, -1, own)),
-            (reference.matrix, np.where(reference.labels == control, 0, -1)),
-        ]
-    de = compare_groups(sources, perturbations, population.genes, **convention.de)
+    de = None
+    if convention.de is not None:
+        de = compare_groups(population, reference, control=control, **convention.de)
     return CellSummary(bulks, noise, de, population)
 
 
@@ -128,11 +91,8 @@ def jackknife_variance(matrix, codes, sums, *, chunk_size=512):
             np.log1p(left_out, out=left_out)
             left_out[rest <= 0] = 0.0
             left_out -= bulks[group]
-            # Few groups share a block of rows, once the rows are in order.
-            order = np.argsort(group, kind="stable")
-            present, starts = np.unique(group[order], return_index=True)
-            if len(present):
-                first[present] += np.add.reduceat(left_out[order], starts, axis=0)
+            present, added = add_up(left_out, group)
+            first[present] += added
             squares += np.bincount(
                 group, np.einsum("ij,ij->i", left_out, left_out), n_groups
             )

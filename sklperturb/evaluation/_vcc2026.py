@@ -8,10 +8,8 @@ from sklperturb.evaluation._paired import (
     as_targets,
     score_frame,
     share,
-    with_control,
-    without,
 )
-from sklperturb.metrics._discrimination import discrimination_score
+from sklperturb.metrics._discrimination import discrimination_score, target_mask
 
 # Direction reach asks for this share of right signs, as the competition does.
 _REACH_PURITY = 0.9
@@ -70,16 +68,14 @@ def vcc2026_metrics(
     A                    1.0          1.0
     B                    1.0          1.0
     """
-    pseudobulk_pred = with_control(pseudobulk_true, pseudobulk_pred, control)
-    truth, prediction = aligned_bulks(pseudobulk_true, pseudobulk_pred, control)
+    bulks, effects = aligned_bulks(pseudobulk_true, pseudobulk_pred, control)
     true, pred = (
-        side.without_own() for side in aligned_tables(de_true, de_pred, truth, control)
+        side.without_own() for side in aligned_tables(de_true, de_pred, bulks[0].index)
     )
-    reference = truth.loc[control]
-    effects = [without(side, control) - reference for side in (truth, prediction)]
-    distances = _corrected_distances(truth, prediction, control, noise_true, noise_pred)
-    has_sign = np.isfinite(true.lfc) | np.isinf(true.lfc)
-    has_sign &= (true.lfc != 0) & true.tested & pred.tested
+    distances = _corrected_distances(
+        *bulks, effects[0], control, noise_true, noise_pred
+    )
+    has_sign = ~np.isnan(true.lfc) & (true.lfc != 0) & true.tested & pred.tested
     right = has_sign & (np.sign(true.lfc) == np.sign(pred.lfc))
     n_true = true.called.sum(axis=1)
     scored = pred.called & has_sign
@@ -99,33 +95,29 @@ def vcc2026_metrics(
     )
 
 
-def _corrected_distances(truth, prediction, control, noise_true, noise_pred):
+def _corrected_distances(truth, prediction, effects, control, noise_true, noise_pred):
     """Return noise-corrected squared distances per gene: to the truth, to the control.
 
     The prediction's noise is credited at most as that of the truth, and in all at
     most as much as the predictions differ between perturbations; otherwise noise
     that cancels in the mean would lower the distance.
     """
-    names = without(truth, control).index
-    n_genes = truth.shape[1]
-    own = truth.columns.get_indexer(names)
-    rows = np.flatnonzero(own >= 0)
-    kept = np.ones((len(names), n_genes), dtype=bool)
-    kept[rows, own[rows]] = False
+    names = truth.index
+    kept = ~target_mask(as_targets(effects), truth.columns)
     n_kept = kept.sum(axis=1)
     noise = [
         np.zeros(len(names)) if side is None else side.loc[names].to_numpy(dtype=float)
         for side in (noise_true, noise_pred)
     ]
     of_control = 0.0 if noise_true is None else float(noise_true.loc[control])
-    true, pred = truth.loc[names].to_numpy(), prediction.loc[names].to_numpy()
+    true, pred = truth.to_numpy(), prediction.to_numpy()
     credit = np.minimum(noise[1], noise[0])
     claim = (credit / n_kept).sum()
     if claim > 0:
         credit = credit * min(1.0, _spread(pred, kept, 1.0 / n_kept) / claim)
     numerator = ((pred - true) ** 2 * kept).sum(axis=1) - credit - noise[0]
-    effect = (true - truth.loc[control].to_numpy()) ** 2
-    denominator = (effect * kept).sum(axis=1) - noise[0] - of_control
+    effect = (effects.to_numpy() ** 2 * kept).sum(axis=1)
+    denominator = effect - noise[0] - of_control
     return numerator / n_kept, denominator / n_kept
 
 

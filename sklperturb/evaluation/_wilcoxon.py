@@ -9,8 +9,8 @@ from scipy import stats
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from sklperturb.cells._blocks import iter_gene_blocks, iter_rows, stored_values
-from sklperturb.cells._cells import open_cells
 from sklperturb.evaluation._rank_sums import p_values, rank_sums
+from sklperturb.evaluation._sides import opened_sides
 from sklperturb.utils._progress import ProgressBar
 
 
@@ -54,12 +54,10 @@ class FoldChange:
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = (mean + self.epsilon) / (reference + self.epsilon)
-        if self.clip is not None:
-            ratio = np.where(reference == 0, self.clip, ratio)
-            ratio = np.where(mean == 0, 1 / self.clip, ratio)
-        ratio = np.where((mean == 0) & (reference == 0), 1.0, ratio)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.log2(ratio)
+            if self.clip is not None:
+                ratio = np.where(reference == 0, self.clip, ratio)
+                ratio = np.where(mean == 0, 1 / self.clip, ratio)
+            return np.log2(np.where((mean == 0) & (reference == 0), 1.0, ratio))
 
 
 FOLD_CHANGES = {
@@ -185,104 +183,67 @@ def wilcoxon_de(
     """
     if min_control_cpm is not None and values != "counts":
         raise ValueError('min_control_cpm needs raw counts and values="counts".')
-    options = {
-        "values": values,
-        "fold_change": fold_change,
-        "fdr": fdr,
-        "min_control_cpm": min_control_cpm,
-        "chunk_size": chunk_size,
-    }
-    with open_cells(adata, layer=layer) as cells:
-        own_controls = control_cells is None
-        codes, names = _codes(cells.obs, perturbation, control, own_controls)
-        if own_controls:
-            sources = [(cells.matrix, codes)]
-            return compare_groups(sources, names, cells.genes, **options)
-        with open_cells(control_cells, layer=layer) as others:
-            check_same_genes(cells.genes, others.genes, "control_cells", "adata")
-            found, _ = _codes(others.obs, perturbation, control, True)
-            sources = [
-                (cells.matrix, np.where(codes == 0, -1, codes)),
-                (others.matrix, np.where(found == 0, 0, -1)),
-            ]
-            return compare_groups(sources, names, cells.genes, **options)
-
-
-def check_same_genes(genes, others, name, than):
-    """Raise an error if genes differ, or stand in another order."""
-    if not genes.equals(others):
-        raise ValueError(
-            f"{name} must have the genes of {than} in the same order; it has "
-            f"{len(others)}, of which {len(genes.intersection(others))} are among the "
-            f"{len(genes)} of {than}."
+    given = {"adata": adata}
+    if control_cells is not None:
+        given["control_cells"] = control_cells
+    with opened_sides(given, perturbation, layer=layer) as sides:
+        return compare_groups(
+            *sides.values(),
+            control=control,
+            values=values,
+            fold_change=fold_change,
+            fdr=fdr,
+            min_control_cpm=min_control_cpm,
+            chunk_size=chunk_size,
         )
-
-
-def adjust_p_values(p, fdr):
-    """Adjust an (n_perturbations, n_genes) array as Benjamini and Hochberg."""
-    if p.size == 0:
-        return p.copy()
-    axis = 1 if fdr == "perturbation" else None
-    return stats.false_discovery_control(p, axis=axis, method="bh").reshape(p.shape)
-
-
-def _codes(obs, perturbation, control, with_control):
-    """Return 0 for control cells and 1, 2, ... for the sorted perturbations."""
-    if perturbation not in obs:
-        raise ValueError(
-            f"perturbation={perturbation!r} is no column of obs: {list(obs)}."
-        )
-    labels = obs[perturbation]
-    if labels.isna().any():
-        raise ValueError(
-            f"{int(labels.isna().sum())} cells have no label in {perturbation!r}; name "
-            "the perturbation of every cell, or leave these cells out."
-        )
-    labels = labels.astype(str)
-    names = sorted(set(labels.unique()) - {control})
-    if with_control and not (labels == control).any():
-        raise ValueError(
-            f"No cell has the label {control!r} in {perturbation!r}; it holds "
-            f"{names[:5]}{' ...' if len(names) > 5 else ''}. Name the control."
-        )
-    codes = pd.Index([control, *names]).get_indexer(labels)
-    return codes.astype(np.int64), names
 
 
 def compare_groups(
-    sources,
-    names,
-    genes,
+    population,
+    reference=None,
     *,
-    values,
-    fold_change,
-    fdr,
+    control,
+    values="log1p",
+    fold_change="geometric",
+    fdr="perturbation",
     min_control_cpm=None,
     chunk_size=None,
 ):
-    """Test the groups of some matrices and return the table of :func:`wilcoxon_de`.
+    """Test the perturbations and return the table of :func:`wilcoxon_de`.
 
     Parameters
     ----------
-    sources : list of (matrix, codes)
-        The code of a cell is 0 for a control, i + 1 for ``names[i]``, and -1 for a
-        cell that is left out.
+    population : Population
+    reference : Population, default=None
+        Where to take the control cells from instead.
     """
-    n_groups = len(names) + 1
-    if n_groups < 2:
+    names = [name for name in population.rows if name != control]
+    if control not in (reference or population).rows:
+        raise ValueError(
+            f"No cell has the label {control!r} of the control; the labels are "
+            f"{names[:5]}{' ...' if len(names) > 5 else ''}."
+        )
+    if not names:
         raise ValueError("There are control cells only; nothing is to be tested.")
+    n_groups, genes = len(names) + 1, population.genes
+    # 0 is a control, and -1 left out.
+    codes = population.codes([control, *names])
+    sources = [(population.matrix, codes)]
+    if reference is not None:
+        sources = [
+            (population.matrix, np.where(codes == 0, -1, codes)),
+            (reference.matrix, reference.codes([control])),
+        ]
     matrices = [matrix for matrix, _ in sources]
     kept = [codes >= 0 for _, codes in sources]
-    codes = np.concatenate([c[k] for (_, c), k in zip(sources, kept, strict=True)])
+    codes = np.concatenate([own[own >= 0] for _, own in sources])
     sizes = np.bincount(codes, minlength=n_groups)
     n_genes = matrices[0].shape[1]
     u, ties, mean = (np.empty((n_groups, n_genes)) for _ in range(3))
     convention = FOLD_CHANGES[fold_change]
     depth = None
     if values == "counts":
-        depth = np.concatenate(
-            [_depth(m)[k] for m, k in zip(matrices, kept, strict=True)]
-        )
+        depth = np.concatenate([_depth(m)[own >= 0] for m, own in sources])
     geometric = convention.mean == "geometric"
     transform = np.asarray if geometric else np.expm1
     control_mean = np.empty(n_genes)
@@ -304,7 +265,23 @@ def compare_groups(
     if min_control_cpm is not None:
         tested = control_mean > min_control_cpm
         genes, u, p, lfc = genes[tested], u[:, tested], p[:, tested], lfc[:, tested]
-    return _table(names, genes, lfc, u, p, fdr)
+    perturbation, gene = np.indices(p.shape).reshape(2, -1)
+    return pd.DataFrame(
+        {
+            "perturbation": pd.Categorical.from_codes(perturbation, names),
+            "gene": pd.Categorical.from_codes(gene, genes.astype(str)),
+            "log2_fold_change": lfc.ravel(),
+            "statistic": u.ravel(),
+            "p_value": p.ravel(),
+            "p_adj": _adjusted(p, fdr).ravel(),
+        }
+    )
+
+
+def _adjusted(p, fdr):
+    """Adjust an (n_perturbations, n_genes) array as Benjamini and Hochberg."""
+    axis = 1 if fdr == "perturbation" else None
+    return stats.false_discovery_control(p, axis=axis, method="bh") if p.size else p
 
 
 def _depth(matrix):
@@ -318,19 +295,3 @@ def _depth(matrix):
             )
         totals[rows] = np.asarray(block.sum(axis=1), dtype=np.float64).ravel()
     return np.where(totals > 0, totals, 1.0) / 1e6
-
-
-def _table(names, genes, lfc, u, p, fdr):
-    n_perturbations, n_genes = p.shape
-    perturbation = np.repeat(np.arange(n_perturbations), n_genes)
-    gene = np.tile(np.arange(n_genes), n_perturbations)
-    return pd.DataFrame(
-        {
-            "perturbation": pd.Categorical.from_codes(perturbation, names),
-            "gene": pd.Categorical.from_codes(gene, genes.astype(str)),
-            "log2_fold_change": lfc.ravel(),
-            "statistic": u.ravel(),
-            "p_value": p.ravel(),
-            "p_adj": adjust_p_values(p, fdr).ravel(),
-        }
-    )

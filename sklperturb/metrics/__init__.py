@@ -49,10 +49,7 @@ from sklperturb.metrics._table import (
     rowwise_pearson_scorer,
     rowwise_spearman_scorer,
 )
-from sklperturb.metrics._transport import (
-    sinkhorn_divergence,
-    wasserstein_distance,
-)
+from sklperturb.metrics._transport import sinkhorn_divergence, wasserstein_distance
 
 __all__ = [
     "POPULATION_METRICS",

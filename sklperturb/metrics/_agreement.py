@@ -6,8 +6,14 @@ from scipy.stats import pearsonr
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.utils._param_validation import validate_params
 
-from sklperturb.metrics._cells import cells_of, check_populations, rows_by_condition
-from sklperturb.metrics._populations import SAMPLING, mean_distance
+from sklperturb.metrics._cells import (
+    cells_of,
+    check_populations,
+    check_same_conditions,
+    rows_by_condition,
+)
+from sklperturb.metrics._populations import SAMPLING, mean_of_pairs
+from sklperturb.utils._optional import import_extra
 
 # The clusterings that are compared, as cell-eval 0.8 defines them.
 _RESOLUTION, _RESOLUTIONS = 1.0, (0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0)
@@ -86,22 +92,16 @@ def energy_distance_correlation(
     """
     if conditions_pred is None:
         conditions_pred = conditions
-    strengths = [
+    first, second = (
         _strengths(cells, labels, control, max_cells, random_state)
         for cells, labels in ((y_true, conditions), (y_pred, conditions_pred))
-    ]
-    first, second = strengths
-    if first.keys() != second.keys():
-        differing = sorted(map(str, first.keys() ^ second.keys()))
-        raise ValueError(
-            "y_true and y_pred must hold the same perturbations; "
-            f"{len(differing)} are in one only, such as {differing[:5]}."
-        )
+    )
+    check_same_conditions(first, second)
     if len(first) < 2:
         raise ValueError(f"{len(first)} perturbation(s); a correlation needs two.")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning)
-        return float(pearsonr(*(list(side.values()) for side in strengths)).statistic)
+        return float(pearsonr(list(first.values()), list(second.values())).statistic)
 
 
 def clustering_agreement(pseudobulk_true, pseudobulk_pred, *, control):
@@ -159,11 +159,10 @@ def clustering_agreement(pseudobulk_true, pseudobulk_pred, *, control):
     >>> clustering_agreement(bulks, bulks, control="control")
     1.0
     """
-    sides = [
+    truth, prediction = (
         side.drop(index=control, errors="ignore").sort_index()
         for side in (pseudobulk_true, pseudobulk_pred)
-    ]
-    truth, prediction = sides
+    )
     for kind, here, there in (
         ("perturbations", truth.index, prediction.index),
         ("genes", truth.columns, prediction.columns),
@@ -193,17 +192,17 @@ def _strengths(cells, labels, control, max_cells, random_state):
         )
     own = cells.rows(rows.pop(control))
     own, _ = check_populations(own, own, max_cells, random_state)
-    within = mean_distance(own, None)
+    within = mean_of_pairs(own)
     found = {}
     for name, part in rows.items():
         _, y = check_populations(own, cells.rows(part), max_cells, random_state)
-        found[name] = 2 * mean_distance(own, y) - within - mean_distance(y, None)
+        found[name] = 2 * mean_of_pairs(own, y) - within - mean_of_pairs(y)
     return found
 
 
 def _clusters(bulks, resolutions):
     """Return the Leiden clusters of the rows, one array per resolution."""
-    scanpy = _import_scanpy()
+    scanpy = import_extra("clustering_agreement", "cluster", "scanpy", "igraph")
     from anndata import AnnData
 
     rows = AnnData(bulks.to_numpy(dtype="float64"))
@@ -220,15 +219,3 @@ def _clusters(bulks, resolutions):
                 n_iterations=2,
             )
     return [rows.obs[str(resolution)].to_numpy() for resolution in resolutions]
-
-
-def _import_scanpy():
-    try:
-        import igraph  # noqa: F401
-        import scanpy
-    except ImportError as error:
-        raise ImportError(
-            "clustering_agreement needs scanpy and igraph: "
-            'pip install "sklperturb[cluster]".'
-        ) from error
-    return scanpy

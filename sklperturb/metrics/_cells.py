@@ -1,11 +1,9 @@
 """Read populations of cells for the metrics that compare them."""
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.utils import check_random_state, resample
+from sklearn.utils import check_array, check_random_state, resample
 
 from sklperturb.cells import Cells, open_cells
 from sklperturb.cells._blocks import to_dense
@@ -32,13 +30,21 @@ def rows_by_condition(conditions, n_cells, name):
             f"{name} has shape {conditions.shape}; it needs one name, and none "
             f"missing, for each of the {n_cells} cells."
         )
-    codes, names = pd.factorize(conditions, sort=True)
-    order = np.argsort(codes, kind="stable")
-    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
-    return {
-        name: order[start:stop]
-        for name, (start, stop) in zip(names, pairwise(bounds), strict=True)
-    }
+    return pd.Series(conditions).groupby(conditions).indices
+
+
+def check_same_conditions(true, pred):
+    """Raise an error unless two dicts by condition have the same keys."""
+    lost, added = (
+        sorted(map(str, left.keys() - right.keys()))
+        for left, right in ((true, pred), (pred, true))
+    )
+    if lost or added:
+        raise ValueError(
+            f"y_true and y_pred must hold the same conditions. {len(lost)} only in "
+            f"y_true, such as {lost[:5]}; {len(added)} only in y_pred, such as "
+            f"{added[:5]}. Predict the former and drop the latter."
+        )
 
 
 def check_populations(y_true, y_pred, max_cells, random_state):
@@ -57,18 +63,8 @@ def check_populations(y_true, y_pred, max_cells, random_state):
 
 
 def _take_cells(cells, name, max_cells, rng):
-    n_cells = cells.shape[0]
-    if 0 in cells.shape:
-        raise ValueError(
-            f"{name} has shape {cells.shape}; a population needs at least one cell "
-            "(row) and one feature (column)."
-        )
     rows = slice(None)
-    if max_cells is not None and n_cells > max_cells:
-        rows = resample(
-            np.arange(n_cells), replace=False, n_samples=max_cells, random_state=rng
-        )
-    population = np.asarray(to_dense(cells.rows(rows)), dtype=np.float64)
-    if not np.isfinite(population).all():
-        raise ValueError(f"{name} holds NaN or infinite values; drop those cells.")
-    return population
+    if max_cells is not None and cells.shape[0] > max_cells:
+        every = np.arange(cells.shape[0])
+        rows = resample(every, replace=False, n_samples=max_cells, random_state=rng)
+    return check_array(to_dense(cells.rows(rows)), dtype=np.float64, input_name=name)

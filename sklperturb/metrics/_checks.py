@@ -4,12 +4,13 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
+from sklearn.utils import check_array
 
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._levels import indicator
 
 
 def check_pair(y_true, y_pred):
@@ -91,32 +92,25 @@ def warn_missing_predictions(n_missing):
         )
 
 
-def check_weights(sample_weight, n_samples):
-    """Return `sample_weight` as a float64 array; None means equal weights.
+def finite_pair(y_true, y_pred):
+    """Return both as float64, in the truth's order of genes, with 0 for missing."""
+    truth, prediction, columns = check_pair(y_true, y_pred)
+    truth = check_truth_values(truth)
+    prediction, n_missing = fill_prediction_values(prediction)
+    warn_missing_predictions(n_missing)
+    return truth, prediction[:, columns]
 
-    Raises
-    ------
-    ValueError
-        If the shape is wrong, or a weight is negative or not finite, or all
-        weights are zero.
-    """
+
+def check_weights(sample_weight, n_samples):
+    """Return `sample_weight` as a float64 array; None means equal weights."""
     if sample_weight is None:
         return np.ones(n_samples)
     weight = np.asarray(sample_weight, dtype=np.float64)
-    if weight.shape != (n_samples,):
+    finite = np.isfinite(weight).all() and (weight >= 0).all()
+    if weight.shape != (n_samples,) or not finite or not weight.any():
         raise ValueError(
             f"sample_weight has shape {weight.shape}; it needs one weight per row, "
-            f"shape ({n_samples},)."
-        )
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        raise ValueError(
-            "sample_weight holds negative, NaN or infinite values; weights must be "
-            "finite and at least 0."
-        )
-    if not weight.any():
-        raise ValueError(
-            "All values of sample_weight are 0: no row would be scored. Give at "
-            "least one row a positive weight."
+            f"shape ({n_samples},), finite, at least 0, and not all of them 0."
         )
     return weight
 
@@ -130,35 +124,22 @@ def average_by_condition(y_true, y_pred, weight, conditions):
     weight : ndarray of shape (n_conditions,)
         Summed weights. Conditions of total weight 0 are left out.
     """
-    truth, prediction, columns = check_pair(y_true, y_pred)
+    # NaN are filled before they could spread over the replicates.
+    truth, prediction = finite_pair(y_true, y_pred)
     codes = _condition_codes(conditions, len(truth))
-    totals = np.bincount(codes, weights=weight)
-    codes, rows = _drop_weightless(codes, totals)
-    totals = totals[totals > 0]
     # Relative to the condition's largest weight, so that equal weights are 1 to
     # the last digit: rounding would break ties between genes, which ranks see.
-    largest = np.zeros(len(totals))
-    np.maximum.at(largest, codes, weight[rows])
-    relative = weight[rows] / largest[codes]
+    largest = np.zeros(codes.max() + 1)
+    np.maximum.at(largest, codes, weight)
+    scored = largest > 0
+    relative = weight / np.where(scored, largest, 1.0)[codes]
     # One row per condition, one column per sample: the product with it adds up.
-    shape = (len(totals), len(truth))
-    averaging = sparse.csr_array((relative, (codes, rows)), shape=shape)
-    counts = np.bincount(codes, weights=relative)[:, None]
-    # NaN are filled before they could spread over the replicates.
-    prediction, n_missing = fill_prediction_values(prediction)
-    warn_missing_predictions(n_missing)
-    truth = averaging @ check_truth_values(truth)
-    prediction = (averaging @ prediction)[:, columns]
-    truth /= counts
-    prediction /= counts
-    return truth, prediction, totals
-
-
-def _drop_weightless(codes, totals):
-    """Renumber the conditions of positive weight; return their codes and rows."""
-    rows = np.flatnonzero(totals[codes] > 0)
-    renumbered = np.cumsum(totals > 0) - 1
-    return renumbered[codes[rows]], rows
+    averaging = indicator(codes, len(largest)).multiply(relative[:, None]).T.tocsr()
+    counts = np.bincount(codes, weights=relative)[scored, None]
+    truth, prediction = (
+        averaging[scored] @ side / counts for side in (truth, prediction)
+    )
+    return truth, prediction, np.bincount(codes, weights=weight)[scored]
 
 
 def without_annotation(y):
@@ -183,50 +164,41 @@ def _match_columns(y_true, y_pred):
     if len(missing) or len(extra):
         raise ValueError(
             f"y_true and y_pred hold different columns. {len(missing)} only in "
-            f"y_true: {_examples(missing)}; {len(extra)} only in y_pred: "
-            f"{_examples(extra)}. Select the same columns in both, or pass arrays "
+            f"y_true: {list(missing[:5])}; {len(extra)} only in y_pred: "
+            f"{list(extra[:5])}. Select the same columns in both, or pass arrays "
             "to compare by position."
         )
     for name, columns in (("y_true", y_true.columns), ("y_pred", y_pred.columns)):
         if not columns.is_unique:
             raise ValueError(
                 f"{name} repeats columns, such as "
-                f"{_examples(columns[columns.duplicated()])}, so the columns cannot "
+                f"{list(columns[columns.duplicated()][:5])}, so the columns cannot "
                 "be matched by name. Make them unique or bring them in one order."
             )
     return y_pred.columns.get_indexer(y_true.columns)
 
 
-def _examples(names, n=5):
-    return list(names[:n]) + ["..."] * (len(names) > n)
-
-
 def _as_2d(y, name):
     """View `y` as a 2-d numeric array; a 1-d `y` is a single gene."""
-    if sparse.issparse(y):
-        raise TypeError(
-            f"{name} is a sparse matrix; scores need dense values. Pass "
-            f"{name}.toarray()."
-        )
-    # The copy that a conversion to float64 makes is taken only where the values
-    # are not numbers yet (object or nullable columns, lists).
-    values = y.to_numpy() if isinstance(y, pd.DataFrame) else np.asarray(y)
-    if values.dtype.kind not in "fiub":
-        try:
-            if hasattr(y, "to_numpy"):
-                values = y.to_numpy(dtype=np.float64, na_value=np.nan)
-            else:
-                values = values.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} holds values that are no numbers.") from error
-    if values.ndim == 1:
-        return values[:, None]
-    if values.ndim != 2:
+    if isinstance(y, pd.DataFrame):
+        # Positions in place of names, which scikit-learn would have unique.
+        y = y.copy(deep=False)
+        y.columns = range(y.shape[1])
+    values = check_array(
+        y,
+        ensure_2d=False,
+        allow_nd=True,
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        ensure_min_features=0,
+        input_name=name,
+    )
+    if values.ndim not in (1, 2):
         raise ValueError(
             f"{name} has {values.ndim} dimensions; allowed are 2 (conditions by "
             "genes) or 1 (a single gene)."
         )
-    return values
+    return values[:, None] if values.ndim == 1 else values
 
 
 def _condition_codes(conditions, n_samples):

@@ -6,13 +6,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from sklperturb.metrics._checks import (
-    check_pair,
-    check_truth_values,
-    fill_prediction_values,
-    warn_missing_predictions,
-    without_annotation,
-)
+from sklperturb.metrics._checks import finite_pair, without_annotation
 
 _METRICS = {"cosine": "cosine", "l1": "manhattan", "l2": "euclidean"}
 
@@ -97,19 +91,22 @@ def discrimination_score(
     array([1. , 0.5, 0.5])
     """
     truth, prediction, genes, targets = _effects(y_true, y_pred, genes, targets)
-    columns = _target_columns(targets, genes) if exclude is not None else None
-    if columns is None:
+    if exclude is None or targets is None or genes is None:
         distances = _distances(prediction, truth, metric)
     elif exclude == "panel":
-        kept = np.setdiff1d(np.arange(truth.shape[1]), np.concatenate(columns))
-        if not len(kept):
+        kept = ~target_mask(targets, genes).any(axis=0)
+        if not kept.any():
             raise ValueError(
                 "Every gene is the target of a perturbation, so that none is left to "
                 'compare. Pass exclude="own" or more genes.'
             )
         distances = _distances(prediction[:, kept], truth[:, kept], metric)
     else:
-        distances = _distances_without_own(prediction, truth, metric, columns)
+        distances = _distances(prediction, truth, metric)
+        for row, own in enumerate(target_mask(targets, genes)):
+            if own.any():
+                sides = prediction[[row]], truth
+                distances[row] = _distances(*(s[:, ~own] for s in sides), metric)
     n_others = len(truth) - (not count_own)
     if n_others == 0:
         return np.ones(1)
@@ -200,11 +197,7 @@ def retrieval_rank(y_true, y_pred, *, metric="l2", random_state=0):
 def _effects(y_true, y_pred, genes, targets):
     """Return both as float64 in one order of genes, with names where there are any."""
     y_true = without_annotation(y_true)
-    truth, prediction, columns = check_pair(y_true, y_pred)
-    truth = check_truth_values(truth)
-    prediction, n_missing = fill_prediction_values(prediction)
-    warn_missing_predictions(n_missing)
-    prediction = prediction[:, columns]
+    truth, prediction = finite_pair(y_true, y_pred)
     if isinstance(y_true, pd.DataFrame):
         genes = list(y_true.columns) if genes is None else genes
         targets = list(y_true.index) if targets is None else targets
@@ -220,47 +213,26 @@ def _effects(y_true, y_pred, genes, targets):
     return truth, prediction, genes, targets
 
 
-def _target_columns(targets, genes):
-    """Return an array of columns for each perturbation, or None without names."""
-    if targets is None or genes is None:
-        return None
-    places = {}
-    for column, gene in enumerate(genes):
-        places.setdefault(str(gene), []).append(column)
-    found = []
-    for target in targets:
-        names = str(target).split("+") if np.isscalar(target) else map(str, target)
-        # A gene whose own name holds a "+" is looked up as it is.
-        names = {str(target), *names} if np.isscalar(target) else names
-        columns = [column for name in names for column in places.get(name, ())]
-        found.append(np.array(columns, dtype=np.intp))
-    return found
+def target_mask(targets, genes):
+    """Return which genes are targets of each perturbation, one row for each."""
+    genes = pd.Index([str(gene) for gene in genes])
+    mask = np.zeros((len(targets), len(genes)), dtype=bool)
+    for row, target in enumerate(targets):
+        if np.isscalar(target):
+            # A gene whose own name holds a "+" is looked up as it is.
+            target = [str(target), *str(target).split("+")]
+        at = genes.get_indexer_for([str(name) for name in target])
+        mask[row, at[at >= 0]] = True
+    return mask
 
 
 def _distances(left, right, metric):
     if metric != "cosine":
         return pairwise_distances(left, right, metric=_METRICS[metric])
-    norms = [np.linalg.norm(side, axis=1) for side in (left, right)]
-    return _cosine_distance(left @ right.T, norms[0][:, None], norms[1][None, :])
-
-
-def _cosine_distance(products, left_norms, right_norms):
-    """Return 1 less the cosine; vectors of zeros are at distance 1 from all."""
-    scale = left_norms * right_norms
-    cosines = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
-    return 1.0 - cosines
-
-
-def _distances_without_own(prediction, truth, metric, columns):
-    """Return distances in whose row the perturbation's own targets are left out."""
-    distances = _distances(prediction, truth, metric)
-    for row, own in enumerate(columns):
-        if len(own):
-            kept = np.delete(np.arange(truth.shape[1]), own)
-            distances[row] = _distances(
-                prediction[row : row + 1, kept], truth[:, kept], metric
-            )
-    return distances
+    # Vectors of zeros are at distance 1 from all.
+    products = left @ right.T
+    scale = np.outer(*(np.linalg.norm(side, axis=1) for side in (left, right)))
+    return 1.0 - np.divide(products, scale, np.zeros_like(products), where=scale > 0)
 
 
 def _own_rank(distances, ties):

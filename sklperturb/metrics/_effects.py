@@ -2,12 +2,7 @@
 
 import numpy as np
 
-from sklperturb.metrics._checks import (
-    check_pair,
-    check_truth_values,
-    fill_prediction_values,
-    warn_missing_predictions,
-)
+from sklperturb.metrics._checks import check_truth_values, finite_pair
 from sklperturb.metrics._rowwise import rowwise_pearson
 
 
@@ -56,7 +51,7 @@ def pearson_delta(y_true, y_pred, *, reference=None):
     >>> pearson_delta(y_true, y_pred)
     array([0., 0.])
     """
-    truth, prediction = _aligned(y_true, y_pred)
+    truth, prediction = finite_pair(y_true, y_pred)
     reference = _reference(truth, reference)
     return rowwise_pearson(truth - reference, prediction - reference)
 
@@ -99,7 +94,7 @@ def weighted_squared_error(y_true, y_pred, *, weights):
     >>> weighted_squared_error([[1.0, 0.0]], [[0.0, 2.0]], weights=[[3.0, 1.0]])
     array([1.75])
     """
-    truth, prediction = _aligned(y_true, y_pred)
+    truth, prediction = finite_pair(y_true, y_pred)
     weights = _gene_weights(weights, truth.shape)
     return (weights * (prediction - truth) ** 2).sum(axis=1) / weights.sum(axis=1)
 
@@ -152,7 +147,7 @@ def weighted_r2(y_true, y_pred, *, weights, reference=None):
     ...             weights=[1.0, 1.0])
     array([0.875, 1.   ])
     """
-    truth, prediction = _aligned(y_true, y_pred)
+    truth, prediction = finite_pair(y_true, y_pred)
     weights = _gene_weights(weights, truth.shape)
     effects = truth - _reference(truth, reference)
     residual = (weights * (prediction - truth) ** 2).sum(axis=1)
@@ -198,13 +193,6 @@ def differential_weights(scores):
     return scaled**2
 
 
-def _aligned(y_true, y_pred):
-    truth, prediction, columns = check_pair(y_true, y_pred)
-    prediction, n_missing = fill_prediction_values(prediction)
-    warn_missing_predictions(n_missing)
-    return check_truth_values(truth), prediction[:, columns]
-
-
 def _reference(truth, reference):
     if reference is None:
         return truth.mean(axis=0)
@@ -224,8 +212,9 @@ def _gene_weights(weights, shape):
             f"weights has shape {weights.shape}; allowed are {shape} and {shape[1:]}."
         )
     weights = np.broadcast_to(weights, shape)
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError("weights must be finite and at least 0.")
-    if not weights.any(axis=1).all():
-        raise ValueError("A row of weights is all 0, so nothing of it is scored.")
+    finite = np.isfinite(weights).all() and (weights >= 0).all()
+    if not finite or not weights.any(axis=1).all():
+        raise ValueError(
+            "weights must be finite and at least 0, and not all 0 in a row."
+        )
     return weights

@@ -2,11 +2,7 @@
 
 import numpy as np
 
-from sklperturb.metrics._checks import (
-    average_by_condition,
-    check_pair,
-    check_weights,
-)
+from sklperturb.metrics._checks import average_by_condition, check_pair, check_weights
 from sklperturb.metrics._rowwise import (
     rowwise_absolute_error,
     rowwise_cosine,

@@ -9,7 +9,12 @@ from sklearn.metrics import pairwise_distances, pairwise_distances_chunked
 from sklearn.utils import check_random_state, resample
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sklperturb.metrics._cells import cells_of, check_populations, rows_by_condition
+from sklperturb.metrics._cells import (
+    cells_of,
+    check_populations,
+    check_same_conditions,
+    rows_by_condition,
+)
 
 # Distances to all cells are quadratic: 40,000 controls need 13 GB and hours.
 _MAX_CELLS = 2000
@@ -80,9 +85,8 @@ def energy_distance(
     0.0
     """
     x, y = check_populations(y_true, y_pred, max_cells, random_state)
-    between = mean_distance(x, y)
-    within = mean_distance(x, None, unbiased), mean_distance(y, None, unbiased)
-    return 2.0 * between - within[0] - within[1]
+    within = [mean_of_pairs(side, unbiased=unbiased) for side in (x, y)]
+    return 2.0 * mean_of_pairs(x, y) - within[0] - within[1]
 
 
 @validate_params(
@@ -169,11 +173,8 @@ def maximum_mean_discrepancy(
         ).fit(x)
         difference = _mean_features(features, x) - _mean_features(features, y)
         return float(difference @ difference)
-    return (
-        _mean_kernel(x, None, sigma, unbiased)
-        + _mean_kernel(y, None, sigma, unbiased)
-        - 2.0 * _mean_kernel(x, y, sigma)
-    )
+    within = [mean_of_pairs(side, unbiased=unbiased, sigma=sigma) for side in (x, y)]
+    return within[0] + within[1] - 2.0 * mean_of_pairs(x, y, sigma=sigma)
 
 
 @validate_params(
@@ -345,16 +346,7 @@ def population_scores(
     if conditions_pred is None:
         conditions_pred = conditions
     predicted = rows_by_condition(conditions_pred, y_pred.shape[0], "conditions_pred")
-    if groups.keys() != predicted.keys():
-        lost, added = (
-            sorted(map(str, left.keys() - right.keys()))
-            for left, right in ((groups, predicted), (predicted, groups))
-        )
-        raise ValueError(
-            f"y_true and y_pred must hold the same conditions. {len(lost)} only in "
-            f"y_true, such as {lost[:5]}; {len(added)} only in y_pred, such as "
-            f"{added[:5]}. Predict the former and drop the latter."
-        )
+    check_same_conditions(groups, predicted)
     rows = [
         [
             function(y_true.rows(groups[name]), y_pred.rows(predicted[name]))
@@ -377,30 +369,27 @@ def _named_metric(metric):
     return metric, POPULATION_METRICS[metric]
 
 
-def mean_distance(x, y, unbiased=False):
-    chunks = pairwise_distances_chunked(x, y, reduce_func=lambda d, _: d.sum(axis=1))
-    return _mean_of_pairs(sum(chunk.sum() for chunk in chunks), x, y, unbiased)
+def mean_of_pairs(x, y=None, unbiased=False, sigma=None):
+    """Return the mean distance of two cells or, with `sigma`, that of their kernel.
 
+    Without `y` both are of `x`: any two or, if `unbiased`, two that differ.
+    """
 
-def _mean_kernel(x, y, sigma, unbiased=False):
-    def total(squares, _):
-        return np.exp(squares * (-0.5 / sigma**2)).sum(axis=1)
+    def row_sums(distances, _):
+        if sigma is not None:
+            distances = np.exp(distances * (-0.5 / sigma**2))
+        return distances.sum(axis=1)
 
-    chunks = pairwise_distances_chunked(x, y, metric="sqeuclidean", reduce_func=total)
-    kernel = sum(chunk.sum() for chunk in chunks)
+    metric = "euclidean" if sigma is None else "sqeuclidean"
+    chunks = pairwise_distances_chunked(x, y, metric=metric, reduce_func=row_sums)
+    total = float(sum(chunk.sum() for chunk in chunks))
+    n_pairs = len(x) * len(x if y is None else y)
     if y is None and unbiased:
-        kernel -= len(x)  # each cell with itself
-    return _mean_of_pairs(kernel, x, y, unbiased)
-
-
-def _mean_of_pairs(total, x, y, unbiased):
-    if y is not None:
-        return float(total) / (len(x) * len(y))
-    if not unbiased:
-        return float(total) / len(x) ** 2
-    if len(x) < 2:
-        raise ValueError("unbiased=True needs at least two cells in each population.")
-    return float(total) / (len(x) * (len(x) - 1))
+        if len(x) < 2:
+            raise ValueError("unbiased=True needs at least two cells in a population.")
+        n_pairs -= len(x)
+        total -= 0.0 if sigma is None else len(x)  # each cell with itself
+    return total / n_pairs
 
 
 def _mean_features(features, cells):
@@ -417,13 +406,13 @@ def _bandwidth(cells, bandwidth, random_state):
         cells = resample(
             cells, replace=False, n_samples=1000, random_state=random_state
         )
-    distances = pairwise_distances(cells)
-    sigma = (
-        np.median(distances[np.triu_indices(len(cells), 1)]) if len(cells) > 1 else 0
-    )
-    if not sigma > 0:
-        raise ValueError(
-            "The median distance between measured cells is 0, which cannot serve as a "
-            "bandwidth. Give a number for bandwidth."
-        )
-    return float(sigma)
+    return median_distance(pairwise_distances(cells), "Give a number for bandwidth.")
+
+
+def median_distance(distances, advice):
+    """Return the median of the distances between cells, which sets a scale."""
+    between = distances[np.triu_indices(len(distances), 1)]
+    median = np.median(between) if len(between) else 0.0
+    if not median > 0:
+        raise ValueError(f"The median distance between measured cells is 0. {advice}")
+    return float(median)

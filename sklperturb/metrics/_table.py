@@ -21,12 +21,6 @@ from sklperturb.metrics._rowwise import (
     rowwise_spearman,
 )
 
-neg_mrrmse_scorer = make_scorer(mrrmse, greater_is_better=False)
-neg_mrmae_scorer = make_scorer(mrmae, greater_is_better=False)
-rowwise_pearson_scorer = make_scorer(mean_rowwise_pearson)
-rowwise_spearman_scorer = make_scorer(mean_rowwise_spearman)
-rowwise_cosine_scorer = make_scorer(mean_rowwise_cosine)
-
 
 @dataclass(frozen=True)
 class RowwiseMetric:
@@ -62,46 +56,33 @@ class RowwiseMetric:
     description: str
 
 
+_ERRORS = {"mrrmse", "mrmae"}
 ROWWISE_METRICS = {
-    metric.name: metric
-    for metric in (
-        RowwiseMetric(
-            "mrrmse",
-            rowwise_root_mean_squared_error,
-            False,
-            neg_mrrmse_scorer,
-            "mean rowwise root mean squared error",
-        ),
-        RowwiseMetric(
-            "mrmae",
-            rowwise_absolute_error,
-            False,
-            neg_mrmae_scorer,
-            "mean rowwise absolute error",
-        ),
-        RowwiseMetric(
-            "pearson",
-            rowwise_pearson,
-            True,
-            rowwise_pearson_scorer,
-            "mean rowwise Pearson correlation",
-        ),
-        RowwiseMetric(
+    name: RowwiseMetric(
+        name,
+        of_rows,
+        name not in _ERRORS,
+        make_scorer(mean, greater_is_better=name not in _ERRORS),
+        f"mean rowwise {what}",
+    )
+    for name, of_rows, mean, what in (
+        ("mrrmse", rowwise_root_mean_squared_error, mrrmse, "root mean squared error"),
+        ("mrmae", rowwise_absolute_error, mrmae, "absolute error"),
+        ("pearson", rowwise_pearson, mean_rowwise_pearson, "Pearson correlation"),
+        (
             "spearman",
             rowwise_spearman,
-            True,
-            rowwise_spearman_scorer,
-            "mean rowwise Spearman rank correlation",
+            mean_rowwise_spearman,
+            "Spearman rank correlation",
         ),
-        RowwiseMetric(
-            "cosine",
-            rowwise_cosine,
-            True,
-            rowwise_cosine_scorer,
-            "mean rowwise cosine similarity",
-        ),
+        ("cosine", rowwise_cosine, mean_rowwise_cosine, "cosine similarity"),
     )
 }
+neg_mrrmse_scorer = ROWWISE_METRICS["mrrmse"].scorer
+neg_mrmae_scorer = ROWWISE_METRICS["mrmae"].scorer
+rowwise_pearson_scorer = ROWWISE_METRICS["pearson"].scorer
+rowwise_spearman_scorer = ROWWISE_METRICS["spearman"].scorer
+rowwise_cosine_scorer = ROWWISE_METRICS["cosine"].scorer
 
 
 def get_metric(metric):

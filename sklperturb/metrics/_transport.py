@@ -2,11 +2,11 @@
 
 from numbers import Real
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, validate_params
 
 from sklperturb.metrics._cells import check_populations
-from sklperturb.metrics._populations import SAMPLING
+from sklperturb.metrics._populations import SAMPLING, median_distance
+from sklperturb.utils._optional import import_extra
 
 
 @validate_params(
@@ -69,7 +69,7 @@ def wasserstein_distance(y_true, y_pred, *, p=2, max_cells=2000, random_state=0)
     >>> wasserstein_distance([[0.0], [2.0]], [[5.0], [7.0]])  # doctest: +SKIP
     5.0
     """
-    ot = _import_ot()
+    ot = import_extra("wasserstein_distance", "transport", "ot")
     x, y = check_populations(y_true, y_pred, max_cells, random_state)
     cost = ot.dist(x, y, metric="euclidean") ** p
     return float(max(ot.emd2([], [], cost, numItermax=1_000_000), 0.0) ** (1 / p))
@@ -127,29 +127,11 @@ def sinkhorn_divergence(
     >>> sinkhorn_divergence([[0.0], [2.0]], [[5.0], [7.0]])  # doctest: +SKIP
     25.0
     """
-    ot = _import_ot()
+    ot = import_extra("sinkhorn_divergence", "transport", "ot")
     x, y = check_populations(y_true, y_pred, max_cells, random_state)
-    within = ot.dist(x, x)
-    scale = np.median(within[np.triu_indices(len(x), 1)]) if len(x) > 1 else 0.0
-    if not scale > 0:
-        raise ValueError(
-            "The median distance between measured cells is 0, so the regularisation "
-            "has no scale. Use wasserstein_distance."
-        )
+    regularization *= median_distance(ot.dist(x, x), "Use wasserstein_distance.")
     return float(
         ot.bregman.empirical_sinkhorn_divergence(
-            x, y, reg=regularization * scale, numIterMax=10_000, log=False
+            x, y, reg=regularization, numIterMax=10_000, log=False
         )
     )
-
-
-def _import_ot():
-    try:
-        import ot
-    except ImportError as error:
-        raise ImportError(
-            "This distance needs POT, which is not installed: "
-            'pip install "sklperturb[transport]". '
-            "sliced_wasserstein_distance does without."
-        ) from error
-    return ot

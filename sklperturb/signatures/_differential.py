@@ -32,8 +32,14 @@ from sklperturb.utils._progress import ProgressBar
 
 # Values of one array of a block of genes, unless its size is given: 32 MiB.
 _BLOCK_VALUES = 2**22
-# Counts added to each sample, in proportion to its depth, before the logarithm.
-_TREND_PRIOR_COUNT = 2.0
+# Counts added to each sample before the logarithm; for "trend" in proportion to its
+# depth.
+_VOOM_PRIOR_COUNT, _TREND_PRIOR_COUNT = 0.5, 2.0
+_FACTORS = {
+    "tmm": tmm_factors,
+    "size_factors": median_ratio_factors,
+    "none": lambda counts: np.ones(len(counts)),
+}
 
 
 class DifferentialSignatures(BaseEstimator):
@@ -251,18 +257,12 @@ class DifferentialSignatures(BaseEstimator):
     def _expressed(self, counts, table):
         if self.min_count == 0:
             return counts.any(axis=0)
-        passes = np.stack(
-            [
-                expressed(
-                    counts[part["row"]],
-                    pd.factorize(part["perturbation"])[0],
-                    self.min_count,
-                )
-                for _, part in table.groupby("context")
-            ]
-        )
-        every = self.expressed_in == "every"
-        genes = passes.all(axis=0) if every else passes.any(axis=0)
+        passes = []
+        for _, part in table.groupby("context"):
+            codes, _ = pd.factorize(part["perturbation"])
+            passes.append(expressed(counts[part["row"]], codes, self.min_count))
+        within = np.all if self.expressed_in == "every" else np.any
+        genes = within(passes, axis=0)
         if genes.sum() < 2:
             raise ValueError(
                 f"{int(genes.sum())} genes have min_count={self.min_count} counts in "
@@ -276,18 +276,9 @@ class DifferentialSignatures(BaseEstimator):
         codes, conditions = pd.factorize(
             pd.MultiIndex.from_frame(table[["context", "perturbation"]]), sort=True
         )
-        conditions = conditions.to_frame(index=False)
-        conditions.columns = ["context", "perturbation"]
-        is_control = (conditions["perturbation"] == "").to_numpy()
-        control_of = dict(
-            zip(
-                conditions.loc[is_control, "context"],
-                np.flatnonzero(is_control),
-                strict=True,
-            )
-        )
-        groups = np.flatnonzero(~is_control)
-        controls = conditions["context"].iloc[groups].map(control_of).to_numpy()
+        groups = np.flatnonzero(conditions.get_level_values(1) != "")
+        contexts = conditions.get_level_values(0)[groups]
+        controls = conditions.get_indexer([(context, "") for context in contexts])
         matrix, confounded = independent_covariates(
             covariate_matrix(obs.loc[table.index], self.covariates),
             codes,
@@ -295,7 +286,7 @@ class DifferentialSignatures(BaseEstimator):
             controls,
         )
         if confounded.any():
-            worst = tuple(conditions.iloc[groups[confounded][0]])
+            worst = conditions[groups[confounded][0]]
             raise ValueError(
                 f"{int(confounded.sum())} conditions, such as {worst}, cannot be told "
                 f"apart from effects of the covariates {list(self.covariates)}: they "
@@ -310,21 +301,13 @@ class DifferentialSignatures(BaseEstimator):
                 "needed: group by donor, well or batch as well, or name fewer "
                 "covariates."
             )
-        factors = self._factors(counts)
+        factors = _FACTORS[self.normalization](counts)
         depth = counts.sum(axis=1) * factors
         result = self._test(counts, depth, codes, matrix, groups, controls, df)
         result["factors"] = pd.Series(factors, index=table.index)
-        result["conditions"] = conditions.iloc[groups]
         result["members"] = [table.index[codes == group] for group in groups]
         result["n_samples"] = len(counts)
         return result
-
-    def _factors(self, counts):
-        if self.normalization == "tmm":
-            return tmm_factors(counts)
-        if self.normalization == "size_factors":
-            return median_ratio_factors(counts)
-        return np.ones(len(counts))
 
     def _test(self, counts, depth, codes, covariates, groups, controls, df):
         n_samples, n_genes = counts.shape
@@ -336,28 +319,27 @@ class DifferentialSignatures(BaseEstimator):
         estimate = np.empty((len(groups), n_genes))
         unscaled = np.empty_like(estimate)
         voom = self.method == "voom"
-        to_log = _log_cpm if voom else _log_cpm_with_prior
+        prior = _TREND_PRIOR_COUNT * depth / depth.mean()
+        prior = np.full(n_samples, _VOOM_PRIOR_COUNT) if voom else prior
         # A short fit needs no bar.
         n_steps = len(blocks) * (1 + voom)
         with ProgressBar(n_steps if n_steps > 4 else 0, "Linear models") as progress:
-            for block in blocks:
-                y = to_log(counts[:, block], depth)
-                fit = fit_groups(y, codes, covariates)
-                average[block], variance[block] = y.mean(axis=0), fit.variance
-                estimate[:, block], unscaled[:, block] = fit.contrasts(groups, controls)
-                progress.advance()
+
+            def fit_genes(trend=None):
+                for block in blocks:
+                    y = _log_cpm(counts[:, block], depth, prior)
+                    fit = fit_groups(y, codes, covariates)
+                    if trend is not None:
+                        fit = fit_groups(y, codes, covariates, trend(fit.fitted))
+                    average[block], variance[block] = y.mean(axis=0), fit.variance
+                    contrasts = fit.contrasts(groups, controls)
+                    estimate[:, block], unscaled[:, block] = contrasts
+                    progress.advance()
+
+            fit_genes()
             if voom:
                 counted = counts.any(axis=0)
-                trend = _voom_trend(average[counted], variance[counted], depth)
-                for block in blocks:
-                    y = to_log(counts[:, block], depth)
-                    fitted = fit_groups(y, codes, covariates).fitted
-                    fit = fit_groups(y, codes, covariates, trend(fitted))
-                    variance[block] = fit.variance
-                    estimate[:, block], unscaled[:, block] = fit.contrasts(
-                        groups, controls
-                    )
-                    progress.advance()
+                fit_genes(_voom_trend(average[counted], variance[counted], depth))
         moderated, df0, _ = moderate(variance, df, None if voom else average)
         return {
             "logFC": estimate,
@@ -373,7 +355,7 @@ class DifferentialSignatures(BaseEstimator):
 
         log_fold = np.vstack([r["logFC"] for r in results])
         t = np.vstack([r["t"] for r in results])
-        n_conditions = [len(r["conditions"]) for r in results]
+        n_conditions = [len(r["members"]) for r in results]
         df = np.repeat([r["df_total"] for r in results], n_conditions)
         p = 2 * stats.t.sf(np.abs(t), df[:, None])
         adjusted = stats.false_discovery_control(p, axis=1)
@@ -398,12 +380,7 @@ class DifferentialSignatures(BaseEstimator):
         return AnnData(clipped.copy(), obs=obs, var=var, layers=layers)
 
 
-def _log_cpm(counts, depth):
-    return np.log2((counts + 0.5) / (depth[:, None] + 1) * 1e6)
-
-
-def _log_cpm_with_prior(counts, depth):
-    prior = _TREND_PRIOR_COUNT * depth / depth.mean()
+def _log_cpm(counts, depth, prior):
     return np.log2((counts + prior[:, None]) / (depth + 2 * prior)[:, None] * 1e6)
 
 

@@ -80,10 +80,8 @@ def fit_groups(y, codes, covariates, weights=None):
     residual = y - means[codes]
     normal = np.einsum("kng,ng,lng->gkl", within, weights, within, optimize=True)
     inverse = np.linalg.inv(normal)
-    right = np.empty((n_covariates, y.shape[1]))
-    for k in range(n_covariates):
-        right[k] = np.sum(within[k] * weights * residual, axis=0)
-    effects = (inverse @ right.T[:, :, None])[:, :, 0].T
+    right = np.einsum("kng,ng,ng->gk", within, weights, residual)
+    effects = (inverse @ right[:, :, None])[:, :, 0].T
     for k in range(n_covariates):
         residual -= within[k] * effects[k]
         means = means - shift[k] * effects[k]

@@ -8,7 +8,7 @@ from sklearn.utils import Bunch
 
 from sklperturb.conditions import resolve_schema
 from sklperturb.signatures._differential import DifferentialSignatures
-from sklperturb.signatures._pseudobulk import Pseudobulk
+from sklperturb.signatures._pseudobulk import ROLES, Pseudobulk
 from sklperturb.signatures._samples import sample_controls
 
 logger = logging.getLogger(__name__)
@@ -111,9 +111,7 @@ def make_signature_screen(
     ((3, 30), [['T', 'b']])
     """
     if groupby is None and schema is not None:
-        groupby = schema.columns(
-            "context", "perturbation", "dose", "batch", "replicate"
-        )
+        groupby = schema.columns(*ROLES)
     samples = Pseudobulk(groupby, layer=layer, min_cells=min_cells).fit_transform(cells)
     schema = resolve_schema(schema, samples.obs, control)
     schema.require(samples.obs, "perturbation", *["context"] * bool(schema.context))

@@ -1,6 +1,8 @@
 """Empirical-Bayes moderation of gene-wise variances."""
 
 import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 
 # Degrees of freedom of the natural spline through the trend, by number of genes.
@@ -62,38 +64,20 @@ def moderate(variance, df, covariate=None):
     return moderated, df_prior, prior
 
 
-def natural_spline(x, n_columns):
-    """Return a basis of natural cubic splines, constant included.
+def natural_spline(x, n_knots):
+    """Return a basis of natural cubic splines, constants in its span.
 
-    Knots are at the ends and at equally spaced quantiles. The span is that of any other
-    natural spline basis with these knots.
+    Knots are at the ends and at equally spaced quantiles.
     """
-    x = np.asarray(x, dtype=np.float64)
-    x = (x - x.min()) / (np.ptp(x) or 1.0)
-    columns = [np.ones_like(x), x][:n_columns]
-    if n_columns > 2:
-        knots = np.quantile(x, np.linspace(0, 1, n_columns))
-        last = knots[-1]
-
-        def bend(knot):
-            cubes = np.maximum(x - knot, 0) ** 3 - np.maximum(x - last, 0) ** 3
-            return cubes / (last - knot)
-
-        columns += [bend(knot) - bend(knots[-2]) for knot in knots[:-2]]
-    return np.column_stack(columns)
+    knots = np.unique(np.quantile(x, np.linspace(0, 1, n_knots)))
+    if len(knots) == 1:
+        return np.ones((len(x), 1))
+    return CubicSpline(knots, np.eye(len(knots)), bc_type="natural")(x)
 
 
 def _inverse_trigamma(value):
-    """Solve trigamma(y) = value for y by Newton's method."""
-    if value > 1e7:
-        return 1 / np.sqrt(value)
+    """Solve trigamma(y) = value for y, between the bounds 1/y and 1/y + 1/y^2 of it."""
     if value < 1e-6:
         return 1 / value
-    y = 0.5 + 1 / value
-    for _ in range(50):
-        now = polygamma(1, y)
-        step = now * (1 - now / value) / polygamma(2, y)
-        y += step
-        if -step / y < 1e-8:
-            break
-    return float(y)
+    above = (1 + np.sqrt(1 + 4 * value)) / (2 * value)
+    return brentq(lambda y: polygamma(1, y) - value, 1 / value, above, xtol=1e-15)

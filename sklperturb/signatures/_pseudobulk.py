@@ -13,7 +13,7 @@ from sklperturb.cells._files import read_obs
 from sklperturb.conditions import PerturbationSchema
 
 # What tells samples apart, where the columns to group by are not named.
-_ROLES = ("context", "perturbation", "dose", "batch", "replicate")
+ROLES = ("context", "perturbation", "dose", "batch", "replicate")
 _OPTIONS = {
     "layer": [str, None],
     "min_cells": [Interval(Integral, 1, None, closed="left")],
@@ -162,7 +162,7 @@ class Pseudobulk(TransformerMixin, BaseEstimator):
         """
         if self.groupby is None:
             schema = PerturbationSchema.infer(read_obs(X))
-            self.groupby_ = schema.columns(*_ROLES)
+            self.groupby_ = schema.columns(*ROLES)
         else:
             self.groupby_ = _as_list(self.groupby)
         return self
@@ -180,13 +180,7 @@ class Pseudobulk(TransformerMixin, BaseEstimator):
         pseudobulks : AnnData of shape (n_groups, n_genes)
         """
         check_is_fitted(self)
-        return pseudobulk(
-            X,
-            self.groupby_,
-            layer=self.layer,
-            min_cells=self.min_cells,
-            chunk_size=self.chunk_size,
-        )
+        return pseudobulk(X, **self.get_params() | {"groupby": self.groupby_})
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -229,20 +223,37 @@ def _groups(obs, groupby, min_cells):
             f"No group has min_cells={min_cells} cells; the largest has "
             f"{n_cells.max(initial=0)}. Lower min_cells or group by fewer columns."
         )
-    _, first = np.unique(codes, return_index=True)
-    others = [c for c in obs if c not in groupby and c != "n_cells"]
-    constant = [c for c in others if is_constant(obs[c], codes, first)]
-    table = obs[groupby + constant].iloc[first[kept]].copy()
-    for column in table.select_dtypes("category"):
-        table[column] = table[column].cat.remove_unused_categories()
+    table = describe_groups(obs, codes, groupby)[kept]
     table["n_cells"] = n_cells[kept]
-    names = pd.Index(table[groupby].astype(str).agg("_".join, axis=1))
-    table.index = names if names.is_unique else pd.RangeIndex(len(table)).astype(str)
     renumbered = np.where(kept, np.cumsum(kept) - 1, -1)
     return renumbered[codes], table
 
 
-def is_constant(column, codes, first):
-    """Return whether a column holds one value in each group, of given first rows."""
-    levels, _ = pd.factorize(column)
-    return bool((levels == levels[first][codes]).all())
+def describe_groups(obs, codes, keys, left_out=()):
+    """Return the `keys` of each group and what else its rows have in common.
+
+    Parameters
+    ----------
+    obs : DataFrame of shape (n_rows, n_columns)
+    codes : ndarray of int of shape (n_rows,)
+        The group of each row.
+    keys : list of str
+        Columns by which rows are grouped, and groups named.
+    left_out : collection of str
+
+    Returns
+    -------
+    table : DataFrame of shape (n_groups, n_kept)
+    """
+    _, first = np.unique(codes, return_index=True)
+    columns = list(keys)
+    for name in obs.columns.difference([*keys, *left_out, "n_cells"], sort=False):
+        levels, _ = pd.factorize(obs[name])
+        if (levels == levels[first][codes]).all():
+            columns.append(name)
+    table = obs[columns].iloc[first].copy()
+    for column in table.select_dtypes("category"):
+        table[column] = table[column].cat.remove_unused_categories()
+    names = pd.Index(table[keys].astype(str).agg("_".join, axis=1))
+    table.index = names if names.is_unique else pd.RangeIndex(len(table)).astype(str)
+    return table

@@ -8,9 +8,10 @@ import pandas as pd
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._counts import value_kind
 from sklperturb.cells._files import check_unique_genes, is_annotated
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import control_rows
 from sklperturb.conditions._validation import resolve_schema
-from sklperturb.signatures._pseudobulk import is_constant
+from sklperturb.signatures._pseudobulk import describe_groups
 
 
 def take_samples(adata, schema, control, covariates, min_replicates):
@@ -39,16 +40,9 @@ def take_samples(adata, schema, control, covariates, min_replicates):
             f"covariates={list(covariates)!r}: obs has no {absent}; it has "
             f"{list(adata.obs)}."
         )
-    labels = adata.obs[schema.columns("context", "perturbation")]
-    if labels.isna().any(axis=None):
-        raise ValueError(
-            f"{int(labels.isna().any(axis=1).sum())} samples have no label in "
-            f"{list(labels)}. Leave them out."
-        )
-    table = pd.DataFrame({"perturbation": labels[schema.perturbation].astype(str)})
-    table["context"] = (
-        "all" if schema.context is None else labels[schema.context].astype(str)
-    )
+    labels = take_columns(adata.obs, schema.columns("context", "perturbation"))
+    table = pd.DataFrame({"perturbation": labels[:, -1]}, adata.obs_names).astype(str)
+    table["context"] = "all" if schema.context is None else labels[:, 0].astype(str)
     table["control"] = sample_controls(adata.obs, schema)
     _check_doses(adata.obs, table, schema)
     table.loc[table["control"], "perturbation"] = ""
@@ -126,23 +120,15 @@ def _with_replicates(table, min_replicates):
 
 def describe_conditions(obs, members, schema, covariates):
     """Describe each condition by what its samples have in common."""
-    codes = pd.Series(np.repeat(np.arange(len(members)), [len(m) for m in members]))
+    sizes = [len(names) for names in members]
     treated = obs.loc[np.concatenate(members)]
-    first = np.cumsum([0, *[len(m) for m in members][:-1]])
     keys = schema.columns("context", "perturbation")
-    left_out = {*keys, *covariates, *schema.columns("control"), "n_cells"}
-    constant = [
-        c
-        for c in treated
-        if c not in left_out and is_constant(treated[c], codes.to_numpy(), first)
-    ]
-    table = treated[keys + constant].iloc[first].copy()
-    for column in table.select_dtypes("category"):
-        table[column] = table[column].cat.remove_unused_categories()
+    left_out = {*covariates, *schema.columns("control")}
+    codes = np.repeat(np.arange(len(members)), sizes)
+    table = describe_groups(treated, codes, keys, left_out)
     if "n_cells" in treated:
-        table["n_cells"] = np.add.reduceat(treated["n_cells"].to_numpy(), first)
-    table["n_replicates"] = [len(m) for m in members]
-    table.index = pd.Index(table[keys].astype(str).agg("_".join, axis=1))
+        table["n_cells"] = np.bincount(codes, treated["n_cells"]).astype(int)
+    table["n_replicates"] = sizes
     return table
 
 

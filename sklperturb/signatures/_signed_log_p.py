@@ -103,9 +103,7 @@ def signed_log_p_from_t(t, df, *, clip=None):
     >>> signed_log_p_from_t([0.0, -2.0, 1000.0], df=420).round(3).tolist()
     [0.0, -1.336, 710.566]
     """
-    t, df = np.broadcast_arrays(
-        np.asarray(t, dtype=np.float64), _check_df(df), subok=False
-    )
+    t, df = _with_df(t, df)
     magnitude = -_log_p(np.abs(t), df) / _LN10
     return _with_sign(magnitude, t, clip)
 
@@ -147,20 +145,19 @@ def t_from_signed_log_p(response, df):
     >>> t_from_signed_log_p(response, df=12).round(6).tolist()
     [-3.5, 0.0, 800.0]
     """
-    response, df = np.broadcast_arrays(
-        np.asarray(response, dtype=np.float64), _check_df(df), subok=False
-    )
+    response, df = _with_df(response, df)
     return _with_sign(_t_from_log_p(-_LN10 * np.abs(response), df), response, None)
 
 
-def _check_df(df):
-    df = np.asarray(df, dtype=np.float64)
+def _with_df(values, df):
+    """Return both as arrays of one shape; refuse `df` that are not positive."""
+    values, df = (np.asarray(a, dtype=np.float64) for a in (values, df))
     if not (df > 0).all():
         raise ValueError(
             f"df must be positive everywhere, got {df[~(df > 0)].flat[0]!r}. Pass the "
             "degrees of freedom of the test, or inf for a normal statistic."
         )
-    return df
+    return np.broadcast_arrays(values, df)
 
 
 def _with_sign(magnitude, direction, clip):

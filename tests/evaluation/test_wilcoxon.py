@@ -199,5 +199,5 @@ def test_bad_cells(counts, tmp_path):
     with pytest.raises(ValueError, match="NaN"):
         wilcoxon_de(counts, **options)
     counts.obs.loc["3", "target_gene"] = None
-    with pytest.raises(ValueError, match="1 cells have no label"):
+    with pytest.raises(ValueError, match="1 cells of adata have no label"):
         wilcoxon_de(counts, **options)

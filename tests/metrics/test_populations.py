@@ -142,8 +142,8 @@ def test_equal_predicted_cells_have_no_variance(cells):
     ("x", "y", "options", "match"),
     [
         ([[1.0]], [[1.0, 2.0]], {}, "1 features and y_pred has 2"),
-        (np.empty((0, 2)), [[1.0, 2.0]], {}, "at least one cell"),
-        ([[np.nan]], [[1.0]], {}, "y_true holds NaN"),
+        (np.empty((0, 2)), [[1.0, 2.0]], {}, r"0 sample\(s\)"),
+        ([[np.nan]], [[1.0]], {}, "y_true contains NaN"),
         ([[1.0]], [[2.0]], {"unbiased": True}, "two cells"),
         ([[1.0]], [[2.0]], {"max_cells": 1}, "'max_cells' .*Got 1 instead"),
     ],

@@ -306,8 +306,8 @@ def test_nullable_columns():
         ([], [], ValueError, "nothing to score"),
         (np.ones((2, 2, 2)), np.ones((2, 2, 2)), ValueError, "3 dimensions"),
         (1.0, 1.0, ValueError, "0 dimensions"),
-        (np.ones((1, 1)), [["x"]], ValueError, "y_pred holds values that are no"),
-        (sparse.eye_array(2), np.ones((2, 2)), TypeError, r"y_true\.toarray\(\)"),
+        (np.ones((1, 1)), [["x"]], ValueError, "arrays of bytes/strings"),
+        (sparse.eye_array(2), np.ones((2, 2)), TypeError, r"Use '\.toarray\(\)'"),
     ],
 )
 @both
@@ -320,9 +320,9 @@ def test_unusable_input(name, truth, prediction, error, match):
 @pytest.mark.parametrize(
     ("weight", "match"),
     [
-        ([1, -1], "negative, NaN or infinite"),
-        ([1, np.nan], "negative, NaN or infinite"),
-        ([0, 0], "All values of sample_weight are 0"),
+        ([1, -1], "finite, at least 0, and not all"),
+        ([1, np.nan], "finite, at least 0, and not all"),
+        ([0, 0], "finite, at least 0, and not all"),
         ([1, 1, 1], r"shape \(3,\); it needs one weight per row, shape \(2,\)"),
         (1.0, r"shape \(\)"),
     ],
