@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import auc, average_precision_score, roc_curve
 
 from sklperturb.evaluation._paired import (
     aligned_bulks,
@@ -206,7 +206,7 @@ def _areas(true, pred):
         confidence = -np.log10(np.clip(pred.p_adj[row, tested], np.float32(1e-10), 1))
         if 0 < labels.sum() < len(labels):
             areas[0, row] = average_precision_score(labels, confidence)
-            areas[1, row] = roc_auc_score(labels, confidence)
+            areas[1, row] = auc(*roc_curve(labels, confidence)[:2])
     return areas
 
 
