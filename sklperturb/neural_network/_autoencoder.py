@@ -1,6 +1,6 @@
 """A latent space of the responses, learnt by an autoencoder."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import (
@@ -21,20 +21,15 @@ from sklperturb.preprocessing import TargetReducer
 class _Reconstruction(BaseNetRegressor):
     """Learn rows from themselves; has the parameters of the transformer it serves."""
 
+    _module = Autoencoder
     loss = "mse"
     target_components = None
 
     def __init__(self, **params):
         vars(self).update(params)
 
-    def _module(self, n_outputs):
-        return Autoencoder, {
-            "n_features": n_outputs,
-            "n_latent": self.n_components,
-            "hidden_dim": self.hidden_dim,
-            "n_layers": self.n_layers,
-            "dropout": self.dropout,
-        }
+    def _sizes(self):
+        return {"n_latent": self.n_components}
 
 
 class AutoencoderTransformer(
@@ -124,15 +119,9 @@ class AutoencoderTransformer(
     """
 
     _parameter_constraints = {
-        **{
-            name: constraint
-            for name, constraint in BaseNetRegressor._parameter_constraints.items()
-            if name not in ("loss", "target_components")
-        },
+        **BaseNetRegressor._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
         "n_layers": [Interval(Integral, 0, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
         "reduction": BaseNetRegressor._parameter_constraints["target_components"],
     }
 

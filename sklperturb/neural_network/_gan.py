@@ -246,22 +246,7 @@ class ConditionalGANRegressor(BaseNetRegressor):
     """
 
     _parameter_constraints = {
-        **{
-            name: BaseNetRegressor._parameter_constraints[name]
-            for name in (
-                "learning_rate",
-                "weight_decay",
-                "batch_size",
-                "max_epochs",
-                "validation_fraction",
-                "patience",
-                "target_components",
-                "device",
-                "verbose",
-                "random_state",
-            )
-        },
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
+        **BaseNetRegressor._parameter_constraints,
         "n_layers": [Interval(Integral, 0, None, closed="left")],
         "n_noise": [Interval(Integral, 1, None, closed="left")],
         "critic_steps": [Interval(Integral, 1, None, closed="left")],
@@ -347,23 +332,11 @@ class ConditionalGANRegressor(BaseNetRegressor):
     def _outputs(self, X):
         return self.net_.predict(X)
 
-    def _module(self, n_outputs):
-        return ConditionalGenerator, {
-            "n_features": self.n_features_in_,
-            "n_noise": self.n_noise,
-            "n_outputs": n_outputs,
-            "hidden_dim": self.hidden_dim,
-            "n_layers": self.n_layers,
-        }
-
     def _make_net(self, targets, seed):
-        generator, sizes = self._module(targets.shape[1])
-        critic = {name: size for name, size in sizes.items() if name != "n_noise"}
-        params = self.get_params(deep=False)
-        names = _AdversarialNet.__dataclass_fields__.keys() & params.keys()
-        return _AdversarialNet(
-            generator=generator(**sizes).to(self.device),
-            critic=ConditionalCritic(**critic).to(self.device),
-            seed=seed,
-            **{name: params[name] for name in names},
+        n_outputs = targets.shape[1]
+        players = (
+            player(**self._arguments(player, n_outputs)).to(self.device)
+            for player in (ConditionalGenerator, ConditionalCritic)
         )
+        params = self._arguments(_AdversarialNet, n_outputs)
+        return _AdversarialNet(*players, seed=seed, **params)

@@ -1,6 +1,6 @@
 """A network from encoded conditions to points in a latent space."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 from sklearn.utils._param_validation import Interval
 
@@ -117,13 +117,11 @@ class LatentNetRegressor(BaseNetRegressor):
     True
     """
 
+    _module = LatentNet
+
     _parameter_constraints = {
         **BaseNetRegressor._parameter_constraints,
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
         "n_blocks": [Interval(Integral, 1, None, closed="left")],
-        "n_tokens": [Interval(Integral, 1, None, closed="left")],
-        "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
@@ -174,14 +172,3 @@ class LatentNetRegressor(BaseNetRegressor):
                 f"n_tokens={self.n_tokens} times n_heads={self.n_heads}; change one "
                 "of them."
             )
-
-    def _module(self, n_outputs):
-        return LatentNet, {
-            "n_features": self.n_features_in_,
-            "n_outputs": n_outputs,
-            "hidden_dim": self.hidden_dim,
-            "n_blocks": self.n_blocks,
-            "n_tokens": self.n_tokens,
-            "n_heads": self.n_heads,
-            "dropout": self.dropout,
-        }

@@ -116,15 +116,13 @@ class SequenceNetRegressor(BaseNetRegressor):
     True
     """
 
+    _module = SequenceNet
     _criteria = LOSSES | {"mixed": MixedLoss}
 
     _parameter_constraints = {
         **BaseNetRegressor._parameter_constraints,
         "architecture": [StrOptions({"gru", "lstm", "conv"})],
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
-        "n_layers": [Interval(Integral, 1, None, closed="left")],
         "head_dim": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
         "gradient_clip": [Interval(Real, 0, None, closed="neither"), None],
         "loss": [StrOptions(set(_criteria))],
     }
@@ -171,14 +169,3 @@ class SequenceNetRegressor(BaseNetRegressor):
         self.device = device
         self.verbose = verbose
         self.random_state = random_state
-
-    def _module(self, n_outputs):
-        return SequenceNet, {
-            "n_features": self.n_features_in_,
-            "n_outputs": n_outputs,
-            "architecture": self.architecture,
-            "hidden_dim": self.hidden_dim,
-            "n_layers": self.n_layers,
-            "head_dim": self.head_dim,
-            "dropout": self.dropout,
-        }

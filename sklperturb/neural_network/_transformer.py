@@ -1,6 +1,6 @@
 """A transformer over feature tokens, each row on its own."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -113,15 +113,12 @@ class TransformerRegressor(BaseNetRegressor):
     True
     """
 
+    _module = ConditionTransformer
+
     _parameter_constraints = {
         **BaseNetRegressor._parameter_constraints,
         "sparse_features": [StrOptions({"auto"}), None, "array-like"],
         "embedding_dim": [Interval(Integral, 1, None, closed="left")],
-        "n_tokens": [Interval(Integral, 1, None, closed="left")],
-        "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
@@ -199,16 +196,6 @@ class TransformerRegressor(BaseNetRegressor):
     def _arrange(self, X):
         return X[:, self._order]
 
-    def _module(self, n_outputs):
+    def _sizes(self):
         n_sparse = len(self.sparse_features_)
-        return ConditionTransformer, {
-            "n_sparse": n_sparse,
-            "n_dense": self.n_features_in_ - n_sparse,
-            "n_outputs": n_outputs,
-            "embedding_dim": self.embedding_dim,
-            "n_tokens": self.n_tokens,
-            "n_layers": self.n_layers,
-            "n_heads": self.n_heads,
-            "hidden_dim": self.hidden_dim,
-            "dropout": self.dropout,
-        }
+        return {"n_sparse": n_sparse, "n_dense": self.n_features_in_ - n_sparse}
