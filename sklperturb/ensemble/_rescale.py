@@ -1,13 +1,12 @@
 """Undo the shrinkage of an estimator, and keep predictions in the range seen."""
 
-from numbers import Real
-
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.ensemble._meta import MetaRegressor, check_rows
+from sklperturb.utils._grid import Grid
 
 
 class RescaledRegressor(MetaRegressor):
@@ -66,7 +65,7 @@ class RescaledRegressor(MetaRegressor):
 
     _parameter_constraints = {
         **MetaRegressor._parameter_constraints,
-        "factors": ["array-like"],
+        "factors": [Grid()],
         "clip": [StrOptions({"auto"}), "boolean"],
     }
 
@@ -108,11 +107,6 @@ class RescaledRegressor(MetaRegressor):
             If `factors` is empty or holds anything but positive numbers.
         """
         factors = list(self.factors)
-        if not factors or not all(isinstance(f, Real) and f > 0 for f in factors):
-            raise ValueError(
-                f"factors={self.factors!r} must be a non-empty list of positive "
-                "numbers."
-            )
         X, targets = check_rows(self, X, y)
         clips = [False, True] if self.clip == "auto" else [self.clip]
         self.errors_ = {}
