@@ -24,7 +24,7 @@ from sklperturb.ensemble._blend import (
     least_squares_weights,
     mrrmse_weights,
 )
-from sklperturb.ensemble._meta import held_out, out_of_fold
+from sklperturb.ensemble._meta import out_of_fold
 from sklperturb.model_selection import suggest_cv
 from sklperturb.models._best import seen_parts
 from sklperturb.models._trials import trial_folds
@@ -37,9 +37,9 @@ def learn(X, y, schema, targets, seeds, tasks):
     found = []
     for X_train, y_train, X_test, y_test in tasks:
         cv = trial_folds(X_train, y_train, schema, targets, 4, 0)
-        inner, predicted = out_of_fold(models, X_train, y_train, cv)
+        _, predicted, inner = out_of_fold(models, X_train, y_train, cv)
         outer = [clone(m).fit(X_train, y_train).predict(X_test) for m in models]
-        found.append((y_test, np.stack(outer), y_train[held_out(inner)], predicted))
+        found.append((y_test, np.stack(outer), inner, predicted))
     return [name for name, _ in parts], found
 
 

@@ -6,16 +6,12 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklperturb.conditions._levels import level_means, take_levels
+from sklperturb.conditions._levels import level_means, pair_means, take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.preprocessing import tanimoto_similarity
 from sklperturb.preprocessing._fingerprint import FINGERPRINT_SIZES
 from sklperturb.preprocessing._molecules import COUNT_KINDS, fingerprints
-from sklperturb.preprocessing._structures import (
-    fill_structures,
-    first_structures,
-    read_structures,
-)
+from sklperturb.preprocessing._structures import read_structures
 
 
 class NearestCompoundRegressor(ConditionRegressor):
@@ -139,24 +135,17 @@ class NearestCompoundRegressor(ConditionRegressor):
             If rdkit cannot read a SMILES.
         """
         context, perturbation, y = self._start_fit(X, y)
-        smiles = read_structures(X, self.schema_, type(self).__name__)
-        n_contexts, n_perturbations = len(self.contexts_), len(self.perturbations_)
-        self._known = first_structures(smiles, perturbation, n_perturbations)
+        read_structures(self, X, perturbation, reset=True)
+        n_levels = len(self.contexts_), len(self.perturbations_)
         self.overall_ = y.mean(axis=0)
-        self.context_means_ = level_means(context, n_contexts, y)[0]
+        self.context_means_ = level_means(context, n_levels[0], y)[0]
         structured = np.flatnonzero([text is not None for text in self._known])
         self.compounds_ = self.perturbations_[structured]
-        means, _ = level_means(perturbation, n_perturbations, y)
+        means, _ = level_means(perturbation, n_levels[1], y)
         self.compound_means_ = means[structured]
         self._fingerprints = self._count(self._known[structured])
-        # Means of (context, compound), one after the other, and where each is; -1 for
-        # those not measured.
-        cell = context * n_perturbations + perturbation
-        cells, codes = np.unique(cell, return_inverse=True)
-        self._cell_means = level_means(codes, len(cells), y)[0]
-        self._cell_of = np.full(n_contexts * n_perturbations, -1)
-        self._cell_of[cells] = np.arange(len(cells))
-        self._cell_of = self._cell_of.reshape(n_contexts, -1)[:, structured]
+        self._cell_means, place = pair_means(context, perturbation, n_levels, y)
+        self._cell_of = place[:, structured]
         return self
 
     def predict(self, X):
@@ -177,8 +166,7 @@ class NearestCompoundRegressor(ConditionRegressor):
             If rdkit cannot read a SMILES.
         """
         context, perturbation = self._codes(X)
-        smiles = read_structures(X, self.schema_, type(self).__name__)
-        smiles = fill_structures(smiles, perturbation, self._known)
+        smiles = read_structures(self, X, perturbation, reset=False)
         y_pred = take_levels(self.context_means_, context, self.overall_)
         if len(self.compounds_) == 0:
             return self._shaped(y_pred)
@@ -203,6 +191,5 @@ class NearestCompoundRegressor(ConditionRegressor):
         return responses
 
     def _count(self, smiles):
-        return fingerprints(smiles, self.kind, radius=self.radius, n_bits=self.n_bits)[
-            0
-        ]
+        sizes = {"radius": self.radius, "n_bits": self.n_bits}
+        return fingerprints(smiles, self.kind, **sizes)[0]

@@ -4,10 +4,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import validate_conditions
 
 
-class NoChangeRegressor(RegressorMixin, BaseEstimator):
+class NoChangeRegressor(NamedConditionsMixin, RegressorMixin, BaseEstimator):
     """Predict zero for every gene: the response of an inert compound.
 
     For targets measured against control (signed -log10 p, log fold changes) this is
@@ -69,11 +70,3 @@ class NoChangeRegressor(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_conditions(self, X, reset=False)
         return np.zeros((len(X), *self.target_shape_))
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        tags.regressor_tags.poor_score = True
-        return tags

@@ -77,6 +77,21 @@ def level_means(codes, n_levels, y):
     return (member.T @ y) / np.maximum(counts, 1)[:, None], counts
 
 
+def pair_means(first, second, n_levels, y):
+    """Return the means of the pairs of two codes, and where the mean of each pair is.
+
+    Returns
+    -------
+    means : ndarray of shape (n_measured, n_outputs)
+    place : ndarray of int of shape (n_first, n_second)
+        Rows of `means`; -1 for pairs without rows.
+    """
+    measured, codes = np.unique(first * n_levels[1] + second, return_inverse=True)
+    place = np.full(n_levels[0] * n_levels[1], -1)
+    place[measured] = np.arange(len(measured))
+    return level_means(codes, len(measured), y)[0], place.reshape(n_levels)
+
+
 def take_levels(values, codes, default):
     """Return ``values[codes]``, with `default` where the level was not seen."""
     taken = values[np.maximum(codes, 0)]

@@ -11,7 +11,22 @@ from sklperturb.conditions._levels import LevelEncoder
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 
 
-class ConditionRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
+class NamedConditionsMixin:
+    """Tags of a regressor of many genes that reads names, not numbers."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        # Conditions are names: continuous columns are all levels of one row each.
+        tags.regressor_tags.poor_score = True
+        return tags
+
+
+class ConditionRegressor(
+    NamedConditionsMixin, RegressorMixin, BaseEstimator, metaclass=ABCMeta
+):
     """Base of the regressors that see conditions as integer codes.
 
     A subclass has a `schema` parameter and calls `_start_fit` at the top of `fit`,
@@ -123,12 +138,3 @@ class ConditionRegressor(RegressorMixin, BaseEstimator, metaclass=ABCMeta):
         # Without a context column, every row is in the one context there is.
         context = codes[:, 0] if codes.shape[1] == 2 else np.zeros(len(codes), np.intp)
         return context, codes[:, -1]
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        # Conditions are names: continuous columns are all levels of one row each.
-        tags.regressor_tags.poor_score = True
-        return tags

@@ -12,7 +12,9 @@ from sklperturb.conditions._labels import control_rows
 from sklperturb.conditions._schema import PerturbationSchema
 
 
-def validate_conditions(estimator, X, y="no_validation", *, reset):
+def validate_conditions(
+    estimator, X, y="no_validation", *, reset, ensure_all_finite=True
+):
     """Check a table of conditions, and a target where one is given.
 
     A data frame keeps its columns and their dtypes, since conditions are names and
@@ -28,6 +30,8 @@ def validate_conditions(estimator, X, y="no_validation", *, reset):
         Responses.
     reset : bool
         Whether the columns are to be remembered, as in `fit`, or compared.
+    ensure_all_finite : bool, default=True
+        Whether numbers in an array must be finite; those of a data frame need not be.
 
     Returns
     -------
@@ -63,7 +67,12 @@ def validate_conditions(estimator, X, y="no_validation", *, reset):
     else:
         no_target = y is None or isinstance(y, str)
         X = validate_data(
-            estimator, X, y if no_target else "no_validation", dtype=None, reset=reset
+            estimator,
+            X,
+            y if no_target else "no_validation",
+            dtype=None,
+            reset=reset,
+            ensure_all_finite=ensure_all_finite,
         )
     if isinstance(y, str):
         return X

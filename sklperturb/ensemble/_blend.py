@@ -6,18 +6,13 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.optimize import minimize, minimize_scalar, nnls
 from sklearn.base import RegressorMixin, _fit_context, clone
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-)
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.ensemble._meta import (
     check_rows,
     copy_feature_names,
-    held_out,
     inherit_tags,
     out_of_fold,
 )
@@ -146,7 +141,7 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
         elif len(estimators) == 1:
             self.weights_ = np.ones(1)
         else:
-            folds, predictions = out_of_fold(
+            _, predictions, truth = out_of_fold(
                 estimators,
                 X,
                 targets,
@@ -154,7 +149,6 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
                 n_jobs=self.n_jobs,
                 random_state=self.random_state,
             )
-            truth = targets.reshape(len(targets), -1)[held_out(folds)]
             if self.method == "greedy":
                 self.weights_ = greedy_weights(truth, predictions, self.n_rounds)
             else:

@@ -1,12 +1,49 @@
 """What estimators that wrap others have in common."""
 
+from numbers import Integral
+
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, check_cv
 from sklearn.utils import _safe_indexing, check_array, get_tags, indexable
+from sklearn.utils._param_validation import HasMethods
 
 from sklperturb.conditions._frames import as_pandas
+
+
+class MetaRegressor(RegressorMixin, BaseEstimator):
+    """Base of the regressors around one inner regressor."""
+
+    # Of all subclasses; each has some of these parameters.
+    _parameter_constraints = {
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "cv": ["cv_object"],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def _estimator(self):
+        return Ridge() if self.estimator is None else self.estimator
+
+    def _fit_estimator(self, X, y):
+        self.estimator_ = clone(self._estimator()).fit(X, y)
+        copy_feature_names(self, self.estimator_)
+
+    def _out_of_fold(self, X, y):
+        folds, [predictions], truth = out_of_fold(
+            [self._estimator()],
+            X,
+            y,
+            self.cv,
+            n_jobs=self.n_jobs,
+            random_state=self.random_state,
+        )
+        return folds, predictions, truth
+
+    def __sklearn_tags__(self):
+        return inherit_tags(super().__sklearn_tags__(), self._estimator())
 
 
 def check_rows(estimator, X, y):
@@ -35,7 +72,7 @@ def inherit_tags(tags, wrapped):
 
 
 def out_of_fold(estimators, X, y, cv, *, n_jobs=None, random_state=None):
-    """Return (the folds, each estimator's predictions of the rows they hold out).
+    """Return the folds, and predictions and truth of the rows that they hold out.
 
     A splitter need not hold out every row, and may hold out one more than once.
 
@@ -45,6 +82,7 @@ def out_of_fold(estimators, X, y, cv, *, n_jobs=None, random_state=None):
         Training and held-out rows.
     predictions : ndarray of shape (n_estimators, n_held_out, n_genes)
         Held-out rows fold by fold.
+    truth : ndarray of shape (n_held_out, n_genes), float64
     """
     if cv is None or isinstance(cv, int):
         # Screens come sorted by compound or context, and folds of neighbouring rows
@@ -62,12 +100,9 @@ def out_of_fold(estimators, X, y, cv, *, n_jobs=None, random_state=None):
         np.concatenate(done[start : start + len(folds)])
         for start in range(0, len(done), len(folds))
     ]
-    return folds, np.stack(predictions)
-
-
-def held_out(folds):
-    """Return the rows that folds hold out, fold by fold."""
-    return np.concatenate([test for _, test in folds])
+    held_out = np.concatenate([test for _, test in folds])
+    truth = np.asarray(y, dtype=np.float64).reshape(len(y), -1)[held_out]
+    return folds, np.stack(predictions), truth
 
 
 def copy_feature_names(estimator, fitted):

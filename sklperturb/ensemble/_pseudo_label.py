@@ -4,17 +4,16 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
-from sklearn.linear_model import Ridge
+from sklearn.base import _fit_context, clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklperturb.conditions._frames import as_pandas, as_table, column_names
-from sklperturb.ensemble._meta import check_rows, copy_feature_names, inherit_tags
+from sklperturb.ensemble._meta import MetaRegressor, check_rows
 
 
-class PseudoLabelRegressor(RegressorMixin, BaseEstimator):
+class PseudoLabelRegressor(MetaRegressor):
     """Fit, predict conditions that have no response, and refit on both.
 
     The conditions to predict are known when a screen is submitted. Their predicted
@@ -72,7 +71,7 @@ class PseudoLabelRegressor(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        **MetaRegressor._parameter_constraints,
         "final_estimator": [HasMethods(["fit", "predict"]), None],
         "weight": [Interval(Real, 0, 1, closed="right")],
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
@@ -110,8 +109,7 @@ class PseudoLabelRegressor(RegressorMixin, BaseEstimator):
         """
         X, targets = check_rows(self, X, y)
         X_unlabeled = as_pandas(X_unlabeled)
-        self.estimator_ = clone(self._estimator()).fit(X, y)
-        copy_feature_names(self, self.estimator_)
+        self._fit_estimator(X, y)
         n_unlabeled = 0 if X_unlabeled is None else len(X_unlabeled)
         self.n_pseudo_labelled_ = n_unlabeled
         if not n_unlabeled:
@@ -147,12 +145,6 @@ class PseudoLabelRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return self.estimator_.predict(X)
-
-    def _estimator(self):
-        return Ridge() if self.estimator is None else self.estimator
-
-    def __sklearn_tags__(self):
-        return inherit_tags(super().__sklearn_tags__(), self._estimator())
 
 
 def _stacked(X, X_unlabeled):

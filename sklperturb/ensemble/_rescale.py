@@ -1,23 +1,15 @@
 """Undo the shrinkage of an estimator, and keep predictions in the range seen."""
 
-from numbers import Integral, Real
-
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
-from sklearn.linear_model import Ridge
-from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.ensemble._meta import (
-    check_rows,
-    copy_feature_names,
-    held_out,
-    inherit_tags,
-    out_of_fold,
-)
+from sklperturb.ensemble._meta import MetaRegressor, check_rows
+from sklperturb.utils._grid import Grid
 
 
-class RescaledRegressor(RegressorMixin, BaseEstimator):
+class RescaledRegressor(MetaRegressor):
     """Multiply predictions by a factor and clip them gene by gene.
 
     Estimators fitted to squared error shrink strong effects towards zero, and the
@@ -72,12 +64,9 @@ class RescaledRegressor(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
-        "factors": ["array-like"],
+        **MetaRegressor._parameter_constraints,
+        "factors": [Grid()],
         "clip": [StrOptions({"auto"}), "boolean"],
-        "cv": ["cv_object"],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -118,11 +107,6 @@ class RescaledRegressor(RegressorMixin, BaseEstimator):
             If `factors` is empty or holds anything but positive numbers.
         """
         factors = list(self.factors)
-        if not factors or not all(isinstance(f, Real) and f > 0 for f in factors):
-            raise ValueError(
-                f"factors={self.factors!r} must be a non-empty list of positive "
-                "numbers."
-            )
         X, targets = check_rows(self, X, y)
         clips = [False, True] if self.clip == "auto" else [self.clip]
         self.errors_ = {}
@@ -130,8 +114,7 @@ class RescaledRegressor(RegressorMixin, BaseEstimator):
         if len(factors) * len(clips) > 1:
             self._choose(X, targets.reshape(len(targets), -1), factors, clips)
         self.range_ = targets.min(axis=0), targets.max(axis=0)
-        self.estimator_ = clone(self._estimator()).fit(X, y)
-        copy_feature_names(self, self.estimator_)
+        self._fit_estimator(X, y)
         return self
 
     def predict(self, X):
@@ -150,14 +133,7 @@ class RescaledRegressor(RegressorMixin, BaseEstimator):
         return np.clip(y_pred, *self.range_) if self.clip_ else y_pred
 
     def _choose(self, X, targets, factors, clips):
-        folds, [predictions] = out_of_fold(
-            [self._estimator()],
-            X,
-            targets,
-            self.cv,
-            n_jobs=self.n_jobs,
-            random_state=self.random_state,
-        )
+        folds, predictions, truth = self._out_of_fold(X, targets)
         # A held-out row must not widen the range that it is clipped to.
         lengths = [len(test) for _, test in folds]
         low, high = (
@@ -166,7 +142,6 @@ class RescaledRegressor(RegressorMixin, BaseEstimator):
             )
             for extreme in (np.min, np.max)
         )
-        truth = targets[held_out(folds)]
         for factor in factors:
             for clip in clips:
                 y_pred = factor * predictions
@@ -175,9 +150,3 @@ class RescaledRegressor(RegressorMixin, BaseEstimator):
                 error = np.sqrt(((truth - y_pred) ** 2).mean(axis=1)).mean()
                 self.errors_[float(factor), bool(clip)] = float(error)
         self.factor_, self.clip_ = min(self.errors_, key=self.errors_.get)
-
-    def _estimator(self):
-        return Ridge() if self.estimator is None else self.estimator
-
-    def __sklearn_tags__(self):
-        return inherit_tags(super().__sklearn_tags__(), self._estimator())

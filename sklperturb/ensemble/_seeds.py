@@ -4,20 +4,20 @@ from numbers import Integral
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.base import _fit_context, clone
 from sklearn.pipeline import Pipeline
 from sklearn.tree import ExtraTreeRegressor
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.ensemble._meta import copy_feature_names, inherit_tags
+from sklperturb.ensemble._meta import MetaRegressor, copy_feature_names
 from sklperturb.utils._threads import one_thread
 
 AGGREGATES = {"median": np.median, "mean": np.mean}
 
 
-class SeedEnsembleRegressor(RegressorMixin, BaseEstimator):
+class SeedEnsembleRegressor(MetaRegressor):
     """Fit an estimator with several seeds and take the median of the predictions.
 
     A network trained twice gives two answers; what they do not share is noise of the
@@ -76,12 +76,10 @@ class SeedEnsembleRegressor(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        **MetaRegressor._parameter_constraints,
         "n_seeds": [Interval(Integral, 1, None, closed="left")],
         "aggregate": [StrOptions(set(AGGREGATES))],
         "share_encoder": ["boolean"],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -150,9 +148,6 @@ class SeedEnsembleRegressor(RegressorMixin, BaseEstimator):
 
     def _estimator(self):
         return ExtraTreeRegressor() if self.estimator is None else self.estimator
-
-    def __sklearn_tags__(self):
-        return inherit_tags(super().__sklearn_tags__(), self._estimator())
 
 
 def seeded(estimator, seed):

@@ -1,22 +1,13 @@
 """Make predictions the stronger, the stronger they are."""
 
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 from scipy.optimize import minimize
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
-from sklearn.linear_model import Ridge
-from sklearn.utils._param_validation import HasMethods
+from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.ensemble._meta import (
-    check_rows,
-    copy_feature_names,
-    held_out,
-    inherit_tags,
-    out_of_fold,
-)
+from sklperturb.ensemble._meta import MetaRegressor, check_rows
 
 
 @dataclass(frozen=True)
@@ -86,7 +77,7 @@ class Stretch:
         return cls(float(np.exp(found[0])), float(found[1]), *map(float, ends))
 
 
-class StretchedRegressor(RegressorMixin, BaseEstimator):
+class StretchedRegressor(MetaRegressor):
     r"""Multiply each predicted row by a power of its own strength.
 
     Estimators pull all responses towards what is common, so that those of strong
@@ -146,11 +137,8 @@ class StretchedRegressor(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        **MetaRegressor._parameter_constraints,
         "stretch": [Stretch, None],
-        "cv": ["cv_object"],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -180,18 +168,9 @@ class StretchedRegressor(RegressorMixin, BaseEstimator):
         X, targets = check_rows(self, X, y)
         self.stretch_ = self.stretch
         if self.stretch is None:
-            folds, [predictions] = out_of_fold(
-                [self._estimator()],
-                X,
-                targets,
-                self.cv,
-                n_jobs=self.n_jobs,
-                random_state=self.random_state,
-            )
-            truth = targets.reshape(len(targets), -1)[held_out(folds)]
+            _, predictions, truth = self._out_of_fold(X, targets)
             self.stretch_ = Stretch.learn(truth, predictions)
-        self.estimator_ = clone(self._estimator()).fit(X, y)
-        copy_feature_names(self, self.estimator_)
+        self._fit_estimator(X, y)
         return self
 
     def predict(self, X):
@@ -207,12 +186,6 @@ class StretchedRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return self.stretch_(np.asarray(self.estimator_.predict(X)))
-
-    def _estimator(self):
-        return Ridge() if self.estimator is None else self.estimator
-
-    def __sklearn_tags__(self):
-        return inherit_tags(super().__sklearn_tags__(), self._estimator())
 
 
 def _strength(rows):

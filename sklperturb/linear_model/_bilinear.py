@@ -10,12 +10,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells._files import gene_names
 from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing import ExpressionGeneEmbedding
 from sklperturb.preprocessing._gene_embedding import scores
 
 
-class BilinearGeneRegressor(RegressorMixin, BaseEstimator):
+class BilinearGeneRegressor(NamedConditionsMixin, RegressorMixin, BaseEstimator):
     r"""Predict effects as a product of gene and perturbation embeddings.
 
     With effects :math:`Y`, genes by conditions, the model of Ahlmann-Eltze et
@@ -169,11 +170,3 @@ class BilinearGeneRegressor(RegressorMixin, BaseEstimator):
         ridge = self.alpha * np.trace(gram) / len(gram)
         # A factor of zeros, of unknown genes, has weights of zero.
         return gram + max(ridge, np.finfo(float).tiny ** 0.5) * np.eye(len(gram))
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        tags.regressor_tags.poor_score = True
-        return tags

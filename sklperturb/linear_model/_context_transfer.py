@@ -8,18 +8,14 @@ from scipy import sparse
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklperturb.conditions._levels import level_means, take_levels
-from sklperturb.conditions._regressor import ConditionRegressor
+from sklperturb.conditions._levels import pair_means, take_levels
 from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
-from sklperturb.linear_model._kernel import (
-    check_grids,
-    context_scales,
-    loo_kernel_ridge,
-)
-from sklperturb.preprocessing import TargetReducer
+from sklperturb.linear_model._kernel import loo_kernel_ridge
+from sklperturb.linear_model._latent import LatentConditionRegressor
+from sklperturb.utils._grid import Grid
 
 
-class ContextTransferRidge(ConditionRegressor):
+class ContextTransferRidge(LatentConditionRegressor):
     r"""Transfer a perturbation's responses from the contexts where it was measured.
 
     One model for each target context :math:`c`, learnt from the perturbations that
@@ -107,12 +103,10 @@ class ContextTransferRidge(ConditionRegressor):
 
     _parameter_constraints = {
         "kernel": [StrOptions({"linear", "rbf"})],
-        "alphas": ["array-like"],
-        "weight_alphas": ["array-like"],
+        **LatentConditionRegressor._parameter_constraints,
+        "weight_alphas": [Grid()],
         # With one shared perturbation, nothing is left to learn from.
         "min_shared": [Interval(Integral, 2, None, closed="left")],
-        "scale_contexts": ["boolean"],
-        "n_components": TargetReducer._parameter_constraints["n_components"],
     }
 
     def __init__(
@@ -155,20 +149,12 @@ class ContextTransferRidge(ConditionRegressor):
             If `kernel` is none of the allowed values, a grid is empty or not
             positive, or `min_shared` is no int of at least 2.
         """
-        check_grids(self, positive=("alphas", "weight_alphas"))
-        context, perturbation, y = self._start_fit(X, y)
-        n_contexts = len(self.contexts_)
-        self.context_scales_ = np.ones(n_contexts)
-        if self.scale_contexts:
-            self.context_scales_ = context_scales(context, perturbation, y, n_contexts)
-        y = y / self.context_scales_[context][:, None]
-        self.reducer_ = TargetReducer(self.n_components).fit(y)
-        targets = self.reducer_.transform(y)
-        codes = [context, perturbation]
-        n_levels = [n_contexts, len(self.perturbations_)]
+        *codes, targets = self._start_latent_fit(X, y)
+        n_levels = [len(self.contexts_), len(self.perturbations_)]
+        n_contexts = n_levels[0]
         lambdas = estimate_smoothing(codes, n_levels, targets, crossed=True)
         self.context_effects_ = joint_effects(codes, n_levels, targets, lambdas)[0]
-        self._cells = _Cells.of_rows(*codes, targets, n_levels)
+        self._cells = _Cells(*pair_means(*codes, n_levels, targets))
         # A context that shares too little predicts the mean of the others.
         self.weights_ = np.zeros((n_contexts, n_contexts + 1))
         self.weights_[:, -1] = 1.0
@@ -199,10 +185,7 @@ class ContextTransferRidge(ConditionRegressor):
         for target in np.unique(context[seen]):
             rows = np.flatnonzero(seen & (context == target))
             latent[rows] = self._predict_context(target, perturbation[rows])
-        y_pred = self.reducer_.inverse_transform(latent)
-        return self._shaped(
-            y_pred * take_levels(self.context_scales_, context, 1.0)[:, None]
-        )
+        return self._shaped(self._decode(latent, context))
 
     def _learn_context(self, target, shared):
         """Return the correction of a context, or None where it has none."""
@@ -278,17 +261,8 @@ class _Cells:
     pair has, or -1. Context -1 is none: it leaves nothing out.
     """
 
-    place: np.ndarray
     values: np.ndarray
-
-    @classmethod
-    def of_rows(cls, context, perturbation, targets, n_levels):
-        pair = context * n_levels[1] + perturbation
-        measured, code = np.unique(pair, return_inverse=True)
-        values, _ = level_means(code, len(measured), targets)
-        place = np.full(n_levels[0] * n_levels[1], -1)
-        place[measured] = np.arange(len(measured))
-        return cls(place.reshape(n_levels), values)
+    place: np.ndarray
 
     def of(self, target, perturbation):
         return self.values[self.place[target, perturbation]]

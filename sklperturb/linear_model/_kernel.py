@@ -1,5 +1,8 @@
 """Kernel ridge with a closed-form leave-one-out score; similarity of contexts."""
 
+from itertools import product, starmap
+from operator import itemgetter
+
 import numpy as np
 from scipy import linalg
 
@@ -7,33 +10,17 @@ from sklperturb.conditions._levels import level_means
 from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
 
 
-def check_grids(estimator, positive=(), others=()):
-    """Refuse grids that are empty or out of range.
+def loo_kernel_ridge(kernel, targets, alphas, groups=None):
+    r"""Fit kernel ridge for every penalty and keep the best by leave-one-out.
+
+    With :math:`A = K + \alpha I` and :math:`C = A^{-1} Z`, the residuals of the rows
+    :math:`G` when they are left out together are :math:`([A^{-1}]_{GG})^{-1} C_G`; one
+    eigendecomposition of :math:`K` serves every :math:`\alpha`.
 
     Parameters
     ----------
-    estimator : estimator
-    positive : tuple of str
-        Parameters whose values must be above 0.
-    others : tuple of str
-        Parameters whose values may be 0 too.
-    """
-    for name in (*positive, *others):
-        values = getattr(estimator, name)
-        low = min(values, default=-1)
-        if low < 0 or (name in positive and low == 0):
-            allowed = "positive numbers" if name in positive else "numbers, 0 or more"
-            raise ValueError(
-                f"{name}={values!r} must be a non-empty list of {allowed}."
-            )
-
-
-def loo_kernel_ridge(kernel, targets, alphas):
-    r"""Fit kernel ridge for every penalty and keep the best by leave-one-out.
-
-    With :math:`C = (K + \alpha I)^{-1} Z`, the residual of row :math:`i` when it is
-    left out is :math:`C_i / [(K + \alpha I)^{-1}]_{ii}`; one eigendecomposition of
-    :math:`K` serves every :math:`\alpha`.
+    groups : ndarray of int of shape (n_samples,), default=None
+        Rows to leave out together; None leaves out each on its own.
 
     Returns
     -------
@@ -43,6 +30,12 @@ def loo_kernel_ridge(kernel, targets, alphas):
     alpha : float
     dual_coef : ndarray of shape (n_samples, n_targets)
     """
+    counts = np.ones(1, int) if groups is None else np.bincount(groups)
+    if counts.max() > 1:
+        # Rows group by group; groups of equal size are then solved in one go.
+        order = np.argsort(groups, kind="stable")
+        sizes = counts[groups][order]
+        batches = [order[sizes == n].reshape(-1, n) for n in np.unique(sizes)]
     eigenvalues, vectors = linalg.eigh(kernel)
     eigenvalues = np.maximum(eigenvalues, 0)
     projected = vectors.T @ targets
@@ -51,11 +44,40 @@ def loo_kernel_ridge(kernel, targets, alphas):
     for alpha in alphas:
         weights = 1 / (eigenvalues + alpha)
         dual_coef = vectors @ (weights[:, None] * projected)
-        left_out = dual_coef / (squared @ weights)[:, None]
+        if counts.max() == 1:
+            left_out = dual_coef / (squared @ weights)[:, None]
+        else:
+            left_out = np.empty_like(dual_coef)
+            for rows in batches:
+                blocks = (vectors[rows] * weights) @ vectors[rows].transpose(0, 2, 1)
+                left_out[rows] = np.linalg.solve(blocks, dual_coef[rows])
         score = np.sqrt(np.einsum("ij,ij->i", left_out, left_out)).mean()
         if score < best[0]:
             best = (score, alpha, dual_coef)
     return best
+
+
+def best_product(same_context, alike, targets, shares, alphas, groups=None):
+    """Fit products of two kernels with a share of what is common to all.
+
+    Parameters
+    ----------
+    same_context, alike : ndarray of shape (n_samples, n_samples)
+    shares : tuple of list of float
+        Shares to choose from, of the contexts and of the perturbations.
+
+    Returns
+    -------
+    score, alpha, dual_coef
+        As of `loo_kernel_ridge`.
+    context_share, perturbation_share : float
+    """
+
+    def fit(a, b):
+        kernel = (a + same_context) * (b + alike)
+        return *loo_kernel_ridge(kernel, targets, alphas, groups), a, b
+
+    return min(starmap(fit, product(*shares)), key=itemgetter(0))
 
 
 def context_similarity(context, perturbation, targets, n_contexts, *, min_shared=3):

@@ -1,24 +1,16 @@
 """Kernel ridge on the product of a context and a perturbation kernel."""
 
-from itertools import product
-
 import numpy as np
 from scipy import linalg
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 
-from sklperturb.conditions._levels import take_levels
-from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.linear_model._kernel import (
-    check_grids,
-    context_scales,
-    context_similarity,
-    loo_kernel_ridge,
-)
-from sklperturb.preprocessing import TargetReducer
+from sklperturb.linear_model._kernel import best_product, context_similarity
+from sklperturb.linear_model._latent import LatentConditionRegressor
+from sklperturb.utils._grid import Grid
 
 
-class ProductKernelRidge(ConditionRegressor):
+class ProductKernelRidge(LatentConditionRegressor):
     r"""Borrow strength across contexts and perturbations with a product kernel.
 
     The response of (context :math:`c`, perturbation :math:`p`) is a Gaussian process
@@ -99,12 +91,10 @@ class ProductKernelRidge(ConditionRegressor):
     """
 
     _parameter_constraints = {
-        "alphas": ["array-like"],
-        "context_shares": ["array-like"],
-        "perturbation_shares": ["array-like"],
+        **LatentConditionRegressor._parameter_constraints,
+        "context_shares": [Grid(zero=True)],
+        "perturbation_shares": [Grid(zero=True)],
         "context_kernel": [StrOptions({"learned", "identity"})],
-        "scale_contexts": ["boolean"],
-        "n_components": TargetReducer._parameter_constraints["n_components"],
     }
 
     def __init__(
@@ -147,31 +137,18 @@ class ProductKernelRidge(ConditionRegressor):
             If `context_kernel` is none of the allowed values or a grid is empty or
             negative.
         """
-        shares = ("context_shares", "perturbation_shares")
-        check_grids(self, positive=("alphas",), others=shares)
-        context, perturbation, y = self._start_fit(X, y)
+        *self._train_codes, targets = self._start_latent_fit(X, y)
         n_contexts = len(self.contexts_)
-        self.context_scales_ = np.ones(n_contexts)
-        if self.scale_contexts:
-            self.context_scales_ = context_scales(context, perturbation, y, n_contexts)
-        y = y / self.context_scales_[context][:, None]
-        self.reducer_ = TargetReducer(self.n_components).fit(y)
-        targets = self.reducer_.transform(y)
-        self._train_codes = (context, perturbation)
         self.context_similarity_ = np.eye(n_contexts)
         if self.context_kernel == "learned" and n_contexts > 1:
             self.context_similarity_ = context_similarity(
-                context, perturbation, targets, n_contexts
+                *self._train_codes, targets, n_contexts
             )
-        same_context, same_perturbation = self._similarities(*self._train_codes)
-        best_score = np.inf
-        for a, b in product(self.context_shares, self.perturbation_shares):
-            kernel = (a + same_context) * (b + same_perturbation)
-            score, alpha, dual_coef = loo_kernel_ridge(kernel, targets, self.alphas)
-            if score < best_score:
-                best_score = score
-                self.context_share_, self.perturbation_share_ = a, b
-                self.alpha_, self.dual_coef_ = alpha, dual_coef
+        alike = self._similarities(*self._train_codes)
+        shares = self.context_shares, self.perturbation_shares
+        _, *best = best_product(*alike, targets, shares, self.alphas)
+        self.alpha_, self.dual_coef_, *shares = best
+        self.context_share_, self.perturbation_share_ = shares
         kernel = self._kernel(*self._train_codes)
         kernel[np.diag_indices_from(kernel)] += self.alpha_
         precision = linalg.inv(kernel, overwrite_a=True)
@@ -196,11 +173,6 @@ class ProductKernelRidge(ConditionRegressor):
         """Return (predictions in the basis of the targets, context codes)."""
         context, perturbation = self._codes(X)
         return self._kernel(context, perturbation) @ self.dual_coef_, context
-
-    def _decode(self, coordinates, context):
-        """Return responses of all genes at the scale of each row's context."""
-        scale = take_levels(self.context_scales_, context, 1.0)
-        return self.reducer_.inverse_transform(coordinates) * scale[:, None]
 
     def _kernel(self, context, perturbation):
         """Return the chosen kernel between the given codes and the training rows."""

@@ -1,68 +1,21 @@
 """Kernel ridge on the structural similarity of compounds."""
 
-from itertools import product
+from operator import itemgetter
 
 import numpy as np
-from scipy import linalg, sparse
+import pandas as pd
+from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.linear_model._kernel import check_grids, loo_kernel_ridge
+from sklperturb.linear_model._kernel import best_product
 from sklperturb.preprocessing import TargetReducer, tanimoto_similarity
 from sklperturb.preprocessing._fingerprint import FINGERPRINT_SIZES, check_kinds
 from sklperturb.preprocessing._molecules import COUNT_KINDS, fingerprints
-from sklperturb.preprocessing._structures import (
-    fill_structures,
-    first_structures,
-    read_structures,
-)
-
-_SHARES = ("context_shares", "perturbation_shares")
-
-
-def leave_group_out_ridge(kernel, targets, alphas, groups):
-    r"""Choose the penalty of kernel ridge by leaving out whole groups of rows.
-
-    With :math:`A = K + \alpha I` and :math:`C = A^{-1} Z`, the residuals of the rows
-    :math:`G` when they are left out together are
-    :math:`([A^{-1}]_{GG})^{-1} C_G`; for groups of one row it is what
-    `loo_kernel_ridge` does.
-
-    Parameters
-    ----------
-    groups : ndarray of int of shape (n_samples,)
-
-    Returns
-    -------
-    score, alpha, dual_coef
-        As of `loo_kernel_ridge`.
-    """
-    counts = np.bincount(groups)
-    if counts.max() == 1:
-        return loo_kernel_ridge(kernel, targets, alphas)
-    # Rows group by group; groups of equal size are then solved in one go.
-    order = np.argsort(groups, kind="stable")
-    size_of_row = counts[groups][order]
-    batches = [
-        order[size_of_row == size].reshape(-1, size) for size in np.unique(size_of_row)
-    ]
-    eigenvalues, vectors = linalg.eigh(kernel)
-    eigenvalues = np.maximum(eigenvalues, 0)
-    projected = vectors.T @ targets
-    best = (np.inf, None, None)
-    for alpha in alphas:
-        weights = 1 / (eigenvalues + alpha)
-        dual_coef = vectors @ (weights[:, None] * projected)
-        left_out = np.empty_like(dual_coef)
-        for rows in batches:
-            blocks = (vectors[rows] * weights) @ vectors[rows].transpose(0, 2, 1)
-            left_out[rows] = np.linalg.solve(blocks, dual_coef[rows])
-        score = np.sqrt(np.einsum("ij,ij->i", left_out, left_out)).mean()
-        if score < best[0]:
-            best = (score, alpha, dual_coef)
-    return best
+from sklperturb.preprocessing._structures import read_structures
+from sklperturb.utils._grid import Grid
 
 
 def spatial_median(points, *, max_iter=200, tol=1e-6):
@@ -177,10 +130,10 @@ class TanimotoKernelRidge(ConditionRegressor):
     """
 
     _parameter_constraints = {
-        "alphas": ["array-like"],
-        "powers": ["array-like"],
-        "context_shares": ["array-like"],
-        "perturbation_shares": ["array-like"],
+        "alphas": [Grid()],
+        "powers": [Grid()],
+        "context_shares": [Grid(zero=True)],
+        "perturbation_shares": [Grid(zero=True)],
         "kind": [StrOptions(set(COUNT_KINDS)), list, tuple],
         **FINGERPRINT_SIZES,
         "leave_out": [StrOptions({"perturbation", "row"})],
@@ -243,18 +196,15 @@ class TanimotoKernelRidge(ConditionRegressor):
         UserWarning
             If rdkit cannot read a SMILES.
         """
-        check_grids(self, positive=("alphas", "powers"), others=_SHARES)
         check_kinds(self.kind, COUNT_KINDS)
         context, perturbation, y = self._start_fit(X, y)
-        smiles = read_structures(X, self.schema_, type(self).__name__)
-        self._known = first_structures(smiles, perturbation, len(self.perturbations_))
-        smiles = fill_structures(smiles, perturbation, self._known)
+        smiles = read_structures(self, X, perturbation, reset=True)
         self._train = (context, perturbation, *self._compounds(smiles))
         self.reducer_ = TargetReducer(self.n_components).fit(y)
         targets = self.reducer_.transform(y)
         centre = spatial_median(targets) if self.centre == "median" else 0 * targets[0]
         self.centre_ = self.reducer_.inverse_transform(centre[None])[0]
-        groups = np.arange(len(y))
+        groups = None
         if self.leave_out == "perturbation":
             groups = _same_compound(perturbation, smiles)
         self._choose(targets - centre, groups, np.sqrt(y.shape[1]))
@@ -278,8 +228,7 @@ class TanimotoKernelRidge(ConditionRegressor):
             If rdkit cannot read a SMILES.
         """
         context, perturbation = self._codes(X)
-        smiles = read_structures(X, self.schema_, type(self).__name__)
-        smiles = fill_structures(smiles, perturbation, self._known)
+        smiles = read_structures(self, X, perturbation, reset=False)
         same_context, similarity = self._similarities(
             context, perturbation, *self._compounds(smiles)
         )
@@ -293,34 +242,31 @@ class TanimotoKernelRidge(ConditionRegressor):
         """Fit every combination of the grids and keep the best."""
         same_context, similarity = self._similarities(*self._train)
         shares = self.context_shares[: None if len(self.contexts_) > 1 else 1]
-        best_score = np.inf
-        for power in self.powers:
+        shares = shares, self.perturbation_shares
+
+        def fit(power):
             alike = similarity**power
-            for a, b in product(shares, self.perturbation_shares):
-                kernel = (a + same_context) * (b + alike)
-                score, alpha, dual_coef = leave_group_out_ridge(
-                    kernel, targets, self.alphas, groups
-                )
-                if score < best_score:
-                    best_score = score
-                    self.context_share_, self.perturbation_share_ = a, b
-                    self.power_, self.alpha_ = power, alpha
-                    self.dual_coef_ = dual_coef
-        self.left_out_error_ = best_score / scale
+            found = best_product(
+                same_context, alike, targets, shares, self.alphas, groups
+            )
+            return *found, power
+
+        fits = map(fit, self.powers)
+        score, self.alpha_, self.dual_coef_, *chosen = min(fits, key=itemgetter(0))
+        self.context_share_, self.perturbation_share_, self.power_ = chosen
+        self.left_out_error_ = score / scale
 
     def _compounds(self, smiles):
         """Return what compounds are compared by: (fingerprints, whether they have one).
 
         Each distinct structure is in the fingerprints once, with the rows' codes.
         """
-        unique, codes = np.unique(smiles.astype(str), return_inverse=True)
-        has_structure = np.array([text is not None for text in smiles], dtype=bool)
-        texts = np.array([None if t == "None" else t for t in unique], dtype=object)
+        codes, unique = pd.factorize(smiles, use_na_sentinel=False)
         counts = [
-            fingerprints(texts, kind, radius=self.radius, n_bits=self.n_bits)[0]
+            fingerprints(unique, kind, radius=self.radius, n_bits=self.n_bits)[0]
             for kind in check_kinds(self.kind, COUNT_KINDS)
         ]
-        return counts, codes, has_structure
+        return counts, codes, smiles != None  # noqa: E711
 
     def _similarities(self, context, perturbation, counts, codes, has_structure):
         """Return both factors between the given rows and the training rows."""

@@ -8,17 +8,13 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions._frames import take_columns
-from sklperturb.conditions._levels import indicator, take_levels
-from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.linear_model._kernel import (
-    check_grids,
-    context_scales,
-    loo_kernel_ridge,
-)
-from sklperturb.preprocessing import TargetReducer, TargetStatisticsEncoder
+from sklperturb.conditions._levels import indicator
+from sklperturb.linear_model._kernel import loo_kernel_ridge
+from sklperturb.linear_model._latent import LatentConditionRegressor
+from sklperturb.preprocessing import TargetStatisticsEncoder
 
 
-class TargetEncodedRidge(ConditionRegressor):
+class TargetEncodedRidge(LatentConditionRegressor):
     r"""Correct the additive model by ridge regression on target statistics.
 
     Each column's target statistic is its shrunken, balanced mean response
@@ -91,13 +87,11 @@ class TargetEncodedRidge(ConditionRegressor):
     """
 
     _parameter_constraints = {
-        "alphas": ["array-like"],
+        **LatentConditionRegressor._parameter_constraints,
         "n_statistics": [Interval(Integral, 1, None, closed="left")],
         "interactions": ["boolean"],
-        "scale_contexts": ["boolean"],
         "smooth": TargetStatisticsEncoder._parameter_constraints["smooth"],
         "cv": ["cv_object"],
-        "n_components": TargetReducer._parameter_constraints["n_components"],
     }
 
     def __init__(
@@ -142,15 +136,7 @@ class TargetEncodedRidge(ConditionRegressor):
             If a penalty is not positive, `n_statistics` is no positive int, or a
             parameter of the encoder is out of range.
         """
-        check_grids(self, positive=("alphas",))
-        context, perturbation, y = self._start_fit(X, y)
-        n_contexts = len(self.contexts_)
-        self.context_scales_ = np.ones(n_contexts)
-        if self.scale_contexts:
-            self.context_scales_ = context_scales(context, perturbation, y, n_contexts)
-        y = y / self.context_scales_[context][:, None]
-        self.reducer_ = TargetReducer(self.n_components).fit(y)
-        targets = self.reducer_.transform(y)
+        context, _, targets = self._start_latent_fit(X, y)
         self.encoder_ = TargetStatisticsEncoder(
             ("mean",), None, columns=self._roles(), smooth=self.smooth, cv=self.cv
         )
@@ -180,10 +166,7 @@ class TargetEncodedRidge(ConditionRegressor):
         encoded = self.encoder_.transform(self._table(X))
         additive, features = self._features(encoded, context)
         correction = (features - self._feature_mean) @ self.coef_
-        y_pred = self.reducer_.inverse_transform(additive + correction)
-        return self._shaped(
-            y_pred * take_levels(self.context_scales_, context, 1.0)[:, None]
-        )
+        return self._shaped(self._decode(additive + correction, context))
 
     def _table(self, X):
         return pd.DataFrame(take_columns(X, self._roles()), columns=self._roles())

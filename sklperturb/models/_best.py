@@ -14,7 +14,7 @@ from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.ensemble._blend import BlendRegressor, mrrmse_weights
 from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
-from sklperturb.ensemble._meta import check_rows, held_out, out_of_fold
+from sklperturb.ensemble._meta import check_rows, out_of_fold
 from sklperturb.ensemble._rescale import RescaledRegressor
 from sklperturb.ensemble._seeds import SeedEnsembleRegressor
 from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
@@ -224,8 +224,7 @@ def learn_blend(parts, X, y, cv):
     """Return the weights and the stretch that predict held-out pairs best."""
     if cv is None:  # too few pairs to tell the parts apart
         return np.full(len(parts), 1 / len(parts)), Stretch()
-    folds, predictions = out_of_fold([part for _, part in parts], X, y, cv)
-    truth = np.asarray(y, dtype=np.float64).reshape(len(y), -1)[held_out(folds)]
+    _, predictions, truth = out_of_fold([part for _, part in parts], X, y, cv)
     weights = mrrmse_weights(truth, predictions)
     return weights, Stretch.learn(truth, np.tensordot(weights, predictions, 1))
 

@@ -1,6 +1,6 @@
 """A latent space of the responses, learnt by an autoencoder."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import (
@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sklperturb.modules import Autoencoder
-from sklperturb.neural_network._base import BaseNetRegressor
+from sklperturb.neural_network._base import BaseNetRegressor, keep_arguments
 from sklperturb.neural_network._batches import forward_rows
 from sklperturb.preprocessing import TargetReducer
 
@@ -21,20 +21,15 @@ from sklperturb.preprocessing import TargetReducer
 class _Reconstruction(BaseNetRegressor):
     """Learn rows from themselves; has the parameters of the transformer it serves."""
 
+    _module = Autoencoder
     loss = "mse"
     target_components = None
 
     def __init__(self, **params):
         vars(self).update(params)
 
-    def _module(self, n_outputs):
-        return Autoencoder, {
-            "n_features": n_outputs,
-            "n_latent": self.n_components,
-            "hidden_dim": self.hidden_dim,
-            "n_layers": self.n_layers,
-            "dropout": self.dropout,
-        }
+    def _sizes(self):
+        return {"n_latent": self.n_components}
 
 
 class AutoencoderTransformer(
@@ -124,15 +119,9 @@ class AutoencoderTransformer(
     """
 
     _parameter_constraints = {
-        **{
-            name: constraint
-            for name, constraint in BaseNetRegressor._parameter_constraints.items()
-            if name not in ("loss", "target_components")
-        },
+        **BaseNetRegressor._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
         "n_layers": [Interval(Integral, 0, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
         "reduction": BaseNetRegressor._parameter_constraints["target_components"],
     }
 
@@ -156,22 +145,7 @@ class AutoencoderTransformer(
         verbose=0,
         random_state=None,
     ):
-        self.n_components = n_components
-        self.hidden_dim = hidden_dim
-        self.n_layers = n_layers
-        self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.validation_fraction = validation_fraction
-        self.lr_patience = lr_patience
-        self.patience = patience
-        self.reduction = reduction
-        self.net_params = net_params
-        self.device = device
-        self.verbose = verbose
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):

@@ -1,6 +1,6 @@
 """The one place that knows skorch: plain estimators that build a net in ``fit``."""
 
-from abc import abstractmethod
+from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,12 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetRegressor
-from skorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    GradientNormClipping,
-    LRScheduler,
-)
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.dataset import ValidSplit
 from skorch.utils import noop
 
@@ -35,6 +30,17 @@ LOSSES = {
     "mse": torch.nn.MSELoss,
     "mrrmse": RowwiseRMSELoss,
 }
+
+
+def keep_arguments(estimator, arguments):
+    """Keep the `locals()` of a constructor as attributes of the same names.
+
+    scikit-learn wants every parameter in the signature of each network, some twenty,
+    and each in an attribute.
+    """
+    for name, value in arguments.items():
+        if name != "self":
+            setattr(estimator, name, value)
 
 
 class _EpochProgress(Callback):
@@ -101,6 +107,8 @@ class OneCycle(Callback):
 class BaseNetRegressor(RegressorMixin, BaseEstimator):
     """Base of the neural estimators: a subclass names its module and its parameters."""
 
+    # The torch module that is trained.
+    _module = None
     # A subclass that knows more losses says so here and in its constraints.
     _criteria = LOSSES
     # A search asks before it counts on epochs that `watching_epochs` will show.
@@ -108,7 +116,13 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
     # Largest norm of the gradient; a parameter of the subclasses that need it.
     gradient_clip = None
 
+    # Of all the room's networks; each has some of these parameters.
     _parameter_constraints = {
+        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
+        "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "n_tokens": [Interval(Integral, 1, None, closed="left")],
+        "n_heads": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
         "loss": [StrOptions(set(LOSSES))],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
@@ -172,9 +186,15 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         y_pred = self._decode_targets(self._outputs(self._arrange(X)))
         return y_pred.ravel() if self._y_ndim == 1 else y_pred
 
-    @abstractmethod
-    def _module(self, n_outputs):
-        """Return (torch module class, its keyword arguments)."""
+    def _sizes(self):
+        """Return the arguments of the module that are no parameters here."""
+        return {}
+
+    def _arguments(self, of, n_outputs):
+        """Return the arguments of a class: sizes, and parameters of the same names."""
+        known = vars(self) | {"n_features": self.n_features_in_, "n_outputs": n_outputs}
+        known |= self._sizes()
+        return {name: known[name] for name in signature(of).parameters if name in known}
 
     def _read_training(self, X, y):
         """Validate what `fit` was given; return a float32 table and a numeric `y`."""
@@ -218,7 +238,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         return targets + self._target_mean
 
     def _make_net(self, targets, seed):
-        module, sizes = self._module(targets.shape[1])
+        sizes = self._arguments(self._module, targets.shape[1])
         n_held_out = int(self.validation_fraction * len(targets))
         validated = n_held_out > 0
         monitor = "valid_loss" if validated else "train_loss"
@@ -246,7 +266,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         if "optimizer" not in changed and self.device.split(":")[0] in ("cpu", "cuda"):
             # One kernel for all weights: several times faster on networks this small.
             params["optimizer__fused"] = True
-        return NeuralNetRegressor(module, **(params | changed))
+        return NeuralNetRegressor(self._module, **(params | changed))
 
     def _check_batch_norm(self, n_samples):
         """Refuse what batch normalisation cannot be trained on: a single row."""
@@ -260,34 +280,22 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
     def _callbacks(self, monitor, validated):
         callbacks = [("report", _EpochReport())] if is_watched() else []
         if self.lr_patience is not None:
-            callbacks.append(
-                (
-                    "plateau",
-                    LRScheduler(
-                        torch.optim.lr_scheduler.ReduceLROnPlateau,
-                        monitor=monitor,
-                        patience=self.lr_patience,
-                        factor=0.5,
-                    ),
-                )
+            plateau = LRScheduler(
+                torch.optim.lr_scheduler.ReduceLROnPlateau,
+                monitor=monitor,
+                patience=self.lr_patience,
+                factor=0.5,
             )
+            callbacks.append(("plateau", plateau))
         if self.patience is not None:
             # load_best keeps a deep copy: a bare state_dict would go on training.
-            callbacks.append(
-                (
-                    "early_stopping",
-                    EarlyStopping(
-                        monitor,
-                        patience=self.patience,
-                        load_best=validated,
-                        sink=noop,
-                    ),
-                )
+            stopping = EarlyStopping(
+                monitor, patience=self.patience, load_best=validated, sink=noop
             )
+            callbacks.append(("early_stopping", stopping))
         if self.gradient_clip is not None:
-            callbacks.append(
-                ("gradient_clip", GradientNormClipping(self.gradient_clip))
-            )
+            clipping = GradientNormClipping(self.gradient_clip)
+            callbacks.append(("gradient_clip", clipping))
         if self.verbose:
             callbacks.append(("progress", _EpochProgress()))
         return callbacks

@@ -8,13 +8,14 @@ from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.modules import DualBranchNet
-from sklperturb.neural_network._base import BaseNetRegressor
+from sklperturb.neural_network._base import BaseNetRegressor, keep_arguments
 from sklperturb.preprocessing import TargetStatisticsEncoder
 
 
-class DualBranchRegressor(BaseNetRegressor):
+class DualBranchRegressor(NamedConditionsMixin, BaseNetRegressor):
     """Predict responses from what a few genes did for the compound and the cell type.
 
     The perturbation and the context are each described by a vector: the median, over
@@ -127,6 +128,8 @@ class DualBranchRegressor(BaseNetRegressor):
     True
     """
 
+    _module = DualBranchNet
+
     _parameter_constraints = {
         **BaseNetRegressor._parameter_constraints,
         "n_top_genes": [Interval(Integral, 1, None, closed="left")],
@@ -135,8 +138,6 @@ class DualBranchRegressor(BaseNetRegressor):
             for name in ("statistics", "smooth", "cv")
         },
         "schema": [PerturbationSchema, None],
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
         "input_noise": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
     }
@@ -166,27 +167,7 @@ class DualBranchRegressor(BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        self.n_top_genes = n_top_genes
-        self.statistics = statistics
-        self.smooth = smooth
-        self.cv = cv
-        self.schema = schema
-        self.hidden_dim = hidden_dim
-        self.dropout = dropout
-        self.input_noise = input_noise
-        self.loss = loss
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.validation_fraction = validation_fraction
-        self.lr_patience = lr_patience
-        self.patience = patience
-        self.target_components = target_components
-        self.net_params = net_params
-        self.device = device
-        self.verbose = verbose
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     def _read_training(self, X, y):
         X, y = validate_conditions(self, X, y, reset=True)
@@ -229,21 +210,6 @@ class DualBranchRegressor(BaseNetRegressor):
         context, perturbation = np.hsplit(encoded, 2)
         return np.hstack([perturbation, context]).astype(np.float32)
 
-    def _module(self, n_outputs):
+    def _sizes(self):
         n_each = len(self.statistics) * len(self.top_genes_)
-        return DualBranchNet, {
-            "n_perturbation": n_each,
-            "n_context": n_each,
-            "n_outputs": n_outputs,
-            "hidden_dim": self.hidden_dim,
-            "dropout": self.dropout,
-            "input_noise": self.input_noise,
-        }
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        # Conditions are names: continuous columns are all levels of one row each.
-        tags.regressor_tags.poor_score = True
-        return tags
+        return {"n_perturbation": n_each, "n_context": n_each}

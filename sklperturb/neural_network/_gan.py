@@ -11,7 +11,11 @@ from sklearn.utils._param_validation import Interval, validate_parameter_constra
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.modules import ConditionalCritic, ConditionalGenerator, gradient_norms
-from sklperturb.neural_network._base import BaseNetRegressor, report_epoch
+from sklperturb.neural_network._base import (
+    BaseNetRegressor,
+    keep_arguments,
+    report_epoch,
+)
 from sklperturb.neural_network._batches import forward_rows
 from sklperturb.utils._progress import ProgressBar
 
@@ -246,22 +250,7 @@ class ConditionalGANRegressor(BaseNetRegressor):
     """
 
     _parameter_constraints = {
-        **{
-            name: BaseNetRegressor._parameter_constraints[name]
-            for name in (
-                "learning_rate",
-                "weight_decay",
-                "batch_size",
-                "max_epochs",
-                "validation_fraction",
-                "patience",
-                "target_components",
-                "device",
-                "verbose",
-                "random_state",
-            )
-        },
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
+        **BaseNetRegressor._parameter_constraints,
         "n_layers": [Interval(Integral, 0, None, closed="left")],
         "n_noise": [Interval(Integral, 1, None, closed="left")],
         "critic_steps": [Interval(Integral, 1, None, closed="left")],
@@ -291,23 +280,7 @@ class ConditionalGANRegressor(BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        self.hidden_dim = hidden_dim
-        self.n_layers = n_layers
-        self.n_noise = n_noise
-        self.critic_steps = critic_steps
-        self.lambda_gp = lambda_gp
-        self.reconstruction_weight = reconstruction_weight
-        self.n_draws = n_draws
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.target_components = target_components
-        self.device = device
-        self.verbose = verbose
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     def sample(self, X, n_draws=1, random_state=None):
         """Draw responses, each row with noise of its own.
@@ -347,23 +320,11 @@ class ConditionalGANRegressor(BaseNetRegressor):
     def _outputs(self, X):
         return self.net_.predict(X)
 
-    def _module(self, n_outputs):
-        return ConditionalGenerator, {
-            "n_features": self.n_features_in_,
-            "n_noise": self.n_noise,
-            "n_outputs": n_outputs,
-            "hidden_dim": self.hidden_dim,
-            "n_layers": self.n_layers,
-        }
-
     def _make_net(self, targets, seed):
-        generator, sizes = self._module(targets.shape[1])
-        critic = {name: size for name, size in sizes.items() if name != "n_noise"}
-        params = self.get_params(deep=False)
-        names = _AdversarialNet.__dataclass_fields__.keys() & params.keys()
-        return _AdversarialNet(
-            generator=generator(**sizes).to(self.device),
-            critic=ConditionalCritic(**critic).to(self.device),
-            seed=seed,
-            **{name: params[name] for name in names},
+        n_outputs = targets.shape[1]
+        players = (
+            player(**self._arguments(player, n_outputs)).to(self.device)
+            for player in (ConditionalGenerator, ConditionalCritic)
         )
+        params = self._arguments(_AdversarialNet, n_outputs)
+        return _AdversarialNet(*players, seed=seed, **params)

@@ -1,11 +1,11 @@
 """A network from encoded conditions to points in a latent space."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 from sklearn.utils._param_validation import Interval
 
 from sklperturb.modules import LatentNet
-from sklperturb.neural_network._base import BaseNetRegressor
+from sklperturb.neural_network._base import BaseNetRegressor, keep_arguments
 
 
 class LatentNetRegressor(BaseNetRegressor):
@@ -117,13 +117,11 @@ class LatentNetRegressor(BaseNetRegressor):
     True
     """
 
+    _module = LatentNet
+
     _parameter_constraints = {
         **BaseNetRegressor._parameter_constraints,
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
         "n_blocks": [Interval(Integral, 1, None, closed="left")],
-        "n_tokens": [Interval(Integral, 1, None, closed="left")],
-        "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
@@ -148,24 +146,7 @@ class LatentNetRegressor(BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        self.hidden_dim = hidden_dim
-        self.n_blocks = n_blocks
-        self.n_tokens = n_tokens
-        self.n_heads = n_heads
-        self.dropout = dropout
-        self.loss = loss
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.validation_fraction = validation_fraction
-        self.lr_patience = lr_patience
-        self.patience = patience
-        self.target_components = target_components
-        self.net_params = net_params
-        self.device = device
-        self.verbose = verbose
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     def _prepare(self, X, y):
         if self.hidden_dim % (self.n_tokens * self.n_heads):
@@ -174,14 +155,3 @@ class LatentNetRegressor(BaseNetRegressor):
                 f"n_tokens={self.n_tokens} times n_heads={self.n_heads}; change one "
                 "of them."
             )
-
-    def _module(self, n_outputs):
-        return LatentNet, {
-            "n_features": self.n_features_in_,
-            "n_outputs": n_outputs,
-            "hidden_dim": self.hidden_dim,
-            "n_blocks": self.n_blocks,
-            "n_tokens": self.n_tokens,
-            "n_heads": self.n_heads,
-            "dropout": self.dropout,
-        }

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklperturb.modules import MixedLoss, SequenceNet
-from sklperturb.neural_network._base import LOSSES, BaseNetRegressor
+from sklperturb.neural_network._base import LOSSES, BaseNetRegressor, keep_arguments
 
 
 class SequenceNetRegressor(BaseNetRegressor):
@@ -116,15 +116,13 @@ class SequenceNetRegressor(BaseNetRegressor):
     True
     """
 
+    _module = SequenceNet
     _criteria = LOSSES | {"mixed": MixedLoss}
 
     _parameter_constraints = {
         **BaseNetRegressor._parameter_constraints,
         "architecture": [StrOptions({"gru", "lstm", "conv"})],
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
-        "n_layers": [Interval(Integral, 1, None, closed="left")],
         "head_dim": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
         "gradient_clip": [Interval(Real, 0, None, closed="neither"), None],
         "loss": [StrOptions(set(_criteria))],
     }
@@ -152,33 +150,4 @@ class SequenceNetRegressor(BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        self.architecture = architecture
-        self.hidden_dim = hidden_dim
-        self.n_layers = n_layers
-        self.head_dim = head_dim
-        self.dropout = dropout
-        self.gradient_clip = gradient_clip
-        self.loss = loss
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.validation_fraction = validation_fraction
-        self.lr_patience = lr_patience
-        self.patience = patience
-        self.target_components = target_components
-        self.net_params = net_params
-        self.device = device
-        self.verbose = verbose
-        self.random_state = random_state
-
-    def _module(self, n_outputs):
-        return SequenceNet, {
-            "n_features": self.n_features_in_,
-            "n_outputs": n_outputs,
-            "architecture": self.architecture,
-            "hidden_dim": self.hidden_dim,
-            "n_layers": self.n_layers,
-            "head_dim": self.head_dim,
-            "dropout": self.dropout,
-        }
+        keep_arguments(self, locals())

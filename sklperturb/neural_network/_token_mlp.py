@@ -8,12 +8,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._frames import column_names, take_columns
 from sklperturb.conditions._levels import LevelEncoder
+from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.modules import TokenMLP
-from sklperturb.neural_network._base import BaseNetRegressor, OneCycle
+from sklperturb.neural_network._base import BaseNetRegressor, OneCycle, keep_arguments
 
 
-class TokenEmbeddingMLPRegressor(BaseNetRegressor):
+class TokenEmbeddingMLPRegressor(NamedConditionsMixin, BaseNetRegressor):
     """Predict responses from learnt codes of the compound and the cell type.
 
     Each level of a categorical column gets a short vector, learnt with the rest of
@@ -120,17 +121,14 @@ class TokenEmbeddingMLPRegressor(BaseNetRegressor):
     True
     """
 
+    _module = TokenMLP
     # The one-cycle schedule ends where it ends: nothing to hold out rows for.
     validation_fraction = 0.0
     lr_patience = None
     patience = None
 
     _parameter_constraints = {
-        **{
-            name: allowed
-            for name, allowed in BaseNetRegressor._parameter_constraints.items()
-            if name not in ("validation_fraction", "lr_patience", "patience")
-        },
+        **BaseNetRegressor._parameter_constraints,
         "columns": [StrOptions({"auto"}), list],
         "numeric_columns": [StrOptions({"rest"}), list, None],
         "schema": [PerturbationSchema, None],
@@ -138,9 +136,6 @@ class TokenEmbeddingMLPRegressor(BaseNetRegressor):
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
-        "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
         "category_dropout": [Interval(Real, 0, 1, closed="left")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "clip": ["boolean"],
@@ -169,25 +164,7 @@ class TokenEmbeddingMLPRegressor(BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        self.columns = columns
-        self.numeric_columns = numeric_columns
-        self.schema = schema
-        self.embedding_dim = embedding_dim
-        self.hidden_dim = hidden_dim
-        self.n_layers = n_layers
-        self.dropout = dropout
-        self.category_dropout = category_dropout
-        self.loss = loss
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.target_components = target_components
-        self.clip = clip
-        self.net_params = net_params
-        self.device = device
-        self.verbose = verbose
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     def _read_training(self, X, y):
         X, y = validate_conditions(self, X, y, reset=True)
@@ -255,32 +232,16 @@ class TokenEmbeddingMLPRegressor(BaseNetRegressor):
         return np.clip(y_pred, *self._y_range) if self.clip else y_pred
 
     def _callbacks(self, monitor, validated):
-        return [
-            ("one_cycle", OneCycle()),
-            *super()._callbacks(monitor, validated),
-        ]
+        return [("one_cycle", OneCycle()), *super()._callbacks(monitor, validated)]
 
-    def _module(self, n_outputs):
+    def _sizes(self):
         n_levels = [len(levels) for levels in self.categories_]
         if self.embedding_dim == "auto":
             dims = [min(64, round(1.6 * n**0.56)) for n in n_levels]
         else:
             dims = [self.embedding_dim] * len(n_levels)
-        return TokenMLP, {
+        return {
             "n_levels": n_levels,
             "embedding_dims": dims,
             "n_numeric": len(self.numeric_columns_),
-            "n_outputs": n_outputs,
-            "hidden_dim": self.hidden_dim,
-            "n_layers": self.n_layers,
-            "dropout": self.dropout,
-            "category_dropout": self.category_dropout,
         }
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        # Conditions are names: continuous columns are all levels of one row each.
-        tags.regressor_tags.poor_score = True
-        return tags

@@ -1,12 +1,12 @@
 """A transformer over feature tokens, each row on its own."""
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklperturb.modules import ConditionTransformer
-from sklperturb.neural_network._base import BaseNetRegressor
+from sklperturb.neural_network._base import BaseNetRegressor, keep_arguments
 
 
 class TransformerRegressor(BaseNetRegressor):
@@ -113,15 +113,12 @@ class TransformerRegressor(BaseNetRegressor):
     True
     """
 
+    _module = ConditionTransformer
+
     _parameter_constraints = {
         **BaseNetRegressor._parameter_constraints,
         "sparse_features": [StrOptions({"auto"}), None, "array-like"],
         "embedding_dim": [Interval(Integral, 1, None, closed="left")],
-        "n_tokens": [Interval(Integral, 1, None, closed="left")],
-        "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
@@ -148,26 +145,7 @@ class TransformerRegressor(BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        self.sparse_features = sparse_features
-        self.embedding_dim = embedding_dim
-        self.n_tokens = n_tokens
-        self.n_layers = n_layers
-        self.n_heads = n_heads
-        self.hidden_dim = hidden_dim
-        self.dropout = dropout
-        self.loss = loss
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.validation_fraction = validation_fraction
-        self.lr_patience = lr_patience
-        self.patience = patience
-        self.target_components = target_components
-        self.net_params = net_params
-        self.device = device
-        self.verbose = verbose
-        self.random_state = random_state
+        keep_arguments(self, locals())
 
     def _prepare(self, X, y):
         if self.embedding_dim % self.n_heads:
@@ -199,16 +177,6 @@ class TransformerRegressor(BaseNetRegressor):
     def _arrange(self, X):
         return X[:, self._order]
 
-    def _module(self, n_outputs):
+    def _sizes(self):
         n_sparse = len(self.sparse_features_)
-        return ConditionTransformer, {
-            "n_sparse": n_sparse,
-            "n_dense": self.n_features_in_ - n_sparse,
-            "n_outputs": n_outputs,
-            "embedding_dim": self.embedding_dim,
-            "n_tokens": self.n_tokens,
-            "n_layers": self.n_layers,
-            "n_heads": self.n_heads,
-            "hidden_dim": self.hidden_dim,
-            "dropout": self.dropout,
-        }
+        return {"n_sparse": n_sparse, "n_dense": self.n_features_in_ - n_sparse}

@@ -80,19 +80,10 @@ def make_condition_encoder(
     (4, 6)
     """
     columns = SchemaColumns("context", "perturbation", schema=schema)
+    onehot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    encoder = TargetStatisticsEncoder(
+        statistics, n_components, schema=schema, smooth=smooth, cv=cv
+    )
     return ColumnTransformer(
-        [
-            (
-                "onehot",
-                OneHotEncoder(handle_unknown="ignore", sparse_output=False),
-                columns,
-            ),
-            (
-                "statistics",
-                TargetStatisticsEncoder(
-                    statistics, n_components, schema=schema, smooth=smooth, cv=cv
-                ),
-                columns,
-            ),
-        ]
+        [("onehot", onehot, columns), ("statistics", encoder, columns)]
     )

@@ -13,9 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklperturb.cells import log_normalise, looks_like_counts, open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import gene_names, is_annotated
-from sklperturb.preprocessing._gene_embedding import (
-    GeneEmbedding,
-)
+from sklperturb.preprocessing._gene_embedding import GeneEmbedding
 
 
 class ExpressionGeneEmbedding(GeneEmbedding):
@@ -163,12 +161,11 @@ def _loadings(rows, n_components, rng):
     if rows.shape[0] == 1:  # nothing varies
         return np.zeros((rows.shape[1], 1))
     n_components = min(n_components, rows.shape[0] - 1, rows.shape[1])
-    narrow = n_components < min(rows.shape)
-    if sparse.issparse(rows) and not narrow:
+    solver = "auto"
+    if sparse.issparse(rows) and n_components < min(rows.shape):
+        # The only solver that centres a sparse matrix without filling it.
+        rows, solver = sparse.csr_matrix(rows), "arpack"
+    elif sparse.issparse(rows):
         rows = to_dense(rows)
-    # The only solver that centres a sparse matrix without filling it.
-    solver = "arpack" if sparse.issparse(rows) else "auto"
-    if sparse.issparse(rows):
-        rows = sparse.csr_matrix(rows)
     pca = PCA(n_components, svd_solver=solver, random_state=rng).fit(rows)
     return pca.components_.T * np.sqrt(pca.explained_variance_)

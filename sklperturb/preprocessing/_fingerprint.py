@@ -9,10 +9,10 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.conditions._frames import as_pandas, column_names, take_columns
-from sklperturb.conditions._validation import resolve_schema
+from sklperturb.conditions._frames import column_names, take_columns
+from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing._molecules import (
     KINDS,
     feature_names,
@@ -266,7 +266,7 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         """
         self.kinds_ = check_kinds(self.kind, KINDS)
         import_rdkit("Fingerprints")
-        X = self._validate(X, reset=True)
+        X = validate_conditions(self, X, reset=True, ensure_all_finite=False)
         self._perturbation = []
         self.columns_ = self._resolve_columns(X)
         self._check_names(X)
@@ -290,19 +290,13 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
             If rdkit cannot read a SMILES.
         """
         check_is_fitted(self)
-        X = self._validate(X, reset=False)
+        X = validate_conditions(self, X, reset=False, ensure_all_finite=False)
         self._check_names(X)
         table = take_columns(X, self.columns_, allow_missing=True)
         smiles = smiles_or_none(table.ravel(order="F"))
-        blocks = []
+        blocks, sizes = [], {"radius": self.radius, "n_bits": self.n_bits}
         for kind in self.kinds_:
-            block, invalid = fingerprints(
-                smiles,
-                kind,
-                radius=self.radius,
-                n_bits=self.n_bits,
-                n_jobs=self.n_jobs,
-            )
+            block, invalid = fingerprints(smiles, kind, **sizes, n_jobs=self.n_jobs)
             blocks.append(block.toarray())
         warn_invalid(smiles, invalid, "CompoundFingerprint", "gives them features of 0")
         has_structure = np.array([s is not None for s in smiles]) & ~invalid
@@ -330,21 +324,6 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         if len(self.columns_) > 1:
             names = [f"{column}_{name}" for column in self.columns_ for name in names]
         return np.array(names, dtype=object)
-
-    def _validate(self, X, *, reset):
-        X = as_pandas(X)
-        frame = isinstance(X, pd.DataFrame)
-        # NaN is a missing structure.
-        checks = {"dtype": None, "ensure_all_finite": False}
-        validated = validate_data(
-            self, X, reset=reset, skip_check_array=frame, **({} if frame else checks)
-        )
-        if frame and len(X) == 0:
-            raise ValueError(
-                f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 "
-                "is required by CompoundFingerprint."
-            )
-        return X if frame else validated
 
     def _resolve_columns(self, X):
         known = column_names(X)

@@ -10,7 +10,7 @@ from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells._blocks import to_dense
-from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import split_combination
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 
@@ -31,7 +31,7 @@ class GeneEmbedding(TransformerMixin, BaseEstimator):
         X = validate_conditions(self, X, reset=True)
         self.schema_ = resolve_schema(self.schema, X)
         self.schema_.require(X, "perturbation")
-        take_columns(X, [self.schema_.perturbation])
+        read_column(X, self.schema_.perturbation)
 
     def _finish_fit(self, genes, embedding):
         self.genes_ = np.asarray(genes, dtype=object)
@@ -63,9 +63,10 @@ class GeneEmbedding(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_conditions(self, X, reset=False)
-        labels = take_columns(X, [self.schema_.perturbation])[:, 0]
-        levels, codes = _levels(labels)
-        parts = [split_combination(x, self.schema_.control_labels) for x in levels]
+        labels = read_column(X, self.schema_.perturbation)
+        levels, codes = np.unique(list(map(str, labels)), return_inverse=True)
+        controls = self.schema_.control_labels
+        parts = [split_combination(name, controls) for name in levels.tolist()]
         missing = {part for row in parts for part in row} - self._positions.keys()
         if missing:
             self._warn_missing(sorted(missing), {p for row in parts for p in row})
@@ -117,12 +118,6 @@ class GeneEmbedding(TransformerMixin, BaseEstimator):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
-
-
-def _levels(labels):
-    """Return the distinct labels as text, and the code of each row's."""
-    levels, codes = np.unique([str(label) for label in labels], return_inverse=True)
-    return levels.tolist(), codes
 
 
 def scores(matrix, n_components):

@@ -11,10 +11,7 @@ from sklearn.base import _fit_context
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.utils._param_validation import Interval
 
-from sklperturb.preprocessing._gene_embedding import (
-    GeneEmbedding,
-    scores,
-)
+from sklperturb.preprocessing._gene_embedding import GeneEmbedding, scores
 
 
 class GeneSetEncoder(GeneEmbedding):
@@ -136,13 +133,9 @@ class GeneSetEncoder(GeneEmbedding):
             shape=(len(genes), len(sets)),
         )
         weights = TfidfTransformer().fit_transform(members)
-        n_components = len(sets) if self.n_components is None else self.n_components
-        embedding = (
-            weights.toarray()
-            if self.n_components is None
-            else scores(weights, n_components)
-        )
-        return self._finish_fit(genes, embedding)
+        if self.n_components is None:
+            return self._finish_fit(genes, weights.toarray())
+        return self._finish_fit(genes, scores(weights, self.n_components))
 
 
 def read_gene_sets(gene_sets):

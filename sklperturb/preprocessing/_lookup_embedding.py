@@ -13,10 +13,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions._frames import as_pandas
-from sklperturb.preprocessing._gene_embedding import (
-    GeneEmbedding,
-    scores,
-)
+from sklperturb.preprocessing._gene_embedding import GeneEmbedding, scores
 
 _KINDS = "a DataFrame indexed by gene, a mapping, or a .parquet, .npz or .safetensors"
 
@@ -134,13 +131,8 @@ class LookupEmbedding(GeneEmbedding):
 
 def read_gene_table(table):
     """Return the names, (n_genes,), and the vectors, (n_genes, n_dimensions)."""
-    table = as_pandas(table)
-    if isinstance(table, pd.DataFrame):
-        source = "The table"
-        genes, vectors = _named_by_text(table, source)
-    elif isinstance(table, Mapping):
-        genes, vectors, source = list(table), _stack(table, "The table"), "The table"
-    elif isinstance(table, str | Path):
+    table, source = as_pandas(table), "The table"
+    if isinstance(table, str | Path):
         path = Path(table)
         source = path.name
         if not path.is_file():
@@ -149,9 +141,21 @@ def read_gene_table(table):
             raise ValueError(
                 f"{path.name} ends in {path.suffix!r}; allowed is {_KINDS} file."
             )
-        genes, vectors = _READERS[path.suffix](path)
-    else:
+        try:
+            table = _READERS[path.suffix](path)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{path} cannot be read as {path.suffix}; it may be truncated or hold "
+                f"pickled objects, which are never read. The reader said: {error}"
+            ) from error
+    if isinstance(table, pd.DataFrame):
+        genes, vectors = _named_by_text(table, source)
+    elif not isinstance(table, Mapping):
         raise ValueError(f"table is {type(table).__name__}; pass {_KINDS} file.")
+    elif {"genes", "embeddings"} <= table.keys():
+        genes, vectors = table["genes"], table["embeddings"]
+    else:
+        genes, vectors = list(table), _stack(table, source)
     return _check(pd.Index(genes).astype(str), vectors, source)
 
 
@@ -188,14 +192,6 @@ def _stack(vectors, source):
     return np.array([np.ravel(vector) for vector in vectors.values()])
 
 
-def _read_parquet(path):
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    return _named_by_text(frame, path.name)
-
-
 def _named_by_text(frame, source):
     """Return the names of the genes, in the index or a column, and the vectors."""
     if isinstance(frame.index, pd.RangeIndex):
@@ -210,14 +206,8 @@ def _named_by_text(frame, source):
 
 
 def _read_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
-    if {"genes", "embeddings"} <= arrays.keys():
-        return arrays["genes"], arrays["embeddings"]
-    return list(arrays), _stack(arrays, path.name)
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
 
 
 def _read_safetensors(path):
@@ -234,22 +224,15 @@ def _read_safetensors(path):
             arrays = {
                 name: file.get_tensor(name).float().numpy() for name in file.keys()
             }
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
+    except SafetensorError as error:
+        raise ValueError(error) from error
     if "genes" in metadata and "embeddings" in arrays:
-        return json.loads(metadata["genes"]), arrays["embeddings"]
-    return list(arrays), _stack(arrays, path.name)
-
-
-def _unreadable(path, error):
-    return ValueError(
-        f"{path} cannot be read as {path.suffix}; it may be truncated or hold pickled "
-        f"objects, which are never read. The reader said: {error}"
-    )
+        arrays["genes"] = json.loads(metadata["genes"])
+    return arrays
 
 
 _READERS = {
-    ".parquet": _read_parquet,
+    ".parquet": pd.read_parquet,
     ".npz": _read_npz,
     ".safetensors": _read_safetensors,
 }

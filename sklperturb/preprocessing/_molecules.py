@@ -2,13 +2,13 @@
 
 import threading
 from collections import OrderedDict
-from functools import lru_cache, partial
+from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from scipy import sparse
-from sklearn.utils import gen_even_slices
 
 KINDS = (
     "morgan_counts",
@@ -111,9 +111,13 @@ def fingerprints(
         for s in known:
             cache.move_to_end((*key, s))
     new = [s for s in unique if s not in known]
-    alone = n_jobs == 1 or len(new) < min_parallel
-    compute = _compute_some if alone else partial(_compute_in_parallel, n_jobs=n_jobs)
-    known.update(zip(new, compute(new, key), strict=True))
+    # More pieces than processes, since molecules differ in size.
+    size = len(new) // 32 + 1
+    parts = Parallel(1 if len(new) < min_parallel else n_jobs)(
+        delayed(_compute_some)(new[start : start + size], key)
+        for start in range(0, len(new), size)
+    )
+    known.update(zip(new, chain.from_iterable(parts), strict=True))
     with _cache_lock:
         cache.update({(*key, s): known[s] for s in new})
         while len(cache) > cache_size:
@@ -142,43 +146,40 @@ def feature_names(kind, n_bits):
     return [f"{kind}_{name}" for name in names]
 
 
-def _compute_in_parallel(smiles, key, n_jobs):
-    """Return what `_compute_some` does, from several processes."""
-    # More pieces than processes, since molecules differ in size.
-    slices = list(gen_even_slices(len(smiles), min(32, len(smiles))))
-    parts = Parallel(n_jobs=n_jobs)(
-        delayed(_compute_some)(smiles[piece], key) for piece in slices
-    )
-    return [entry for part in parts for entry in part]
-
-
 def _compute_some(smiles, key):
-    """Return what the cache holds for each SMILES."""
-    if not smiles:
-        return []
-    chem, rd_base = import_rdkit("Fingerprints")
+    """Return each SMILES' entry of the cache."""
     compute = _function_of(*key)
     entries = []
-    # rdkit writes to stderr about each SMILES that it cannot read; the caller
-    # gets a single warning for all of them.
+    for molecule in _read_molecules(smiles):
+        if molecule is None:
+            entries.append(None)
+            continue
+        values = np.asarray(compute(molecule), dtype=np.float64)
+        values[~np.isfinite(values)] = 0.0
+        if key[0] not in COUNT_KINDS:
+            values = values.clip(-_LARGEST_DESCRIPTOR, _LARGEST_DESCRIPTOR)
+        positions = np.flatnonzero(values).astype(np.int32)
+        entries.append((positions, values[positions].astype(np.float32)))
+    return entries
+
+
+def _read_molecules(smiles):
+    """Yield the molecule of each SMILES, None if it has no atoms or is invalid.
+
+    rdkit would write to stderr about each SMILES that it cannot read; the caller gives
+    a single warning for all of them.
+    """
+    chem, rd_base = import_rdkit("Structures")
     with rd_base.BlockLogs():
         for text in smiles:
-            molecule = chem.MolFromSmiles(text)
-            if molecule is None or molecule.GetNumAtoms() == 0:
-                entries.append(None)
-                continue
-            values = np.asarray(compute(molecule), dtype=np.float64)
-            values[~np.isfinite(values)] = 0.0
-            if key[0] not in COUNT_KINDS:
-                values = values.clip(-_LARGEST_DESCRIPTOR, _LARGEST_DESCRIPTOR)
-            positions = np.flatnonzero(values).astype(np.int32)
-            entries.append((positions, values[positions].astype(np.float32)))
-    return entries
+            molecule = chem.MolFromSmiles(str(text))
+            atoms = 0 if molecule is None else molecule.GetNumAtoms()
+            yield molecule if atoms else None
 
 
 def _function_of(kind, radius, n_bits):
     """Return the function from a molecule to the values of its features."""
-    from rdkit import Chem
+    chem, _ = import_rdkit("Fingerprints")
     from rdkit.Chem import Descriptors, rdFingerprintGenerator, rdMolDescriptors
 
     if kind == "maccs":
@@ -186,7 +187,7 @@ def _function_of(kind, radius, n_bits):
     if kind == "descriptors":
         return lambda molecule: [f(molecule) for _, f in Descriptors.descList]
     if kind == "physchem":
-        of_name = dict(Descriptors.descList) | {"FormalCharge": Chem.GetFormalCharge}
+        of_name = dict(Descriptors.descList) | {"FormalCharge": chem.GetFormalCharge}
         return lambda molecule: [of_name[name](molecule) for name in _PHYSCHEM]
     if kind == "atom_pairs":
         generator = rdFingerprintGenerator.GetAtomPairGenerator(fpSize=n_bits)
@@ -200,12 +201,9 @@ def _function_of(kind, radius, n_bits):
 @lru_cache(maxsize=_CACHE_SIZE)
 def canonical_smiles(text):
     """Return rdkit's canonical SMILES, or None if it cannot read the text."""
-    chem, rd_base = import_rdkit("Structures")
-    with rd_base.BlockLogs():
-        molecule = chem.MolFromSmiles(text)
-        if molecule is None or molecule.GetNumAtoms() == 0:
-            return None
-        return chem.MolToSmiles(molecule)
+    chem, _ = import_rdkit("Structures")
+    [molecule] = _read_molecules([text])
+    return None if molecule is None else chem.MolToSmiles(molecule)
 
 
 def murcko_scaffolds(smiles):
@@ -248,18 +246,15 @@ def murcko_scaffolds(smiles):
     >>> murcko_scaffolds(["Cc1ccccc1", "CCO", "?"])
     (array(['c1ccccc1', None, None], dtype=object), array([False, False,  True]))
     """
-    chem, rd_base = import_rdkit("Scaffolds")
+    import_rdkit("Scaffolds")
     from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
     codes, unique = pd.factorize(np.asarray(smiles, dtype=object))
     # The extra last entry is for missing SMILES, whose code is -1.
     scaffolds = np.full(len(unique) + 1, None, dtype=object)
     invalid = np.zeros(len(unique) + 1, dtype=bool)
-    with rd_base.BlockLogs():
-        for i, text in enumerate(unique):
-            molecule = chem.MolFromSmiles(str(text))
-            # An empty text is a molecule without atoms.
-            invalid[i] = molecule is None or molecule.GetNumAtoms() == 0
-            if not invalid[i]:
-                scaffolds[i] = MurckoScaffoldSmiles(mol=molecule) or None
+    for i, molecule in enumerate(_read_molecules(unique)):
+        invalid[i] = molecule is None
+        if not invalid[i]:
+            scaffolds[i] = MurckoScaffoldSmiles(mol=molecule) or None
     return scaffolds[codes], invalid[codes]

@@ -7,52 +7,38 @@ from sklperturb.preprocessing._fingerprint import warn_invalid
 from sklperturb.preprocessing._molecules import canonical_smiles, smiles_or_none
 
 
-def read_structures(X, schema, owner):
+def read_structures(estimator, X, perturbation, *, reset):
     """Return the canonical SMILES of each row, None where there is no structure.
 
     Parameters
     ----------
+    estimator : ConditionRegressor
+        Keeps the first structure of each perturbation, which rows without one take:
+        submission files often repeat the names of compounds only. If its schema has
+        no SMILES column, no row has a structure.
     X : DataFrame or array-like of shape (n_samples, n_columns)
-    schema : PerturbationSchema
-        Without a SMILES column, no row has a structure.
-    owner : str
-        Whose warning it is that a SMILES cannot be read.
+    perturbation : ndarray of int of shape (n_samples,)
+        Codes, -1 for a perturbation not seen in `fit`.
+    reset : bool
+        Whether the structures are to be remembered, as in `fit`.
 
     Returns
     -------
     smiles : ndarray of object of shape (n_samples,)
     """
-    if schema.smiles is None:
-        return np.full(len(as_table(X)), None, dtype=object)
-    schema.require(X, "smiles")
-    given = smiles_or_none(read_column(X, schema.smiles, allow_missing=True))
-    smiles = np.array(
-        [None if text is None else canonical_smiles(text) for text in given],
-        dtype=object,
-    )
-    invalid = (given != None) & (smiles == None)  # noqa: E711  elementwise
-    warn_invalid(given, invalid, owner, "treats them as missing")
+    schema = estimator.schema_
+    smiles = np.full(len(as_table(X)), None, dtype=object)
+    if schema.smiles is not None:
+        schema.require(X, "smiles")
+        given = smiles_or_none(read_column(X, schema.smiles, allow_missing=True))
+        smiles[:] = [text and canonical_smiles(text) for text in given]
+        invalid = (given != None) & (smiles == None)  # noqa: E711  elementwise
+        owner = type(estimator).__name__
+        warn_invalid(given, invalid, owner, "treats them as missing")
+    if reset:
+        estimator._known = np.full(len(estimator.perturbations_), None, dtype=object)
+        for code, text in zip(perturbation, smiles, strict=True):
+            estimator._known[code] = estimator._known[code] or text
+    for row in np.flatnonzero((smiles == None) & (perturbation >= 0)):  # noqa: E711
+        smiles[row] = estimator._known[perturbation[row]]
     return smiles
-
-
-def first_structures(smiles, perturbation, n_perturbations):
-    """Return the first structure that each perturbation has, or None."""
-    known = np.full(n_perturbations, None, dtype=object)
-    for code, text in zip(perturbation, smiles, strict=True):
-        if known[code] is None:
-            known[code] = text
-    return known
-
-
-def fill_structures(smiles, perturbation, known):
-    """Return structures, where missing those of the same perturbation, if any.
-
-    Submission files often repeat the names of compounds only.
-    """
-    return np.array(
-        [
-            known[code] if text is None and code >= 0 else text
-            for code, text in zip(perturbation, smiles, strict=True)
-        ],
-        dtype=object,
-    )

@@ -258,7 +258,7 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
         names = [
             f"{column}_{statistic}_{target}"
             for column in self.columns_
-            for statistic in self._statistic_names
+            for statistic, _ in self._plan
             for target in self._target_labels
         ]
         return np.array(names, dtype=object)
@@ -276,26 +276,23 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
         )
 
     def _fit(self, X, y):
-        statistics = [parse_statistic(s) for s in self.statistics]
-        if not statistics:
+        self._plan = [parse_statistic(s) for s in self.statistics]
+        if not self._plan:
             raise ValueError("statistics is empty; name at least one, such as 'mean'.")
-        X, y = as_pandas(X), as_pandas(y)
-        targets = column_names(y) if isinstance(y, pd.DataFrame) else None
-        X, y = validate_conditions(self, X, y, reset=True)
+        responses = as_pandas(y)
+        X, y = validate_conditions(self, X, responses, reset=True)
         y = y.reshape(len(y), -1)
         self.columns_ = self._resolve_columns(X)
         table = take_columns(X, self.columns_)
         self._level_encoder = LevelEncoder().fit(table)
         self.categories_ = self._level_encoder.categories_
         codes = list(self._level_encoder.transform(table).T)
-        self._plan = statistics
-        self._statistic_names = [name for name, _ in statistics]
         self.reducer_ = None
         if self.n_components is not None:
             self.reducer_ = TargetReducer(int(self.n_components)).fit(y)
             self._target_labels = self.reducer_.get_feature_names_out()
-        elif targets is not None:
-            self._target_labels = [str(t) for t in targets]
+        elif isinstance(responses, pd.DataFrame):
+            self._target_labels = [str(name) for name in responses]
         else:
             self._target_labels = [f"y{i}" for i in range(y.shape[1])]
         self._n_features_out = len(codes) * len(self._plan) * len(self._target_labels)
@@ -316,15 +313,8 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
             smooth = estimate_smoothing(codes, n_levels, compact, crossed=self.balance)
         else:
             smooth = [float(self.smooth)] * len(codes)
-        return LevelStatistics.of_columns(
-            codes,
-            n_levels,
-            y,
-            self._plan,
-            lambdas=smooth,
-            balance=self.balance,
-            centres=centres,
-        )
+        options = {"lambdas": smooth, "balance": self.balance, "centres": centres}
+        return LevelStatistics.of_columns(codes, n_levels, y, self._plan, **options)
 
     def _level_offset(self, mean):
         """Return what to add to encodings of mean-free responses: no spread moves."""
@@ -361,10 +351,8 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
     def _resolve_columns(self, X):
         if not isinstance(self.columns, str):
             columns = list(self.columns)
-        elif isinstance(X, pd.DataFrame):
+        elif isinstance(X, pd.DataFrame) or self.schema is not None:
             columns = resolve_schema(self.schema, X).columns("context", "perturbation")
-        elif self.schema is not None:
-            columns = self.schema.columns("context", "perturbation")
         else:
             columns = list(range(X.shape[1]))
         known = column_names(X)

@@ -160,7 +160,7 @@ def test_shrinkage_is_undone_and_no_more(linear):
     assert halved.factor_ == 2.0
     right = RescaledRegressor(Shrinking(1.0), factors, random_state=0).fit(X, y)
     assert right.factor_ == 1.0
-    with pytest.raises(ValueError, match="non-empty list of positive"):
+    with pytest.raises(ValueError, match="non-empty list, each"):
         RescaledRegressor(factors=[0.0]).fit(X, y)
 
 

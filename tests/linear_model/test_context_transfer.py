@@ -151,8 +151,8 @@ def test_one_context_gives_the_mean_of_each_perturbation(screen):
     ("params", "match"),
     [
         ({"kernel": "poly"}, r"'kernel' .* Got 'poly'"),
-        ({"alphas": []}, r"alphas=\[\] must be a non-empty list of positive"),
-        ({"weight_alphas": [0]}, r"weight_alphas=\[0\] must be a non-empty"),
+        ({"alphas": []}, "alphas.*must be a non-empty list"),
+        ({"weight_alphas": [0]}, r"weight_alphas.*non-empty list.*Got \[0\]"),
         ({"min_shared": 1}, r"'min_shared' .* Got 1"),
         ({"n_components": 0}, r"'n_components' .* Got 0"),
     ],

@@ -12,7 +12,6 @@ from sklperturb.linear_model import TanimotoKernelRidge
 from sklperturb.linear_model._kernel import loo_kernel_ridge
 from sklperturb.linear_model._tanimoto import (
     _same_compound,
-    leave_group_out_ridge,
     spatial_median,
 )
 from sklperturb.metrics import mrrmse
@@ -105,10 +104,10 @@ def test_groups_of_one_row_are_leave_one_out():
     root = rng.normal(size=(12, 20))
     kernel, targets, alphas = root @ root.T, rng.normal(size=(12, 3)), [0.1, 1, 10]
     expected = loo_kernel_ridge(kernel, targets, alphas)
-    single = leave_group_out_ridge(kernel, targets, alphas, np.arange(12))
+    single = loo_kernel_ridge(kernel, targets, alphas, np.arange(12))
     for found, value in zip(single, expected, strict=True):
         np.testing.assert_array_equal(found, value)
-    everything = leave_group_out_ridge(kernel, targets, alphas, np.zeros(12, int))
+    everything = loo_kernel_ridge(kernel, targets, alphas, np.zeros(12, int))
     np.testing.assert_allclose(
         everything[0], np.linalg.norm(targets, axis=1).mean(), rtol=1e-8
     )
@@ -260,10 +259,10 @@ def test_structure_helps_on_measurements(shared_data):
             r"'leave_out' .* Got 'compound'",
         ),
         ({"centre": 0}, r"'centre' .* Got 0"),
-        ({"alphas": []}, r"alphas=\[\] must be a non-empty list of positive numbers"),
-        ({"powers": [0]}, r"powers=\[0\] must be"),
-        ({"context_shares": [-1]}, r"context_shares=\[-1\] must be .* 0 or more"),
-        ({"perturbation_shares": []}, r"perturbation_shares=\[\] must be"),
+        ({"alphas": []}, "alphas.*must be a non-empty list"),
+        ({"powers": [0]}, r"powers.*non-empty list.*Got \[0\]"),
+        ({"context_shares": [-1]}, r"context_shares.*non-empty list.*Got \[-1\]"),
+        ({"perturbation_shares": []}, r"perturbation_shares.*non-empty list.*Got \[\]"),
         ({"kind": "descriptors"}, r"'kind' .* Got 'descriptors'"),
         ({"n_bits": -5}, r"'n_bits' .* Got -5"),
     ],

@@ -1,0 +1,35 @@
+"""What models share that are fitted in a basis of the responses."""
+
+import numpy as np
+
+from sklperturb.conditions._levels import take_levels
+from sklperturb.conditions._regressor import ConditionRegressor
+from sklperturb.linear_model._kernel import context_scales
+from sklperturb.preprocessing import TargetReducer
+from sklperturb.utils._grid import Grid
+
+
+class LatentConditionRegressor(ConditionRegressor):
+    """Base of the models of responses at one strength of all contexts, in a basis."""
+
+    _parameter_constraints = {
+        "alphas": [Grid()],
+        "scale_contexts": ["boolean"],
+        **TargetReducer._parameter_constraints,
+    }
+
+    def _start_latent_fit(self, X, y):
+        """Return the codes of contexts and perturbations, and what is to be fitted."""
+        context, perturbation, y = self._start_fit(X, y)
+        n_contexts = len(self.contexts_)
+        self.context_scales_ = np.ones(n_contexts)
+        if self.scale_contexts:
+            self.context_scales_ = context_scales(context, perturbation, y, n_contexts)
+        y = y / self.context_scales_[context][:, None]
+        self.reducer_ = TargetReducer(self.n_components).fit(y)
+        return context, perturbation, self.reducer_.transform(y)
+
+    def _decode(self, latent, context):
+        """Return the responses that coordinates stand for."""
+        scale = take_levels(self.context_scales_, context, 1.0)
+        return self.reducer_.inverse_transform(latent) * scale[:, None]
