@@ -13,6 +13,7 @@ from sklperturb.cells._blocks import n_stored, sample_places
 from sklperturb.cells._counts import value_kind
 from sklperturb.cells._files import opened_store, stored_x
 from sklperturb.conditions._labels import is_control_label
+from sklperturb.datasets._files import reading
 from sklperturb.datasets._layouts import (
     find_layout,
     read_conditions,
@@ -87,17 +88,12 @@ def describe_perturbseq(path, *, schema=None, layer=None, obsm=None):
     >>> description.schema.perturbation, description.problems
     ('target_gene', ['Only 20 cells are controls; ...'])
     """
+    from anndata.io import read_elem
+
     path = Path(path)
     with opened_store(path) as store:
-        try:
-            from anndata.io import read_elem
-
+        with reading(path, "AnnData"):
             obs, var = read_elem(store["obs"]), read_elem(store["var"])
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"{path} cannot be read as AnnData; it may be truncated or of another "
-                f"kind. The reader said: {error}"
-            ) from error
         parts = {
             name: sorted(store[name])
             for name in ("layers", "obsm", "varm", "obsp", "uns")

@@ -320,37 +320,33 @@ def _draw_cells(model, cells, X, var, embedding, path):
     import h5py
     from anndata.io import sparse_dataset, write_elem
 
-    starts = range(0, len(cells), _BLOCK)
-    drawn = (
-        model.draw(block, cells.iloc[start : start + _BLOCK])
-        for block, start in enumerate(starts)
-    )
-    escaped = []
+    drawn = _draw_blocks(model, cells)
     varm = {"embedding": embedding.to_numpy()}
-    bar = ProgressBar(len(starts), "drawing cells")
+    head = anndata.AnnData(obs=X.copy(), var=var, varm=varm)
     if path is None:
-        counts = []
-        with bar:
-            for block, out in drawn:
-                counts.append(block)
-                escaped.append(out)
-                bar.advance()
-        X_cells = sparse.vstack(counts, format="csr")
-        return anndata.AnnData(X_cells, X.copy(), var, varm=varm), np.hstack(escaped)
-    with written_whole(path) as unfinished:
-        with h5py.File(unfinished, "w") as file, bar:
-            head = anndata.AnnData(obs=X.copy(), var=var, varm=varm)
-            write_elem(file, "/", head)
-            for block, out in drawn:
-                if escaped:
-                    sparse_dataset(file["X"]).append(block)
-                else:
-                    # The file may come to hold more values than 32 bits can count.
-                    block.indptr = block.indptr.astype(np.int64)
-                    write_elem(file, "X", block)
-                escaped.append(out)
-                bar.advance()
+        counts, escaped = zip(*drawn, strict=True)
+        head.X = sparse.vstack(counts, format="csr")
+        return head, np.hstack(escaped)
+    escaped = []
+    with written_whole(path) as unfinished, h5py.File(unfinished, "w") as file:
+        write_elem(file, "/", head)
+        for block, out in drawn:
+            if escaped:
+                sparse_dataset(file["X"]).append(block)
+            else:
+                # The file may come to hold more values than 32 bits can count.
+                block.indptr = block.indptr.astype(np.int64)
+                write_elem(file, "X", block)
+            escaped.append(out)
     return anndata.read_h5ad(path, backed="r"), np.hstack(escaped)
+
+
+def _draw_blocks(model, cells):
+    starts = range(0, len(cells), _BLOCK)
+    with ProgressBar(len(starts), "drawing cells") as bar:
+        for block, start in enumerate(starts):
+            yield model.draw(block, cells.iloc[start : start + _BLOCK])
+            bar.advance()
 
 
 def _bundle(X, y, escaped, network, model, names, targets):

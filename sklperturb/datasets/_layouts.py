@@ -17,7 +17,7 @@ from sklperturb.conditions._labels import (
     join_combination,
     split_combination,
 )
-from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
+from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema
 
 
@@ -103,14 +103,11 @@ def settle_schema(obs, layout, schema, **known):
     of roles that need not be looked for.
     """
     if schema is None and layout is not None:
-        roles = {
-            role: next((name for name in names if name in obs), None)
-            for role, names in KNOWN_SPELLINGS.items()
-        }
-        roles |= {"perturbation": layout.perturbation, "control": None} | known
+        known = {"perturbation": layout.perturbation, "control": None} | known
         # The toolkit's own spelling is read in any layout whose labels are exact.
         labels = layout.control_labels and (*layout.control_labels, CONTROL)
-        found = PerturbationSchema(**roles, control_labels=labels)
+        found = PerturbationSchema.infer(obs, **known)
+        found = replace(found, control_labels=labels)
     elif schema is None:
         found = PerturbationSchema.infer(obs, **known)
     else:

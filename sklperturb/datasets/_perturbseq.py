@@ -18,6 +18,7 @@ from sklperturb.cells._files import (
     x_of,
 )
 from sklperturb.conditions import PerturbationSchema
+from sklperturb.datasets._files import reading
 from sklperturb.datasets._layouts import (
     find_layout,
     read_conditions,
@@ -191,16 +192,10 @@ def _open(data, backed, layer, obsm):
         return _left_in_file(path, layer, obsm), path.name
     check_path(path)
     read = anndata.io.read_zarr if path.suffix == ".zarr" else anndata.read_h5ad
-    try:
-        with warnings.catch_warnings():
-            # An error follows, which says what to do.
-            warnings.filterwarnings("ignore", message=".*names are not unique")
-            cells = read(path)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} cannot be read as AnnData; it may be truncated or of another "
-            f"kind. The reader said: {error}"
-        ) from error
+    with reading(path, "AnnData"), warnings.catch_warnings():
+        # An error follows, which says what to do.
+        warnings.filterwarnings("ignore", message=".*names are not unique")
+        cells = read(path)
     return _with_matrix(cells, layer, obsm), path.name
 
 

@@ -2,11 +2,13 @@
 
 import csv
 import os
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.datasets._files import check_unique_ids
 from sklperturb.utils._atomic import (
     check_output,
     check_output_folder,
@@ -59,8 +61,7 @@ def write_screen(folder, screen, *, overwrite=False):
     names = ("de_train.parquet", "id_map.csv", "sample_submission.csv")
     names += ("de_test.parquet",)
     folder = check_output_folder(folder, names, overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    with unfinished_folder(folder) as unfinished:
+    with replaced_files(folder, names) as unfinished:
         _join(screen.X, screen.y).to_parquet(unfinished / names[0], index=False)
         screen.id_map.to_csv(unfinished / names[1], index=False)
         zeros = np.zeros((len(screen.id_map), len(screen.target_names)))
@@ -70,12 +71,24 @@ def write_screen(folder, screen, *, overwrite=False):
         if screen.y_test is not None:
             test = _join(screen.X_test, screen.y_test).reset_index()
             test.to_parquet(unfinished / names[3], index=False)
+    return folder
+
+
+@contextmanager
+def replaced_files(folder, names):
+    """Give a folder to write to, whose files become those of `folder` at the end.
+
+    Those of `names` that were not written are removed: they are the answers to what
+    was just replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with unfinished_folder(folder) as unfinished:
+        yield unfinished
         for name in names:
             if (unfinished / name).exists():
                 os.replace(unfinished / name, folder / name)
-            else:  # the answers that belong to the screen just replaced
+            else:
                 (folder / name).unlink(missing_ok=True)
-    return folder
 
 
 def write_submission(
@@ -157,11 +170,7 @@ def _ids(id_map):
             "id_map has neither a column nor an index named 'id'. Pass the id_map or "
             "the X_test that load_op2 gives."
         )
-    if not ids.is_unique:
-        raise ValueError(
-            f"id_map has {int(ids.duplicated().sum())} repeated ids, such as "
-            f"{ids[ids.duplicated()].tolist()[0]!r}."
-        )
+    check_unique_ids(ids, "id_map")
     return ids
 
 
@@ -224,12 +233,8 @@ def _write_csv(path, values, ids, genes):
 
 
 def _write_h5ad(path, values, ids, genes, uns):
-    try:
-        from anndata import AnnData
-    except ImportError as error:
-        raise ImportError(
-            "Writing .h5ad files needs anndata; run: pip install anndata"
-        ) from error
+    from anndata import AnnData
+
     AnnData(
         obs=pd.DataFrame(index=ids.astype(str)),
         var=pd.DataFrame(index=genes.astype(str)),
