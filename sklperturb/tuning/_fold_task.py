@@ -58,7 +58,7 @@ def run_fold(data, estimator, params, fold, train, test, folds, view, scoring):
         wrong, or None; plain values, so that a study can keep them. Beside an error,
         "exception" is what was raised, if it can travel.
     """
-    result = {"scores": {}, "curve": [], "notes": {}, "pruned": False, "error": None}
+    result = no_result()
     start = time.perf_counter()
     try:
         with one_thread():
@@ -81,11 +81,23 @@ def run_fold(data, estimator, params, fold, train, test, folds, view, scoring):
     except Exception as error:
         result["error"] = describe_error(error)
         result["exception"] = _portable(error)
-    result.setdefault("fit_time", time.perf_counter() - start)
-    result.setdefault("score_time", 0.0)
+    result["fit_time"] = result["fit_time"] or time.perf_counter() - start
     if view is not None and hasattr(view, "trial"):
         result["curve"], result["notes"] = view.curve, view.notes
     return result
+
+
+def no_result(error=None):
+    """Return the result of a fold that has not come to its scores."""
+    return {
+        "scores": {},
+        "curve": [],
+        "notes": {},
+        "pruned": False,
+        "error": error,
+        "fit_time": 0.0,
+        "score_time": 0.0,
+    }
 
 
 def _fit_and_score(result, task, fold, folds, view, scoring):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 
@@ -36,10 +37,7 @@ _SAMPLERS = StrOptions({"random"})
 
 def _has(method):
     def check(self):
-        if hasattr(self, "best_estimator_"):
-            getattr(self.best_estimator_, method)
-        else:
-            getattr(self._estimator(), method)
+        getattr(getattr(self, "best_estimator_", None) or self._estimator(), method)
         return True
 
     return check
@@ -406,16 +404,8 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         )
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self._estimator())
-        tags.estimator_type = inner.estimator_type
-        tags.classifier_tags = inner.classifier_tags
-        tags.regressor_tags = inner.regressor_tags
-        tags.transformer_tags = inner.transformer_tags
-        tags.target_tags = inner.target_tags
-        tags.input_tags = inner.input_tags
-        tags.array_api_support = False
-        return tags
+        tags = get_tags(self._estimator())
+        return replace(tags, array_api_support=False, requires_fit=True)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "cv_results_")

@@ -48,18 +48,6 @@ class Trial:
     attempt: int = 1
     folds: list = field(default_factory=list)
 
-    @property
-    def number(self):
-        return self.frozen.number
-
-    @property
-    def stored(self):
-        return self.frozen.params
-
-    @property
-    def state(self):
-        return self.frozen.state
-
 
 class TrialStore:
     """Claim positions, keep their results, and record which processes are alive.
@@ -136,7 +124,10 @@ class TrialStore:
                 params, distributions, notes = propose(trials, position)
             else:
                 attempt, folds = before.attempt + 1, before.folds
-                params, distributions = before.stored, before.frozen.distributions
+                params, distributions = (
+                    before.frozen.params,
+                    before.frozen.distributions,
+                )
                 notes = before.frozen.system_attrs
                 if attempt > ATTEMPTS:
                     message = f"Its process died {ATTEMPTS} times, each time in it."
@@ -185,14 +176,14 @@ class TrialStore:
         trial.folds.append(result)
 
     def complete(self, trial, value):
-        self.study.tell(trial.number, value)
+        self.study.tell(trial.frozen.number, value)
 
     def prune(self, trial):
-        self.study.tell(trial.number, state=TrialState.PRUNED)
+        self.study.tell(trial.frozen.number, state=TrialState.PRUNED)
 
     def fail(self, trial, message):
         live_trial(self.study, trial.frozen).set_user_attr(ERROR, message)
-        self.study.tell(trial.number, state=TrialState.FAIL)
+        self.study.tell(trial.frozen.number, state=TrialState.FAIL)
 
     def waiting(self):
         """Pop the parameters of a trial that the user has enqueued, None without."""
@@ -265,7 +256,7 @@ class TrialStore:
 
 def _rank(trial):
     """Order the trials that hold one position, the valid one first."""
-    return ("done", "running", "abandoned").index(trial.status), trial.number
+    return ("done", "running", "abandoned").index(trial.status), trial.frozen.number
 
 
 def _machine():
