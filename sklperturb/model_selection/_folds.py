@@ -53,6 +53,10 @@ class BaseConditionKFold(BaseCrossValidator):
             load[folds[unit]] += n_rows[unit]
         return folds
 
+    def _deal_rows(self, codes, described):
+        """Yield the masks of folds that units, numbered by `codes`, are dealt into."""
+        yield from self._masks(self._deal(np.bincount(codes), described)[codes])
+
     def _masks(self, fold_of_row):
         for fold in range(self.n_splits):
             yield fold_of_row == fold

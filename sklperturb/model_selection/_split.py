@@ -133,8 +133,7 @@ class UnseenContextKFold(BaseConditionKFold):
 
     def _iter_test_masks(self, X, y=None, groups=None):
         [(codes, _)] = read_roles(X, self.schema, "context")
-        folds = self._deal(np.bincount(codes), "contexts in X")
-        yield from self._masks(folds[codes])
+        yield from self._deal_rows(codes, "contexts in X")
 
 
 class LeaveOneContextOut(BaseCrossValidator):

@@ -74,14 +74,11 @@ class UnseenGroupKFold(BaseConditionKFold):
         if self.by not in names:
             raise ValueError(f"by={self.by!r} is no column of X, which has {names}.")
         schema.require(X, "perturbation")
-        condition = [
-            read_column(X, column)
-            for column in schema.columns("perturbation", "context")
-        ]
+        roles = schema.columns("perturbation", "context")
+        condition = [read_column(X, column) for column in roles]
         groups = read_column(X, self.by, allow_missing=True)
         codes = _complete_groups(groups, condition, repr(self.by))
-        folds = self._deal(np.bincount(codes), f"groups of {self.by!r} in X")
-        yield from self._masks(folds[codes])
+        yield from self._deal_rows(codes, f"groups of {self.by!r} in X")
 
 
 class UnseenScaffoldKFold(BaseConditionKFold):
@@ -172,8 +169,7 @@ class UnseenScaffoldKFold(BaseConditionKFold):
                 stacklevel=2,
             )
         codes = _complete_groups(scaffolds, [compounds], "the scaffold")
-        folds = self._deal(np.bincount(codes), "scaffolds in X")
-        yield from self._masks(folds[codes])
+        yield from self._deal_rows(codes, "scaffolds in X")
 
 
 def _complete_groups(groups, condition, described):
