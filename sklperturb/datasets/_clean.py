@@ -37,10 +37,8 @@ def split_columns(frame, schema, file_name):
     names = _CONDITION_NAMES.union(schema.columns())
     conditions, genes = [], {}
     for column in frame.columns:
-        if column in names:
-            conditions.append(column)
-            continue
-        values = _as_numbers(frame[column], file_name)
+        known = column in names
+        values = None if known else _as_numbers(frame[column], file_name)
         if values is None:
             conditions.append(column)
         else:
@@ -50,9 +48,7 @@ def split_columns(frame, schema, file_name):
             f"{file_name} has no column of numbers, so no genes; its columns are "
             f"{list(frame.columns)[:10]}."
         )
-    y = np.empty((len(frame), len(genes)))
-    for j, values in enumerate(genes.values()):
-        y[:, j] = values
+    y = np.column_stack(list(genes.values()))
     return frame[conditions].copy(), pd.DataFrame(y, columns=list(genes))
 
 

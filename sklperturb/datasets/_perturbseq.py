@@ -258,27 +258,23 @@ def _assigned(cells, schema, drop, source):
 
 
 def _describe(source, X, cells, is_control, schema, layout):
-    labels = X.loc[~is_control, schema.perturbation]
-    sizes = labels.value_counts()
+    sizes = X.loc[~is_control, schema.perturbation].value_counts()
     combined = sum("+" in label for label in sizes.index)
     lines = [
         f"{len(X)} cells of {cells.n_vars} genes from {source}, in the "
         f"{'public' if layout is None else layout.name} spelling; "
         f"{int(is_control.sum())} cells are controls.",
-        f"{len(sizes)} perturbations"
-        + (f", {combined} of them combinations" if combined else "")
-        + (
-            f", with {sizes.min()} to {sizes.max()} cells (median "
-            f"{np.median(sizes):.0f})."
-            if len(sizes)
-            else "."
-        ),
+        f"{len(sizes)} perturbations",
     ]
+    if combined:
+        lines[1] += f", {combined} of them combinations"
+    if len(sizes):
+        median = f"median {np.median(sizes):.0f}"
+        lines[1] += f", with {sizes.min()} to {sizes.max()} cells ({median})"
+    lines[1] += "."
     for role in ("context", "batch", "dose"):
         column = getattr(schema, role)
         if column is not None:
-            levels = pd.unique(X[column])
-            lines.append(
-                f"{role.capitalize()} is {column!r}, with {len(levels)} levels."
-            )
+            n_levels = X[column].nunique(dropna=False)
+            lines.append(f"{role.capitalize()} is {column!r}, with {n_levels} levels.")
     return "\n".join(lines)

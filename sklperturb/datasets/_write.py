@@ -17,6 +17,7 @@ from sklperturb.utils._atomic import (
 )
 
 SUFFIXES = (".csv", ".h5ad")
+_ANSWERS = "de_test.parquet"
 
 
 def write_screen(folder, screen, *, overwrite=False):
@@ -58,19 +59,19 @@ def write_screen(folder, screen, *, overwrite=False):
     ...     sorted(path.name for path in folder.iterdir())
     ['de_test.parquet', 'de_train.parquet', 'id_map.csv', 'sample_submission.csv']
     """
-    names = ("de_train.parquet", "id_map.csv", "sample_submission.csv")
-    names += ("de_test.parquet",)
+    names = ("de_train.parquet", "id_map.csv", "sample_submission.csv", _ANSWERS)
     folder = check_output_folder(folder, names, overwrite)
     with replaced_files(folder, names) as unfinished:
-        _join(screen.X, screen.y).to_parquet(unfinished / names[0], index=False)
+        train = pd.concat([screen.X, screen.y], axis=1)
+        train.to_parquet(unfinished / names[0], index=False)
         screen.id_map.to_csv(unfinished / names[1], index=False)
         zeros = np.zeros((len(screen.id_map), len(screen.target_names)))
         write_submission(
             unfinished / names[2], zeros, screen.id_map, screen.target_names
         )
         if screen.y_test is not None:
-            test = _join(screen.X_test, screen.y_test).reset_index()
-            test.to_parquet(unfinished / names[3], index=False)
+            test = pd.concat([screen.X_test, screen.y_test], axis=1).reset_index()
+            test.to_parquet(unfinished / _ANSWERS, index=False)
     return folder
 
 
@@ -154,10 +155,6 @@ def write_submission(
         else:
             _write_h5ad(unfinished, values, ids, genes, uns)
     return path
-
-
-def _join(X, y):
-    return pd.concat([X, y], axis=1)
 
 
 def _ids(id_map):

@@ -257,23 +257,18 @@ def _cell_load(path, fold, cells, schema):
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{path.name} is no valid TOML: {error}") from error
     sides = {"val": [], "test": []}
-    for key, part in content.get("zeroshot", {}).items():
-        _check_part(path, key, part)
-        sides[part].append((key.rpartition(".")[2], None))
+    named = [(key, part, [None]) for key, part in content.get("zeroshot", {}).items()]
     for key, parts in content.get("fewshot", {}).items():
-        for part, names in parts.items():
-            _check_part(path, key, part)
-            context = key.rpartition(".")[2]
-            sides[part].extend((context, str(name)) for name in names)
+        named += [(key, part, map(str, names)) for part, names in parts.items()]
+    for key, part, names in named:
+        if part not in sides:
+            raise ValueError(
+                f"{path.name}: {key!r} is put into {part!r}; allowed are 'val' and "
+                "'test'."
+            )
+        sides[part].extend((key.rpartition(".")[2], name) for name in names)
     held_out = sides.pop(fold)
     if not held_out:
         raise ValueError(f"{path.name} holds out nothing as {fold!r}.")
     [others] = sides.values()
     return NamedSplit(held_out, exclude=others, schema=schema)
-
-
-def _check_part(path, key, part):
-    if part not in ("val", "test"):
-        raise ValueError(
-            f"{path.name}: {key!r} is put into {part!r}; allowed are 'val' and 'test'."
-        )

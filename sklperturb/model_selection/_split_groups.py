@@ -63,10 +63,8 @@ class UnseenGroupKFold(BaseConditionKFold):
     """
 
     def __init__(self, n_splits=5, *, by, random_state=None, schema=None):
-        self.n_splits = n_splits
+        super().__init__(n_splits, schema=schema, random_state=random_state)
         self.by = by
-        self.random_state = random_state
-        self.schema = schema
 
     def _iter_test_masks(self, X, y=None, groups=None):
         X, schema = read_table(X, self.schema)
@@ -143,11 +141,6 @@ class UnseenScaffoldKFold(BaseConditionKFold):
     ['pyridine']
     ['toluene', 'phenol']
     """
-
-    def __init__(self, n_splits=5, *, schema=None, random_state=None):
-        self.n_splits = n_splits
-        self.schema = schema
-        self.random_state = random_state
 
     def _iter_test_masks(self, X, y=None, groups=None):
         # Loaded only here: the other splitters need no features.

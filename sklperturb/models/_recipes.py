@@ -19,10 +19,7 @@ from sklperturb.linear_model import (
     TargetEncodedRidge,
 )
 from sklperturb.models._entry import load
-from sklperturb.neural_network import (
-    AutoencoderTransformer,
-    TokenEmbeddingMLPRegressor,
-)
+from sklperturb.neural_network import AutoencoderTransformer, TokenEmbeddingMLPRegressor
 from sklperturb.preprocessing import make_condition_encoder
 
 

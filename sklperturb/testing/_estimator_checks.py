@@ -379,13 +379,9 @@ def _global_states():
 
 def _assert_same(found, expected, message):
     """Assert equality up to the rounding of matrix products."""
-    atol = _TOLERANCE * np.abs(expected).max(initial=0)
-    np.testing.assert_allclose(
-        found,
-        expected,
-        rtol=0,
-        atol=atol,
-        equal_nan=False,
-        err_msg=message,
-        strict=True,
-    )
+    found, expected = np.asarray(found), np.asarray(expected)
+    shape = found.shape
+    assert shape == expected.shape, f"{message}: shape {shape}, not {expected.shape}"
+    scale = max(float(np.abs(expected).max(initial=0)), 1e-300)
+    close = np.allclose(found, expected, rtol=0, atol=_TOLERANCE * scale)
+    assert close, f"{message} (largest value {scale:.3g})"

@@ -120,7 +120,7 @@ def _n_epochs(estimator, space):
         return None
     for name, value in {"": estimator, **estimator.get_params()}.items():
         if value is part:
-            name = f"{name}__max_epochs" if name else "max_epochs"
+            name = f"{name}__max_epochs".removeprefix("__")
             return space.largest(name) or part.max_epochs
     return part.max_epochs
 

@@ -86,12 +86,8 @@ class SearchLoop:
         trial = self.store.claim(self.n_trials, self.proposer)
         if trial is None:
             return False
-        view = self.pruning.view(
-            self.store.trials(),
-            trial.position,
-            self.proposer.ask_ahead,
-            self.store.study.study_name,
-        )
+        ahead, name = self.proposer.ask_ahead, self.store.study.study_name
+        view = self.pruning.view(self.store.trials(), trial.position, ahead, name)
         self._latest = max(self._latest, trial.position)
         self._active[trial.position] = trial, view
         self._advance(trial.position)
@@ -110,17 +106,10 @@ class SearchLoop:
         elif done and done[-1]["pruned"]:
             self._finish(position, self.store.prune)
         else:
-            fold = len(done)
-            future = self.workers.submit(
-                run_fold,
-                self.estimator,
-                self.proposer.space.decode(trial.frozen.params),
-                fold,
-                *self.folds[fold],
-                done,
-                view,
-                self.scoring,
-            )
+            params = self.proposer.space.decode(trial.frozen.params)
+            rows = self.folds[len(done)]
+            task = (self.estimator, params, rows, done, view, self.scoring)
+            future = self.workers.submit(run_fold, *task)
             self._futures[future] = position, submissions + 1
 
     def _collect(self):

@@ -7,32 +7,19 @@ chooses by itself inside `fit`, such as the penalties of the ridges, is left to 
 is the number of epochs: a search that prunes by epoch compares trials at equal epochs.
 """
 
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import CategoricalDistribution
+from optuna.distributions import FloatDistribution as _float
+from optuna.distributions import IntDistribution as _int
 
 
 def _any(*choices):
     return CategoricalDistribution(choices)
 
 
-def _float(low, high, log=False):
-    return FloatDistribution(low, high, log=log)
-
-
-def _int(low, high, log=False):
-    return IntDistribution(low, high, log=log)
-
-
 _RATE = _float(3e-4, 3e-2, log=True)
 _DECAY = _float(1e-6, 1e-1, log=True)
 _LOSS = _any("mrrmse", "mae", "mse", "huber")
-_FOREST = {
-    "max_features": _float(0.1, 1.0),
-    "min_samples_leaf": _int(1, 20, log=True),
-}
+_FOREST = {"max_features": _float(0.1, 1.0), "min_samples_leaf": _int(1, 20, log=True)}
 
 
 def _network(loss=_LOSS, **own):
