@@ -4,8 +4,4 @@ from sklperturb.comparison._compare import compare
 from sklperturb.comparison._comparison import Comparison
 from sklperturb.comparison._leaderboard import leaderboard
 
-__all__ = [
-    "Comparison",
-    "compare",
-    "leaderboard",
-]
+__all__ = ["Comparison", "compare", "leaderboard"]

@@ -3,24 +3,6 @@
 import numpy as np
 import pandas as pd
 
-_COLUMNS = [
-    "model",
-    "kind",
-    "metric",
-    "greater_is_better",
-    "mean",
-    "std",
-    "ci_low",
-    "ci_high",
-    "best_baseline",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "relative_to_zeros",
-    "fit_seconds",
-    "peak_memory_mb",
-]
-
 
 def tabulate_folds(results, kinds, metrics):
     """Return one row for each metric, model and fold.
@@ -66,7 +48,8 @@ def summarise(folds, results, kinds, metrics, y, bootstrap):
         On the same rows.
     """
     n_folds = folds["fold"].max() + 1
-    intervals = []
+    means, costs = _over_folds(folds)
+    summary = []
     for metric in metrics:
         rows = {
             model: np.concatenate(
@@ -76,34 +59,30 @@ def summarise(folds, results, kinds, metrics, y, bootstrap):
         }
         best = _best_baseline(rows, kinds, metric)
         zero_errors = _zero_errors(metric, y)
-        intervals += [
+        summary += [
             {
-                "metric": metric.name,
                 "model": model,
                 "kind": kinds[model],
+                "metric": metric.name,
                 "greater_is_better": metric.greater_is_better,
+                **means.loc[metric.name, model],
                 **_over_rows(rows, model, best, zero_errors, bootstrap),
+                **costs.loc[metric.name, model],
             }
             for model in kinds
         ]
-    keys = ["metric", "model"]
-    summary = pd.DataFrame(intervals).set_index(keys).join(_over_folds(folds, keys))
-    return summary.reset_index()[_COLUMNS]
+    return pd.DataFrame(summary)
 
 
-def _over_folds(folds, keys):
-    """Return what is summed or averaged over folds; a mean weighs rows, not folds."""
-    grouped = folds.groupby(keys, sort=False)
-    table = grouped.agg(
-        std=("value", "std"),
-        fit_seconds=("fit_seconds", "mean"),
-        peak_memory_mb=("peak_memory_mb", "max"),
-    )
-    weighted = folds.assign(value=folds["value"] * folds["n_rows"])
-    sums = weighted.groupby(keys, sort=False)[["value", "n_rows"]].agg(
-        lambda part: part.sum(skipna=False)
-    )
-    return table.assign(mean=sums["value"] / sums["n_rows"])
+def _over_folds(folds):
+    """Return means and deviations over folds, and costs, by metric and model."""
+    weighted = folds.assign(total=folds["value"] * folds["n_rows"])
+    grouped = weighted.groupby(["metric", "model"], sort=False)
+    # A mean weighs rows, not folds.
+    sums = grouped[["total", "n_rows"]].agg(lambda part: part.sum(skipna=False))
+    means = (sums["total"] / sums["n_rows"]).to_frame("mean")
+    costs = grouped.agg({"fit_seconds": "mean", "peak_memory_mb": "max"})
+    return means.assign(std=grouped["value"].std()), costs
 
 
 def _over_rows(rows, model, best, zero_errors, bootstrap):

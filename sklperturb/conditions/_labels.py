@@ -9,29 +9,12 @@ CONTROL = "control"
 SEPARATOR = "+"
 # Compared without case, blanks, hyphens and underscores.
 _KNOWN_CONTROLS = frozenset(
-    {
-        "control",
-        "controls",
-        "ctrl",
-        "nontargeting",
-        "nontarget",
-        "nontargetingcontrol",
-        "ntc",
-        "nt",
-        "negctrl",
-        "negativecontrol",
-        "negcontrol",
-        "safetargeting",
-        "scramble",
-        "scrambled",
-        "unperturbed",
-        "untreated",
-        "vehicle",
-        "mock",
-        "dmso",
-        "dmsotf",
-        "dimethylsulfoxide",
-    }
+    (
+        *("control", "controls", "ctrl", "negctrl", "negcontrol", "negativecontrol"),
+        *("nontargeting", "nontarget", "nontargetingcontrol", "ntc", "nt"),
+        *("safetargeting", "scramble", "scrambled", "unperturbed", "untreated"),
+        *("vehicle", "mock", "dmso", "dmsotf", "dimethylsulfoxide"),
+    )
 )
 _IGNORED = str.maketrans("", "", " -_")
 _FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False}
@@ -96,10 +79,7 @@ def is_control_label(label, control_labels=()):
         public data sets count.
     """
     label = as_text(label).strip()
-    if control_labels:
-        known = control_labels.__contains__
-    else:
-        known = _is_known_control
+    known = control_labels.__contains__ if control_labels else _is_known_control
     parts = [part.strip() for part in label.split(SEPARATOR) if part.strip()]
     return known(label) or (len(parts) > 0 and all(map(known, parts)))
 
@@ -130,14 +110,8 @@ def split_combination(label, control_labels=(), separator=SEPARATOR):
     label = as_text(label)
     if is_control_label(label, control_labels):
         return ()
-    parts = {part.strip() for part in label.split(separator)}
-    return tuple(
-        sorted(
-            part
-            for part in parts
-            if part and not is_control_label(part, control_labels)
-        )
-    )
+    parts = {part.strip() for part in label.split(separator)} - {""}
+    return tuple(sorted(p for p in parts if not is_control_label(p, control_labels)))
 
 
 def join_combination(parts):

@@ -101,29 +101,21 @@ class ConditionRegressor(
         self._y_ndim = y.ndim
         table = take_columns(X, self._roles())
         self._level_encoder = LevelEncoder().fit(table)
-        self.contexts_ = (
-            self._level_encoder.categories_[0]
-            if table.shape[1] == 2
-            else np.array([""])
-        )
-        self.perturbations_ = self._level_encoder.categories_[-1]
+        *contexts, self.perturbations_ = self._level_encoder.categories_
+        self.contexts_ = contexts[0] if contexts else np.array([""])
         return *self._split(self._level_encoder.transform(table)), y.reshape(len(y), -1)
 
     def _codes(self, X):
         """Return (context codes, perturbation codes); -1 is a level not in fit."""
         check_is_fitted(self)
         X = validate_conditions(self, X, reset=False)
-        return self._split(
-            self._level_encoder.transform(take_columns(X, self._roles()))
-        )
+        table = take_columns(X, self._roles())
+        return self._split(self._level_encoder.transform(table))
 
     def _names(self, X):
         """Return (context codes, names of the perturbations), which may be new."""
-        check_is_fitted(self)
-        X = validate_conditions(self, X, reset=False)
-        table = take_columns(X, self._roles())
-        context, _ = self._split(self._level_encoder.transform(table))
-        return context, table[:, -1]
+        context, _ = self._codes(X)
+        return context, take_columns(X, self._roles())[:, -1]
 
     def _shaped(self, y_pred):
         """Return a prediction with as many dimensions as `y` had in fit."""

@@ -8,14 +8,8 @@ from sklperturb.conditions._frames import as_table, column_names
 # ``PerturbationSchema.infer`` read this table; no estimator holds a column name.
 KNOWN_SPELLINGS = {
     "perturbation": (
-        "sm_name",
-        "target_gene",
-        "perturbation",
-        "condition",
-        "drug",
-        "compound",
-        "target",
-        "gene",
+        *("sm_name", "target_gene", "perturbation", "condition"),
+        *("drug", "compound", "target", "gene"),
     ),
     "context": ("cell_type", "context", "cell_line", "celltype", "cell_line_id"),
     "control": ("control", "is_control"),

@@ -44,22 +44,15 @@ class LevelStatistics:
         `y` has the overall mean subtracted; `lambdas` shrinks each column, in rows.
         `centres`, one list a column, replaces the statistics over all rows of `y`.
         """
-        effects = None
+        residuals = [y] * len(codes)
         if balance and len(codes) > 1:
-            effects = joint_effects(codes, n_levels, y, lambdas)
-        columns = []
-        for i, (code, n) in enumerate(zip(codes, n_levels, strict=True)):
-            residual = y
-            if effects is not None:
-                others = (
-                    take_levels(effects[j], codes[j], 0.0)
-                    for j in range(len(codes))
-                    if j != i
-                )
-                residual = y - sum(others)
-            centre = centres[i] if centres is not None else None
-            columns.append(cls._of_column(code, n, residual, plan, lambdas[i], centre))
-        return columns
+            residuals = _without_others(codes, n_levels, y, lambdas)
+        centres = centres or [None] * len(codes)
+        columns = zip(codes, n_levels, residuals, lambdas, centres, strict=True)
+        return [
+            cls._of_column(code, n, residual, plan, smooth, centre)
+            for code, n, residual, smooth, centre in columns
+        ]
 
     @classmethod
     def _of_column(cls, code, n_levels, residual, plan, smooth, centres):
@@ -143,23 +136,25 @@ def estimate_smoothing(codes, n_levels, y, *, crossed):
     as noise and shrink everything.
     """
     residuals = [y] * len(codes)
-    for _ in range(3 if crossed and len(codes) > 1 else 1):
-        lambdas = [
-            _empirical_bayes(code, n, residual)
-            for code, n, residual in zip(codes, n_levels, residuals, strict=True)
-        ]
+    for _ in range(3):
+        lambdas = list(map(_empirical_bayes, codes, n_levels, residuals))
         if not crossed or len(codes) == 1:
             break
-        effects = joint_effects(codes, n_levels, y, lambdas)
-        fitted = [
-            take_levels(effect, code, 0.0)
-            for effect, code in zip(effects, codes, strict=True)
-        ]
-        residuals = [
-            y - sum(part for j, part in enumerate(fitted) if j != i)
-            for i in range(len(codes))
-        ]
+        residuals = _without_others(codes, n_levels, y, lambdas)
     return lambdas
+
+
+def _without_others(codes, n_levels, y, lambdas):
+    """Return, for each column, what the joint effects of the others leave of `y`."""
+    effects = joint_effects(codes, n_levels, y, lambdas)
+    fitted = [
+        take_levels(effect, code, 0.0)
+        for effect, code in zip(effects, codes, strict=True)
+    ]
+    return [
+        y - sum(part for j, part in enumerate(fitted) if j != i)
+        for i in range(len(codes))
+    ]
 
 
 def _empirical_bayes(code, n_levels, centred):

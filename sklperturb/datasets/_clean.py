@@ -37,10 +37,8 @@ def split_columns(frame, schema, file_name):
     names = _CONDITION_NAMES.union(schema.columns())
     conditions, genes = [], {}
     for column in frame.columns:
-        if column in names:
-            conditions.append(column)
-            continue
-        values = _as_numbers(frame[column], file_name)
+        known = column in names
+        values = None if known else _as_numbers(frame[column], file_name)
         if values is None:
             conditions.append(column)
         else:
@@ -50,20 +48,16 @@ def split_columns(frame, schema, file_name):
             f"{file_name} has no column of numbers, so no genes; its columns are "
             f"{list(frame.columns)[:10]}."
         )
-    y = np.empty((len(frame), len(genes)))
-    for j, values in enumerate(genes.values()):
-        y[:, j] = values
+    y = np.column_stack(list(genes.values()))
     return frame[conditions].copy(), pd.DataFrame(y, columns=list(genes))
 
 
 def _as_numbers(column, file_name):
     """Return the values as floats, or None if none of them is a number."""
-    if types.is_bool_dtype(column):
+    if types.is_bool_dtype(column) or types.is_datetime64_any_dtype(column):
         return None
     if types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    if types.is_datetime64_any_dtype(column):
-        return None
     column = column.astype(object)
     blank = column.map(lambda v: isinstance(v, str) and v.strip().lower() in _BLANK)
     column = column.mask(blank.astype(bool))
@@ -71,7 +65,7 @@ def _as_numbers(column, file_name):
     if present.map(lambda value: isinstance(value, bool | np.bool_)).any():
         return None
     numbers = pd.to_numeric(present, errors="coerce")
-    if numbers.notna().sum() == 0:
+    if numbers.isna().all():
         return None
     if numbers.isna().any():
         unread = present[numbers.isna()]
@@ -158,17 +152,12 @@ def drop_duplicates(X, y, schema, file_name):
         Rows dropped, and conditions kept that occur more than once.
     """
     # Comparing 18,000 columns is slow, and only rows of equal conditions can agree.
-    suspects = np.flatnonzero(X.duplicated(keep=False))
-    conditions = (
-        X.iloc[suspects].astype(str).agg(tuple, axis=1) if len(suspects) else []
-    )
-    seen, drop = set(), []
-    for row, condition in zip(suspects, conditions, strict=True):
-        key = (condition, (y.iloc[row].to_numpy() + 0.0).tobytes())
-        if key in seen:
-            drop.append(row)
-        seen.add(key)
-    if drop:
+    suspects = X[X.duplicated(keep=False)].astype(str)
+    values = y.loc[suspects.index].to_numpy() + 0.0  # 0.0 and -0.0 are equal
+    bits = pd.Series([row.tobytes() for row in values], suspects.index, dtype=object)
+    repeats = pd.concat([suspects, bits], axis=1).duplicated()
+    drop = repeats.index[repeats]
+    if len(drop):
         warnings.warn(
             f"{file_name}: dropped {len(drop)} rows that repeat another row in every "
             "column. Remove them from the file to silence this.",

@@ -13,6 +13,7 @@ from sklperturb.cells._blocks import n_stored, sample_places
 from sklperturb.cells._counts import value_kind
 from sklperturb.cells._files import opened_store, stored_x
 from sklperturb.conditions._labels import is_control_label
+from sklperturb.datasets._files import reading
 from sklperturb.datasets._layouts import (
     find_layout,
     read_conditions,
@@ -21,6 +22,16 @@ from sklperturb.datasets._layouts import (
 )
 
 _MIN_CELLS = 30  # fewer cells say little of a perturbation's mean
+_WRONG_VALUES = {
+    "signed": (
+        "There are negative values, so these are neither counts nor their logarithms; "
+        "models of counts, and scaling by depth, do not apply."
+    ),
+    "normalised": (
+        "Values are normalised but no logarithms; take log(1 + x) before fitting."
+    ),
+    "zeros": "All values looked at are zero.",
+}
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}")
 
 
@@ -87,17 +98,12 @@ def describe_perturbseq(path, *, schema=None, layer=None, obsm=None):
     >>> description.schema.perturbation, description.problems
     ('target_gene', ['Only 20 cells are controls; ...'])
     """
+    from anndata.io import read_elem
+
     path = Path(path)
     with opened_store(path) as store:
-        try:
-            from anndata.io import read_elem
-
+        with reading(path, "AnnData"):
             obs, var = read_elem(store["obs"]), read_elem(store["var"])
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"{path} cannot be read as AnnData; it may be truncated or of another "
-                f"kind. The reader said: {error}"
-            ) from error
         parts = {
             name: sorted(store[name])
             for name in ("layers", "obsm", "varm", "obsp", "uns")
@@ -155,24 +161,14 @@ def _describe_values(sample, whole_rows, facts, problems):
     values = rows.data[finite]
     kind = value_kind(values)
     largest, smallest = values.max(initial=0), values.min(initial=0)
-    if kind == "signed":
-        facts["values"] = f"from {smallest:.3g} to {largest:.3g}, scaled or z-scores"
-        problems.append(
-            "There are negative values, so these are neither counts nor their "
-            "logarithms; models of counts, and scaling by depth, do not apply."
-        )
-    elif kind == "counts":
-        facts["values"] = "raw counts"
-    elif kind == "normalised":
-        facts["values"] = f"up to {largest:.3g}, normalised but not logarithms"
-        problems.append(
-            "Values are normalised but no logarithms; take log(1 + x) before fitting."
-        )
-    elif kind == "zeros":
-        facts["values"] = "zeros"
-        problems.append("All values looked at are zero.")
-    else:
-        facts["values"] = f"logarithms of normalised counts, up to {largest:.3g}"
+    facts["values"] = {
+        "signed": f"from {smallest:.3g} to {largest:.3g}, scaled or z-scores",
+        "counts": "raw counts",
+        "normalised": f"up to {largest:.3g}, normalised but not logarithms",
+        "zeros": "zeros",
+    }.get(kind, f"logarithms of normalised counts, up to {largest:.3g}")
+    if kind in _WRONG_VALUES:
+        problems.append(_WRONG_VALUES[kind])
     if whole_rows and kind == "counts":
         totals = np.asarray(rows.sum(axis=1)).ravel()
         low, middle, high = np.quantile(totals, [0.05, 0.5, 0.95])
@@ -244,11 +240,8 @@ def _describe_conditions(obs, schema, facts, problems):
         facts["cells per perturbation"] = (
             f"{sizes.min()} to {sizes.max()}, median {sizes.median():.0f}"
         )
-        combined = (
-            sum("+" in name for name in sizes.index)
-            if (layout is None or layout.combines)
-            else 0
-        )
+        combines = layout is None or layout.combines
+        combined = sum(combines and "+" in name for name in sizes.index)
         facts["combinations"] = f"{combined} of {len(sizes)} perturbations"
     else:
         problems.append("All cells are controls; there is no perturbation.")

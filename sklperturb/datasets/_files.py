@@ -1,6 +1,7 @@
 """Read the files of a folder; errors name the one that is missing or broken."""
 
 import csv
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -37,24 +38,27 @@ def missing_file(folder, name):
     )
 
 
-def _broken_file(path, kind, error):
-    return ValueError(
-        f"{path} cannot be read as {kind}; it may be truncated or of another kind. "
-        f"Get the file again. The reader said: {error}"
-    )
+@contextmanager
+def reading(path, kind):
+    """Turn what a reader raises into an error that names the file."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError, RuntimeError, csv.Error) as error:
+        raise ValueError(
+            f"{path} cannot be read as {kind}; it may be truncated or of another kind. "
+            f"Get the file again. The reader said: {error}"
+        ) from error
 
 
 def read_parquet(path):
     """Read a parquet file; named index levels become columns."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with reading(path, "parquet"):
         table = pq.ParquetFile(path).read()
-        check_unique_columns(table.column_names, path.name)
+    check_unique_columns(table.column_names, path.name)
+    with reading(path, "parquet"):
         frame = table.to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        raise _broken_file(path, "parquet", error) from error
     named = [name for name in frame.index.names if name is not None]
     return frame.reset_index(level=named).reset_index(drop=True)
 
@@ -69,26 +73,21 @@ def read_csv(path, text_columns=()):
         Columns to read as text even if they hold numbers.
     """
     check_unique_columns(read_header(path), path.name)
-    try:
+    with reading(path, "CSV"):
         return pd.read_csv(
             path,
             keep_default_na=False,
             na_values=[""],
             dtype=dict.fromkeys(text_columns, str),
         )
-    except (ValueError, OSError) as error:
-        raise _broken_file(path, "CSV", error) from error
 
 
 def read_header(path):
     """Read the column names of a CSV file."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file), [])
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise _broken_file(path, "CSV", error) from error
-    if not header:
-        raise _broken_file(path, "CSV", "it is empty")
+    with reading(path, "CSV"), path.open(newline="", encoding="utf-8-sig") as file:
+        header = next(csv.reader(file), [])
+        if not header:
+            raise ValueError("it is empty")
     return header
 
 
@@ -106,23 +105,16 @@ def read_layer(path, layer):
     obs : DataFrame of shape (n_samples, n_columns)
     y : DataFrame of shape (n_samples, n_genes)
     """
-    try:
-        import h5py
-        from anndata.io import read_elem
-    except ImportError as error:
-        raise ImportError(
-            f"Reading {path.name} needs anndata; run: pip install anndata"
-        ) from error
+    import h5py
+    from anndata.io import read_elem
+
     # Only what is needed: the other layers and the single cells in `uns` can be
     # many times larger.
-    try:
-        with h5py.File(path, "r") as file:
-            layers = sorted(file["layers"]) if "layers" in file else []
-            wanted = DEFAULT_LAYER if layer is None else layer
-            values = read_elem(file[f"layers/{wanted}"]) if wanted in layers else None
-            obs, var = read_elem(file["obs"]), read_elem(file["var"])
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise _broken_file(path, "h5ad", error) from error
+    with reading(path, "h5ad"), h5py.File(path, "r") as file:
+        layers = sorted(file["layers"]) if "layers" in file else []
+        wanted = DEFAULT_LAYER if layer is None else layer
+        values = read_elem(file[f"layers/{wanted}"]) if wanted in layers else None
+        obs, var = read_elem(file["obs"]), read_elem(file["var"])
     if values is None:
         raise ValueError(
             f"{path.name} has no layer {wanted!r}; it has {layers}. Pass one of them "
@@ -142,4 +134,14 @@ def check_unique_columns(names, file_name):
         raise ValueError(
             f"{file_name} has {len(twice)} column names that occur more than once, "
             f"such as {twice[:3]}. Rename or remove the repeated columns."
+        )
+
+
+def check_unique_ids(ids, name):
+    """Raise if an id occurs twice in an index or a column."""
+    if not ids.is_unique:
+        repeated = ids[ids.duplicated()].tolist()
+        raise ValueError(
+            f"{name} has {len(repeated)} repeated ids, such as {repeated[0]!r}. Each "
+            "row needs its own."
         )

@@ -90,13 +90,8 @@ def make_gene_network(
     response /= np.linalg.norm(response, axis=1, keepdims=True)
     embedding = _spectral(links, embedding_dim)
     embedding += noise * rng.standard_normal(embedding.shape) * embedding.std(axis=0)
-    return GeneNetwork(
-        genes,
-        graph,
-        pd.DataFrame(embedding, index=genes),
-        smooth().T,
-        response,
-    )
+    embedding = pd.DataFrame(embedding, index=genes)
+    return GeneNetwork(genes, graph, embedding, smooth().T, response)
 
 
 def _spectral(links, n_components):

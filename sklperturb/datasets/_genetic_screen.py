@@ -31,26 +31,17 @@ _SIZE = [Interval(Real, 0, None, closed="left")]
 
 @validate_params(
     {
-        "n_perturbations": _COUNT,
         "n_genes": [Interval(Integral, 4, None, closed="left")],
-        "cells_per_perturbation": _COUNT,
         "n_controls": [Interval(Integral, 0, None, closed="left")],
         "n_combinations": [Interval(Integral, 0, None, closed="left")],
-        "n_contexts": _COUNT,
-        "n_batches": _COUNT,
-        "n_programmes": _COUNT,
+        **dict.fromkeys(("n_perturbations", "cells_per_perturbation"), _COUNT),
+        **dict.fromkeys(("n_contexts", "n_batches", "n_programmes"), _COUNT),
         "embedding_dim": _COUNT,
-        "effect_strength": _SIZE,
-        "strong_fraction": _SHARE,
-        "shared_effect": _SHARE,
-        "predictability": _SHARE,
-        "nonlinearity": _SHARE,
-        "interaction": _SIZE,
-        "context_specificity": _SHARE,
-        "escaper_fraction": _SHARE,
-        "efficiency": _SHARE,
-        "depth": _SIZE,
-        "dropout": _SHARE,
+        **dict.fromkeys(("effect_strength", "interaction", "depth"), _SIZE),
+        **dict.fromkeys(("strong_fraction", "shared_effect"), _SHARE),
+        **dict.fromkeys(("predictability", "nonlinearity"), _SHARE),
+        **dict.fromkeys(("context_specificity", "escaper_fraction"), _SHARE),
+        **dict.fromkeys(("efficiency", "dropout"), _SHARE),
         "path": [str, PathLike, None],
         "overwrite": ["boolean"],
         "random_state": ["random_state"],
@@ -208,15 +199,9 @@ def make_genetic_screen(
         path = check_output(path, (".h5ad",), overwrite)
     seed = check_random_state(random_state).randint(2**31 - 1)
     rng = np.random.default_rng(seed)
-    network = make_gene_network(
-        n_genes,
-        n_programmes,
-        embedding_dim,
-        predictability,
-        nonlinearity,
-        _EMBEDDING_NOISE,
-        rng,
-    )
+    sizes = (n_genes, n_programmes, embedding_dim)
+    shares = (predictability, nonlinearity, _EMBEDDING_NOISE)
+    network = make_gene_network(*sizes, *shares, rng)
     base = _BASE_SD * rng.standard_normal(n_genes)
     # A gene that is hardly expressed cannot be knocked down.
     expressed = np.flatnonzero(base >= np.median(base))
@@ -320,66 +305,56 @@ def _draw_cells(model, cells, X, var, embedding, path):
     import h5py
     from anndata.io import sparse_dataset, write_elem
 
-    starts = range(0, len(cells), _BLOCK)
-    drawn = (
-        model.draw(block, cells.iloc[start : start + _BLOCK])
-        for block, start in enumerate(starts)
-    )
-    escaped = []
+    drawn = _draw_blocks(model, cells)
     varm = {"embedding": embedding.to_numpy()}
-    bar = ProgressBar(len(starts), "drawing cells")
+    head = anndata.AnnData(obs=X.copy(), var=var, varm=varm)
     if path is None:
-        counts = []
-        with bar:
-            for block, out in drawn:
-                counts.append(block)
-                escaped.append(out)
-                bar.advance()
-        X_cells = sparse.vstack(counts, format="csr")
-        return anndata.AnnData(X_cells, X.copy(), var, varm=varm), np.hstack(escaped)
-    with written_whole(path) as unfinished:
-        with h5py.File(unfinished, "w") as file, bar:
-            head = anndata.AnnData(obs=X.copy(), var=var, varm=varm)
-            write_elem(file, "/", head)
-            for block, out in drawn:
-                if escaped:
-                    sparse_dataset(file["X"]).append(block)
-                else:
-                    # The file may come to hold more values than 32 bits can count.
-                    block.indptr = block.indptr.astype(np.int64)
-                    write_elem(file, "X", block)
-                escaped.append(out)
-                bar.advance()
+        counts, escaped = zip(*drawn, strict=True)
+        head.X = sparse.vstack(counts, format="csr")
+        return head, np.hstack(escaped)
+    escaped = []
+    with written_whole(path) as unfinished, h5py.File(unfinished, "w") as file:
+        write_elem(file, "/", head)
+        for block, out in drawn:
+            if escaped:
+                sparse_dataset(file["X"]).append(block)
+            else:
+                # The file may come to hold more values than 32 bits can count.
+                block.indptr = block.indptr.astype(np.int64)
+                write_elem(file, "X", block)
+            escaped.append(out)
     return anndata.read_h5ad(path, backed="r"), np.hstack(escaped)
+
+
+def _draw_blocks(model, cells):
+    starts = range(0, len(cells), _BLOCK)
+    with ProgressBar(len(starts), "drawing cells") as bar:
+        for block, start in enumerate(starts):
+            yield model.draw(block, cells.iloc[start : start + _BLOCK])
+            bar.advance()
 
 
 def _bundle(X, y, escaped, network, model, names, targets):
     context = "cell_line" if "cell_line" in X else None
+    roles = {"context": context, "control": "control", "batch": "batch"}
     effects = model.effects @ model.programmes
     log_knock = np.log1p(-min(model.efficiency, 0.999))
     for row, genes in enumerate(model.knocked):
         effects[:, row, genes[genes >= 0]] += log_knock
-    frames = [
-        pd.DataFrame(values[1:], index=names[1:], columns=network.genes)
-        for values in effects
-    ]
-    contexts = [f"line{c + 1}" for c in range(len(frames))]
+    frames = {
+        f"line{c + 1}": pd.DataFrame(values[1:], names[1:], network.genes)
+        for c, values in enumerate(effects)
+    }
     is_control = X["control"].to_numpy()
     return Bunch(
         X=X,
         y=y,
         is_control=is_control,
-        schema=PerturbationSchema(
-            "target_gene",
-            context=context,
-            control="control",
-            batch="batch",
-            control_labels=(CONTROL,),
-        ),
+        schema=PerturbationSchema("target_gene", control_labels=CONTROL, **roles),
         target_names=list(network.genes),
         gene_embedding=network.embedding,
         gene_graph=network.graph,
-        effects=frames[0] if context is None else pd.concat(frames, keys=contexts),
+        effects=frames["line1"] if context is None else pd.concat(frames),
         escaped=escaped,
         DESCR=(
             f"Generated genetic screen: {len(X)} cells of {len(network.genes)} genes, "

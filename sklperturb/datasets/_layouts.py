@@ -50,16 +50,16 @@ def _has(*names):
     return lambda obs: all(name in obs for name in names)
 
 
+def _conditions(obs):
+    return map(as_text, obs["condition"].unique() if "condition" in obs else ())
+
+
 def _is_gears(obs):
-    return "condition" in obs and any(
-        "ctrl" in as_text(label).split("+") for label in obs["condition"].unique()
-    )
+    return any("ctrl" in label.split("+") for label in _conditions(obs))
 
 
 def _is_perturbench(obs):
-    return "condition" in obs and any(
-        as_text(label) == "control" for label in obs["condition"].unique()
-    )
+    return "control" in _conditions(obs)
 
 
 # In the order in which they are tried.
@@ -85,9 +85,9 @@ def find_layout(obs, name="auto"):
     """
     if name == "auto":
         return next((layout for layout in LAYOUTS if layout.matches(obs)), None)
-    layout = next((layout for layout in LAYOUTS if layout.name == name), None)
-    if layout is None:
+    if name not in LAYOUT_NAMES:
         raise ValueError(f"layout={name!r} is not known; allowed are {LAYOUT_NAMES}.")
+    layout = LAYOUTS[LAYOUT_NAMES.index(name) - 1]
     if layout.perturbation not in obs:
         raise ValueError(
             f"layout={name!r} has the perturbation in column {layout.perturbation!r}, "

@@ -21,6 +21,7 @@ from sklperturb.datasets._clean import (
 from sklperturb.datasets._files import (
     DEFAULT_LAYER,
     check_unique_columns,
+    check_unique_ids,
     missing_file,
     open_folder,
     read_csv,
@@ -266,11 +267,7 @@ def _read_id_map(folder, X_known, schema, test_name):
     ids = id_map["id"]
     if ids.isna().any():
         raise ValueError(f"{file_name} has {int(ids.isna().sum())} rows without an id.")
-    if ids.duplicated().any():
-        raise ValueError(
-            f"{file_name} has {int(ids.duplicated().sum())} repeated ids, such as "
-            f"{ids[ids.duplicated()].tolist()[0]!r}. Each row needs its own."
-        )
+    check_unique_ids(ids, file_name)
     return id_map
 
 

@@ -18,6 +18,7 @@ from sklperturb.cells._files import (
     x_of,
 )
 from sklperturb.conditions import PerturbationSchema
+from sklperturb.datasets._files import reading
 from sklperturb.datasets._layouts import (
     find_layout,
     read_conditions,
@@ -191,16 +192,10 @@ def _open(data, backed, layer, obsm):
         return _left_in_file(path, layer, obsm), path.name
     check_path(path)
     read = anndata.io.read_zarr if path.suffix == ".zarr" else anndata.read_h5ad
-    try:
-        with warnings.catch_warnings():
-            # An error follows, which says what to do.
-            warnings.filterwarnings("ignore", message=".*names are not unique")
-            cells = read(path)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} cannot be read as AnnData; it may be truncated or of another "
-            f"kind. The reader said: {error}"
-        ) from error
+    with reading(path, "AnnData"), warnings.catch_warnings():
+        # An error follows, which says what to do.
+        warnings.filterwarnings("ignore", message=".*names are not unique")
+        cells = read(path)
     return _with_matrix(cells, layer, obsm), path.name
 
 
@@ -263,27 +258,23 @@ def _assigned(cells, schema, drop, source):
 
 
 def _describe(source, X, cells, is_control, schema, layout):
-    labels = X.loc[~is_control, schema.perturbation]
-    sizes = labels.value_counts()
+    sizes = X.loc[~is_control, schema.perturbation].value_counts()
     combined = sum("+" in label for label in sizes.index)
     lines = [
         f"{len(X)} cells of {cells.n_vars} genes from {source}, in the "
         f"{'public' if layout is None else layout.name} spelling; "
         f"{int(is_control.sum())} cells are controls.",
-        f"{len(sizes)} perturbations"
-        + (f", {combined} of them combinations" if combined else "")
-        + (
-            f", with {sizes.min()} to {sizes.max()} cells (median "
-            f"{np.median(sizes):.0f})."
-            if len(sizes)
-            else "."
-        ),
+        f"{len(sizes)} perturbations",
     ]
+    if combined:
+        lines[1] += f", {combined} of them combinations"
+    if len(sizes):
+        median = f"median {np.median(sizes):.0f}"
+        lines[1] += f", with {sizes.min()} to {sizes.max()} cells ({median})"
+    lines[1] += "."
     for role in ("context", "batch", "dose"):
         column = getattr(schema, role)
         if column is not None:
-            levels = pd.unique(X[column])
-            lines.append(
-                f"{role.capitalize()} is {column!r}, with {len(levels)} levels."
-            )
+            n_levels = X[column].nunique(dropna=False)
+            lines.append(f"{role.capitalize()} is {column!r}, with {n_levels} levels.")
     return "\n".join(lines)

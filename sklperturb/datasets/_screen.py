@@ -43,10 +43,8 @@ _SHARE = [Interval(Real, 0, 1, closed="both")]
         "n_test_compounds": [Interval(Integral, 1, None, closed="left"), None],
         "n_lost": [tuple, None],
         "effect_strength": [Interval(Real, 0, None, closed="left")],
-        "strong_fraction": _SHARE,
-        "context_specificity": _SHARE,
-        "scaffold_share": _SHARE,
-        "control_noise_share": _SHARE,
+        **dict.fromkeys(("strong_fraction", "context_specificity"), _SHARE),
+        **dict.fromkeys(("scaffold_share", "control_noise_share"), _SHARE),
         "n_programmes": [Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
     },
@@ -188,28 +186,16 @@ def make_chemical_screen(
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
     compounds = invent_compounds(n_compounds, rng)
     rank = rng.permutation(n_compounds)  # by strength, strongest 0
-    design = _lay_out(
-        rank,
-        n_contexts - n_target_contexts,
-        n_target_contexts,
-        n_shared,
-        n_test_compounds,
-        n_lost,
-        strong_fraction,
-        rng,
-    )
-    loadings = _draw_loadings(
-        compounds["scaffold"].to_numpy(),
-        n_contexts,
-        n_programmes,
-        context_specificity,
-        scaffold_share,
-        rng,
-    )
+    n_dense = n_contexts - n_target_contexts
+    counts = (n_dense, n_target_contexts, n_shared, n_test_compounds, n_lost)
+    design = _lay_out(rank, *counts, strong_fraction, rng)
+    scaffold = compounds["scaffold"].to_numpy()
+    shares = (context_specificity, scaffold_share)
+    loadings = _draw_loadings(scaffold, n_contexts, n_programmes, *shares, rng)
     strength = effect_strength * np.exp(-rank / max(strong_fraction * n_compounds, 1.0))
     strength += _WEAK_EFFECT * np.exp(0.4 * rng.standard_normal(n_compounds))
     power = np.ones(n_contexts)
-    power[n_contexts - n_target_contexts :] = _TARGET_POWER
+    power[n_dense:] = _TARGET_POWER
     spread = np.exp(_ROW_SPREAD * rng.standard_normal((n_contexts, n_compounds)))
     loadings *= (power[:, None] * strength * spread)[:, :, None]
 
@@ -294,11 +280,9 @@ def _lay_out(rank, n_dense, n_target, n_shared, n_test, n_lost, strong_fraction,
             f"n_lost={n_lost!r} is not a tuple of two integers, 0 or more: conditions "
             "lost of the last dense context, and of those to predict."
         )
-    for given, most, where in zip(
-        n_lost,
-        (len(toxic), len(candidates) - (n_target == 1)),
-        ("of the last dense context", "to predict"),
-        strict=True,
+    for given, most, where in (
+        (n_lost[0], len(toxic), "of the last dense context"),
+        (n_lost[1], len(candidates) - (n_target == 1), "to predict"),
     ):
         if given > most:
             raise ValueError(
@@ -308,10 +292,9 @@ def _lay_out(rank, n_dense, n_target, n_shared, n_test, n_lost, strong_fraction,
     train[n_dense - 1, toxic[: n_lost[0]]] = False
     lost = candidates[: n_lost[1]]
     test[n_dense + np.arange(len(lost)) % n_target, lost] = False
-    names = [*_DENSE, *(f"Context {i}" for i in range(5, n_dense + 1))][:n_dense]
-    names += [*_TARGET, *(f"Target context {i}" for i in range(3, n_target + 1))][
-        :n_target
-    ]
+    names = [*_DENSE[:n_dense], *(f"Context {i}" for i in range(5, n_dense + 1))]
+    names += _TARGET[:n_target]
+    names += (f"Target context {i}" for i in range(3, n_target + 1))
     return Bunch(train=train, test=test, control=control, names=np.array(names, object))
 
 

@@ -2,11 +2,13 @@
 
 import csv
 import os
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.datasets._files import check_unique_ids
 from sklperturb.utils._atomic import (
     check_output,
     check_output_folder,
@@ -15,6 +17,7 @@ from sklperturb.utils._atomic import (
 )
 
 SUFFIXES = (".csv", ".h5ad")
+_ANSWERS = "de_test.parquet"
 
 
 def write_screen(folder, screen, *, overwrite=False):
@@ -56,26 +59,37 @@ def write_screen(folder, screen, *, overwrite=False):
     ...     sorted(path.name for path in folder.iterdir())
     ['de_test.parquet', 'de_train.parquet', 'id_map.csv', 'sample_submission.csv']
     """
-    names = ("de_train.parquet", "id_map.csv", "sample_submission.csv")
-    names += ("de_test.parquet",)
+    names = ("de_train.parquet", "id_map.csv", "sample_submission.csv", _ANSWERS)
     folder = check_output_folder(folder, names, overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    with unfinished_folder(folder) as unfinished:
-        _join(screen.X, screen.y).to_parquet(unfinished / names[0], index=False)
+    with replaced_files(folder, names) as unfinished:
+        train = pd.concat([screen.X, screen.y], axis=1)
+        train.to_parquet(unfinished / names[0], index=False)
         screen.id_map.to_csv(unfinished / names[1], index=False)
         zeros = np.zeros((len(screen.id_map), len(screen.target_names)))
         write_submission(
             unfinished / names[2], zeros, screen.id_map, screen.target_names
         )
         if screen.y_test is not None:
-            test = _join(screen.X_test, screen.y_test).reset_index()
-            test.to_parquet(unfinished / names[3], index=False)
+            test = pd.concat([screen.X_test, screen.y_test], axis=1).reset_index()
+            test.to_parquet(unfinished / _ANSWERS, index=False)
+    return folder
+
+
+@contextmanager
+def replaced_files(folder, names):
+    """Give a folder to write to, whose files become those of `folder` at the end.
+
+    Those of `names` that were not written are removed: they are the answers to what
+    was just replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with unfinished_folder(folder) as unfinished:
+        yield unfinished
         for name in names:
             if (unfinished / name).exists():
                 os.replace(unfinished / name, folder / name)
-            else:  # the answers that belong to the screen just replaced
+            else:
                 (folder / name).unlink(missing_ok=True)
-    return folder
 
 
 def write_submission(
@@ -143,10 +157,6 @@ def write_submission(
     return path
 
 
-def _join(X, y):
-    return pd.concat([X, y], axis=1)
-
-
 def _ids(id_map):
     if "id" in getattr(id_map, "columns", ()):
         ids = pd.Index(id_map["id"], name="id")
@@ -157,11 +167,7 @@ def _ids(id_map):
             "id_map has neither a column nor an index named 'id'. Pass the id_map or "
             "the X_test that load_op2 gives."
         )
-    if not ids.is_unique:
-        raise ValueError(
-            f"id_map has {int(ids.duplicated().sum())} repeated ids, such as "
-            f"{ids[ids.duplicated()].tolist()[0]!r}."
-        )
+    check_unique_ids(ids, "id_map")
     return ids
 
 
@@ -224,12 +230,8 @@ def _write_csv(path, values, ids, genes):
 
 
 def _write_h5ad(path, values, ids, genes, uns):
-    try:
-        from anndata import AnnData
-    except ImportError as error:
-        raise ImportError(
-            "Writing .h5ad files needs anndata; run: pip install anndata"
-        ) from error
+    from anndata import AnnData
+
     AnnData(
         obs=pd.DataFrame(index=ids.astype(str)),
         var=pd.DataFrame(index=genes.astype(str)),

@@ -76,7 +76,9 @@ def write_cells(
     matrix, genes = _matrix(cells, genes)
     obs = _obs(perturbations, contexts, matrix.shape[0], layout)
     _check_values(matrix, layout)
-    adata = _adata(matrix, obs, genes)
+    from anndata import AnnData
+
+    adata = AnnData(matrix, obs=obs, var=pd.DataFrame(index=genes))
     if path.suffix == ".h5ad":
         with written_whole(path) as unfinished:
             adata.write_h5ad(unfinished)
@@ -144,12 +146,6 @@ def _check_values(matrix, layout):
             "cell-eval takes log1p-normalised values below 15; the cells look like "
             "counts. Normalise each cell to a common total and take log1p."
         )
-
-
-def _adata(matrix, obs, genes):
-    from anndata import AnnData
-
-    return AnnData(matrix, obs=obs, var=pd.DataFrame(index=genes))
 
 
 def _write_archive(path, adata):

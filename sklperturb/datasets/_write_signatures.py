@@ -1,12 +1,9 @@
 """Write signatures that were computed here as a screen to learn from."""
 
-import os
-
-import pandas as pd
-
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._schema import KNOWN_SPELLINGS
-from sklperturb.utils._atomic import check_output_folder, unfinished_folder
+from sklperturb.datasets._write import replaced_files
+from sklperturb.utils._atomic import check_output_folder
 
 _ROLES = ("context", "perturbation", "smiles", "dose")
 _NAMES = ("de_train.h5ad", "id_map.csv", "de_test.h5ad")
@@ -90,17 +87,11 @@ def write_signatures(folder, screen, *, overwrite=False):
     }
     id_map = to_predict[[c for c in renamed if c in to_predict]].rename(columns=renamed)
     id_map = id_map.reset_index(drop=True).rename_axis("id").reset_index()
-    folder.mkdir(parents=True, exist_ok=True)
-    with unfinished_folder(folder) as unfinished:
+    with replaced_files(folder, _NAMES) as unfinished:
         _write(unfinished / _NAMES[0], screen["signatures"], renamed)
         id_map.to_csv(unfinished / _NAMES[1], index=False)
         if screen["test"] is not None:
             _write(unfinished / _NAMES[2], screen["test"], renamed)
-        for name in _NAMES:
-            if (unfinished / name).exists():
-                os.replace(unfinished / name, folder / name)
-            else:  # the answers that belong to the signatures just replaced
-                (folder / name).unlink(missing_ok=True)
     return folder
 
 
@@ -120,5 +111,5 @@ def _write(path, signatures, renamed):
     taken = [name for name in renamed.values() if name not in renamed]
     obs = signatures.obs.drop(columns=taken, errors="ignore").rename(columns=renamed)
     written = signatures.copy()
-    written.obs = pd.DataFrame(obs)
+    written.obs = obs
     written.write_h5ad(path, compression="gzip")

@@ -19,11 +19,11 @@ class FoldFit:
     y : array-like, DataFrame or AnnData of shape (n_samples, n_genes), or None
     train, test : ndarray of int
         Rows to learn from, and rows held out.
-    params : dict, default=None
+    params : dict, default=()
         Parameters of the clone.
-    fit_params : dict, default=None
+    fit_params : dict, default=()
         Metadata for `fit`; those that have a value a row are cut to the training rows.
-    score_params : dict of str to dict, default=None
+    score_params : dict of str to dict, default=()
         Metadata for each scorer by name, cut to the held-out rows.
 
     Attributes
@@ -36,26 +36,17 @@ class FoldFit:
     """
 
     def __init__(
-        self,
-        estimator,
-        X,
-        y,
-        train,
-        test,
-        *,
-        params=None,
-        fit_params=None,
-        score_params=None,
+        self, estimator, X, y, train, test, *, params=(), fit_params=(), score_params=()
     ):
         self._estimator = estimator
-        self._params = params or {}
+        self._params = dict(params)
         self._train = (_safe_indexing(X, train), *_rows_of(y, train))
         self.X_test = _safe_indexing(X, test)
         self._y_test = _rows_of(y, test)
-        self._fit_params = _check_method_params(X, fit_params or {}, indices=train)
+        self._fit_params = _check_method_params(X, dict(fit_params), indices=train)
         self._score_params = {
             name: _check_method_params(X, given, indices=test)
-            for name, given in (score_params or {}).items()
+            for name, given in dict(score_params).items()
         }
 
     @property

@@ -15,6 +15,11 @@ from sklperturb.conditions._validation import resolve_schema
 class BaseConditionKFold(BaseCrossValidator):
     """Base of the splitters that deal conditions into `n_splits` folds."""
 
+    def __init__(self, n_splits=5, *, schema=None, random_state=None):
+        self.n_splits = n_splits
+        self.schema = schema
+        self.random_state = random_state
+
     def get_n_splits(self, X=None, y=None, groups=None):
         """Return the number of splits.
 
@@ -52,6 +57,10 @@ class BaseConditionKFold(BaseCrossValidator):
             folds[unit] = load.argmin()
             load[folds[unit]] += n_rows[unit]
         return folds
+
+    def _deal_rows(self, codes, described):
+        """Yield the masks of folds that units, numbered by `codes`, are dealt into."""
+        yield from self._masks(self._deal(np.bincount(codes), described)[codes])
 
     def _masks(self, fold_of_row):
         for fold in range(self.n_splits):

@@ -71,10 +71,8 @@ class UnseenPerturbationKFold(BaseConditionKFold):
     def __init__(
         self, n_splits=5, *, keep_controls=False, schema=None, random_state=None
     ):
-        self.n_splits = n_splits
+        super().__init__(n_splits, schema=schema, random_state=random_state)
         self.keep_controls = keep_controls
-        self.schema = schema
-        self.random_state = random_state
 
     def _iter_test_masks(self, X, y=None, groups=None):
         [(codes, _)] = read_roles(X, self.schema, "perturbation")
@@ -126,15 +124,9 @@ class UnseenContextKFold(BaseConditionKFold):
     ['NK']
     """
 
-    def __init__(self, n_splits=5, *, schema=None, random_state=None):
-        self.n_splits = n_splits
-        self.schema = schema
-        self.random_state = random_state
-
     def _iter_test_masks(self, X, y=None, groups=None):
         [(codes, _)] = read_roles(X, self.schema, "context")
-        folds = self._deal(np.bincount(codes), "contexts in X")
-        yield from self._masks(folds[codes])
+        yield from self._deal_rows(codes, "contexts in X")
 
 
 class LeaveOneContextOut(BaseCrossValidator):
@@ -325,10 +317,8 @@ class UnseenPairKFold(BaseConditionKFold):
     """
 
     def __init__(self, n_splits=5, *, contexts=None, schema=None, random_state=None):
-        self.n_splits = n_splits
+        super().__init__(n_splits, schema=schema, random_state=random_state)
         self.contexts = contexts
-        self.schema = schema
-        self.random_state = random_state
 
     def _iter_test_masks(self, X, y=None, groups=None):
         (context, names), (perturbation, _) = read_roles(

@@ -14,7 +14,40 @@ from sklperturb.conditions._frames import read_column
 from sklperturb.model_selection._folds import read_table
 
 
-class NamedSplit(BaseCrossValidator):
+class _SingleSplit(BaseCrossValidator):
+    """Base of the splitters that give the one split that `_split` returns."""
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        """Return the number of splits, which is 1.
+
+        Parameters
+        ----------
+        X, y, groups : object
+            Ignored, present for scikit-learn's interface.
+
+        Returns
+        -------
+        n_splits : int
+        """
+        return 1
+
+    def split(self, X, y=None, groups=None):
+        """Yield the rows to train on and those to test on.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+        y, groups : object
+            Ignored.
+
+        Yields
+        ------
+        train, test : ndarray of int
+        """
+        yield self._split(X)
+
+
+class NamedSplit(_SingleSplit):
     """Hold out the rows that a published split names.
 
     One train-test split, as a cross-validator of a single fold, so that a model is
@@ -52,33 +85,7 @@ class NamedSplit(BaseCrossValidator):
         self.exclude = exclude
         self.schema = schema
 
-    def get_n_splits(self, X=None, y=None, groups=None):
-        """Return the number of splits, which is 1.
-
-        Parameters
-        ----------
-        X, y, groups : object
-            Ignored, present for scikit-learn's interface.
-
-        Returns
-        -------
-        n_splits : int
-        """
-        return 1
-
-    def split(self, X, y=None, groups=None):
-        """Yield the rows to train on and those to test on.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_columns)
-        y, groups : object
-            Ignored.
-
-        Yields
-        ------
-        train, test : ndarray of int
-        """
+    def _split(self, X):
         test = self._named(X, self.test)
         left_out = self._named(X, self.exclude) & ~test
         if not test.any():
@@ -88,7 +95,7 @@ class NamedSplit(BaseCrossValidator):
             )
         if (test | left_out).all():
             raise ValueError("The split leaves no row of X to train on.")
-        yield np.flatnonzero(~test & ~left_out), np.flatnonzero(test)
+        return np.flatnonzero(~test & ~left_out), np.flatnonzero(test)
 
     def _named(self, X, names):
         X, schema = read_table(X, self.schema)
@@ -105,7 +112,7 @@ class NamedSplit(BaseCrossValidator):
         return found
 
 
-class RowSplit(BaseCrossValidator):
+class RowSplit(_SingleSplit):
     """Hold out the rows that a published split lists one by one.
 
     Parameters
@@ -128,33 +135,7 @@ class RowSplit(BaseCrossValidator):
     def __init__(self, parts):
         self.parts = parts
 
-    def get_n_splits(self, X=None, y=None, groups=None):
-        """Return the number of splits, which is 1.
-
-        Parameters
-        ----------
-        X, y, groups : object
-            Ignored, present for scikit-learn's interface.
-
-        Returns
-        -------
-        n_splits : int
-        """
-        return 1
-
-    def split(self, X, y=None, groups=None):
-        """Yield the rows to train on and those to test on.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_columns)
-        y, groups : object
-            Ignored.
-
-        Yields
-        ------
-        train, test : ndarray of int
-        """
+    def _split(self, X):
         parts = np.asarray(self.parts)
         if len(parts) != len(X):
             raise ValueError(
@@ -167,7 +148,7 @@ class RowSplit(BaseCrossValidator):
                 f"The split has {len(train)} rows to train on and {len(test)} to test "
                 "on; both must be some."
             )
-        yield train, test
+        return train, test
 
 
 @validate_params(
@@ -258,7 +239,7 @@ def _perturbench(path, fold, cells, schema):
     part_of = dict(rows)
     if len(part_of) != len(rows):
         raise ValueError(f"{path.name} names a cell more than once.")
-    names = list(part_of) if cells is None else [str(cell) for cell in cells]
+    names = list(part_of if cells is None else map(str, cells))
     missing = [name for name in names if name not in part_of]
     if missing:
         raise ValueError(
@@ -276,23 +257,18 @@ def _cell_load(path, fold, cells, schema):
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{path.name} is no valid TOML: {error}") from error
     sides = {"val": [], "test": []}
-    for key, part in content.get("zeroshot", {}).items():
-        _check_part(path, key, part)
-        sides[part].append((key.rpartition(".")[2], None))
+    named = [(key, part, [None]) for key, part in content.get("zeroshot", {}).items()]
     for key, parts in content.get("fewshot", {}).items():
-        for part, names in parts.items():
-            _check_part(path, key, part)
-            context = key.rpartition(".")[2]
-            sides[part].extend((context, str(name)) for name in names)
+        named += [(key, part, map(str, names)) for part, names in parts.items()]
+    for key, part, names in named:
+        if part not in sides:
+            raise ValueError(
+                f"{path.name}: {key!r} is put into {part!r}; allowed are 'val' and "
+                "'test'."
+            )
+        sides[part].extend((key.rpartition(".")[2], name) for name in names)
     held_out = sides.pop(fold)
     if not held_out:
         raise ValueError(f"{path.name} holds out nothing as {fold!r}.")
     [others] = sides.values()
     return NamedSplit(held_out, exclude=others, schema=schema)
-
-
-def _check_part(path, key, part):
-    if part not in ("val", "test"):
-        raise ValueError(
-            f"{path.name}: {key!r} is put into {part!r}; allowed are 'val' and 'test'."
-        )

@@ -63,10 +63,8 @@ class UnseenGroupKFold(BaseConditionKFold):
     """
 
     def __init__(self, n_splits=5, *, by, random_state=None, schema=None):
-        self.n_splits = n_splits
+        super().__init__(n_splits, schema=schema, random_state=random_state)
         self.by = by
-        self.random_state = random_state
-        self.schema = schema
 
     def _iter_test_masks(self, X, y=None, groups=None):
         X, schema = read_table(X, self.schema)
@@ -74,14 +72,11 @@ class UnseenGroupKFold(BaseConditionKFold):
         if self.by not in names:
             raise ValueError(f"by={self.by!r} is no column of X, which has {names}.")
         schema.require(X, "perturbation")
-        condition = [
-            read_column(X, column)
-            for column in schema.columns("perturbation", "context")
-        ]
+        roles = schema.columns("perturbation", "context")
+        condition = [read_column(X, column) for column in roles]
         groups = read_column(X, self.by, allow_missing=True)
         codes = _complete_groups(groups, condition, repr(self.by))
-        folds = self._deal(np.bincount(codes), f"groups of {self.by!r} in X")
-        yield from self._masks(folds[codes])
+        yield from self._deal_rows(codes, f"groups of {self.by!r} in X")
 
 
 class UnseenScaffoldKFold(BaseConditionKFold):
@@ -147,11 +142,6 @@ class UnseenScaffoldKFold(BaseConditionKFold):
     ['toluene', 'phenol']
     """
 
-    def __init__(self, n_splits=5, *, schema=None, random_state=None):
-        self.n_splits = n_splits
-        self.schema = schema
-        self.random_state = random_state
-
     def _iter_test_masks(self, X, y=None, groups=None):
         # Loaded only here: the other splitters need no features.
         from sklperturb.preprocessing import murcko_scaffolds
@@ -172,8 +162,7 @@ class UnseenScaffoldKFold(BaseConditionKFold):
                 stacklevel=2,
             )
         codes = _complete_groups(scaffolds, [compounds], "the scaffold")
-        folds = self._deal(np.bincount(codes), "scaffolds in X")
-        yield from self._masks(folds[codes])
+        yield from self._deal_rows(codes, "scaffolds in X")
 
 
 def _complete_groups(groups, condition, described):

@@ -165,13 +165,10 @@ class BestRegressor(ConditionRegressor):
         self.weights_ = dict(zip(names, weights.tolist(), strict=True))
         shown = ", ".join(f"{n} {w:.2f}" for n, w in self.weights_.items() if w)
         logger.info("Fitting all rows; weights are %s.", shown)
-        model = SeenUnseenRegressor(
-            StretchedRegressor(
-                BlendRegressor(parts, weights=weights), stretch=self.stretch_
-            ),
-            unseen_model(self.schema_),
-            schema=self.schema_,
-        )
+        blend = BlendRegressor(parts, weights=weights)
+        seen = StretchedRegressor(blend, stretch=self.stretch_)
+        unseen = unseen_model(self.schema_)
+        model = SeenUnseenRegressor(seen, unseen, schema=self.schema_)
         self.model_ = clone(model).fit(X, y)
         return self
 

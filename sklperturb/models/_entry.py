@@ -103,10 +103,15 @@ class ModelEntry:
         -------
         estimator : estimator
         """
-        module, _, name = self.path.partition(":")
-        maker = getattr(import_module(module), name)
+        maker = load(self.path)
         accepted = inspect.signature(maker).parameters
         common = {"schema": schema, "random_state": random_state}
         return maker(
             **self.parameters, **{k: v for k, v in common.items() if k in accepted}
         )
+
+
+def load(path):
+    """Return what a path such as ``"sklperturb.ensemble:BlendRegressor"`` names."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)

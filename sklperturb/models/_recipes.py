@@ -3,15 +3,10 @@
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklperturb.baseline import (
-    AdditiveCombinationRegressor,
-    AdditiveRegressor,
-    GroupStatisticRegressor,
-)
+from sklperturb.baseline import AdditiveRegressor
 from sklperturb.compose import LatentTargetRegressor, PerturbationEffectRegressor
 from sklperturb.ensemble import (
     BlendRegressor,
-    BoostedTargetRegressor,
     PseudoLabelRegressor,
     RescaledRegressor,
     SeedEnsembleRegressor,
@@ -19,75 +14,34 @@ from sklperturb.ensemble import (
     StretchedRegressor,
 )
 from sklperturb.linear_model import (
-    BilinearGeneRegressor,
     ContextTransferRidge,
     ProductKernelRidge,
     TargetEncodedRidge,
 )
-from sklperturb.neural_network import (
-    AutoencoderTransformer,
-    ConditionalGANRegressor,
-    LatentNetRegressor,
-    SequenceNetRegressor,
-    TokenEmbeddingMLPRegressor,
-    TransformerRegressor,
-)
+from sklperturb.models._entry import load
+from sklperturb.neural_network import AutoencoderTransformer, TokenEmbeddingMLPRegressor
 from sklperturb.preprocessing import make_condition_encoder
 
 
-def _encoded(regressor, schema):
+def encoded(regressor, schema, random_state, **parameters):
     """Return a regressor of numbers behind one-hot columns and target statistics."""
     return Pipeline(
         [
             ("encoder", make_condition_encoder(statistics=("mean",), schema=schema)),
             ("scaler", StandardScaler()),
-            ("regressor", regressor),
+            ("regressor", load(regressor)(random_state=random_state, **parameters)),
         ]
     )
 
 
-def mean_shift(schema):
-    return PerturbationEffectRegressor(
-        GroupStatisticRegressor(schema=schema), schema=schema
-    )
-
-
-def additive_combination(schema):
-    return PerturbationEffectRegressor(
-        AdditiveCombinationRegressor(schema=schema), schema=schema
-    )
-
-
-def bilinear(schema):
-    return PerturbationEffectRegressor(
-        BilinearGeneRegressor(schema=schema), schema=schema
-    )
-
-
-def boosting(schema, random_state):
-    return _encoded(BoostedTargetRegressor(random_state=random_state), schema)
-
-
-def transformer(schema, random_state):
-    # The metric as the loss: on TG-GATEs 0.03 to 0.05 better than Huber's.
-    return _encoded(
-        TransformerRegressor(loss="mrrmse", random_state=random_state), schema
-    )
-
-
-def sequence(architecture, schema, random_state):
-    return _encoded(
-        SequenceNetRegressor(architecture, random_state=random_state), schema
-    )
-
-
-def gan(schema, random_state):
-    return _encoded(ConditionalGANRegressor(random_state=random_state), schema)
+def effect(regressor, schema):
+    """Return a regressor of effects that predicts expression."""
+    return PerturbationEffectRegressor(load(regressor)(schema=schema), schema=schema)
 
 
 def latent(schema, random_state):
     return LatentTargetRegressor(
-        _encoded(LatentNetRegressor(random_state=random_state), schema),
+        encoded("sklperturb.neural_network:LatentNetRegressor", schema, random_state),
         AutoencoderTransformer(random_state=random_state),
     )
 

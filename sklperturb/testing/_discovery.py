@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from contextlib import contextmanager
 
 from sklearn.base import (
     BaseEstimator,
@@ -91,11 +92,8 @@ def public_packages():
     for module in pkgutil.iter_modules(sklperturb.__path__):
         if not module.ispkg or module.name not in sklperturb.__all__:
             continue
-        try:
+        with _absent_extras_suppressed():
             packages.append(importlib.import_module(f"sklperturb.{module.name}"))
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] == "sklperturb":
-                raise  # a mistake of ours, not an extra that is absent
     return packages
 
 
@@ -120,12 +118,17 @@ def public_members(package):
     """
     members = []
     for name in getattr(package, "__all__", ()):
-        try:
+        with _absent_extras_suppressed():
             member = getattr(package, name)  # may be loaded only now
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] == "sklperturb":
-                raise
-            continue
-        if (getattr(member, "__module__", None) or "").startswith("sklperturb."):
-            members.append((name, member))
+            if (getattr(member, "__module__", None) or "").startswith("sklperturb."):
+                members.append((name, member))
     return members
+
+
+@contextmanager
+def _absent_extras_suppressed():
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "sklperturb":
+            raise  # a mistake of ours, not an extra that is absent

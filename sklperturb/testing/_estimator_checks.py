@@ -279,14 +279,8 @@ def check_predictions(estimator):
 def check_cross_validation(estimator):
     """Unseen pairs can be predicted and scored by `cross_val_score`."""
     model, X, y = _prepare(estimator)
-    scores = cross_val_score(
-        model,
-        X,
-        y,
-        cv=UnseenPairKFold(2, random_state=0),
-        scoring=neg_mrrmse_scorer,
-        error_score="raise",
-    )
+    cv, scorer = UnseenPairKFold(2, random_state=0), neg_mrrmse_scorer
+    scores = cross_val_score(model, X, y, cv=cv, scoring=scorer, error_score="raise")
     assert np.isfinite(scores).all() and (scores <= 0).all(), f"scores are {scores}"
 
 
@@ -371,11 +365,8 @@ def _outputs(fitted, X):
 
 
 def _seed_names(estimator):
-    return [
-        name
-        for name in estimator.get_params()
-        if name == "random_state" or name.endswith("__random_state")
-    ]
+    names = estimator.get_params()
+    return [name for name in names if name.split("__")[-1] == "random_state"]
 
 
 def _global_states():
@@ -389,10 +380,8 @@ def _global_states():
 def _assert_same(found, expected, message):
     """Assert equality up to the rounding of matrix products."""
     found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape, (
-        f"{message}: shape {found.shape} instead of {expected.shape}"
-    )
+    shape = found.shape
+    assert shape == expected.shape, f"{message}: shape {shape}, not {expected.shape}"
     scale = max(float(np.abs(expected).max(initial=0)), 1e-300)
-    # Not >, so that a NaN fails.
-    close = np.abs(found - expected).max(initial=0) <= _TOLERANCE * scale
+    close = np.allclose(found, expected, rtol=0, atol=_TOLERANCE * scale)
     assert close, f"{message} (largest value {scale:.3g})"

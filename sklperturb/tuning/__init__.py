@@ -3,7 +3,4 @@
 from sklperturb.tuning._search import PerturbationSearchCV
 from sklperturb.tuning._space import search_space
 
-__all__ = [
-    "PerturbationSearchCV",
-    "search_space",
-]
+__all__ = ["PerturbationSearchCV", "search_space"]

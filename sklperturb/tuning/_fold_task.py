@@ -32,7 +32,7 @@ class StoredData:
         return self._loaded[self.path]
 
 
-def run_fold(data, estimator, params, fold, train, test, folds, view, scoring):
+def run_fold(data, estimator, params, rows, folds, view, scoring):
     """Fit a clone on the training rows and score the others.
 
     Parameters
@@ -42,8 +42,8 @@ def run_fold(data, estimator, params, fold, train, test, folds, view, scoring):
     estimator : estimator
     params : dict
         Parameters of this trial.
-    fold : int
-    train, test : ndarray of int
+    rows : tuple (ndarray of int, ndarray of int)
+        To train on, and to test on.
     folds : list of dict
         Results of the trial's earlier folds.
     view : PruningView or None
@@ -58,37 +58,41 @@ def run_fold(data, estimator, params, fold, train, test, folds, view, scoring):
         wrong, or None; plain values, so that a study can keep them. Beside an error,
         "exception" is what was raised, if it can travel.
     """
-    result = {"scores": {}, "curve": [], "notes": {}, "pruned": False, "error": None}
+    result = no_result()
     start = time.perf_counter()
     try:
         with one_thread():
             X, y, fit_params, score_params = (
                 data.load() if isinstance(data, StoredData) else data
             )
-            task = FoldFit(
-                estimator,
-                X,
-                y,
-                train,
-                test,
-                params=params,
-                fit_params=fit_params,
-                score_params=score_params,
-            )
-            _fit_and_score(result, task, fold, folds, view, scoring)
+            metadata = {"fit_params": fit_params, "score_params": score_params}
+            task = FoldFit(estimator, X, y, *rows, params=params, **metadata)
+            _fit_and_score(result, task, folds, view, scoring)
     except EndOfTrial:
         result["pruned"] = True
     except Exception as error:
         result["error"] = describe_error(error)
         result["exception"] = _portable(error)
-    result.setdefault("fit_time", time.perf_counter() - start)
-    result.setdefault("score_time", 0.0)
+    result["fit_time"] = result["fit_time"] or time.perf_counter() - start
     if view is not None and hasattr(view, "trial"):
         result["curve"], result["notes"] = view.curve, view.notes
     return result
 
 
-def _fit_and_score(result, task, fold, folds, view, scoring):
+def no_result(error=None):
+    """Return the result of a fold that has not come to its scores."""
+    return {
+        "scores": {},
+        "curve": [],
+        "notes": {},
+        "pruned": False,
+        "error": error,
+        "fit_time": 0.0,
+        "score_time": 0.0,
+    }
+
+
+def _fit_and_score(result, task, folds, view, scoring):
     """Fit and score, and ask the pruner: after epochs, or after the fold."""
     scorers, metric = scoring
     watch = nullcontext()
@@ -96,7 +100,7 @@ def _fit_and_score(result, task, fold, folds, view, scoring):
         view.begin(folds)
         if view.pruning.by_epoch:
             optimised = {metric: scorers[metric]}
-            watch = watching_epochs(_EpochJudge(task, fold, folds, view, optimised))
+            watch = watching_epochs(_EpochJudge(task, folds, view, optimised))
     with watch:
         task.fit()
     result["fit_time"] = task.fit_time
@@ -107,19 +111,19 @@ def _fit_and_score(result, task, fold, folds, view, scoring):
         value = result["scores"][metric]
         if not pruning.paired:
             value = float(np.mean([f["scores"][metric] for f in folds] + [value]))
-        step = (fold + 1) * pruning.steps_per_fold - (1 if not pruning.by_epoch else 0)
+        step = (len(folds) + 1) * pruning.steps_per_fold - (not pruning.by_epoch)
         result["pruned"] = view.report(step, value)
 
 
 class _EpochJudge:
     """Score the held-out rows after an epoch, and end the trial if that looks bad."""
 
-    def __init__(self, task, fold, folds, view, scorer):
+    def __init__(self, task, folds, view, scorer):
         self.task = task
         self.scorer = scorer
         (self.metric,) = scorer
         self.before = [f["scores"][self.metric] for f in folds]
-        self.first_step = fold * view.pruning.steps_per_fold
+        self.first_step = len(folds) * view.pruning.steps_per_fold
         self.view = view
 
     def __call__(self, net, epoch):
@@ -140,13 +144,13 @@ def predicting_part(estimator):
     """Return the estimator at the end of pipelines and wrappers."""
     while True:
         if isinstance(estimator, Pipeline):
-            estimator = estimator.steps[-1][1]
-        elif hasattr(estimator, "regressor_"):
-            estimator = estimator.regressor_
-        elif getattr(estimator, "regressor", None) is not None:
-            estimator = estimator.regressor
+            inner = estimator.steps[-1][1]
         else:
+            inner = getattr(estimator, "regressor", None)
+            inner = getattr(estimator, "regressor_", inner)
+        if inner is None:
             return estimator
+        estimator = inner
 
 
 def _portable(error):

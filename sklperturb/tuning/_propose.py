@@ -7,39 +7,38 @@ asked. Then the proposals, and with them the whole search, are the same whether 
 run one after the other or side by side, and whether or not the search was interrupted.
 """
 
-import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from sklperturb.tuning._trial_store import DISCARDED, POSITION
+from sklperturb.tuning._space import SearchSpace
+from sklperturb.tuning._study import quiet
+from sklperturb.tuning._trial_store import DISCARDED, POSITION, TrialStore
 
 SAMPLER = "sklperturb:sampler"
 
 
+@dataclass
 class Proposer:
     """Propose parameters for a position.
 
     Parameters
     ----------
-    space : SearchSpace
-    sampler : None, "random", optuna.samplers.BaseSampler or callable
+    sampler, ask_ahead
         See `PerturbationSearchCV`.
-    seed : int
-    ask_ahead : int
-    store : TrialStore
     first : dict
         Parameters to try at position 0; those that are missing are drawn.
     """
 
-    def __init__(self, space, sampler, seed, ask_ahead, store, first):
-        self.space = space
-        self.sampler = sampler
-        self.seed = seed
-        self.ask_ahead = ask_ahead
-        self.store = store
-        self.first = first
+    space: SearchSpace
+    sampler: str | optuna.samplers.BaseSampler | Callable | None
+    seed: int
+    ask_ahead: int
+    store: TrialStore
+    first: dict
 
     def __call__(self, trials, position):
         """Return parameters as a study stores them, distributions, sampler's notes."""
@@ -104,7 +103,7 @@ def is_seen(trial, position, ask_ahead):
     """Whether the trial at `position` may know how another one went."""
     return (
         trial.status == "done"
-        and trial.state != TrialState.FAIL
+        and trial.frozen.state != TrialState.FAIL
         and trial.position <= position - ask_ahead
     )
 
@@ -113,7 +112,7 @@ def placeholder(trial):
     """Return a trial of which only the parameters are known."""
     return create_trial(
         state=TrialState.RUNNING,
-        params=trial.stored,
+        params=trial.frozen.params,
         distributions=trial.frozen.distributions,
     )
 
@@ -122,28 +121,17 @@ def _result(trial):
     # Of the way there, samplers look at the last step of pruned trials only.
     frozen = trial.frozen
     last = frozen.last_step
+    steps = {} if last is None else {last: frozen.intermediate_values[last]}
+    return finished_trial(frozen, frozen.system_attrs, steps)
+
+
+def finished_trial(frozen, system_attrs, intermediate_values):
+    """Return a finished trial with other notes and other values on the way."""
     return create_trial(
         state=frozen.state,
         value=frozen.value,
         params=frozen.params,
         distributions=frozen.distributions,
-        system_attrs=frozen.system_attrs,
-        intermediate_values={}
-        if last is None
-        else {last: frozen.intermediate_values[last]},
+        system_attrs=system_attrs,
+        intermediate_values=intermediate_values,
     )
-
-
-class quiet(warnings.catch_warnings):
-    """Keep Optuna from announcing studies, and its stable features as experimental."""
-
-    def __enter__(self):
-        entered = super().__enter__()
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        self._verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return entered
-
-    def __exit__(self, *error):
-        optuna.logging.set_verbosity(self._verbosity)
-        return super().__exit__(*error)

@@ -1,10 +1,12 @@
 """Judge a trial half-way, by the trials that it may know of."""
 
+from dataclasses import dataclass
+
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from sklperturb.tuning._propose import is_seen, placeholder, quiet
-from sklperturb.tuning._study import live_trial
+from sklperturb.tuning._propose import finished_trial, is_seen, placeholder
+from sklperturb.tuning._study import live_trial, quiet
 
 # Reports in one fold at most: each costs a prediction of the held-out rows.
 _REPORTS = 20
@@ -60,25 +62,16 @@ class Pruning:
 
 
 def _peer(trial, position, ask_ahead):
-    if trial is None or not is_seen(trial, position, ask_ahead):
-        return (
-            create_trial(state=TrialState.RUNNING)
-            if trial is None
-            else placeholder(trial)
-        )
-    frozen = trial.frozen
+    if trial is None:
+        return create_trial(state=TrialState.RUNNING)
+    if not is_seen(trial, position, ask_ahead):
+        return placeholder(trial)
     curve = {step: value for fold in trial.folds for step, value in fold["curve"]}
     notes = trial.folds[-1]["notes"] if trial.folds else {}
-    return create_trial(
-        state=frozen.state,
-        value=frozen.value,
-        params=frozen.params,
-        distributions=frozen.distributions,
-        system_attrs=notes,
-        intermediate_values=curve,
-    )
+    return finished_trial(trial.frozen, notes, curve)
 
 
+@dataclass
 class PruningView:
     """A study in memory with what one trial may know; it travels to workers.
 
@@ -86,10 +79,9 @@ class PruningView:
     would copy.
     """
 
-    def __init__(self, pruning, peers, name):
-        self.pruning = pruning
-        self.peers = peers
-        self.name = name
+    pruning: Pruning
+    peers: list
+    name: str
 
     def begin(self, folds):
         """Put up the study, with the trial as far as it has come in `folds`."""

@@ -1,7 +1,7 @@
 """Put a search together from its parts, and run it."""
 
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import joblib
 from sklearn import get_config
@@ -120,7 +120,7 @@ def _n_epochs(estimator, space):
         return None
     for name, value in {"": estimator, **estimator.get_params()}.items():
         if value is part:
-            name = f"{name}__max_epochs" if name else "max_epochs"
+            name = f"{name}__max_epochs".removeprefix("__")
             return space.largest(name) or part.max_epochs
     return part.max_epochs
 
@@ -134,12 +134,10 @@ def _progress(search, store):
 def _call_back(search, store, number, progress):
     """Advance the bar and call the user's callbacks, after a trial."""
     if progress is not None:
-        complete = [
-            t.value
-            for t in store.study.get_trials(deepcopy=False)
-            if t.state.name == "COMPLETE"
-        ]
-        progress.advance(f"best {max(complete):.4f}" if complete else "")
+        best = ""
+        with suppress(ValueError):  # no trial is complete
+            best = f"best {store.study.best_value:.4f}"
+        progress.advance(best)
     if search.callbacks:
         trial = store.study.get_trials()[number]
         for callback in search.callbacks:

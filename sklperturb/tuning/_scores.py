@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.metrics import check_scoring, get_scorer
+from sklearn.metrics import check_scoring
 
 from sklperturb.metrics import ROWWISE_METRICS
 
@@ -24,11 +24,9 @@ def resolve_scorers(estimator, scoring, refit):
         With several scores, the name of the one to optimise.
     """
     if not is_several(scoring):
-        if isinstance(scoring, str) and scoring in ROWWISE_METRICS:
-            scoring = ROWWISE_METRICS[scoring].scorer
-        return {"score": check_scoring(estimator, scoring)}, "score"
+        return {"score": _scorer(estimator, scoring)}, "score"
     given = scoring if isinstance(scoring, dict) else {name: name for name in scoring}
-    scorers = {name: _scorer(scorer) for name, scorer in given.items()}
+    scorers = {name: _scorer(estimator, scorer) for name, scorer in given.items()}
     if not isinstance(refit, str) or refit not in scorers:
         raise ValueError(
             f"refit={refit!r} does not say which of the scores to optimise; pass one "
@@ -37,12 +35,10 @@ def resolve_scorers(estimator, scoring, refit):
     return scorers, refit
 
 
-def _scorer(given):
-    if not isinstance(given, str):
-        return given
-    if given in ROWWISE_METRICS:
-        return ROWWISE_METRICS[given].scorer
-    return get_scorer(given)
+def _scorer(estimator, given):
+    if isinstance(given, str) and given in ROWWISE_METRICS:
+        given = ROWWISE_METRICS[given].scorer
+    return check_scoring(estimator, given)
 
 
 def tabulate(trials, decode, metrics, n_splits):
@@ -59,9 +55,12 @@ def tabulate(trials, decode, metrics, n_splits):
     metrics : list of str
     n_splits : int
     """
-    params = [decode(trial.stored) for trial in trials]
-    results = {"params": params, "state": np.array([t.state.name for t in trials])}
-    results["trial"] = np.array([trial.number for trial in trials])
+    params = [decode(trial.frozen.params) for trial in trials]
+    results = {
+        "params": params,
+        "state": np.array([t.frozen.state.name for t in trials]),
+    }
+    results["trial"] = np.array([trial.frozen.number for trial in trials])
     for name in sorted({name for given in params for name in given}):
         column = np.ma.masked_all(len(params), dtype=object)
         for row, given in enumerate(params):
@@ -79,11 +78,13 @@ def tabulate(trials, decode, metrics, n_splits):
                 scores[row, fold] = result["scores"].get(metric, np.nan)
         for fold in range(n_splits):
             results[f"split{fold}_test_{metric}"] = scores[:, fold]
-        finished = np.array([trial.state.name == "COMPLETE" for trial in trials])
+        finished = np.array([trial.frozen.state.name == "COMPLETE" for trial in trials])
         mean = np.where(finished, scores.mean(axis=1), np.nan)
         results[f"mean_test_{metric}"] = mean
         results[f"std_test_{metric}"] = np.where(finished, scores.std(axis=1), np.nan)
-        results[f"rank_test_{metric}"] = _rank(mean)
+        # Ties alike, and what has no mean behind all others.
+        ranks = rankdata(-np.nan_to_num(mean, nan=-np.inf), method="min")
+        results[f"rank_test_{metric}"] = ranks.astype(np.int32)
     return results
 
 
@@ -113,9 +114,3 @@ def best_row(results, metric, cause):
         raise ValueError(text)
     cause.add_note(f"{text} This was the first error.")
     raise cause
-
-
-def _rank(mean):
-    """Rank from 1, ties alike, and what has no mean behind all others."""
-    ranks = rankdata(-np.nan_to_num(mean, nan=-np.inf), method="min")
-    return ranks.astype(np.int32)

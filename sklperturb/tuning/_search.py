@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 
@@ -36,10 +37,7 @@ _SAMPLERS = StrOptions({"random"})
 
 def _has(method):
     def check(self):
-        if hasattr(self, "best_estimator_"):
-            getattr(self.best_estimator_, method)
-        else:
-            getattr(self._estimator(), method)
+        getattr(getattr(self, "best_estimator_", self._estimator()), method)
         return True
 
     return check
@@ -318,12 +316,12 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         score : float
             Greater is better.
         """
-        self._check_refitted("score")
+        best = self._best("score")
         if get_config()["enable_metadata_routing"]:
             params = process_routing(self, "score", **params).scorer["score"]
         scorers, metric = self._scorers()
         arguments = (X,) if y is None else (X, y)
-        return scorers[metric](self.best_estimator_, *arguments, **params)
+        return scorers[metric](best, *arguments, **params)
 
     @available_if(_has("predict"))
     def predict(self, X):
@@ -337,8 +335,7 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         -------
         y_pred : ndarray of shape (n_samples, n_genes)
         """
-        self._check_refitted("predict")
-        return self.best_estimator_.predict(X)
+        return self._best("predict").predict(X)
 
     @available_if(_has("sample"))
     def sample(self, X, **params):
@@ -354,8 +351,7 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         -------
         y : ndarray of shape (n_samples, n_draws, n_genes)
         """
-        self._check_refitted("sample")
-        return self.best_estimator_.sample(X, **params)
+        return self._best("sample").sample(X, **params)
 
     @available_if(_has("transform"))
     def transform(self, X):
@@ -369,18 +365,17 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         -------
         X_transformed : ndarray of shape (n_samples, n_components)
         """
-        self._check_refitted("transform")
-        return self.best_estimator_.transform(X)
+        return self._best("transform").transform(X)
 
     @property
     def n_features_in_(self):
         """Number of columns seen in `fit`."""
-        return self._of_best("n_features_in_")
+        return self._best("n_features_in_").n_features_in_
 
     @property
     def feature_names_in_(self):
         """Names of the columns seen in `fit`."""
-        return self._of_best("feature_names_in_")
+        return self._best("feature_names_in_").feature_names_in_
 
     def get_metadata_routing(self):
         """Return the routing of metadata to the estimator, the splitter and the scorer.
@@ -406,16 +401,8 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         )
 
     def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self._estimator())
-        tags.estimator_type = inner.estimator_type
-        tags.classifier_tags = inner.classifier_tags
-        tags.regressor_tags = inner.regressor_tags
-        tags.transformer_tags = inner.transformer_tags
-        tags.target_tags = inner.target_tags
-        tags.input_tags = inner.input_tags
-        tags.array_api_support = False
-        return tags
+        tags = get_tags(self._estimator())
+        return replace(tags, array_api_support=False, requires_fit=True)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "cv_results_")
@@ -434,16 +421,12 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
     def _scorers(self):
         return resolve_scorers(self._estimator(), self.scoring, self.refit)
 
-    def _check_refitted(self, method):
+    def _best(self, name):
+        """Return the best estimator, which attribute `name` needs."""
         check_is_fitted(self)
         if not hasattr(self, "best_estimator_"):
             raise AttributeError(
-                f"{method} needs the best estimator; fit with refit=True, or fit an "
+                f"{name} needs the best estimator; fit with refit=True, or fit an "
                 "estimator with best_params_."
             )
-
-    def _of_best(self, name):
-        # AttributeError, as hasattr expects it.
-        if not hasattr(self, "best_estimator_"):
-            raise AttributeError(f"{type(self).__name__} has no {name} before refit.")
-        return getattr(self.best_estimator_, name)
+        return self.best_estimator_

@@ -2,13 +2,20 @@
 
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from dataclasses import dataclass
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import FitFailedWarning
 
 from sklperturb.model_selection._fold import describe_error
-from sklperturb.tuning._fold_task import run_fold
+from sklperturb.tuning._fold_task import no_result, run_fold
+from sklperturb.tuning._propose import Proposer
+from sklperturb.tuning._prune import Pruning
+from sklperturb.tuning._trial_store import TrialStore
+from sklperturb.tuning._workers import Workers
 
 # Times that a fold is submitted before its trial fails; workers may die meanwhile.
 _SUBMISSIONS = 3
@@ -20,19 +27,15 @@ class WorkerLost(RuntimeError):
     """A fold was submitted several times, and its worker died each time."""
 
 
+@dataclass
 class SearchLoop:
     """Run trials until there are `n_trials`, or time is up.
 
     Parameters
     ----------
-    store : TrialStore
-    proposer : Proposer
-    pruning : Pruning
-    workers : Workers
-    estimator : estimator
     folds : list of tuple (ndarray, ndarray)
     scoring : tuple (dict of str to scorer, str)
-    n_trials : int or None
+        Scorers by name, and the name of the one that is optimised.
     deadline : float or None
         In the time of ``time.monotonic``.
     error_score : "raise" or float
@@ -40,33 +43,20 @@ class SearchLoop:
         ``callback(number)`` is called when a trial is over.
     """
 
-    def __init__(
-        self,
-        store,
-        proposer,
-        pruning,
-        workers,
-        *,
-        estimator,
-        folds,
-        scoring,
-        n_trials,
-        deadline,
-        error_score,
-        callback,
-    ):
-        self.store = store
-        self.proposer = proposer
-        self.pruning = pruning
-        self.workers = workers
-        self.estimator = estimator
-        self.folds = folds
-        self.scoring = scoring
-        self.n_trials = n_trials
-        self.deadline = deadline
-        self.error_score = error_score
-        self.callback = callback
-        self.first_error = None
+    store: TrialStore
+    proposer: Proposer
+    pruning: Pruning
+    workers: Workers
+    estimator: BaseEstimator
+    folds: list
+    scoring: tuple
+    n_trials: int | None
+    deadline: float | None
+    error_score: str | float
+    callback: Callable
+    first_error: Exception | None = None
+
+    def __post_init__(self):
         self._latest = -1
         self._active = {}  # position -> (trial, view)
         self._futures = {}  # future -> (position, times submitted)
@@ -96,12 +86,8 @@ class SearchLoop:
         trial = self.store.claim(self.n_trials, self.proposer)
         if trial is None:
             return False
-        view = self.pruning.view(
-            self.store.trials(),
-            trial.position,
-            self.proposer.ask_ahead,
-            self.store.study.study_name,
-        )
+        ahead, name = self.proposer.ask_ahead, self.store.study.study_name
+        view = self.pruning.view(self.store.trials(), trial.position, ahead, name)
         self._latest = max(self._latest, trial.position)
         self._active[trial.position] = trial, view
         self._advance(trial.position)
@@ -120,17 +106,10 @@ class SearchLoop:
         elif done and done[-1]["pruned"]:
             self._finish(position, self.store.prune)
         else:
-            fold = len(done)
-            future = self.workers.submit(
-                run_fold,
-                self.estimator,
-                self.proposer.space.decode(trial.stored),
-                fold,
-                *self.folds[fold],
-                done,
-                view,
-                self.scoring,
-            )
+            params = self.proposer.space.decode(trial.frozen.params)
+            rows = self.folds[len(done)]
+            task = (self.estimator, params, rows, done, view, self.scoring)
+            future = self.workers.submit(run_fold, *task)
             self._futures[future] = position, submissions + 1
 
     def _collect(self):
@@ -154,13 +133,13 @@ class SearchLoop:
             if submissions >= _SUBMISSIONS:
                 trial, _ = self._active[position]
                 message = (
-                    f"Trial {trial.number} was given to {submissions} workers, and "
-                    f"each died: {describe_error(error)}"
+                    f"Trial {trial.frozen.number} was given to {submissions} workers, "
+                    f"and each died: {describe_error(error)}"
                 )
                 if self.error_score == "raise":
                     self.store.fail(trial, message)
                     raise WorkerLost(message) from error
-                self._record(position, _failed(message))
+                self._record(position, no_result(message))
             else:
                 self._advance(position, submissions)
 
@@ -168,9 +147,8 @@ class SearchLoop:
         trial, _ = self._active[position]
         cause = result.pop("exception", None)
         if result["error"] is not None:
-            where = (
-                f"Trial {trial.number} in fold {len(trial.folds)} with {trial.stored}"
-            )
+            number, params = trial.frozen.number, trial.frozen.params
+            where = f"Trial {number} in fold {len(trial.folds)} with {params}"
             cause = cause or RuntimeError(result["error"])
             if self.error_score == "raise":
                 self.store.fail(trial, result["error"])
@@ -187,22 +165,10 @@ class SearchLoop:
     def _finish(self, position, verdict, *arguments):
         trial, _ = self._active.pop(position)
         verdict(trial, *arguments)
-        self.callback(trial.number)
+        self.callback(trial.frozen.number)
 
     def _others_run(self):
         return any(t is not None and t.status == "running" for t in self.store.trials())
 
     def _timed_out(self):
         return self.deadline is not None and time.monotonic() > self.deadline
-
-
-def _failed(message):
-    return {
-        "scores": {},
-        "curve": [],
-        "notes": {},
-        "pruned": False,
-        "error": message,
-        "fit_time": 0.0,
-        "score_time": 0.0,
-    }

@@ -52,7 +52,10 @@ def search_space(estimator):
     from sklperturb.tuning._space_table import SPACES
 
     space = {}
-    for prefix, part in _parts(estimator):
+    for path, part in {"": estimator, **estimator.get_params(deep=True)}.items():
+        if path and not isinstance(part, BaseEstimator):
+            continue
+        prefix = f"{path}__".removeprefix("__")
         name = type(part).__name__
         known = SPACES.get(name)
         if known is None:
@@ -70,15 +73,6 @@ def search_space(estimator):
             if parameter in own
         }
     return space
-
-
-def _parts(estimator):
-    """Return (prefix of its parameters, part), the estimator itself first."""
-    parts = [("", estimator)]
-    for name, value in estimator.get_params(deep=True).items():
-        if isinstance(value, BaseEstimator):
-            parts.append((f"{name}__", value))
-    return parts
 
 
 class SearchSpace:
@@ -211,11 +205,9 @@ def _allows(distribution, value):
     if choices is not None:
         # True equals 1, which is another choice.
         return any(type(value) is type(c) and value == c for c in choices)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    low, step = distribution.low, distribution.step
+    kind = int if isinstance(low, int) else int | float
+    if isinstance(value, bool) or not isinstance(value, kind):
         return False
-    if not distribution.low <= value <= distribution.high:
-        return False
-    if isinstance(distribution.low, int) and not isinstance(value, int):
-        return False
-    step = distribution.step
-    return step is None or abs((value - distribution.low) / step % 1) < 1e-9
+    on_grid = step is None or abs((value - low) / step % 1) < 1e-9
+    return low <= value <= distribution.high and on_grid

@@ -7,36 +7,30 @@ chooses by itself inside `fit`, such as the penalties of the ridges, is left to 
 is the number of epochs: a search that prunes by epoch compares trials at equal epochs.
 """
 
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import CategoricalDistribution
+from optuna.distributions import FloatDistribution as _float
+from optuna.distributions import IntDistribution as _int
 
 
 def _any(*choices):
     return CategoricalDistribution(choices)
 
 
-def _float(low, high, log=False):
-    return FloatDistribution(low, high, log=log)
-
-
-def _int(low, high, log=False):
-    return IntDistribution(low, high, log=log)
-
-
 _RATE = _float(3e-4, 3e-2, log=True)
 _DECAY = _float(1e-6, 1e-1, log=True)
-_DROPOUT = _float(0.0, 0.6)
-_BATCH = _any(16, 32, 64, 128)
 _LOSS = _any("mrrmse", "mae", "mse", "huber")
-_NETWORK = {
-    "learning_rate": _RATE,
-    "weight_decay": _DECAY,
-    "dropout": _DROPOUT,
-    "batch_size": _BATCH,
-}
+_FOREST = {"max_features": _float(0.1, 1.0), "min_samples_leaf": _int(1, 20, log=True)}
+
+
+def _network(loss=_LOSS, **own):
+    common = {
+        "learning_rate": _RATE,
+        "weight_decay": _DECAY,
+        "dropout": _float(0.0, 0.6),
+        "batch_size": _any(16, 32, 64, 128),
+    }
+    return {**common, **own, "loss": loss}
+
 
 SPACES = {
     # sklperturb.baseline
@@ -126,44 +120,35 @@ SPACES = {
         "weight_decay": _DECAY,
         "target_components": _any(8, 16, 32, "full"),
     },
-    "DualBranchRegressor": _NETWORK
-    | {
-        "hidden_dim": _any(64, 128, 256, 512),
-        "n_top_genes": _int(16, 256, log=True),
-        "input_noise": _float(0.0, 0.5),
-        "loss": _LOSS,
-    },
-    "LatentNetRegressor": _NETWORK
-    | {
-        "hidden_dim": _any(64, 128, 256, 512),
-        "n_blocks": _int(1, 4),
-        "n_tokens": _any(1, 2, 4),
-        "loss": _LOSS,
-    },
-    "SequenceNetRegressor": _NETWORK
-    | {
-        "hidden_dim": _any(32, 64, 128, 256),
-        "n_layers": _int(1, 3),
-        "head_dim": _any(64, 128, 256, 512),
-        "gradient_clip": _float(0.1, 10.0, log=True),
-        "loss": _any("mrrmse", "mixed", "mae", "mse", "huber"),
-    },
-    "TokenEmbeddingMLPRegressor": _NETWORK
-    | {
-        "learning_rate": _float(3e-3, 1e-1, log=True),
-        "hidden_dim": _any(64, 128, 256, 512),
-        "n_layers": _int(1, 3),
-        "category_dropout": _float(0.0, 0.3),
-        "loss": _LOSS,
-    },
-    "TransformerRegressor": _NETWORK
-    | {
-        "embedding_dim": _any(16, 32, 64, 128),
-        "hidden_dim": _any(32, 64, 128, 256),
-        "n_layers": _int(1, 3),
-        "n_heads": _any(2, 4, 8),
-        "loss": _LOSS,
-    },
+    "DualBranchRegressor": _network(
+        hidden_dim=_any(64, 128, 256, 512),
+        n_top_genes=_int(16, 256, log=True),
+        input_noise=_float(0.0, 0.5),
+    ),
+    "LatentNetRegressor": _network(
+        hidden_dim=_any(64, 128, 256, 512),
+        n_blocks=_int(1, 4),
+        n_tokens=_any(1, 2, 4),
+    ),
+    "SequenceNetRegressor": _network(
+        hidden_dim=_any(32, 64, 128, 256),
+        n_layers=_int(1, 3),
+        head_dim=_any(64, 128, 256, 512),
+        gradient_clip=_float(0.1, 10.0, log=True),
+        loss=_any("mrrmse", "mixed", "mae", "mse", "huber"),
+    ),
+    "TokenEmbeddingMLPRegressor": _network(
+        learning_rate=_float(3e-3, 1e-1, log=True),
+        hidden_dim=_any(64, 128, 256, 512),
+        n_layers=_int(1, 3),
+        category_dropout=_float(0.0, 0.3),
+    ),
+    "TransformerRegressor": _network(
+        embedding_dim=_any(16, 32, 64, 128),
+        hidden_dim=_any(32, 64, 128, 256),
+        n_layers=_int(1, 3),
+        n_heads=_any(2, 4, 8),
+    ),
     # sklperturb.compose and sklperturb.preprocessing
     "CompoundFingerprint": {
         "kind": _any("morgan_counts", "morgan_bits", "atom_pairs", "maccs", "physchem"),
@@ -188,10 +173,7 @@ SPACES = {
     },
     # scikit-learn: what pipelines of conditions are often made of
     "ElasticNet": {"alpha": _float(1e-4, 1e2, log=True), "l1_ratio": _float(0.0, 1.0)},
-    "ExtraTreesRegressor": {
-        "max_features": _float(0.1, 1.0),
-        "min_samples_leaf": _int(1, 20, log=True),
-    },
+    "ExtraTreesRegressor": _FOREST,
     "HistGradientBoostingRegressor": {
         "learning_rate": _float(0.01, 0.3, log=True),
         "max_leaf_nodes": _int(4, 64, log=True),
@@ -206,14 +188,8 @@ SPACES = {
     "Lasso": {"alpha": _float(1e-4, 1e2, log=True)},
     "PCA": {"n_components": _int(2, 64, log=True)},
     "PLSRegression": {"n_components": _int(1, 32, log=True)},
-    "RandomForestRegressor": {
-        "max_features": _float(0.1, 1.0),
-        "min_samples_leaf": _int(1, 20, log=True),
-    },
+    "RandomForestRegressor": _FOREST,
     "Ridge": {"alpha": _float(1e-2, 1e6, log=True)},
-    "SVR": {
-        "C": _float(1e-2, 1e3, log=True),
-        "epsilon": _float(1e-3, 1.0, log=True),
-    },
+    "SVR": {"C": _float(1e-2, 1e3, log=True), "epsilon": _float(1e-3, 1.0, log=True)},
     "TruncatedSVD": {"n_components": _int(2, 64, log=True)},
 }

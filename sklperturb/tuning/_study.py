@@ -2,7 +2,14 @@
 
 import os
 import time
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
+
+import optuna
+import sqlalchemy
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 # Seconds after which a lock on a journal that nobody touches is taken for left behind
 # by a process that was killed; it is held for milliseconds.
@@ -24,8 +31,6 @@ def open_study(study, storage, name):
     name : str
         The study is made under this name, or found.
     """
-    import optuna
-
     if study is not None:
         if storage is not None:
             raise ValueError("Pass study or storage, not both: a study has a storage.")
@@ -36,9 +41,7 @@ def open_study(study, storage, name):
                 "optuna.create_study(direction='maximize')."
             )
         return study
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    with quiet():
         return optuna.create_study(
             storage=open_storage(storage),
             study_name=name,
@@ -46,8 +49,19 @@ def open_study(study, storage, name):
             load_if_exists=True,
             sampler=optuna.samplers.RandomSampler(),  # has nothing to draw
         )
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+
+
+@contextmanager
+def quiet():
+    """Keep Optuna from announcing studies, and its stable features as experimental."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        try:
+            yield
+        finally:
+            optuna.logging.set_verbosity(verbosity)
 
 
 def live_trial(study, frozen):
@@ -58,8 +72,6 @@ def live_trial(study, frozen):
     them is their number in the storage, which has no public name. No other private
     name of Optuna is used in this package.
     """
-    import optuna
-
     return optuna.trial.Trial(study, frozen._trial_id)
 
 
@@ -73,9 +85,6 @@ def open_storage(storage):
 
 
 def _database(url):
-    import optuna
-    import sqlalchemy
-
     engine = {"pool_pre_ping": True}
     if url.startswith("sqlite"):
         # Processes that share the file wait for each other.
@@ -95,9 +104,6 @@ def _database(url):
 
 
 def _journal(path):
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-
     # The lock is a link, which is read from its own folder.
     path = path.absolute()
     if not path.parent.is_dir():
@@ -114,15 +120,14 @@ def _mend(path, lock):
     """Cut off a last line that a killed process did not finish; refuse other files."""
     with path.open("rb") as file:
         first = file.readline()
-        if first and b'"op_code"' not in first:
+        if not first:
+            return
+        if b'"op_code"' not in first:
             raise ValueError(
                 f"{path} is no Optuna journal. Pass the path of one, or a new path."
             )
-    with path.open("rb+") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return
         file.seek(-1, os.SEEK_END)
-        if file.read(1) == b"\n":
+        if file.read() == b"\n":
             return
     lock.acquire()  # another process may be in the middle of a line
     try:

@@ -36,6 +36,7 @@ ATTEMPT = _PREFIX + "attempt"
 ERROR = _PREFIX + "error"
 DISCARDED = _PREFIX + "discarded"
 FOLD = _PREFIX + "fold:"
+_HEARTBEAT = _PREFIX + "run:"
 
 
 @dataclass
@@ -47,18 +48,6 @@ class Trial:
     status: str  # "done", "running" or "abandoned", by a process that died
     attempt: int = 1
     folds: list = field(default_factory=list)
-
-    @property
-    def number(self):
-        return self.frozen.number
-
-    @property
-    def stored(self):
-        return self.frozen.params
-
-    @property
-    def state(self):
-        return self.frozen.state
 
 
 class TrialStore:
@@ -91,16 +80,12 @@ class TrialStore:
 
     def trials(self):
         """Return the trials by position; None where nobody holds a position yet."""
-        runs, held = {}, {}
-        for frozen in self.study.get_trials(deepcopy=False):
-            position = frozen.user_attrs.get(POSITION)
-            if position is None or DISCARDED in frozen.user_attrs:
-                continue
-            trial = self._read(frozen, runs)
-            other = held.get(position)
-            if other is None or _rank(trial) < _rank(other):
-                held[position] = trial
-        return [held.get(position) for position in range(max(held, default=-1) + 1)]
+        held, living = self._held()
+        # The valid one of those that hold a position is written last.
+        read = sorted((self._read(t, living) for t in held), key=_rank, reverse=True)
+        by_position = {trial.position: trial for trial in read}
+        last = max(by_position, default=-1)
+        return [by_position.get(position) for position in range(last + 1)]
 
     def finished(self):
         """Return the trials that are over, in the order of their positions."""
@@ -135,9 +120,9 @@ class TrialStore:
             if before is None:
                 params, distributions, notes = propose(trials, position)
             else:
-                attempt, folds = before.attempt + 1, before.folds
-                params, distributions = before.stored, before.frozen.distributions
-                notes = before.frozen.system_attrs
+                attempt, folds, frozen = before.attempt + 1, before.folds, before.frozen
+                params, distributions = frozen.params, frozen.distributions
+                notes = frozen.system_attrs
                 if attempt > ATTEMPTS:
                     message = f"Its process died {ATTEMPTS} times, each time in it."
                     self.fail(before, message)
@@ -160,20 +145,21 @@ class TrialStore:
     def _resolve_claim(self, position):
         """Return the trial just added, or None if another process was faster."""
         mine = others = None
-        for frozen in self.study.get_trials(deepcopy=False):
+        held, living = self._held()
+        for frozen in held:
             attrs = frozen.user_attrs
-            if attrs.get(POSITION) != position or DISCARDED in attrs:
+            if attrs[POSITION] != position:
                 continue
             if attrs[RUN] == self.run and frozen.state == TrialState.RUNNING:
                 mine = frozen
-            elif self._read(frozen, {}).status != "abandoned":
+            elif self._read(frozen, living).status != "abandoned":
                 others = frozen if others is None else others
             elif frozen.state == TrialState.RUNNING and mine is None:
                 self._discard(frozen)
         if others is not None and others.number < mine.number:
             self._discard(mine)
             return None
-        return self._read(mine, {})
+        return self._read(mine, living)
 
     def save_fold(self, trial, fold, result):
         """Keep the result of a fold, so that it is not computed again."""
@@ -185,14 +171,14 @@ class TrialStore:
         trial.folds.append(result)
 
     def complete(self, trial, value):
-        self.study.tell(trial.number, value)
+        self.study.tell(trial.frozen.number, value)
 
     def prune(self, trial):
-        self.study.tell(trial.number, state=TrialState.PRUNED)
+        self.study.tell(trial.frozen.number, state=TrialState.PRUNED)
 
     def fail(self, trial, message):
         live_trial(self.study, trial.frozen).set_user_attr(ERROR, message)
-        self.study.tell(trial.number, state=TrialState.FAIL)
+        self.study.tell(trial.frozen.number, state=TrialState.FAIL)
 
     def waiting(self):
         """Pop the parameters of a trial that the user has enqueued, None without."""
@@ -211,14 +197,13 @@ class TrialStore:
             live_trial(self.study, frozen).set_user_attr(DISCARDED, True)
             self.study.tell(frozen.number, state=TrialState.FAIL)
 
-    def _read(self, frozen, runs):
+    def _read(self, frozen, living):
         attrs = frozen.user_attrs
         given_up = frozen.state == TrialState.FAIL and attrs[ATTEMPT] >= ATTEMPTS
-        if frozen.state in (TrialState.COMPLETE, TrialState.PRUNED):
+        ended = frozen.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        if ended or given_up or ERROR in attrs:
             status = "done"
-        elif given_up or ERROR in attrs:
-            status = "done"
-        elif frozen.state == TrialState.RUNNING and self._lives(attrs[RUN], runs):
+        elif frozen.state == TrialState.RUNNING and attrs[RUN] in living:
             status = "running"
         else:
             status = "abandoned"
@@ -227,13 +212,17 @@ class TrialStore:
             folds.append(attrs[f"{FOLD}{len(folds)}"])
         return Trial(attrs[POSITION], frozen, status, attrs[ATTEMPT], folds)
 
-    def _lives(self, run, runs):
-        if run == self.run:
-            return True
-        if run not in runs:
-            heartbeat = self.study.user_attrs.get(f"{_PREFIX}run:{run}")
-            runs[run] = heartbeat is not None and _is_alive(heartbeat)
-        return runs[run]
+    def _held(self):
+        """Return the trials that hold positions, and the runs that are alive."""
+        trials = self.study.get_trials(deepcopy=False)
+        trials = [t for t in trials if DISCARDED not in t.user_attrs]
+        held = [t for t in trials if POSITION in t.user_attrs]
+        # Read after the trials: a run is on record before its first one.
+        living = {self.run}
+        for key, value in self.study.user_attrs.items():
+            if key.startswith(_HEARTBEAT) and _is_alive(value):
+                living.add(key.removeprefix(_HEARTBEAT))
+        return held, living
 
     def _record_heartbeat(self, alive):
         process = psutil.Process()
@@ -244,7 +233,7 @@ class TrialStore:
             "seen": time.time(),
             "alive": alive,
         }
-        self.study.set_user_attr(f"{_PREFIX}run:{self.run}", heartbeat)
+        self.study.set_user_attr(_HEARTBEAT + self.run, heartbeat)
 
     def _beat(self):
         while not self._stop.wait(HEARTBEAT):
@@ -265,7 +254,7 @@ class TrialStore:
 
 def _rank(trial):
     """Order the trials that hold one position, the valid one first."""
-    return ("done", "running", "abandoned").index(trial.status), trial.number
+    return ("done", "running", "abandoned").index(trial.status), trial.frozen.number
 
 
 def _machine():

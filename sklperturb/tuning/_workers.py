@@ -1,8 +1,10 @@
 """Where folds are run: here, in processes, in threads, or on a Dask cluster."""
 
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
@@ -28,21 +30,22 @@ class _Inline(Executor):
         return future
 
 
+@dataclass
 class Workers:
     """An executor, how many calls it runs at once, and the data as it wants them.
 
     Attributes
     ----------
-    n_workers : int
     data : object
         What to pass as data of a call.
+    renewed : callable or None
+        Gives another executor, and the data for it.
     """
 
-    def __init__(self, executor, n_workers, data, renew=None):
-        self.executor = executor
-        self.n_workers = n_workers
-        self.data = data
-        self._renew = renew
+    executor: Executor
+    n_workers: int
+    data: object
+    renewed: Callable | None = None
 
     def submit(self, function, *args):
         try:
@@ -55,8 +58,8 @@ class Workers:
 
     def renew(self):
         """Replace an executor whose process has died."""
-        if self._renew is not None:
-            self.executor, self.data = self._renew()
+        if self.renewed is not None:
+            self.executor, self.data = self.renewed()
 
 
 @contextmanager
@@ -106,9 +109,7 @@ def _processes(n_workers, data):
         path = Path(folder) / "data.joblib"
         joblib.dump(data, path)
         stored = StoredData(path)
-        workers = Workers(
-            executor(), n_workers, stored, renew=lambda: (executor(), stored)
-        )
+        workers = Workers(executor(), n_workers, stored, lambda: (executor(), stored))
         try:
             yield workers
         except BaseException:
@@ -123,4 +124,4 @@ def _dask(client, n_workers, data):
         return client.get_executor(pure=False), scattered
 
     executor, scattered = connect()
-    return Workers(executor, n_workers, scattered, renew=connect)
+    return Workers(executor, n_workers, scattered, connect)
