@@ -43,6 +43,8 @@ def imported():
                 names.update(alias.name.partition(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 names.add(node.module.partition(".")[0])
+            elif getattr(getattr(node, "func", None), "id", None) == "import_extra":
+                names.update(package.value for package in node.args[2:])
     of_name = packages_distributions()
     third_party = names - set(sys.stdlib_module_names) - {"sklperturb"}
     return {canonicalize_name(of_name.get(name, [name])[0]) for name in third_party}
