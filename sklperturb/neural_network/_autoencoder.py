@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sklperturb.modules import Autoencoder
-from sklperturb.neural_network._base import BaseNetRegressor, keep_arguments
+from sklperturb.neural_network._base import BaseNetRegressor
 from sklperturb.neural_network._batches import forward_rows
 from sklperturb.preprocessing import TargetReducer
 
@@ -145,7 +145,22 @@ class AutoencoderTransformer(
         verbose=0,
         random_state=None,
     ):
-        keep_arguments(self, locals())
+        self.n_components = n_components
+        self.hidden_dim = hidden_dim
+        self.n_layers = n_layers
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.lr_patience = lr_patience
+        self.patience = patience
+        self.reduction = reduction
+        self.net_params = net_params
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):

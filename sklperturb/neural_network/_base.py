@@ -32,17 +32,6 @@ LOSSES = {
 }
 
 
-def keep_arguments(estimator, arguments):
-    """Keep the `locals()` of a constructor as attributes of the same names.
-
-    scikit-learn wants every parameter in the signature of each network, some twenty,
-    and each in an attribute.
-    """
-    for name, value in arguments.items():
-        if name != "self":
-            setattr(estimator, name, value)
-
-
 class _EpochProgress(Callback):
     """Show a bar over epochs with the latest losses, on a terminal only."""
 

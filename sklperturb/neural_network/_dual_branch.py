@@ -11,7 +11,7 @@ from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.modules import DualBranchNet
-from sklperturb.neural_network._base import BaseNetRegressor, keep_arguments
+from sklperturb.neural_network._base import BaseNetRegressor
 from sklperturb.preprocessing import TargetStatisticsEncoder
 
 
@@ -167,7 +167,27 @@ class DualBranchRegressor(NamedConditionsMixin, BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        keep_arguments(self, locals())
+        self.n_top_genes = n_top_genes
+        self.statistics = statistics
+        self.smooth = smooth
+        self.cv = cv
+        self.schema = schema
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.input_noise = input_noise
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.lr_patience = lr_patience
+        self.patience = patience
+        self.target_components = target_components
+        self.net_params = net_params
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
 
     def _read_training(self, X, y):
         X, y = validate_conditions(self, X, y, reset=True)

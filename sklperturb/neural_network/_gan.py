@@ -11,11 +11,7 @@ from sklearn.utils._param_validation import Interval, validate_parameter_constra
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.modules import ConditionalCritic, ConditionalGenerator, gradient_norms
-from sklperturb.neural_network._base import (
-    BaseNetRegressor,
-    keep_arguments,
-    report_epoch,
-)
+from sklperturb.neural_network._base import BaseNetRegressor, report_epoch
 from sklperturb.neural_network._batches import forward_rows
 from sklperturb.utils._progress import ProgressBar
 
@@ -280,7 +276,23 @@ class ConditionalGANRegressor(BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        keep_arguments(self, locals())
+        self.hidden_dim = hidden_dim
+        self.n_layers = n_layers
+        self.n_noise = n_noise
+        self.critic_steps = critic_steps
+        self.lambda_gp = lambda_gp
+        self.reconstruction_weight = reconstruction_weight
+        self.n_draws = n_draws
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.target_components = target_components
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
 
     def sample(self, X, n_draws=1, random_state=None):
         """Draw responses, each row with noise of its own.

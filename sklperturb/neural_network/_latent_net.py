@@ -5,7 +5,7 @@ from numbers import Integral
 from sklearn.utils._param_validation import Interval
 
 from sklperturb.modules import LatentNet
-from sklperturb.neural_network._base import BaseNetRegressor, keep_arguments
+from sklperturb.neural_network._base import BaseNetRegressor
 
 
 class LatentNetRegressor(BaseNetRegressor):
@@ -146,7 +146,24 @@ class LatentNetRegressor(BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        keep_arguments(self, locals())
+        self.hidden_dim = hidden_dim
+        self.n_blocks = n_blocks
+        self.n_tokens = n_tokens
+        self.n_heads = n_heads
+        self.dropout = dropout
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.lr_patience = lr_patience
+        self.patience = patience
+        self.target_components = target_components
+        self.net_params = net_params
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
 
     def _prepare(self, X, y):
         if self.hidden_dim % (self.n_tokens * self.n_heads):

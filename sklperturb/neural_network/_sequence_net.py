@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklperturb.modules import MixedLoss, SequenceNet
-from sklperturb.neural_network._base import LOSSES, BaseNetRegressor, keep_arguments
+from sklperturb.neural_network._base import LOSSES, BaseNetRegressor
 
 
 class SequenceNetRegressor(BaseNetRegressor):
@@ -150,4 +150,22 @@ class SequenceNetRegressor(BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        keep_arguments(self, locals())
+        self.architecture = architecture
+        self.hidden_dim = hidden_dim
+        self.n_layers = n_layers
+        self.head_dim = head_dim
+        self.dropout = dropout
+        self.gradient_clip = gradient_clip
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.lr_patience = lr_patience
+        self.patience = patience
+        self.target_components = target_components
+        self.net_params = net_params
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state

@@ -11,7 +11,7 @@ from sklperturb.conditions._levels import LevelEncoder
 from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.modules import TokenMLP
-from sklperturb.neural_network._base import BaseNetRegressor, OneCycle, keep_arguments
+from sklperturb.neural_network._base import BaseNetRegressor, OneCycle
 
 
 class TokenEmbeddingMLPRegressor(NamedConditionsMixin, BaseNetRegressor):
@@ -164,7 +164,25 @@ class TokenEmbeddingMLPRegressor(NamedConditionsMixin, BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        keep_arguments(self, locals())
+        self.columns = columns
+        self.numeric_columns = numeric_columns
+        self.schema = schema
+        self.embedding_dim = embedding_dim
+        self.hidden_dim = hidden_dim
+        self.n_layers = n_layers
+        self.dropout = dropout
+        self.category_dropout = category_dropout
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.target_components = target_components
+        self.clip = clip
+        self.net_params = net_params
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
 
     def _read_training(self, X, y):
         X, y = validate_conditions(self, X, y, reset=True)

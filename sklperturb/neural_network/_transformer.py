@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklperturb.modules import ConditionTransformer
-from sklperturb.neural_network._base import BaseNetRegressor, keep_arguments
+from sklperturb.neural_network._base import BaseNetRegressor
 
 
 class TransformerRegressor(BaseNetRegressor):
@@ -145,7 +145,26 @@ class TransformerRegressor(BaseNetRegressor):
         verbose=0,
         random_state=None,
     ):
-        keep_arguments(self, locals())
+        self.sparse_features = sparse_features
+        self.embedding_dim = embedding_dim
+        self.n_tokens = n_tokens
+        self.n_layers = n_layers
+        self.n_heads = n_heads
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.validation_fraction = validation_fraction
+        self.lr_patience = lr_patience
+        self.patience = patience
+        self.target_components = target_components
+        self.net_params = net_params
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
 
     def _prepare(self, X, y):
         if self.embedding_dim % self.n_heads:
