@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Option
 
 from sklperturb.cli._app import app, out
-from sklperturb.cli._choices import Cv, load_screen, make_splitter, named
+from sklperturb.cli._choices import Cv, load_screen, make_splitter, named, set_tuned
 from sklperturb.cli._leaderboard import render, write_leaderboard
 from sklperturb.cli._options import (
     Clip,
@@ -22,7 +22,6 @@ from sklperturb.cli._options import (
     Seed,
     Splitter,
 )
-from sklperturb.cli._tuned import set_tuned
 from sklperturb.utils._choices import Budget, OnNonfinite, Scoring
 
 

@@ -1,15 +1,20 @@
 """A checkpoint of Arc's State Embedding model: settings, vocabulary, weights."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from sklperturb.embedding._create import (
+    REQUIRED_FLAGS,
+    SETTINGS,
+    build_net,
+    write_checkpoint,
+)
 from sklperturb.embedding._layout import find_contents
-from sklperturb.modules import StateEmbedding
 
 _LAYER = re.compile(r"transformer_encoder\.layers\.(\d+)\.")
 # Other names of the same weights: of compiled models and of torch's encoder layers.
@@ -21,20 +26,7 @@ _OTHER_NAMES = {
 }
 # Read by the training program only.
 _TRAINING_ONLY = ("dataset_encoder.", "pe_embedding.")
-# Settings without which the model would compute something else than it learnt.
-REQUIRED_FLAGS = ("counts", "rda", "dataset_correction")
-# Where the sizes are: in the settings, and on which side of which weights. Those that
-# no weight tells have a least value.
-SETTINGS = {
-    "width": "model.emsize",
-    "n_heads": "model.nhead",
-    "hidden_dim": "model.d_hid",
-    "n_layers": "model.nlayers",
-    "output_dim": "model.output_dim",
-    "token_dim": "tokenizer.token_dim",
-    "length": "dataset.pad_length",
-    "cls_gene": "dataset.cls_token_idx",
-}
+# Sizes that no weight tells have a least value; the others are a side of weights.
 _LEAST = {"n_heads": 1, "length": 2, "cls_gene": 0}
 _SIDES = {
     "width": ("encoder.0.weight", 0),
@@ -198,8 +190,6 @@ class SECheckpoint:
         ...     SECheckpoint.create(f"{folder}/small.ckpt", genes=["TP53", "MYC"]).genes
         array(['TP53', 'MYC'], dtype=object)
         """
-        from sklperturb.embedding._create import write_checkpoint
-
         write_checkpoint(Path(path), config or SEConfig(), genes, random_state)
         return cls(path)
 
@@ -278,13 +268,6 @@ class SECheckpoint:
 
     def __reduce__(self):
         return partial(SECheckpoint, **self._arguments), (self.path.resolve(),)
-
-
-def build_net(config):
-    """Return a `StateEmbedding` with the weights that torch draws."""
-    sizes = asdict(config)
-    del sizes["length"], sizes["cls_gene"]
-    return StateEmbedding(**sizes)
 
 
 def _known_names(weights, file):

@@ -1,13 +1,36 @@
-"""Write a small random checkpoint in Arc's layouts."""
+"""The network and the settings of a checkpoint, and a small one in Arc's layouts."""
+
+from dataclasses import asdict
 
 import numpy as np
 import torch
 import yaml
 from sklearn.utils import check_random_state
 
-from sklperturb.embedding._checkpoint import REQUIRED_FLAGS, SETTINGS, build_net
 from sklperturb.embedding._layout import import_safetensors
+from sklperturb.modules import StateEmbedding
 from sklperturb.utils._atomic import unfinished_folder, written_whole
+
+# Settings without which the model would compute something else than it learnt.
+REQUIRED_FLAGS = ("counts", "rda", "dataset_correction")
+# Where the sizes are in the settings.
+SETTINGS = {
+    "width": "model.emsize",
+    "n_heads": "model.nhead",
+    "hidden_dim": "model.d_hid",
+    "n_layers": "model.nlayers",
+    "output_dim": "model.output_dim",
+    "token_dim": "tokenizer.token_dim",
+    "length": "dataset.pad_length",
+    "cls_gene": "dataset.cls_token_idx",
+}
+
+
+def build_net(config):
+    """Return a `StateEmbedding` with the weights that torch draws."""
+    sizes = asdict(config)
+    del sizes["length"], sizes["cls_gene"]
+    return StateEmbedding(**sizes)
 
 
 def write_checkpoint(path, config, genes, random_state):
