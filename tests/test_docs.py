@@ -65,6 +65,15 @@ def test_api_page_lists_every_public_name(name):
     assert len(listed) == len(set(listed))
 
 
+def test_references_have_one_style():
+    linked = [
+        path.name
+        for path in Path(sklperturb.__path__[0]).rglob("*.py")
+        if "://doi.org" in path.read_text(encoding="utf-8")
+    ]
+    assert not linked, "write :doi:`...`"
+
+
 def test_every_page_is_in_a_toctree():
     named = {"index"}
     for page in PAGES:

@@ -1,6 +1,7 @@
 """A room imports from the floors below it, and from nothing beside or above it."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,22 @@ def rooms_of_the_house():
 
 def test_every_room_has_a_floor():
     assert rooms_of_the_house() == set(FLOOR)
+
+
+def test_the_documentation_shows_the_same_floors():
+    page = ROOT.parent / "docs" / "architecture.md"
+    shown = re.findall(r"^\| (\d+) \| (.*) \|$", page.read_text("utf-8"), re.M)
+    floors = {int(n): set(re.findall(r"`(\w+)`", rooms)) for n, rooms in shown}
+    expected = {n: rooms - {"_version"} for n, rooms in enumerate(FLOORS, 1)}
+    assert floors == expected
+
+
+@pytest.mark.parametrize("room", sorted(rooms_of_the_house() - {"_version"}))
+def test_rooms_and_files_can_be_read_in_one_sitting(room):
+    files = list((ROOT / room).glob("*.py"))
+    assert len(files) < 15
+    lines = {path.name: len(path.read_text("utf-8").splitlines()) for path in files}
+    assert not {name: n for name, n in lines.items() if n > 450}
 
 
 @pytest.mark.parametrize("room", sorted(rooms_of_the_house() - {"_version"}))

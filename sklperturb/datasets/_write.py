@@ -77,7 +77,7 @@ def write_screen(folder, screen, *, overwrite=False):
 
 @contextmanager
 def replaced_files(folder, names):
-    """Give a folder to write to, whose files become those of `folder` at the end.
+    """Yield a folder to write to, whose files become those of `folder` at the end.
 
     Those of `names` that were not written are removed: they are the answers to what
     was just replaced.

@@ -49,7 +49,7 @@ def robust_metrics(pseudobulk_true, pseudobulk_pred, de_true, de_pred, *, contro
     ----------
     .. [1] Chicco and Jurman. "The advantages of the Matthews correlation coefficient
        (MCC) over F1 score and accuracy in binary classification evaluation". BMC
-       Genomics 21, 2020. https://doi.org/10.1186/s12864-019-6413-7
+       Genomics 21, 2020. :doi:`10.1186/s12864-019-6413-7`
 
     Examples
     --------

@@ -161,10 +161,10 @@ def wilcoxon_de(
     ----------
     .. [1] Mann and Whitney. "On a test of whether one of two random variables is
        stochastically larger than the other". Annals of Mathematical Statistics 18,
-       1947. https://doi.org/10.1214/aoms/1177730491
+       1947. :doi:`10.1214/aoms/1177730491`
     .. [2] Benjamini and Hochberg. "Controlling the false discovery rate". Journal of
        the Royal Statistical Society B 57, 1995.
-       https://doi.org/10.1111/j.2517-6161.1995.tb02031.x
+       :doi:`10.1111/j.2517-6161.1995.tb02031.x`
 
     Examples
     --------

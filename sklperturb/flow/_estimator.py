@@ -165,9 +165,9 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
     References
     ----------
     .. [1] Lipman et al. "Flow matching for generative modeling". ICLR, 2023.
-       https://arxiv.org/abs/2210.02747
+       :doi:`10.48550/arXiv.2210.02747`
     .. [2] Tong et al. "Improving and generalizing flow-based generative models with
-       minibatch optimal transport". TMLR, 2024. https://arxiv.org/abs/2302.00482
+       minibatch optimal transport". TMLR, 2024. :doi:`10.48550/arXiv.2302.00482`
 
     Examples
     --------

@@ -80,7 +80,7 @@ def energy_distance_correlation(
     ----------
     .. [1] Szekely and Rizzo. "Energy statistics: A class of statistics based on
        distances". Journal of Statistical Planning and Inference 143, 2013.
-       https://doi.org/10.1016/j.jspi.2013.03.018
+       :doi:`10.1016/j.jspi.2013.03.018`
 
     Examples
     --------
@@ -143,10 +143,10 @@ def clustering_agreement(pseudobulk_true, pseudobulk_pred, *, control):
     ----------
     .. [1] Traag, Waltman and van Eck. "From Louvain to Leiden: guaranteeing
        well-connected communities". Scientific Reports 9, 2019.
-       https://doi.org/10.1038/s41598-019-41695-z
+       :doi:`10.1038/s41598-019-41695-z`
     .. [2] Wolf, Angerer and Theis. "SCANPY: large-scale single-cell gene expression
        data analysis". Genome Biology 19, 2018.
-       https://doi.org/10.1186/s13059-017-1382-0
+       :doi:`10.1186/s13059-017-1382-0`
 
     Examples
     --------

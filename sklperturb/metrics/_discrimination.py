@@ -136,7 +136,7 @@ def centroid_accuracy(y_true, y_pred):
     References
     ----------
     .. [1] Vinas Torne et al. "Systema". Nature Biotechnology, 2025.
-       https://doi.org/10.1038/s41587-025-02777-8
+       :doi:`10.1038/s41587-025-02777-8`
 
     Examples
     --------

@@ -74,7 +74,7 @@ def energy_distance(
     ----------
     .. [1] Szekely and Rizzo. "Energy statistics: A class of statistics based on
        distances". Journal of Statistical Planning and Inference 143, 2013.
-       https://doi.org/10.1016/j.jspi.2013.03.018
+       :doi:`10.1016/j.jspi.2013.03.018`
 
     Examples
     --------
@@ -230,7 +230,7 @@ def sliced_wasserstein_distance(
     ----------
     .. [1] Bonneel et al. "Sliced and Radon Wasserstein barycenters of measures".
        Journal of Mathematical Imaging and Vision 51, 2015.
-       https://doi.org/10.1007/s10851-014-0506-3
+       :doi:`10.1007/s10851-014-0506-3`
 
     Examples
     --------

@@ -47,7 +47,7 @@ def trial_folds(X, y, schema, targets, n_splits, seed):
 
 
 def _alike(y, chosen, rows):
-    """Tell whether the responses of the chosen are of a size with the others'."""
+    """Return whether the responses of the chosen are of a size with the others'."""
     sizes = np.sqrt(np.square(np.asarray(y).reshape(len(y), -1)).mean(axis=1))
     if not (rows & chosen).any() or not (rows & ~chosen).any():
         return True

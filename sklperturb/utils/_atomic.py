@@ -95,7 +95,7 @@ def unfinished_folder(parent):
 
 @contextmanager
 def written_whole(path):
-    """Give a path to write to, which becomes `path` when the block ends well."""
+    """Yield a path to write to, which becomes `path` when the block ends well."""
     with unfinished_folder(path.parent) as folder:
         yield folder / path.name
         os.replace(folder / path.name, path)

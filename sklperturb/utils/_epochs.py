@@ -28,7 +28,7 @@ def is_watched():
 
 
 def tell_epoch(net, epoch):
-    """Say that `net` has finished an epoch, to whoever watches."""
+    """Report to the watcher, if there is one, that `net` has finished an epoch."""
     watcher = _WATCHER.get()
     if watcher is not None:
         watcher(net, epoch)
