@@ -87,12 +87,14 @@ class Cells:
 
     @cached_property
     def obs(self):
+        """Table of the cells."""
         if self._read_obs is None:
             raise no_obs(self.source)
         return self._read_obs()
 
     @cached_property
     def var(self):
+        """Table of the genes, None where there is none."""
         return None if self._read_var is None else self._read_var()
 
     @cached_property
@@ -114,17 +116,17 @@ class Cells:
         return rows_of(self._by_row, rows)
 
     def blocks(self, block_size=2048):
-        """Iterate over all rows.
+        """Return an iterator over all rows, some at a time.
 
         Parameters
         ----------
         block_size : int, default=2048
             Rows to read at once: at 18,000 genes some 300 MB where they are dense.
 
-        Yields
-        ------
-        rows : slice
-        values : csr_array or ndarray of shape (n_rows, n_genes)
+        Returns
+        -------
+        blocks : iterator of (slice, csr_array or ndarray of shape (n_rows, n_genes))
+            Which rows, and their values.
         """
         return iter_rows(self._by_row, block_size)
 
