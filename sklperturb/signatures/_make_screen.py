@@ -44,8 +44,8 @@ def make_signature_screen(
     schema : PerturbationSchema, default=None
         Roles of the columns of `obs`; by default inferred.
     control : str, default=None
-        Label of the control in the perturbation column. By default the boolean
-        column that the schema names marks the controls.
+        Label of the control in the perturbation column. By default the column that the
+        schema names marks the controls, or a spelling in public use.
     covariates : list of str, default=()
         Columns of `obs` with effects to be removed, such as donor and plate.
     layer : str, default=None
@@ -72,6 +72,7 @@ def make_signature_screen(
         test : AnnData of shape (n_test, n_genes) or None
             Signatures of the conditions to predict, where any were held out.
         schema : PerturbationSchema
+            Roles of the columns of `obs`.
         DESCR : str
             What was computed.
 
