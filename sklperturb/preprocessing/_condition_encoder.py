@@ -3,6 +3,7 @@
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import OneHotEncoder
 
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.preprocessing._target_statistics import TargetStatisticsEncoder
 
@@ -84,6 +85,19 @@ def make_condition_encoder(
     encoder = TargetStatisticsEncoder(
         statistics, n_components, schema=schema, smooth=smooth, cv=cv
     )
-    return ColumnTransformer(
+    return _FrameTransformer(
         [("onehot", onehot, columns), ("statistics", encoder, columns)]
     )
+
+
+class _FrameTransformer(ColumnTransformer):
+    """A ColumnTransformer that reads data frames of any library by name.
+
+    Only the latest releases of scikit-learn do so, and not of all libraries.
+    """
+
+    def fit_transform(self, X, y=None, **params):
+        return super().fit_transform(as_pandas(X), y, **params)
+
+    def transform(self, X, **params):
+        return super().transform(as_pandas(X), **params)
