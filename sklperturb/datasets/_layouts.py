@@ -81,12 +81,10 @@ def find_layout(obs, name="auto"):
     Raises
     ------
     ValueError
-        If `name` is not known, or the table lacks that layout's column.
+        If the table lacks that layout's column.
     """
     if name == "auto":
         return next((layout for layout in LAYOUTS if layout.matches(obs)), None)
-    if name not in LAYOUT_NAMES:
-        raise ValueError(f"layout={name!r} is not known; allowed are {LAYOUT_NAMES}.")
     layout = LAYOUTS[LAYOUT_NAMES.index(name) - 1]
     if layout.perturbation not in obs:
         raise ValueError(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import validate_params
+from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.cells import open_cells
 from sklperturb.cells._files import (
@@ -20,6 +20,7 @@ from sklperturb.cells._files import (
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.datasets._files import reading
 from sklperturb.datasets._layouts import (
+    LAYOUT_NAMES,
     find_layout,
     read_conditions,
     settle_schema,
@@ -30,6 +31,7 @@ from sklperturb.datasets._layouts import (
 @validate_params(
     {
         "schema": [PerturbationSchema, None],
+        "layout": [StrOptions(set(LAYOUT_NAMES))],
         "layer": [str, None],
         "obsm": [str, None],
         "backed": ["boolean"],
