@@ -182,6 +182,11 @@ def open_cells(cells, *, layer=None, obsm=None):
     array([[3., 1.]])
     """
     if isinstance(cells, Cells):
+        if layer is not None or obsm is not None:
+            raise ValueError(
+                f"The cells are open already: layer={layer!r} and obsm={obsm!r} cannot "
+                "be chosen any more; pass them when opening."
+            )
         borrowed = copy.copy(cells)
         borrowed._files = ExitStack()
         return borrowed

@@ -104,7 +104,7 @@ def log_normalise(values, target_sum=1e4):
     totals = np.asarray(values.sum(axis=1), dtype=np.float64).ravel()
     scale = target_sum / np.maximum(totals, 1e-12)
     if sparse.issparse(values):
-        values = values.astype(np.float64)
+        values = sparse.csr_array(values, dtype=np.float64, copy=True)
         values.data *= np.repeat(scale, np.diff(values.indptr))
         values.data = np.log1p(values.data)
         return values

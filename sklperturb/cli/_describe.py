@@ -9,7 +9,15 @@ from typer import Option
 from sklperturb.cli._app import app, out
 from sklperturb.cli._choices import read_schema
 from sklperturb.cli._messages import in_options
-from sklperturb.cli._options import Batch, Cells, Context, Control, Perturbation
+from sklperturb.cli._options import (
+    Batch,
+    Cells,
+    Context,
+    Control,
+    Layer,
+    Obsm,
+    Perturbation,
+)
 
 
 @app.command()
@@ -20,6 +28,8 @@ def describe(
     context: Context = None,
     control: Control = None,
     batch: Batch = None,
+    layer: Layer = None,
+    obsm: Obsm = None,
     list_perturbations: Annotated[
         bool,
         Option(
@@ -33,12 +43,15 @@ def describe(
     The matrix is not read into memory. The exit code is 0 whether there are problems
     or not.
     """
+    from sklperturb.cells._files import sole_embedding
     from sklperturb.datasets import describe_perturbseq
 
     schema = read_schema(
         path, perturbation=perturbation, context=context, control=control, batch=batch
     )
-    found = describe_perturbseq(path, schema=schema)
+    if layer is None and obsm is None:
+        obsm = sole_embedding(path)
+    found = describe_perturbseq(path, schema=schema, layer=layer, obsm=obsm)
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in found.facts.items():
         table.add_row(name, value)

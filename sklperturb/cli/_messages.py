@@ -53,5 +53,7 @@ def in_options(message, parameters):
         return spelled[0] + ("" if after in " .,;" else " ")
 
     message = _NAMED.sub(of_parameter, _SCHEMA.sub(of_schema, message))
+    # Of "--layer or obsm= to", what this command does not have.
+    message = re.sub(r"(--[\w-]+) or \w+= ", r"\1 ", message)
     sentences = re.split(r"(?<=\.) (?=[A-Z])", message)
     return " ".join(s for s in sentences if "schema=" not in s)

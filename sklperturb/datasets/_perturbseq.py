@@ -167,7 +167,7 @@ def load_perturbseq(
             "the control, pass schema=PerturbationSchema(perturbation="
             f"{schema.perturbation!r}, ..., control_labels=...).",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,  # past the check of the parameters
         )
     return Bunch(
         X=X,

@@ -85,16 +85,17 @@ def read_archive(path):
 
 def _read(path):
     sizes = _record_sizes(path)
-    stand_ins = [(Inert, "inert")]
-    for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
-        if not _INERT.fullmatch(name):
-            raise ValueError(
-                f"{path} asks for {name}, which no checkpoint needs. Nothing of it was "
-                "run. Do not open this file with other programs."
-            )
-        stand_ins.append((_CONTAINERS.get(name.rpartition(".")[2], Inert), name))
-    with _lock, torch.serialization.safe_globals(stand_ins):
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    with _lock:
+        stand_ins = [(Inert, "inert")]
+        for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
+            if not _INERT.fullmatch(name):
+                raise ValueError(
+                    f"{path} asks for {name}, which no checkpoint needs. Nothing of it "
+                    "was run. Do not open this file with other programs."
+                )
+            stand_ins.append((_CONTAINERS.get(name.rpartition(".")[2], Inert), name))
+        with torch.serialization.safe_globals(stand_ins):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     storages = {s.data_ptr(): s.nbytes() for s in _storages(content)}
     if Counter(storages.values()) - sizes:
         raise ValueError("a tensor has another size than its record")

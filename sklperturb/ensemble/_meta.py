@@ -7,10 +7,11 @@ from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, check_cv
-from sklearn.utils import _safe_indexing, check_array, get_tags, indexable
+from sklearn.utils import check_array, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods
 
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.model_selection._fold import FoldFit
 
 
 class MetaRegressor(RegressorMixin, BaseEstimator):
@@ -113,6 +114,5 @@ def copy_feature_names(estimator, fitted):
 
 
 def _fit_and_predict(estimator, X, y, train, test):
-    fitted = clone(estimator).fit(_safe_indexing(X, train), _safe_indexing(y, train))
-    predicted = np.asarray(fitted.predict(_safe_indexing(X, test)), dtype=np.float64)
-    return predicted.reshape(len(test), -1)
+    predicted = FoldFit(estimator, X, y, train, test).fit().predict()
+    return np.asarray(predicted, dtype=np.float64).reshape(len(test), -1)

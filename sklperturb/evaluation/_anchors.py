@@ -59,7 +59,7 @@ def mean_response(truth, control, values, random_state):
     return Population(LazyMatrix(templates, drawn, convert=scaled), labels, real.genes)
 
 
-def no_response(truth, control, values, random_state):
+def no_response(truth, control, random_state):
     """Return the measured control cells as the prediction of every perturbation."""
     real, rng = truth.population, check_random_state(random_state)
     controls = real.rows[control]
@@ -86,7 +86,6 @@ def halves(real, control, random_state):
         lacking = "no perturbation" if control in first.rows else "the control"
         raise ValueError(
             "The ceiling scores one half of the measured cells on the other, and "
-            f"{lacking} has two cells. Pass anchors=False, or on the command line "
-            "--no-anchors."
+            f"{lacking} has two cells. Pass anchors=False."
         )
     return first, second

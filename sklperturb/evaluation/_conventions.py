@@ -38,7 +38,8 @@ class Convention:
     normalisation : str
         "clipped": the gain over the baseline as a share of what is left to the best
         value, not below 0. "anchored": the gain over the baseline as a share of the
-        gain of a second measurement.
+        gain of a second measurement. "certain": the same, not defined where the latter
+        is within two standard errors, over perturbations, of none.
 
     Examples
     --------
@@ -62,7 +63,12 @@ class Convention:
 CONVENTIONS = {
     convention.name: convention
     for convention in (
-        Convention("robust", "scores that no known trick raises", robust_metrics),
+        Convention(
+            "robust",
+            "scores that no known trick raises",
+            robust_metrics,
+            normalisation="certain",
+        ),
         Convention(
             "vcc2025",
             "Virtual Cell Challenge 2025: DES, PDS, MAE",
@@ -103,6 +109,7 @@ CONVENTIONS = {
             None,
             errors=("energy", "sliced_wasserstein", "variance_error"),
             unscored=("variance_ratio",),
+            normalisation="certain",
         ),
     )
 }

@@ -16,8 +16,9 @@ from sklperturb.evaluation._sides import on_one_scale, opened_sides
 from sklperturb.evaluation._summary import summarise
 
 _logger = logging.getLogger("sklperturb")
-# A ceiling that is no farther above the baseline, as a share of both, is at it.
-_AT_BASELINE = 1e-6
+# A ceiling that is no farther above the baseline, as a share of both, is at it; and by
+# conventions of our own, one that is not by so many standard errors.
+_AT_BASELINE, _STANDARD_ERRORS = 1e-6, 2
 
 
 @dataclass(frozen=True)
@@ -208,8 +209,10 @@ def score_sides(sides, control, rule, *, anchors, random_state=0):
     if anchors:
         baseline = sides.get("baseline")
         if baseline is None:
-            make = no_response if rule.de is None else mean_response
-            baseline = make(truth, control, rule.values, random_state)
+            if rule.de is None:
+                baseline = no_response(truth, control, random_state)
+            else:
+                baseline = mean_response(truth, control, rule.values, random_state)
         found["baseline"] = _score(truth, baseline, control, rule)
         first, second = halves(sides["real"], control, random_state)
         first = summarise(first, control, rule)
@@ -219,7 +222,7 @@ def score_sides(sides, control, rule, *, anchors, random_state=0):
     )
     scores = scores.reindex(columns=["score", "baseline", "ceiling"])
     scores.index.name = "metric"
-    scores["scaled"] = _scale(scores, found["score"], rule)
+    scores["scaled"] = _scale(scores, found, rule)
     scores["greater_is_better"] = [name not in rule.errors for name in scores.index]
     overall = float(scores["scaled"].mean()) if anchors else np.nan
     return CellEvaluation(rule.name, scores, found["score"], overall)
@@ -285,7 +288,8 @@ def _aggregate(found, rule):
     return scores
 
 
-def _scale(scores, found, rule):
+def _scale(scores, parts, rule):
+    found = parts["score"]
     best = np.where(scores.index.isin(rule.errors), 0.0, 1.0)
     if rule.normalisation == "clipped":
         gain = (scores["score"] - scores["baseline"]) / (best - scores["baseline"])
@@ -302,7 +306,11 @@ def _scale(scores, found, rule):
     gain = scores["score"].fillna(worst) - scores["baseline"]
     span = scores["ceiling"] - scores["baseline"]
     size = scores[["ceiling", "baseline"]].abs().max(axis=1)
-    above = np.where(is_error, -span, span) > _AT_BASELINE * size
+    least = _AT_BASELINE * size
+    if rule.normalisation == "certain" and "ceiling" in parts:
+        noise = (parts["ceiling"] - parts["baseline"]).sem().reindex(least.index)
+        least = np.maximum(least, _STANDARD_ERRORS * noise.fillna(0.0))
+    above = np.where(is_error, -span, span) > least
     scaled = gain / span.where(above)
     if "expr_mse_norm" in scaled:
         scaled["expr_mse_norm"] = np.clip(scaled["expr_mse_norm"], 0.0, 1.0)

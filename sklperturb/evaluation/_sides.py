@@ -145,7 +145,8 @@ def _to_logarithms(matrices, kinds):
     converted = {}
     for name, matrix in matrices.items():
         scale = _rescaled if kinds[name] in ("log1p", "signed") else log_normalise
-        converted[name] = LazyMatrix(matrix, convert=scale, dtype=np.float32)
+        rows = by_row(matrix, name)
+        converted[name] = LazyMatrix(rows, convert=scale, dtype=np.float32)
     return converted
 
 
@@ -154,7 +155,8 @@ def _to_counts(matrices, kinds):
     for name, kind in kinds.items():
         if kind not in ("counts", "binary", "zeros"):
             work_out = partial(_worked_out, name=name, kind=kind)
-            lazy = LazyMatrix(matrices[name], convert=work_out, dtype=np.float64)
+            rows = by_row(matrices[name], name)
+            lazy = LazyMatrix(rows, convert=work_out, dtype=np.float64)
             sample_places(lazy)  # which fails now, and not after hours
             _logger.info("%s holds log1p of counts; the counts were worked out.", name)
             converted[name] = lazy

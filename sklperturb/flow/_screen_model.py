@@ -334,6 +334,10 @@ class CellScreenModel(BaseEstimator):
                 raise ValueError("perturbations holds an empty name; leave it out.")
             name = self._spelling.read(label)
             numbers[name] = numbers.get(name, 0) + int(size)
+        if not isinstance(n_controls, Integral) or n_controls < 0:
+            raise ValueError(
+                f"n_controls must be a whole number of 0 or more; got {n_controls!r}."
+            )
         if n_controls:
             numbers[CONTROL] = numbers.get(CONTROL, 0) + n_controls
         if not numbers or min(numbers.values()) < 1:

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from sklperturb.utils._atomic import written_whole
 FORMAT = "sklperturb-cells-3"
 _ARRAY, _KIND = "__array__", "__kind__"
 _DAMAGE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-_DAMAGE += (EOFError, zipfile.BadZipFile)
+_DAMAGE += (EOFError, zipfile.BadZipFile, zlib.error)
 # By name, what a file may hold: how it becomes a dictionary, and how it is made again.
 _KINDS = {}
 
@@ -99,6 +100,9 @@ def read_state(path):
             return _KINDS[found.pop(_KIND)][1](**found)
         return found
 
+    with open(path, "rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise ValueError(f"{path} is no model that fit-cells wrote: it is no .npz.")
     with damage(path), np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
         state = json.loads(str(arrays["state"]), object_hook=made)

@@ -277,3 +277,15 @@ def test_means_are_of_groups_and_finite(values):
     values[3, 3] = np.nan
     with pytest.raises(ValueError, match="NaN or infinite"):
         mean_by_group(values, codes, 3)
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo", "lil"])
+def test_any_sparse_matrix_is_normalised(kind):
+    counts = np.array([[1.0, 3.0], [0.0, 2.0], [5.0, 5.0]])
+    found = log_normalise(sparse.coo_array(counts).asformat(kind), 10)
+    np.testing.assert_allclose(found.toarray(), log_normalise(counts, 10))
+
+
+def test_what_is_open_has_its_matrix_chosen():
+    with pytest.raises(ValueError, match="open already: layer='raw'"):
+        open_cells(open_cells(np.eye(3)), layer="raw")

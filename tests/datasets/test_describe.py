@@ -152,3 +152,14 @@ def test_expression_in_a_layer_or_an_embedding(tmp_path, counts):
     assert "scaled or z-scores" in found.facts["values"]
     with pytest.raises(ValueError, match="no layer 'counts'"):
         describe_perturbseq(path, layer="counts")
+
+
+def test_the_command_looks_at_the_one_embedding_of_a_file_without_x(tmp_path, cli):
+    obs = pd.DataFrame(
+        {"target_gene": np.resize(["non-targeting", "A"], 80)}, dtype=str
+    )
+    points = np.random.default_rng(0).normal(size=(80, 3))
+    cells = anndata.AnnData(obs=obs.rename(index=str), obsm={"X_state": points})
+    cells.write_h5ad(tmp_path / "embedded.h5ad")
+    shown = cli("describe", tmp_path / "embedded.h5ad").stdout
+    assert "dense, float64" in shown and "There is no X" not in shown

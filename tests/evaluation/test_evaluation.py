@@ -438,3 +438,16 @@ def test_scorer_of_cells_that_are_sampled_and_of_counts(cells):
 
     scorer = CellScorer("discrimination", control="ctrl")
     assert scorer(Knows(), X, real) == 1
+
+
+@pytest.mark.parametrize("convention", ["robust", "populations"])
+def test_noise_has_no_scale(convention):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["control", *(f"G{i}" for i in range(12))], 40)
+    obs = pd.DataFrame({"gene": labels}, index=np.arange(len(labels)).astype(str))
+    cells = ad.AnnData(np.log1p(rng.poisson(1.0, (len(labels), 30)) / 30.0), obs=obs)
+    found = evaluate_cells(
+        cells, cells, "gene", control="control", convention=convention
+    )
+    assert found.scores["scaled"].isna().any()
+    assert not (found.scores["scaled"].abs() > 5).any()

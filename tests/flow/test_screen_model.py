@@ -290,3 +290,19 @@ def test_without_an_embedding_seen_genes_are_known(screen, genes, tmp_path):
     assert again.embedding is None
     first, second = (m.predict(genes, 5) for m in (model, again))
     assert np.array_equal(values(first), values(second))
+
+
+def test_another_file_is_named_and_not_unpickled(tmp_path):
+    path = tmp_path / "model.npz"
+    np.save(path.with_suffix(".npy"), np.array([{}], dtype=object))
+    path.with_suffix(".npy").rename(path)
+    with pytest.raises(ValueError, match=r"model.npz is no model .* no .npz") as error:
+        CellScreenModel.load(path)
+    assert "pickle" not in str(error.value)
+
+
+@pytest.mark.parametrize("n_controls", [-3, 2.5])
+def test_numbers_of_controls_are_whole(screen, n_controls):
+    model = make(screen).fit(screen.X, screen.y)
+    with pytest.raises(ValueError, match="n_controls must be a whole number"):
+        model.predict(["control"], 5, n_controls=n_controls)
