@@ -1,6 +1,6 @@
 """The usual features of a condition, side by side."""
 
-from sklearn.compose import ColumnTransformer
+from sklearn import compose
 from sklearn.preprocessing import OneHotEncoder
 
 from sklperturb.conditions._frames import as_pandas
@@ -49,6 +49,20 @@ class SchemaColumns:
         return f"SchemaColumns({roles}, schema={self.schema!r})"
 
 
+class ColumnTransformer(compose.ColumnTransformer):
+    """One of scikit-learn that reads data frames of any library by name.
+
+    Only the latest releases of scikit-learn do so, and not of all libraries. It has
+    the same name, after which `make_pipeline` calls its step.
+    """
+
+    def fit_transform(self, X, y=None, **params):
+        return super().fit_transform(as_pandas(X), y, **params)
+
+    def transform(self, X, **params):
+        return super().transform(as_pandas(X), **params)
+
+
 def make_condition_encoder(
     *, statistics=("mean", "std"), n_components=32, smooth="auto", cv=5, schema=None
 ):
@@ -85,19 +99,6 @@ def make_condition_encoder(
     encoder = TargetStatisticsEncoder(
         statistics, n_components, schema=schema, smooth=smooth, cv=cv
     )
-    return _FrameTransformer(
+    return ColumnTransformer(
         [("onehot", onehot, columns), ("statistics", encoder, columns)]
     )
-
-
-class _FrameTransformer(ColumnTransformer):
-    """A ColumnTransformer that reads data frames of any library by name.
-
-    Only the latest releases of scikit-learn do so, and not of all libraries.
-    """
-
-    def fit_transform(self, X, y=None, **params):
-        return super().fit_transform(as_pandas(X), y, **params)
-
-    def transform(self, X, **params):
-        return super().transform(as_pandas(X), **params)
