@@ -31,7 +31,8 @@ class CellEvaluation:
     scores : DataFrame
         Indexed by metric: "score", "baseline" (a mean response), "ceiling" (half of
         the measured cells scored on the other half), "scaled" (between the two, by
-        the convention; NaN where the ceiling is not above the baseline) and
+        the convention; NaN where the ceiling is not above the baseline, by "robust" and
+        "populations" not by more than two standard errors over perturbations) and
         "greater_is_better".
     per_perturbation : DataFrame
         Indexed by perturbation, one column per metric.
