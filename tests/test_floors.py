@@ -11,7 +11,7 @@ import sklperturb
 ROOT = Path(sklperturb.__file__).parent
 # From the ground up; docs/architecture.md shows the same picture.
 FLOORS = (
-    {"_version", "conditions", "modules", "utils"},
+    {"_version", "conditions", "files", "modules", "utils"},
     {"cells"},
     {"datasets", "embedding", "inspection", "metrics", "signatures"},
     {"evaluation", "preprocessing"},

@@ -51,8 +51,8 @@ def fit_cells(
     """
     from sklperturb.cells._files import sole_embedding
     from sklperturb.datasets import load_perturbseq
+    from sklperturb.files._writing import check_output
     from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
-    from sklperturb.utils._atomic import check_output
 
     check_output(output, (".npz",), overwrite)
     if layer is not None and obsm is not None:
@@ -115,8 +115,8 @@ def predict_cells(
 
     Labels and columns are as in the file that the model was fitted to.
     """
+    from sklperturb.files._writing import check_output, written_whole
     from sklperturb.flow import CellScreenModel
-    from sklperturb.utils._atomic import check_output, written_whole
 
     check_output(output, (".h5ad",), overwrite)
     model = CellScreenModel.load(path)

@@ -47,7 +47,7 @@ def evaluate(
 ):
     """Score predicted cells beside a baseline and a ceiling."""
     from sklperturb.evaluation import CONVENTIONS, evaluate_cells
-    from sklperturb.utils._atomic import check_output_folder
+    from sklperturb.files._writing import check_output_folder
 
     if output is not None:
         check_output_folder(output)

@@ -97,7 +97,7 @@ def leaderboard(
     """
     from sklperturb.comparison import compare
     from sklperturb.comparison import leaderboard as rank
-    from sklperturb.utils._atomic import check_output_folder
+    from sklperturb.files._writing import check_output_folder
 
     names = named(models)
     if output is not None:
@@ -153,9 +153,9 @@ def submit(
 
     from sklperturb.datasets import write_submission
     from sklperturb.datasets._write import SUFFIXES
+    from sklperturb.files._writing import check_output
     from sklperturb.metrics import mrrmse
     from sklperturb.models import get_entry, make_model
-    from sklperturb.utils._atomic import check_output
 
     get_entry(model)
     check_output(output, SUFFIXES, overwrite)

@@ -19,7 +19,7 @@ def make_table(left, right):
 
 def write(path, writer, **options):
     """Write a file whole, by ``writer(path, **options)``, and print its name."""
-    from sklperturb.utils._atomic import written_whole
+    from sklperturb.files._writing import written_whole
 
     with written_whole(path) as unfinished:
         writer(unfinished, **options)

@@ -86,10 +86,10 @@ def tune(
     """
     from joblib import parallel_config
 
+    from sklperturb.files._writing import check_output_folder
     from sklperturb.metrics import get_metric
     from sklperturb.models import get_entry, make_model
     from sklperturb.tuning import PerturbationSearchCV
-    from sklperturb.utils._atomic import check_output_folder
 
     get_entry(model)
     if output is None and storage is None:

@@ -5,7 +5,7 @@ import json
 import joblib
 
 from sklperturb._version import __version__
-from sklperturb.utils._atomic import written_whole
+from sklperturb.files._writing import written_whole
 
 
 class FoldCache:

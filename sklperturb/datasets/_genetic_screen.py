@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklperturb.conditions._labels import CONTROL, join_combination
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.datasets._gene_network import CellModel, make_gene_network
-from sklperturb.utils._atomic import check_output, written_whole
+from sklperturb.files._writing import check_output, written_whole
 from sklperturb.utils._progress import ProgressBar
 
 _BLOCK = 1024  # cells drawn together; what a seed gives depends on it

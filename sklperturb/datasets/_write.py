@@ -9,7 +9,7 @@ import pandas as pd
 
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.datasets._files import check_unique_ids
-from sklperturb.utils._atomic import (
+from sklperturb.files._writing import (
     check_output,
     check_output_folder,
     unfinished_folder,

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 from sklperturb.cells import open_cells
 from sklperturb.cells._counts import value_kind
 from sklperturb.cells._files import is_annotated
-from sklperturb.utils._atomic import check_output, unfinished_folder, written_whole
+from sklperturb.files._writing import check_output, unfinished_folder, written_whole
 
 CONTROL = "non-targeting"
 # cell-eval takes no values for logarithms that are not below.

@@ -3,7 +3,7 @@
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._schema import KNOWN_SPELLINGS
 from sklperturb.datasets._write import replaced_files
-from sklperturb.utils._atomic import check_output_folder
+from sklperturb.files._writing import check_output_folder
 
 _ROLES = ("context", "perturbation", "smiles", "dose")
 _NAMES = ("de_train.h5ad", "id_map.csv", "de_test.h5ad")

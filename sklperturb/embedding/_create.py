@@ -8,8 +8,8 @@ import yaml
 from sklearn.utils import check_random_state
 
 from sklperturb.embedding._layout import import_safetensors
+from sklperturb.files._writing import unfinished_folder, written_whole
 from sklperturb.modules import StateEmbedding
-from sklperturb.utils._atomic import unfinished_folder, written_whole
 
 # Settings without which the model would compute something else than it learnt.
 REQUIRED_FLAGS = ("counts", "rda", "dataset_correction")

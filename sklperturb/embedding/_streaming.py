@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklperturb._version import __version__
 from sklperturb.cells import open_cells
 from sklperturb.embedding._batches import embedded_batches, warn_of_both_scales
-from sklperturb.utils._atomic import check_output, unfinished_folder, written_whole
+from sklperturb.files._writing import check_output, unfinished_folder, written_whole
 from sklperturb.utils._progress import ProgressBar
 
 _KEY = "X_state"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sklperturb.utils._atomic import written_whole
+from sklperturb.files._writing import written_whole
 
 FORMAT = "sklperturb-cells-3"
 _ARRAY, _KIND = "__array__", "__kind__"

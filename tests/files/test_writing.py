@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sklperturb.utils._atomic import check_output, check_output_folder, written_whole
+from sklperturb.files._writing import check_output, check_output_folder, written_whole
 
 
 def test_a_free_path_is_returned(tmp_path):

@@ -1,0 +1,1 @@
+"""One way to read files, whatever is in them, and one way to write them."""
