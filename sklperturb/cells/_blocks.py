@@ -6,6 +6,8 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
+from sklperturb.cells._checks import read_block
+
 # Stored values that a pass over a file may hold: 1 GiB of float32 with its indices,
 # and as much again while it is turned from rows to columns.
 _PASS_VALUES = 2**27
@@ -101,7 +103,7 @@ def by_row(matrix, source="The matrix"):
             UserWarning,
             stacklevel=4,
         )
-        matrix = matrix.to_memory()
+        matrix = read_block(matrix, lambda stored: stored.to_memory())
     return matrix.tocsr()
 
 
@@ -117,12 +119,34 @@ def rows_of(matrix, rows):
     -------
     values : csr_array or ndarray
     """
-    in_memory = isinstance(matrix, np.ndarray | LazyMatrix) or sparse.issparse(matrix)
-    if in_memory or isinstance(rows, slice):
+    if _in_memory(matrix):
         values = matrix[rows]
+    elif isinstance(rows, slice):
+        values = read_block(matrix, lambda stored: stored[rows])
     else:
-        values = _read_rows(matrix, np.asarray(rows))
+        values = read_block(matrix, lambda stored: _read_rows(stored, np.asarray(rows)))
     return sparse.csr_array(values) if sparse.issparse(values) else np.asarray(values)
+
+
+def columns_of(matrix, columns):
+    """Return some columns of a matrix that is stored by column, in memory.
+
+    Parameters
+    ----------
+    matrix : csc_array or sparse matrix on disk
+    columns : slice
+
+    Returns
+    -------
+    values : csc_array
+    """
+    if _in_memory(matrix):
+        return matrix[:, columns]
+    return read_block(matrix, lambda stored: stored[:, columns])
+
+
+def _in_memory(matrix):
+    return isinstance(matrix, np.ndarray | LazyMatrix) or sparse.issparse(matrix)
 
 
 def _read_rows(matrix, rows):
@@ -164,7 +188,7 @@ def sample_places(matrix, *, n_places=8, n_rows=64, n_columns=8):
     starts = np.unique(np.linspace(0, max(size - width, 0), n_places).astype(int))
     places = [slice(at, min(at + width, b)) for at, b in pairwise([*starts, size])]
     if not whole_rows:
-        columns = [matrix[:, place] for place in places]
+        columns = [columns_of(matrix, place) for place in places]
         return sparse.hstack(columns, format="csr"), False
     found = [rows_of(matrix, place) for place in places]
     stack = sparse.vstack if sparse.issparse(found[0]) else np.concatenate
@@ -218,7 +242,7 @@ def _columns(matrix, cells, start, stop):
     """Return columns start to stop of the kept cells, as CSC."""
     everything = stop - start == matrix.shape[1]
     if getattr(matrix, "format", None) == "csc":
-        columns = matrix[:, start:stop]
+        columns = columns_of(matrix, slice(start, stop))
         return sparse.csc_array(columns if cells.all() else columns.tocsr()[cells])
     if sparse.issparse(matrix) and everything:
         return sparse.csc_array(matrix if cells.all() else matrix[cells])

@@ -10,14 +10,16 @@ import pandas as pd
 from scipy import sparse
 
 from sklperturb.cells._blocks import LazyMatrix, by_row, iter_rows, rows_of
-from sklperturb.cells._files import (
+from sklperturb.cells._checks import first_not_allowed, settled
+from sklperturb.cells._files import is_annotated, no_obs, x_of
+from sklperturb.files._stores import (
     close_store,
-    is_annotated,
-    no_obs,
+    decoded,
     open_store,
+    read_names,
+    read_part,
     stored_element,
     stored_x,
-    x_of,
 )
 
 _HELD = ("layers", "obsm")
@@ -68,20 +70,12 @@ class Cells:
         read_obs=None,
         read_var=None,
     ):
-        if len(matrix.shape) != 2:
-            raise ValueError(
-                f"Expected 2D array, cells by genes, got shape {matrix.shape}. Reshape "
-                "your data, as with array.reshape(-1, 1) if it has a single gene."
-            )
-        if np.dtype(matrix.dtype).kind not in "biuf":
-            raise ValueError(
-                f"X must hold real numbers; it is of dtype {matrix.dtype}."
-            )
-        self.matrix = matrix
+        self.matrix = matrix = settled(matrix, source)
         self.source = source
         self.genes = genes
         self.obs_names = obs_names
         self.shape = tuple(int(size) for size in matrix.shape)
+        self.needs = None
         self._read_obs, self._read_var = read_obs, read_var
         self._files = ExitStack()
 
@@ -113,22 +107,58 @@ class Cells:
         -------
         values : csr_array or ndarray of shape (n_rows, n_genes)
         """
-        return rows_of(self._by_row, rows)
+        values = rows_of(self._by_row, rows)
+        self.check(values, rows)
+        return values
 
     def blocks(self, block_size=2048):
-        """Return an iterator over all rows, some at a time.
+        """Yield all rows, some at a time.
 
         Parameters
         ----------
         block_size : int, default=2048
             Rows to read at once: at 18,000 genes some 300 MB where they are dense.
 
-        Returns
-        -------
-        blocks : iterator of (slice, csr_array or ndarray of shape (n_rows, n_genes))
-            Which rows, and their values.
+        Yields
+        ------
+        rows : slice
+        values : csr_array or ndarray of shape (n_rows, n_genes)
         """
-        return iter_rows(self._by_row, block_size)
+        for rows, values in iter_rows(self._by_row, block_size):
+            self.check(values, rows)
+            yield rows, values
+
+    def check(self, values, rows=slice(None), columns=slice(None)):
+        """Raise an error if a block holds values that are not allowed.
+
+        Parameters
+        ----------
+        values : sparse matrix or ndarray of shape (n_rows, n_columns)
+        rows, columns : slice or ndarray of int
+            Where the block is.
+
+        Raises
+        ------
+        ValueError
+            Naming a cell and a gene.
+        """
+        found = None if self.needs is None else first_not_allowed(values, self.needs)
+        if found is None:
+            return
+        row, column, what = found
+        row, column = (
+            np.arange(size)[places][place] if names is None else names[places][place]
+            for place, places, names, size in (
+                (row, rows, self.obs_names, self.shape[0]),
+                (column, columns, self.genes, self.shape[1]),
+            )
+        )
+        must = "finite, and 0 or more" if self.needs == "counts" else "finite"
+        raise ValueError(
+            f"{self.source} holds {what} in cell {row!s}, gene {column!s}, in the "
+            f"cells read at once. Values must be {must}: correct them, or leave these "
+            "cells out."
+        )
 
     def close(self):
         """Close the file, if there is one."""
@@ -141,7 +171,7 @@ class Cells:
         self.close()
 
 
-def open_cells(cells, *, layer=None, obsm=None):
+def open_cells(cells, *, layer=None, obsm=None, needs=None):
     """Open cells in memory or in a file, to be read a block at a time.
 
     Parameters
@@ -154,6 +184,9 @@ def open_cells(cells, *, layer=None, obsm=None):
         Layer to read in place of `X`.
     obsm : str, default=None
         Entry of `obsm`, such as an embedding, to read in place of `X`.
+    needs : {"finite", "counts"}, default=None
+        What values must be, checked as they are read: finite; or finite and not
+        negative. None is any, and leaves cells that are open already as they are.
 
     Returns
     -------
@@ -164,7 +197,8 @@ def open_cells(cells, *, layer=None, obsm=None):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file cannot be read, or holds no such matrix.
+        If the file cannot be read, leads to other files, or holds no such matrix; if
+        that is not of real numbers, or a sparse one with indices that point nowhere.
 
     See Also
     --------
@@ -187,13 +221,20 @@ def open_cells(cells, *, layer=None, obsm=None):
                 f"The cells are open already: layer={layer!r} and obsm={obsm!r} cannot "
                 "be chosen any more; pass them when opening."
             )
-        borrowed = copy.copy(cells)
-        borrowed._files = ExitStack()
-        return borrowed
+        opened = copy.copy(cells)
+        opened._files = ExitStack()
+    else:
+        opened = _opened(cells, layer, obsm)
+    if needs is not None:
+        opened.needs = needs
+    return opened
+
+
+def _opened(cells, layer, obsm):
     if layer is not None and obsm is not None:
         raise ValueError(f"layer={layer!r} and obsm={obsm!r}: pass one of them.")
     if isinstance(cells, str | Path):
-        return _of_file(Path(cells), layer, obsm)
+        return _of_file(cells, layer, obsm)
     if is_annotated(cells):
         return _of_anndata(cells, layer, obsm)
     for name, key in (("layer", layer), ("obsm", obsm)):
@@ -212,23 +253,22 @@ def open_cells(cells, *, layer=None, obsm=None):
 
 
 def _of_file(path, layer, obsm):
-    from anndata.io import read_elem
-
     with ExitStack() as files:
         store = open_store(path)
         files.callback(close_store, store)
-        held = {name: store.get(name, {}) for name in _HELD}
-        matrix = _choose(stored_x(store), held, layer, obsm, path.name)
-        obs, var = store["obs"], store["var"]
-        names = [pd.Index(read_elem(t[t.attrs["_index"]])) for t in (obs, var)]
+        name = Path(path).name
+        held = {part: store.get(part, {}) for part in _HELD}
+        matrix = _choose(stored_x(store), held, layer, obsm, name)
+        genes, obs_names = (read_names(store, table) for table in ("var", "obs"))
+        shape = len(obs_names), None if obsm is not None else len(genes)
         cells = _make(
-            stored_element(matrix),
-            path.name,
+            stored_element(matrix, shape),
+            name,
             obsm,
-            genes=names[1],
-            obs_names=names[0],
-            read_obs=lambda: read_elem(obs),
-            read_var=lambda: read_elem(var),
+            genes=genes,
+            obs_names=obs_names,
+            read_obs=lambda: read_part(store, "obs"),
+            read_var=lambda: read_part(store, "var"),
         )
         cells._files = files.pop_all()
         return cells
@@ -241,6 +281,7 @@ def _of_anndata(cells, layer, obsm):
     held = {"layers": whole.layers, "obsm": cells.obsm}
     matrix = _choose(x_of(whole), held, layer, obsm, "The AnnData")
     if cells.is_view and obsm is None:
+        matrix = settled(matrix, "The AnnData")  # before rows of it are taken
         matrix = LazyMatrix(matrix, cells._oidx, cells._vidx)
     return _make(
         matrix,
@@ -248,7 +289,7 @@ def _of_anndata(cells, layer, obsm):
         obsm,
         genes=cells.var_names,
         obs_names=cells.obs_names,
-        read_obs=lambda: cells.obs,
+        read_obs=lambda: decoded(cells.obs, "The AnnData"),
         read_var=lambda: cells.var,
     )
 

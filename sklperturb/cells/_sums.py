@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from sklperturb.cells._blocks import by_row, rows_of
+from sklperturb.cells._blocks import by_row, columns_of, rows_of
 from sklperturb.cells._cells import open_cells
 from sklperturb.cells._counts import log_normalise
 from sklperturb.utils._progress import ProgressBar
@@ -34,6 +34,11 @@ def sum_by_group(cells, codes, n_groups, *, target_sum=None, chunk_size=None):
     -------
     sums : ndarray of shape (n_groups, n_genes)
 
+    Raises
+    ------
+    ValueError
+        If a value is not finite or, where cells are scaled, negative.
+
     See Also
     --------
     mean_by_group : Their means.
@@ -48,6 +53,7 @@ def sum_by_group(cells, codes, n_groups, *, target_sum=None, chunk_size=None):
     [[4.0, 1.0], [2.0, 5.0]]
     """
     with open_cells(cells) as opened:
+        opened.needs = opened.needs or _needed(target_sum)
         matrix = opened.matrix
         by_column = getattr(matrix, "format", None) == "csc" and target_sum is None
         if not by_column:
@@ -66,14 +72,18 @@ def sum_by_group(cells, codes, n_groups, *, target_sum=None, chunk_size=None):
             for start in starts:
                 part = slice(start, start + chunk_size)
                 if by_column:
-                    groups, added = add_up(matrix[:, part], codes)
+                    block = columns_of(matrix, part)
+                    opened.check(block, columns=part)
+                    groups, added = add_up(block, codes)
                     sums[groups, part] = added
                 else:
                     rows = part if order is None else order[part]
-                    # No name for the block, which would live while the next is read.
+                    block = rows_of(matrix, rows)
+                    opened.check(block, rows)
                     groups, added = add_up(
-                        log_normalise(rows_of(matrix, rows), target_sum), codes[rows]
+                        log_normalise(block, target_sum), codes[rows]
                     )
+                    del block  # which would live while the next is read
                     sums[groups] += added
                 progress.advance()
     return sums
@@ -102,7 +112,7 @@ def mean_by_group(cells, codes, n_groups, *, target_sum=None):
     Raises
     ------
     ValueError
-        If a value is not finite.
+        If a value is not finite or, where cells are scaled, negative.
 
     Examples
     --------
@@ -113,14 +123,13 @@ def mean_by_group(cells, codes, n_groups, *, target_sum=None):
     ([[2.0, 0.5], [2.0, 5.0]], [2, 1])
     """
     sums = sum_by_group(cells, codes, n_groups, target_sum=target_sum)
-    if not np.isfinite(sums).all():
-        raise ValueError(
-            "y holds NaN or infinite values, in columns such as "
-            f"{np.flatnonzero(~np.isfinite(sums).all(axis=0))[:5].tolist()}. Correct "
-            "or remove them."
-        )
     sizes = np.bincount(codes[codes >= 0], minlength=n_groups)
     return sums / np.maximum(sizes, 1)[:, None], sizes
+
+
+def _needed(target_sum):
+    """Return what values must be; only counts are scaled to a depth."""
+    return "finite" if target_sum is None else "counts"
 
 
 def add_up(block, codes):

@@ -11,15 +11,14 @@ from sklearn.utils import Bunch
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import n_stored, sample_places
 from sklperturb.cells._counts import value_kind
-from sklperturb.cells._files import opened_store, stored_x
 from sklperturb.conditions._labels import is_control_label
-from sklperturb.datasets._files import reading
 from sklperturb.datasets._layouts import (
     find_layout,
     read_conditions,
     settle_schema,
     unassigned_rows,
 )
+from sklperturb.files._stores import opened_store, read_part, stored_x
 
 _MIN_CELLS = 30  # fewer cells say little of a perturbation's mean
 _WRONG_VALUES = {
@@ -98,12 +97,9 @@ def describe_perturbseq(path, *, schema=None, layer=None, obsm=None):
     >>> description.schema.perturbation, description.problems
     ('target_gene', ['Only 20 cells are controls; ...'])
     """
-    from anndata.io import read_elem
-
     path = Path(path)
     with opened_store(path) as store:
-        with reading(path, "AnnData"):
-            obs, var = read_elem(store["obs"]), read_elem(store["var"])
+        obs, var = read_part(store, "obs"), read_part(store, "var")
         parts = {
             name: sorted(store[name])
             for name in ("layers", "obsm", "varm", "obsp", "uns")

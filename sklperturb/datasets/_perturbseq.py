@@ -9,22 +9,23 @@ from sklearn.utils import Bunch
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.cells import open_cells
-from sklperturb.cells._files import (
-    check_path,
-    check_unique_genes,
-    is_annotated,
-    open_store,
-    stored_element,
-    x_of,
-)
+from sklperturb.cells._files import check_unique_genes, is_annotated, x_of
 from sklperturb.conditions import PerturbationSchema
-from sklperturb.datasets._files import reading
 from sklperturb.datasets._layouts import (
     LAYOUT_NAMES,
     find_layout,
     read_conditions,
     settle_schema,
     unassigned_rows,
+)
+from sklperturb.files._reading import reading
+from sklperturb.files._stores import (
+    check_parts,
+    decoded,
+    open_store,
+    opened_store,
+    read_part,
+    stored_element,
 )
 
 
@@ -192,24 +193,24 @@ def _open(data, backed, layer, obsm):
     path = Path(data)
     if backed:
         return _left_in_file(path, layer, obsm), path.name
-    check_path(path)
+    with opened_store(path) as store:
+        check_parts(store)
     read = anndata.io.read_zarr if path.suffix == ".zarr" else anndata.read_h5ad
     with reading(path, "AnnData"), warnings.catch_warnings():
         # An error follows, which says what to do.
         warnings.filterwarnings("ignore", message=".*names are not unique")
         cells = read(path)
+    cells.obs, cells.var = (decoded(t, path) for t in (cells.obs, cells.var))
     return _with_matrix(cells, layer, obsm), path.name
 
 
 def _left_in_file(path, layer, obsm):
     """Return an AnnData whose expression stays in the file."""
-    from anndata.io import read_elem
-
     cells = open_cells(path, layer=layer, obsm=obsm)  # stays open
     store, parts = open_store(path), {}
     for name in ("obsm", "uns", *["varm"] * (obsm is None)):
         if name in store:
-            parts[name] = read_elem(store[name])
+            parts[name] = read_part(store, name)
     if "layers" in store and obsm is None:
         stored = store["layers"]
         parts["layers"] = {name: stored_element(stored[name]) for name in stored}

@@ -1,0 +1,176 @@
+"""Matrices of cells as computations need them, or an error that says what is wrong."""
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sklperturb.files._reading import FileError, reading
+from sklperturb.files._store_checks import (
+    DAMAGED,
+    KIND,
+    check_dense,
+    check_sparse_group,
+    path_of,
+)
+
+_LARGEST = np.finfo(np.float64).max
+
+
+def settled(matrix, source):
+    """Return a matrix that is in memory or on disk, known to be whole.
+
+    Parameters
+    ----------
+    matrix : ndarray, sparse matrix or data set on disk
+    source : str
+        What holds it, for messages.
+
+    Returns
+    -------
+    matrix : ndarray, csr or csc matrix, or data set on disk
+        In memory, of a type of numbers that all computations know, and without
+        entries that are stored twice.
+
+    Raises
+    ------
+    ValueError
+        If it has no two dimensions, is not of real numbers, or is a sparse matrix with
+        indices that point nowhere.
+    """
+    if len(matrix.shape) != 2:
+        raise ValueError(
+            f"Expected 2D array, cells by genes, got shape {matrix.shape}. Reshape "
+            "your data, as with array.reshape(-1, 1) if it has a single gene."
+        )
+    if isinstance(matrix, np.ndarray) and matrix.dtype == object:
+        matrix = _of_objects(matrix, source)
+    if np.dtype(matrix.dtype).kind not in "biuf":
+        raise ValueError(
+            f"{source}: X must hold real numbers; it is of dtype {matrix.dtype}."
+        )
+    if sparse.issparse(matrix):
+        return _usual_type(_sound(matrix, source))
+    if isinstance(matrix, np.ndarray):
+        return _usual_type(matrix)
+    if hasattr(matrix, "group"):
+        check_sparse_group(matrix.group)
+    elif type(matrix).__module__.startswith("h5py"):
+        check_dense(matrix, path_of(matrix))
+    return matrix
+
+
+def read_block(matrix, read):
+    """Return what `read` takes from a matrix on disk, checked.
+
+    Raises
+    ------
+    FileError
+        If it cannot be read, or an index points to no column.
+    """
+    path = path_of(matrix)
+    with reading(path, KIND):
+        block = read(matrix)
+        if not sparse.issparse(block):
+            return _usual_type(np.asarray(block))
+        width = block.shape[block.format != "csc"]
+        low, high = block.indices.min(initial=0), block.indices.max(initial=-1)
+        if low < 0 or high >= width:
+            raise FileError(
+                f"{path}: the sparse matrix has the index "
+                f"{low if low < 0 else high}, outside of the 0 to {width - 1} that "
+                f"there are. {DAMAGED}"
+            )
+    if not block.has_canonical_format:
+        block.sum_duplicates()
+    return _usual_type(block)
+
+
+def first_not_allowed(block, needs):
+    """Return which value of a block is not allowed, or None.
+
+    Parameters
+    ----------
+    block : sparse matrix or ndarray of shape (n_rows, n_columns)
+    needs : {"finite", "counts"}
+        "counts" are finite and not negative.
+
+    Returns
+    -------
+    found : tuple of (int, int, str) or None
+        Row and column of the first, and what there is of its kind.
+    """
+    values = block.data if sparse.issparse(block) else block
+    low, high = values.min(initial=0), values.max(initial=0)
+    # NaN passes no comparison.
+    if (0 if needs == "counts" else -_LARGEST) <= low and high <= _LARGEST:
+        return None
+    found = sparse.coo_array(block)
+    wrong, what = ~np.isfinite(found.data), "NaN or infinite"
+    if not wrong.any():
+        wrong, what = found.data < 0, "negative"
+    row, column = (places[wrong][0] for places in found.coords)
+    n_wrong = np.count_nonzero(wrong)
+    return row, column, f"{n_wrong} {what} values, such as {found.data[wrong][0]}"
+
+
+def _sound(matrix, source):
+    """Return a sparse matrix in memory as CSR or CSC with valid indices."""
+    try:
+        if matrix.format == "coo":
+            for places, size in zip(matrix.coords, matrix.shape, strict=True):
+                if len(places) and not 0 <= places.min() <= places.max() < size:
+                    raise ValueError("a coordinate is outside of the matrix")
+        elif matrix.format in ("csr", "csc", "bsr"):
+            matrix.check_format(full_check=True)
+        if matrix.format not in ("csr", "csc"):
+            matrix = matrix.tocsr()
+            matrix.check_format(full_check=True)
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"{source} holds a sparse matrix that cannot be one: {error}. Make it "
+            "anew from its values, rows and columns."
+        ) from error
+    if not _is_canonical(matrix):
+        again = matrix.copy()
+        again.has_canonical_format = False
+        again.sum_duplicates()
+        return again
+    return matrix
+
+
+def _is_canonical(matrix):
+    """Return whether no entry is stored twice, and all are in order.
+
+    scipy remembers that, and does not notice when the indices are changed.
+    """
+    fresh = type(matrix)(
+        (matrix.data, matrix.indices, matrix.indptr), matrix.shape, copy=False
+    )
+    return fresh.has_canonical_format
+
+
+def _usual_type(values):
+    """Return values as numbers that scipy and the processor know.
+
+    Half and extended precision, other byte orders and booleans are none of these.
+    """
+    dtype = values.dtype
+    if dtype.kind == "b" or (dtype.kind == "f" and dtype.itemsize == 2):
+        return values.astype(np.float32)
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        return values.astype(np.float64)
+    return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
+
+
+def _of_objects(matrix, source):
+    """Return numbers that are kept as objects, such as those of a mixed table."""
+    is_text = any(isinstance(value, str | bytes) for value in matrix.ravel())
+    if not is_text:
+        try:
+            return pd.DataFrame(matrix).to_numpy(np.float64, na_value=np.nan)
+        except (TypeError, ValueError):  # neither text nor numbers
+            pass
+    raise ValueError(
+        f"{source}: X must hold real numbers; it holds "
+        f"{'text' if is_text else 'objects'}."
+    )
