@@ -44,7 +44,8 @@ def as_identifier(value):
 
 def as_identifiers(values):
     """Return the identifiers of a column or an index as an index of text."""
-    codes, levels = pd.factorize(np.asarray(values, dtype=object), use_na_sentinel=False)
+    values = np.asarray(values, dtype=object)
+    codes, levels = pd.factorize(values, use_na_sentinel=False)
     found = np.empty(len(levels), dtype=object)
     found[:] = [as_identifier(level) for level in levels]
     return pd.Index(found[codes], dtype=object)

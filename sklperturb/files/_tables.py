@@ -76,7 +76,7 @@ def read_table(path, text=(), *, comment=None, max_columns=10**5):
 
 
 def read_header(path):
-    """Read the names of the columns of a ``.csv`` or ``.tsv`` file; see `read_table`."""
+    """Read the names of the columns of a table of text; see `read_table`."""
     content, separator = _read(path, None)
     with reading(path, "a table"):
         return _header(content, separator, path)

@@ -6,7 +6,7 @@ import zlib
 from sklperturb.files._reading import FileError, check_file, reading
 
 _MAX_BYTES = 2**31
-# Text shrinks to a fifth or a tenth; what shrinks more than this is made to fill memory.
+# Text shrinks to a fifth or a tenth; what shrinks far more is made to fill memory.
 _MAX_RATIO, _FREE_BYTES = 200, 2**26
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
 _MARKS = (
@@ -100,11 +100,9 @@ def _too_large(path, limit):
 
 
 def _decode(content, path):
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            break
-    else:
-        encoding = "utf-8"
+    marked = (encoding for mark, encoding in _MARKS if content.startswith(mark))
+    encoding = next(marked, "utf-8")
+    if encoding == "utf-8":
         _refuse_binary(content, path)
     try:
         text = content.decode(encoding)
