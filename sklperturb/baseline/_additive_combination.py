@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from sklperturb.conditions._labels import split_combination
 from sklperturb.conditions._regressor import ConditionRegressor
 
 
@@ -36,7 +35,8 @@ class AdditiveCombinationRegressor(ConditionRegressor):
     Notes
     -----
     A part counts with its effect in the row's context; if it was not seen there, with
-    the mean over its contexts. If no perturbation was seen alone, the mean of all rows
+    the mean over its contexts. Which labels are combinations, the schema says; names of
+    compounds are none, unless it has ``combines=True``. If no perturbation was seen alone, the mean of all rows
     stands for the unseen part.
 
     References
@@ -116,5 +116,4 @@ class AdditiveCombinationRegressor(ConditionRegressor):
         return found
 
     def _parts(self, names):
-        labels = self.schema_.control_labels
-        return [split_combination(name, labels) for name in names]
+        return [self.schema_.split(name) for name in names]

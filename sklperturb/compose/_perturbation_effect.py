@@ -16,7 +16,7 @@ from sklperturb.cells import looks_like_counts, mean_by_group, open_cells
 from sklperturb.cells._files import gene_names, is_annotated
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._frames import take_columns
-from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._labels import control_rows, take_labels
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._validation import (
     resolve_schema,
@@ -231,7 +231,7 @@ class PerturbationEffectRegressor(ConditionRegressor):
     def _reference_keys(self, X):
         """Return what a row's controls must share with it, one column for each."""
         roles = ["context"] + ["batch"] * bool(self.match_batch)
-        return take_columns(X, self.schema_.columns(*roles))
+        return take_labels(X, self.schema_.columns(*roles))
 
     def _remember_controls(self, levels, means, sizes):
         """Keep the mean of the controls of each key, and of each start of a key."""

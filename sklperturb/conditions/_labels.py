@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sklperturb.conditions._frames import as_table, read_column
+from sklperturb.conditions._frames import as_table, read_column, take_columns
 
 CONTROL = "control"
 SEPARATOR = "+"
@@ -62,13 +62,10 @@ def control_rows(X, schema):
         return as_flags(flags, f"Column {schema.control!r} of X")
     schema.require(X, "perturbation")
     labels = read_column(X, schema.perturbation, allow_missing=True)
-    marked = each_label(
-        labels, lambda label: is_control_label(label, schema.control_labels)
-    )
-    return marked.astype(bool)
+    return each_label(labels, schema.names_control).astype(bool)
 
 
-def is_control_label(label, control_labels=()):
+def is_control_label(label, control_labels=(), combines=True):
     """Return whether `label` names a control, or combines nothing but controls.
 
     Parameters
@@ -77,15 +74,42 @@ def is_control_label(label, control_labels=()):
     control_labels : sequence of str, default=()
         The only ones that count, letter by letter. Without any, the spellings of
         public data sets count.
+    combines : bool, default=True
+        Whether labels can combine perturbations.
     """
     label = as_text(label).strip()
     known = control_labels.__contains__ if control_labels else _is_known_control
-    parts = [part.strip() for part in label.split(SEPARATOR) if part.strip()]
-    return known(label) or (len(parts) > 0 and all(map(known, parts)))
+    if known(label):
+        return True
+    return combines and all(map(known, parts_of(label)))
+
+
+def parts_of(label, separator=SEPARATOR):
+    """Return what a label combines, each as often as it is named; else it alone.
+
+    A plus sign inside brackets, or with nothing on one side, is part of a name, as in
+    ``(+)-JQ1``, ``L-(+)-Rhamnose`` and ``CD4+``.
+    """
+    label = as_text(label).strip()
+    if separator not in label:
+        return (label,)
+    depth, start, parts = 0, 0, []
+    for at, letter in enumerate(label):
+        depth += (letter in "([{") - (letter in ")]}")
+        if depth < 0:
+            return (label,)
+        if letter == separator and depth == 0:
+            parts.append(label[start:at].strip())
+            start = at + 1
+    parts.append(label[start:].strip())
+    return tuple(parts) if depth == 0 and all(parts) else (label,)
 
 
 def split_combination(label, control_labels=(), separator=SEPARATOR):
     """Return the perturbations that a label combines, without controls.
+
+    Where labels are those of a table, `PerturbationSchema.split` knows whether they
+    combine anything, and what its controls are called.
 
     Parameters
     ----------
@@ -97,20 +121,20 @@ def split_combination(label, control_labels=(), separator=SEPARATOR):
     Returns
     -------
     parts : tuple of str
-        Sorted, each once; none for a control.
+        Sorted, each once; none for a control. A plus sign inside brackets, or with
+        nothing on one side, is part of a name.
 
     Examples
     --------
     >>> from sklperturb.conditions import split_combination
     >>> split_combination("KLF1+CEBPE"), split_combination("ctrl+KLF1")
     (('CEBPE', 'KLF1'), ('KLF1',))
-    >>> split_combination("non-targeting")
-    ()
+    >>> split_combination("non-targeting"), split_combination("(+)-JQ1")
+    ((), ('(+)-JQ1',))
     """
-    label = as_text(label)
     if is_control_label(label, control_labels):
         return ()
-    parts = {part.strip() for part in label.split(separator)} - {""}
+    parts = set(parts_of(label, separator))
     return tuple(sorted(p for p in parts if not is_control_label(p, control_labels)))
 
 
@@ -132,12 +156,24 @@ def join_combination(parts):
     >>> join_combination(["KLF1", "CEBPE"]), join_combination([])
     ('CEBPE+KLF1', 'control')
     """
-    return SEPARATOR.join(sorted(set(parts))) or CONTROL
+    parts = sorted(set(parts))
+    return SEPARATOR.join(parts) if parts else CONTROL
 
 
 def as_text(label):
-    """Return a label as text; files with text of fixed length hold bytes."""
-    return label.decode() if isinstance(label, bytes) else str(label)
+    """Return a label as text, alike for all types in which files hold it.
+
+    Text of fixed length is read as bytes, and whole numbers as floats where a value is
+    missing in their column: ``b"A"`` is ``"A"``, and 1.0 is ``"1"``, as 1 is.
+    """
+    if isinstance(label, bytes):
+        try:
+            return label.decode()
+        except UnicodeDecodeError:
+            return label.decode("latin-1")
+    if isinstance(label, float | np.floating) and label.is_integer():
+        return str(int(label))
+    return str(label)
 
 
 def each_label(labels, function):
@@ -147,6 +183,15 @@ def each_label(labels, function):
     values = np.empty(len(levels), dtype=object)
     values[:] = [function(level) for level in levels]
     return values[codes]
+
+
+def take_labels(X, columns):
+    """Return columns of a table of conditions as text; see `take_columns`."""
+    table = take_columns(X, columns)
+    texts = np.empty_like(table)
+    for text, column in zip(texts.T, table.T, strict=True):
+        text[:] = each_label(column, as_text)
+    return texts
 
 
 def as_flags(values, described):
@@ -171,4 +216,5 @@ def as_flags(values, described):
 
 
 def _is_known_control(label):
+    """Return whether a label is spelled as public data sets spell controls."""
     return label.casefold().translate(_IGNORED) in _KNOWN_CONTROLS

@@ -4,9 +4,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sklperturb.conditions._labels import as_text, each_label
+
 
 class LevelEncoder:
     """Integer codes for the levels of categorical columns.
+
+    Levels are compared as text, whatever the type that a file gave them.
 
     Attributes
     ----------
@@ -23,15 +27,13 @@ class LevelEncoder:
         """Return the (n_samples, n_columns) codes, -1 for a level not seen in fit."""
         codes = np.empty(table.shape, dtype=np.intp)
         for j, levels in enumerate(self.categories_):
-            index = pd.Index(levels, dtype=object, tupleize_cols=False)
-            codes[:, j] = index.get_indexer(
-                pd.Index(table[:, j], dtype=object, tupleize_cols=False)
-            )
+            index = pd.Index(list(map(as_text, levels)), dtype=object)
+            codes[:, j] = index.get_indexer(each_label(table[:, j], as_text))
         return codes
 
 
 def number_levels(values):
-    """Number `values` by their sorted names.
+    """Number `values` by their sorted names; 1, 1.0 and "1" are one name.
 
     Sorting makes the numbers, and so what a split holds out or how a network starts,
     a matter of the names alone: the order of the rows does not change them.
@@ -43,14 +45,11 @@ def number_levels(values):
     levels : ndarray of object of shape (n_levels,)
     """
     codes, levels = pd.factorize(np.asarray(values, dtype=object))
+    texts = np.array([as_text(level) for level in levels], dtype=object)
     # By text, since names of several types have no order among themselves.
-    order = sorted(
-        range(len(levels)), key=lambda i: (str(levels[i]), str(type(levels[i])))
-    )
+    _, first, ranks = np.unique(texts, return_index=True, return_inverse=True)
     # The extra last entry keeps -1 for code -1.
-    ranks = np.full(len(levels) + 1, -1)
-    ranks[order] = np.arange(len(levels))
-    return ranks[codes], levels[order]
+    return np.append(ranks, -1)[codes], levels[first]
 
 
 def indicator(codes, n_levels, dtype=np.float64):

@@ -3,6 +3,12 @@
 from dataclasses import asdict, dataclass
 
 from sklperturb.conditions._frames import as_table, column_names
+from sklperturb.conditions._labels import (
+    as_text,
+    is_control_label,
+    join_combination,
+    split_combination,
+)
 
 # How public data sets spell each role, most specific first. Importers and
 # ``PerturbationSchema.infer`` read this table; no estimator holds a column name.
@@ -18,6 +24,9 @@ KNOWN_SPELLINGS = {
     "batch": ("batch", "gem_group", "plate", "plate_name"),
     "replicate": ("replicate", "donor_id", "donor", "well"),
 }
+# Names of compounds hold plus signs of their own, such as those of salts.
+_COMPOUNDS = ("sm_name", "drug", "compound")
+_NO_ROLES = ("control_labels", "combines")
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,12 @@ class PerturbationSchema:
         ``"non-targeting"``. They decide where no control column is named; without any,
         the spellings of public data sets count. No role of a column: `columns` leaves
         them out.
+    combines : bool, default=None
+        Whether a perturbation ``"A+B"`` is the combination of two. None takes names of
+        compounds as they are, which are in a column called ``sm_name``, ``drug`` or
+        ``compound`` or have structures in a column of their own, and lets all others
+        combine. Where labels combine, a plus sign inside brackets or with nothing on
+        one side is still part of a name: ``(+)-JQ1``, ``CD4+``.
 
     Examples
     --------
@@ -62,11 +77,64 @@ class PerturbationSchema:
     batch: str | int | None = None
     replicate: str | int | None = None
     control_labels: tuple[str, ...] = ()
+    combines: bool | None = None
 
     def __post_init__(self):
         labels = self.control_labels
-        labels = (labels,) if isinstance(labels, str) else tuple(labels)
+        labels = (labels,) if isinstance(labels, str) else tuple(map(as_text, labels))
         object.__setattr__(self, "control_labels", labels)
+
+    @property
+    def labels_combine(self):
+        """Whether labels can combine perturbations: `combines`, or what it implies."""
+        if self.combines is not None:
+            return self.combines
+        return self.smiles is None and self.perturbation not in _COMPOUNDS
+
+    def names_control(self, label):
+        """Return whether a label of the perturbation column names a control.
+
+        Parameters
+        ----------
+        label : str
+
+        Returns
+        -------
+        is_control : bool
+            A control column, where there is one, may say otherwise; see
+            :func:`~sklperturb.conditions.control_rows`.
+        """
+        return is_control_label(label, self.control_labels, self.labels_combine)
+
+    def split(self, label):
+        """Return the perturbations that a label combines, without controls.
+
+        Parameters
+        ----------
+        label : str
+
+        Returns
+        -------
+        parts : tuple of str
+            Sorted, each once; none for a control.
+
+        Examples
+        --------
+        >>> from sklperturb.conditions import PerturbationSchema
+        >>> PerturbationSchema("target_gene").split("KLF1+CEBPE")
+        ('CEBPE', 'KLF1')
+        >>> PerturbationSchema("drug").split("Metformin + HCl")
+        ('Metformin + HCl',)
+        """
+        if self.names_control(label):
+            return ()
+        if not self.labels_combine:
+            return (as_text(label).strip(),)
+        return split_combination(label, self.control_labels)
+
+    def spell(self, label):
+        """Return the one spelling of a label: ``control``, ``A``, ``A+B``."""
+        return join_combination(self.split(label))
 
     @classmethod
     def infer(cls, X, **known):
@@ -124,7 +192,8 @@ class PerturbationSchema:
         columns : list of str or int
         """
         table = asdict(self)
-        del table["control_labels"]
+        for name in _NO_ROLES:
+            del table[name]
         return [table[r] for r in roles or table if table[r] is not None]
 
     def require(self, X, *roles):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from sklperturb.conditions._labels import parts_of
 from sklperturb.metrics._discrimination import target_mask
 
 COLUMNS = ("perturbation", "gene", "log2_fold_change", "p_value", "p_adj")
@@ -34,7 +35,7 @@ class DEArrays:
 
         With `split`, "A+B" stands for the two genes, and not for one of that name.
         """
-        targets = [n.split("+") if split else [n] for n in self.perturbations]
+        targets = [parts_of(n) if split else [n] for n in self.perturbations]
         own = target_mask(targets, self.genes)
         return replace(
             self,

@@ -10,8 +10,9 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
 from sklperturb.conditions._frames import take_columns
-from sklperturb.conditions._labels import join_combination, split_combination
+from sklperturb.conditions._labels import as_text, join_combination, take_labels
 from sklperturb.conditions._levels import indicator
+from sklperturb.conditions._quantities import read_doses
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.flow._state import stored, stored_estimator
 from sklperturb.preprocessing import LookupEmbedding
@@ -125,12 +126,11 @@ class ConditionReader:
     def keys(self, X):
         """Return (context, parts, dose) of each row."""
         names = take_columns(X, [self.schema.perturbation])[:, 0]
-        labels = self.schema.control_labels
-        levels = {name: split_combination(name, labels) for name in set(names)}
+        levels = {name: self.schema.split(name) for name in set(names)}
         # A marked control may have any name; a condition has at least one part.
-        parts = [levels[name] or (str(name),) for name in names]
-        contexts = take_columns(X, self.schema.columns("context"))
-        contexts = ["".join(map(str, row)) for row in contexts]  # "" without a column
+        parts = [levels[name] or (as_text(name),) for name in names]
+        contexts = take_labels(X, self.schema.columns("context"))
+        contexts = ["".join(row) for row in contexts]  # "" without a column
         return list(zip(contexts, parts, self._doses(X, len(names)), strict=True))
 
     def read(self, X):
@@ -169,7 +169,7 @@ class ConditionReader:
         if self.schema.dose is None:
             return np.zeros(n_rows)
         doses = take_columns(X, [self.schema.dose])[:, 0]
-        doses = pd.to_numeric(pd.Series(doses), errors="coerce").to_numpy(np.float64)
+        doses, _ = read_doses(doses, f"The column {self.schema.dose!r}")
         if not (np.isfinite(doses).all() and (doses >= 0).all()):
             raise ValueError(
                 f"The column {self.schema.dose!r} must hold doses: finite numbers, 0 "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._labels import take_labels
 from sklperturb.flow._state import stored
 
 _FEWEST_PERTURBATIONS = 10  # to hold some out
@@ -57,7 +57,7 @@ class ControlPools:
         """
         columns = schema.columns("context", *["batch"] * bool(match_batch))
         n_context = len(schema.columns("context"))
-        names = take_columns(X, columns).astype(str)
+        names = take_labels(X, columns).astype(str)
         return cls(columns, n_context, names, controls)
 
     def find(self, X):
@@ -66,7 +66,7 @@ class ControlPools:
         The most specific pool that has cells: same context and batch, else same
         context, else all controls.
         """
-        keys = [tuple(map(str, row)) for row in take_columns(X, self.columns)]
+        keys = [tuple(map(str, row)) for row in take_labels(X, self.columns)]
         codes, levels = pd.factorize(pd.Series(keys, dtype=object))
         found = [self._nearest(level) for level in levels]
         numbers = np.array([self._numbers[key] for key in found])

@@ -11,8 +11,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells import log_normalise
 from sklperturb.cells._files import is_annotated
-from sklperturb.conditions._frames import take_columns
-from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_label
+from sklperturb.conditions._labels import (
+    CONTROL,
+    as_text,
+    control_rows,
+    each_label,
+    take_labels,
+)
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.flow._counts import CountSpace
 from sklperturb.flow._estimator import FlowMatchingRegressor
@@ -157,9 +162,9 @@ class CellScreenModel(BaseEstimator):
         is_control = control_rows(X, schema)
         self.controls_ = X[is_control if is_control.any() else ~is_control]
         self.controls_ = self.controls_.reset_index(drop=True)
-        names = take_columns(X, [schema.perturbation])[:, 0].astype(str)
+        names = take_labels(X, [schema.perturbation])[:, 0].astype(str)
         self._spelling = Spelling.learn(
-            _as_written(y, schema.perturbation, names), names, is_control
+            _as_written(y, schema.perturbation, names), names, is_control, schema
         )
         self._has_flags = is_annotated(y) and schema.control in y.obs
         return self
@@ -332,7 +337,7 @@ class CellScreenModel(BaseEstimator):
         for label, size in zip(perturbations, sizes, strict=True):
             if not str(label).strip():
                 raise ValueError("perturbations holds an empty name; leave it out.")
-            name = self._spelling.read(label)
+            name = self._spelling.read(label, self.flow_.schema_)
             numbers[name] = numbers.get(name, 0) + int(size)
         if not isinstance(n_controls, Integral) or n_controls < 0:
             raise ValueError(

@@ -7,9 +7,10 @@ import pandas as pd
 
 from sklperturb.conditions._labels import (
     CONTROL,
-    SEPARATOR,
+    as_text,
     is_control_label,
     join_combination,
+    parts_of,
     split_combination,
 )
 from sklperturb.flow._state import stored
@@ -37,7 +38,7 @@ class Spelling:
     patterns: dict
 
     @classmethod
-    def learn(cls, labels, names, is_control):
+    def learn(cls, labels, names, is_control, schema):
         """Learn from the cells of the training data.
 
         Parameters
@@ -47,13 +48,15 @@ class Spelling:
         names : ndarray of str of shape (n_cells,)
             As they are read.
         is_control : ndarray of bool of shape (n_cells,)
+        schema : PerturbationSchema
+            Says whether labels can be combinations.
         """
         controls = pd.Series(labels[is_control]).value_counts().index.tolist()
         pairs = pd.DataFrame({"label": labels, "name": names})[~is_control]
         pairs = pairs.value_counts().index.to_frame().drop_duplicates("name")
-        written, votes = {}, {}
+        written, votes, combines = {}, {}, schema.labels_combine
         for label, name in zip(pairs["label"], pairs["name"], strict=True):
-            parts = split_combination(name, controls or ())
+            parts = split_combination(name, controls) if combines else (name,)
             written[join_combination(parts or (name,))] = label
             pieces = _pieces(label, parts)
             if pieces is not None:
@@ -61,9 +64,9 @@ class Spelling:
         patterns = {n: list(found.most_common(1)[0][0]) for n, found in votes.items()}
         return cls(controls, written, patterns)
 
-    def read(self, label):
+    def read(self, label, schema):
         """Return the name of what a label asks for; ``control`` for controls."""
-        label = str(label).strip()
+        label = as_text(label).strip()
         if label in self.controls:
             return CONTROL
         if label in self.written:
@@ -71,10 +74,12 @@ class Spelling:
         for name, written in self.written.items():
             if label == written:
                 return name
-        if is_control_label(label):
+        if is_control_label(label, combines=schema.labels_combine):
             return CONTROL
+        if not schema.labels_combine:
+            return label
         parts = split_combination(label, (*self.controls, CONTROL))
-        known = {part for name in self.written for part in name.split(SEPARATOR)}
+        known = {part for name in self.written for part in parts_of(name)}
         return join_combination(
             part for part in parts if part in known or not is_control_label(part)
         )
@@ -85,7 +90,7 @@ class Spelling:
             return self.controls[0] if self.controls else CONTROL
         if name in self.written:
             return self.written[name]
-        parts = name.split(SEPARATOR)
+        parts = parts_of(name)
         pieces = self.patterns.get(str(len(parts)))
         if pieces is None:
             return name

@@ -6,6 +6,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 
+from sklperturb.conditions._labels import parts_of
 from sklperturb.metrics._checks import finite_pair, without_annotation
 
 _METRICS = {"cosine": "cosine", "l1": "manhattan", "l2": "euclidean"}
@@ -220,7 +221,7 @@ def target_mask(targets, genes):
     for row, target in enumerate(targets):
         if np.isscalar(target):
             # A gene whose own name holds a "+" is looked up as it is.
-            target = [str(target), *str(target).split("+")]
+            target = [str(target), *parts_of(target)]
         at = genes.get_indexer_for([str(name) for name in target])
         mask[row, at[at >= 0]] = True
     return mask

@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells._blocks import to_dense
 from sklperturb.conditions._frames import read_column
-from sklperturb.conditions._labels import split_combination
+from sklperturb.conditions._labels import as_text
+from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 
 
@@ -64,9 +65,8 @@ class GeneEmbedding(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_conditions(self, X, reset=False)
         labels = read_column(X, self.schema_.perturbation)
-        levels, codes = np.unique(list(map(str, labels)), return_inverse=True)
-        controls = self.schema_.control_labels
-        parts = [split_combination(name, controls) for name in levels.tolist()]
+        levels, codes = np.unique(list(map(as_text, labels)), return_inverse=True)
+        parts = [self.schema_.split(name) for name in levels.tolist()]
         missing = {part for row in parts for part in row} - self._positions.keys()
         if missing:
             self._warn_missing(sorted(missing), {p for row in parts for p in row})
@@ -101,7 +101,13 @@ class GeneEmbedding(TransformerMixin, BaseEstimator):
         examples = missing[:10] + ["..."] * (len(missing) > 10)
         flagged = ", flagged in the column 'missing'" if self.add_indicator else ""
         hint = ""
-        if len(missing) == len(named):
+        near = near_misses(missing, self.genes_)
+        if near:
+            hint = (
+                f" {len(near)} of them differ in spelling only, in case for example: "
+                f"{pairs(near)}. Rename those of X or of the table."
+            )
+        elif len(missing) == len(named):
             hint = (
                 " None of the names is known, so the two may be spelled differently: "
                 f"known are, for example, {self.genes_[:3].tolist()}."

@@ -1,0 +1,73 @@
+"""Names that are not the same, and read as if they were meant to be."""
+
+import re
+import unicodedata
+
+from sklperturb.conditions._labels import as_text
+from sklperturb.conditions._quantities import read_quantity
+
+_SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015.]+")
+_BETWEEN_LETTERS = re.compile(r"(?<!\d)-|-(?!\d)")
+
+
+def fold(name):
+    """Return what two spellings of one name have in common.
+
+    Case, blanks, hyphens, underscores and dots do not count, but between two digits,
+    nor does a unit: ``B cell`` is ``b_cell``, ``24h`` is ``1 day``, and 1-2 is not 12.
+    """
+    text = unicodedata.normalize("NFKC", as_text(name)).strip()
+    quantity = read_quantity(text)
+    if quantity is not None:
+        return "{:.6g} {}".format(*quantity)
+    text = text.casefold().removesuffix(".0")
+    return _BETWEEN_LETTERS.sub("", _SEPARATORS.sub("-", text))
+
+
+def near_misses(names, known):
+    """Return the names that are not known, but for their spelling.
+
+    Parameters
+    ----------
+    names, known : iterable
+
+    Returns
+    -------
+    near : dict of str to str
+        By such a name, the one that is known.
+    """
+    known = set(map(as_text, known))
+    unknown = sorted(set(map(as_text, names)) - known)
+    if not unknown or not known:
+        return {}
+    by_fold = {fold(name): name for name in sorted(known, reverse=True)}
+    near = {name: by_fold.get(fold(name)) for name in unknown}
+    return {name: found for name, found in near.items() if found is not None}
+
+
+def twins(names):
+    """Return the names, of some that are all in use, that differ in spelling only.
+
+    Returns
+    -------
+    near : dict of str to str
+        By each but the first, the first.
+    """
+    first, near = {}, {}
+    for name in sorted(set(map(as_text, names))):
+        other = first.setdefault(fold(name), name)
+        if other != name:
+            near[name] = other
+    return near
+
+
+def did_you_mean(names, known):
+    """Return a sentence to end a message with, or "" if no name is a near miss."""
+    near = near_misses(names, known)
+    return f" Did you mean {pairs(near)}?" if near else ""
+
+
+def pairs(near, n=3):
+    """Return the first near misses as text: ``'B cells' for 'b cells', ...``."""
+    shown = [f"{known!r} for {name!r}" for name, known in list(near.items())[:n]]
+    return ", ".join(shown) + (", ..." if len(near) > n else "")

@@ -1,0 +1,104 @@
+"""Doses and times with their units, as text writes them."""
+
+import re
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+
+from sklperturb.conditions._labels import as_text, each_label
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([^\d\s+].*?)\s*")
+_MOLAR = {"p": 1e-6, "n": 1e-3, "u": 1.0, "µ": 1.0, "μ": 1.0, "m": 1e3, "": 1e6}
+_MOLAR |= {"pico": 1e-6, "nano": 1e-3, "micro": 1.0, "milli": 1e3}
+# In micromoles per litre, and in hours. Case tells M (molar) from m (minutes, milli).
+_UNITS = {
+    f"{prefix}{unit}": (factor, "uM")
+    for prefix, factor in _MOLAR.items()
+    for unit in ("M", "mol/L", "mol/l", "molar")
+}
+_UNITS |= dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), (1.0, "h"))
+_UNITS |= dict.fromkeys(("min", "mins", "minute", "minutes"), (1 / 60, "h"))
+_UNITS |= dict.fromkeys(("d", "day", "days"), (24.0, "h"))
+_UNITS |= dict.fromkeys(("s", "sec", "second", "seconds"), (1 / 3600, "h"))
+_MISSING = frozenset(("", "nan", "na", "n/a", "<na>", "none", "null", "nat"))
+
+
+def read_quantity(text):
+    """Return the amount and the unit that a text such as ``50 nM`` names, or None.
+
+    Returns
+    -------
+    amount : float
+    unit : {"uM", "h"}
+        What the amount is in, whatever the unit of the text.
+    """
+    found = _QUANTITY.fullmatch(as_text(text))
+    if found is None or found[2] not in _UNITS:
+        return None
+    factor, unit = _UNITS[found[2]]
+    # Divided where that is exact: 50 nM are 0.05 uM and not 0.05000000000000001.
+    amount = float(found[1])
+    return (amount / round(1 / factor) if factor < 1 else amount * factor), unit
+
+
+def read_doses(values, described):
+    """Return doses as numbers.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_samples,)
+        Numbers, or text: numbers, or amounts with a molar unit such as ``50 nM``.
+    described : str
+        What holds them, for the error message.
+
+    Returns
+    -------
+    doses : ndarray of float of shape (n_samples,)
+        Numbers as they are, amounts with a unit in micromoles per litre; NaN where the
+        value is missing.
+    converted : bool
+        Whether there were units.
+
+    Raises
+    ------
+    ValueError
+        If values are neither, or some have a unit and others, but for 0, have none.
+    """
+    values = np.asarray(values, dtype=object)
+    found = each_label(values, _read_dose)
+    kinds = {kind for kind, _ in found}
+    unread = [kind == "unread" for kind, _ in found]
+    if any(unread):
+        examples = list(dict.fromkeys(map(as_text, values[unread])))[:3]
+        raise ValueError(
+            f"{described} is named as the dose and holds {examples}. Allowed are "
+            "numbers, and amounts with a molar unit such as '50 nM' or '10 uM'; convert "
+            "the others, or leave the role 'dose' out of the schema."
+        )
+    if kinds >= {"amount", "number"}:
+        bare = values[[kind == "number" for kind, _ in found]]
+        raise ValueError(
+            f"{described} holds doses with a unit and others without one, such as "
+            f"{as_text(bare[0])!r}. Give all of them a unit, or none."
+        )
+    doses = np.array([dose for _, dose in found], dtype=np.float64)
+    return doses, "amount" in kinds
+
+
+def _read_dose(value):
+    """Return what kind of dose a value is, and the number."""
+    missing = not isinstance(value, list | tuple | dict | np.ndarray) and pd.isna(value)
+    text = "" if missing else as_text(value).strip()
+    if text.casefold() in _MISSING:
+        return "missing", np.nan
+    if _is_number(value) or re.fullmatch(_NUMBER, text):
+        number = float(text)
+        return ("zero" if number == 0 else "number"), number
+    amount, unit = read_quantity(text) or (np.nan, None)
+    return ("amount", amount) if unit == "uM" and amount >= 0 else ("unread", np.nan)
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
