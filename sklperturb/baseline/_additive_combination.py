@@ -35,9 +35,9 @@ class AdditiveCombinationRegressor(ConditionRegressor):
     Notes
     -----
     A part counts with its effect in the row's context; if it was not seen there, with
-    the mean over its contexts. Which labels are combinations, the schema says; names of
-    compounds are none, unless it has ``combines=True``. If no perturbation was seen alone, the mean of all rows
-    stands for the unseen part.
+    the mean over its contexts. If no perturbation was seen alone, the mean of all rows
+    stands for the unseen part. Which labels are combinations, the schema says; names of
+    compounds are none, unless it has ``combines=True``.
 
     References
     ----------

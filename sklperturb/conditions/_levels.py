@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import as_text, each_label
+from sklperturb.conditions._near import near_misses, pairs
 
 
 class LevelEncoder:
@@ -28,7 +30,15 @@ class LevelEncoder:
         codes = np.empty(table.shape, dtype=np.intp)
         for j, levels in enumerate(self.categories_):
             index = pd.Index(list(map(as_text, levels)), dtype=object)
-            codes[:, j] = index.get_indexer(each_label(table[:, j], as_text))
+            texts = each_label(table[:, j], as_text)
+            codes[:, j] = index.get_indexer(texts)
+            unseen = texts[codes[:, j] < 0]
+            near = near_misses(unseen, index) if len(unseen) else {}
+            if near:
+                warn(
+                    f"{len(near)} names were not seen in fit, but for their spelling, "
+                    f"and are taken as unknown. Did you mean {pairs(near)}?"
+                )
         return codes
 
 

@@ -3,8 +3,8 @@
 import re
 import unicodedata
 
-from sklperturb.conditions._labels import as_text
-from sklperturb.conditions._quantities import read_quantity
+from sklperturb.conditions._labels import SEPARATOR, as_text, parts_of
+from sklperturb.conditions._quantities import is_number, read_quantity
 
 _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015.]+")
 _BETWEEN_LETTERS = re.compile(r"(?<!\d)-|-(?!\d)")
@@ -14,14 +14,20 @@ def fold(name):
     """Return what two spellings of one name have in common.
 
     Case, blanks, hyphens, underscores and dots do not count, but between two digits,
-    nor does a unit: ``B cell`` is ``b_cell``, ``24h`` is ``1 day``, and 1-2 is not 12.
+    nor does a unit, nor the order of what is combined: ``B cell`` is ``b_cell``,
+    ``24h`` is ``1 day``, ``A+B`` is ``B+A``, and 1-2 is not 12.
     """
+    return SEPARATOR.join(sorted(map(_fold_part, parts_of(name))))
+
+
+def _fold_part(name):
     text = unicodedata.normalize("NFKC", as_text(name)).strip()
+    if is_number(text):
+        return f"{float(text):.12g}"
     quantity = read_quantity(text)
     if quantity is not None:
         return "{:.6g} {}".format(*quantity)
-    text = text.casefold().removesuffix(".0")
-    return _BETWEEN_LETTERS.sub("", _SEPARATORS.sub("-", text))
+    return _BETWEEN_LETTERS.sub("", _SEPARATORS.sub("-", text.casefold()))
 
 
 def near_misses(names, known):
@@ -67,7 +73,7 @@ def did_you_mean(names, known):
     return f" Did you mean {pairs(near)}?" if near else ""
 
 
-def pairs(near, n=3):
+def pairs(near, n=3, of="for"):
     """Return the first near misses as text: ``'B cells' for 'b cells', ...``."""
-    shown = [f"{known!r} for {name!r}" for name, known in list(near.items())[:n]]
+    shown = [f"{known!r} {of} {name!r}" for name, known in list(near.items())[:n]]
     return ", ".join(shown) + (", ..." if len(near) > n else "")

@@ -25,6 +25,11 @@ _UNITS |= dict.fromkeys(("s", "sec", "second", "seconds"), (1 / 3600, "h"))
 _MISSING = frozenset(("", "nan", "na", "n/a", "<na>", "none", "null", "nat"))
 
 
+def is_number(text):
+    """Return whether a text spells a finite number."""
+    return re.fullmatch(_NUMBER, text) is not None
+
+
 def read_quantity(text):
     """Return the amount and the unit that a text such as ``50 nM`` names, or None.
 
@@ -74,8 +79,8 @@ def read_doses(values, described):
         examples = list(dict.fromkeys(map(as_text, values[unread])))[:3]
         raise ValueError(
             f"{described} is named as the dose and holds {examples}. Allowed are "
-            "numbers, and amounts with a molar unit such as '50 nM' or '10 uM'; convert "
-            "the others, or leave the role 'dose' out of the schema."
+            "numbers, and amounts with a molar unit such as '50 nM'; convert the "
+            "others, or leave the role 'dose' out of the schema."
         )
     if kinds >= {"amount", "number"}:
         bare = values[[kind == "number" for kind, _ in found]]
@@ -93,12 +98,8 @@ def _read_dose(value):
     text = "" if missing else as_text(value).strip()
     if text.casefold() in _MISSING:
         return "missing", np.nan
-    if _is_number(value) or re.fullmatch(_NUMBER, text):
+    if (isinstance(value, Real) and not isinstance(value, bool)) or is_number(text):
         number = float(text)
         return ("zero" if number == 0 else "number"), number
     amount, unit = read_quantity(text) or (np.nan, None)
     return ("amount", amount) if unit == "uM" and amount >= 0 else ("unread", np.nan)
-
-
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)

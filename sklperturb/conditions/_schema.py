@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
+from sklperturb.conditions._doubts import doubtful_columns, near_columns, warn
 from sklperturb.conditions._frames import as_table, column_names
 from sklperturb.conditions._labels import (
     as_text,
@@ -9,6 +10,7 @@ from sklperturb.conditions._labels import (
     join_combination,
     split_combination,
 )
+from sklperturb.conditions._near import did_you_mean
 
 # How public data sets spell each role, most specific first. Importers and
 # ``PerturbationSchema.infer`` read this table; no estimator holds a column name.
@@ -158,6 +160,11 @@ class PerturbationSchema:
         ------
         ValueError
             If no column has a known spelling of the perturbation.
+
+        Warns
+        -----
+        UserWarning
+            If a role has no column, and the name of one is a near miss.
         """
         columns = column_names(as_table(X))
         if all(isinstance(name, int) for name in columns):
@@ -172,11 +179,15 @@ class PerturbationSchema:
         roles = {r: None if c in known.values() else c for r, c in roles.items()}
         roles |= known
         if roles["perturbation"] is None:
+            near = near_columns(columns, {"": KNOWN_SPELLINGS["perturbation"]})
+            hint = f" It may be {next(iter(near))!r}." if near else ""
             raise ValueError(
-                f"No column of {columns} is known as a perturbation; known "
+                f"No column of {_cut(columns)} is known as a perturbation; known "
                 f"spellings are {list(KNOWN_SPELLINGS['perturbation'])}. Pass "
-                "schema=PerturbationSchema(perturbation=...) to name it."
+                f"schema=PerturbationSchema(perturbation=...) to name it.{hint}"
             )
+        for message in doubtful_columns(columns, KNOWN_SPELLINGS, roles):
+            warn(message)
         return cls(**roles)
 
     def columns(self, *roles):
@@ -216,11 +227,17 @@ class PerturbationSchema:
             if column is None:
                 raise ValueError(
                     f"The schema names no {role} column, and one is needed here. "
-                    f"X has {names}; pass schema=PerturbationSchema(..., "
+                    f"X has {_cut(names)}; pass schema=PerturbationSchema(..., "
                     f"{role}=...)."
                 )
             if column not in names:
                 raise ValueError(
                     f"The schema says that {role} is column {column!r}, which X "
-                    f"does not have. X has {names}."
+                    f"does not have. X has {_cut(names)}."
+                    f"{did_you_mean([column], names)}"
                 )
+
+
+def _cut(names):
+    """Return the names of columns as a message can hold them."""
+    return names if len(names) <= 20 else [*names[:10], f"... ({len(names)} in all)"]

@@ -92,6 +92,14 @@ def validate_target(estimator, X, y):
     return y
 
 
+def check_schema(schema):
+    """Refuse what is neither a schema nor None."""
+    if schema is not None and not isinstance(schema, PerturbationSchema):
+        raise TypeError(
+            f"schema must be a PerturbationSchema or None, got {type(schema).__name__}."
+        )
+
+
 def resolve_schema(schema, X, control=None):
     """Return `schema`, or the one that the columns of `X` suggest.
 
@@ -126,10 +134,7 @@ def resolve_schema(schema, X, control=None):
     >>> schema.perturbation, schema.context, schema.control_labels
     ('sm_name', 'cell_type', ('water',))
     """
-    if schema is not None and not isinstance(schema, PerturbationSchema):
-        raise TypeError(
-            f"schema must be a PerturbationSchema or None, got {type(schema).__name__}."
-        )
+    check_schema(schema)
     found = PerturbationSchema.infer(X) if schema is None else schema
     if control is None:
         return found

@@ -1,6 +1,7 @@
 """Look into a file of cells: what it holds, and what is wrong with it."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,15 @@ from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import n_stored, sample_places
 from sklperturb.cells._counts import value_kind
 from sklperturb.conditions._labels import is_control_label
+from sklperturb.conditions._validation import check_schema
 from sklperturb.datasets._layouts import (
+    doubts,
     find_layout,
     read_conditions,
     settle_schema,
     unassigned_rows,
 )
+from sklperturb.files._reading import one_line
 from sklperturb.files._stores import opened_store, read_part, stored_x
 
 _MIN_CELLS = 30  # fewer cells say little of a perturbation's mean
@@ -97,6 +101,7 @@ def describe_perturbseq(path, *, schema=None, layer=None, obsm=None):
     >>> description.schema.perturbation, description.problems
     ('target_gene', ['Only 20 cells are controls; ...'])
     """
+    check_schema(schema)
     path = Path(path)
     with opened_store(path) as store:
         obs, var = read_part(store, "obs"), read_part(store, "var")
@@ -197,16 +202,40 @@ def _describe_genes(var, facts, problems):
 
 def _describe_conditions(obs, schema, facts, problems):
     """Describe the perturbations; return the schema and the cells of each."""
-    columns = [f"{name} ({obs[name].nunique()})" for name in obs.columns]
+    columns = zip(obs.columns, range(obs.shape[1]), strict=True)
+    columns = [f"{name} ({_n_values(obs.iloc[:, i])})" for name, i in columns]
     facts["columns"] = ", ".join(columns) or "none"
-    nothing = None, pd.Series(dtype=int)
     try:
-        layout = find_layout(obs)
-        schema = settle_schema(obs, layout, schema)
-        missing = unassigned_rows(obs, schema)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = _read(obs, schema, facts, problems)
     except ValueError as error:
-        problems.append(f"{error}{_candidates(obs)}")
-        return nothing
+        problems.append(f"{error}")
+    except Exception as error:  # whatever a file holds, the rest is described
+        problems.append(f"The conditions in obs cannot be read: {one_line(error)}")
+    else:
+        problems += [f"{warning.message}" for warning in caught]
+        return found
+    return None, pd.Series(dtype=int)
+
+
+def _n_values(column):
+    """Return the number of different values, as text of which each has one."""
+    try:
+        return column.nunique()
+    except TypeError:  # lists and other containers
+        return column.astype(str).nunique()
+
+
+def _read(obs, schema, facts, problems):
+    """Describe conditions that can be read."""
+    given = schema
+    layout = find_layout(obs)
+    try:
+        schema = settle_schema(obs, layout, schema)
+    except ValueError as error:
+        raise ValueError(f"{error}{_candidates(obs)}") from error
+    missing = unassigned_rows(obs, schema)
     if schema.perturbation != getattr(layout, "perturbation", None):
         layout = None  # the schema reads another column than the layout
     facts["layout"] = "none that is known" if layout is None else layout.name
@@ -219,11 +248,8 @@ def _describe_conditions(obs, schema, facts, problems):
             f"{int(missing.sum())} cells have no {schema.perturbation!r}; load with "
             "drop_unassigned=True to leave them out."
         )
-    try:
-        X, schema = read_conditions(obs[~missing], schema, layout)
-    except ValueError as error:
-        problems.append(f"{error}")
-        return nothing
+    assigned = obs[~missing]
+    X, schema = read_conditions(assigned, schema, layout)
     for role in ("perturbation", "context", "dose", "batch", "replicate"):
         column = getattr(schema, role)
         if column is not None:
@@ -236,12 +262,14 @@ def _describe_conditions(obs, schema, facts, problems):
         facts["cells per perturbation"] = (
             f"{sizes.min()} to {sizes.max()}, median {sizes.median():.0f}"
         )
-        combines = layout is None or layout.combines
-        combined = sum(combines and "+" in name for name in sizes.index)
+        combined = sum(len(schema.split(name)) > 1 for name in sizes.index)
         facts["combinations"] = f"{combined} of {len(sizes)} perturbations"
-    else:
+    elif len(X):
         problems.append("All cells are controls; there is no perturbation.")
+    else:
+        problems.append("There is no cell with a perturbation.")
     _describe_sizes(X, schema, is_control, sizes, problems)
+    problems += doubts(assigned, X, schema, layout, given)
     return schema, sizes
 
 
@@ -250,21 +278,21 @@ def _candidates(obs):
     for name in obs.columns:
         if pd.api.types.is_numeric_dtype(obs[name]):
             continue
-        for label in obs[name].dropna().unique():
+        for label in obs[name].dropna().astype(str).unique():
             if is_control_label(label):
-                return f" Column {name!r} may be it: it holds {str(label)!r}."
+                return f" Column {name!r} may be it: it holds {label!r}."
     return ""
 
 
 def _describe_sizes(X, schema, is_control, sizes, problems):
     n_controls = int(is_control.sum())
-    if n_controls == 0:
+    if n_controls == 0 and len(X):
         problems.append(
             f"No cell is a control. The most frequent labels of "
             f"{schema.perturbation!r} are {list(sizes.index[:5])}; if one of them is, "
             "pass schema=PerturbationSchema(..., control_labels=...)."
         )
-    elif n_controls < max(_MIN_CELLS, sizes.median() if len(sizes) else 0):
+    elif len(X) and n_controls < max(_MIN_CELLS, sizes.median() if len(sizes) else 0):
         problems.append(
             f"Only {n_controls} cells are controls; their noise is in every effect."
         )

@@ -1,23 +1,28 @@
 """How the public collections of perturbed cells name their columns and labels."""
 
 import ast
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from sklperturb.conditions._doubts import doubtful_controls, doubtful_names
 from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import (
     CONTROL,
+    SEPARATOR,
     as_text,
     control_rows,
     each_label,
-    is_control_label,
     join_combination,
+    parts_of,
     split_combination,
 )
-from sklperturb.conditions._schema import PerturbationSchema
+from sklperturb.conditions._near import did_you_mean
+from sklperturb.conditions._quantities import read_doses, read_quantity
+from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema
 
 
@@ -46,6 +51,10 @@ class Layout:
     combines: bool = True
 
 
+# GEARS writes how many guides there are as a dose.
+_COPIES = re.compile(r"1(\+1)*")
+
+
 def _has(*names):
     return lambda obs: all(name in obs for name in names)
 
@@ -55,7 +64,7 @@ def _conditions(obs):
 
 
 def _is_gears(obs):
-    return any("ctrl" in label.split("+") for label in _conditions(obs))
+    return any("ctrl" in label.split(SEPARATOR) for label in _conditions(obs))
 
 
 def _is_perturbench(obs):
@@ -81,8 +90,14 @@ def find_layout(obs, name="auto"):
     Raises
     ------
     ValueError
-        If the table lacks that layout's column.
+        If the table lacks that layout's column, or has a column twice.
     """
+    repeated = obs.columns[obs.columns.duplicated()].unique().tolist()
+    if repeated:
+        raise ValueError(
+            f"The cells have the columns {repeated[:5]} more than once in obs; rename "
+            "or remove them."
+        )
     if name == "auto":
         return next((layout for layout in LAYOUTS if layout.matches(obs)), None)
     layout = LAYOUTS[LAYOUT_NAMES.index(name) - 1]
@@ -112,21 +127,22 @@ def settle_schema(obs, layout, schema=None, *, control=None, **named):
         if absent:
             raise ValueError(
                 f"The schema names the columns {sorted(absent)}, and the cells have "
-                f"{list(obs.columns)}."
+                f"{list(obs.columns)}.{did_you_mean(absent, obs.columns)}"
             )
         return schema
     named = {role: column for role, column in named.items() if column is not None}
     for role, column in named.items():
         if column not in obs:
-            raise ValueError(f"{role}={column!r} is no column of obs: {list(obs)}.")
+            raise ValueError(
+                f"{role}={column!r} is no column of obs: {list(obs)}."
+                f"{did_you_mean([column], obs)}"
+            )
     if layout is not None and named.get("perturbation") in (None, layout.perturbation):
-        # The toolkit's own spelling is read in any layout whose labels are exact.
-        labels = layout.control_labels and (*layout.control_labels, CONTROL)
         of_layout = {"perturbation": layout.perturbation, "control": None}
-        named |= of_layout | {"control_labels": labels}
+        named |= of_layout | {"control_labels": _labels_of(layout)}
     schema = PerturbationSchema.infer(obs, **named)
-    # Some layouts write "1+1" for two guides, and "none": no doses.
-    if schema.dose is not None and _numbers(obs[schema.dose]) is None:
+    # A column that was only found by its name may hold no doses, such as "1+1".
+    if schema.dose is not None and "dose" not in named and not _has_doses(obs, schema):
         schema = replace(schema, dose=None)
     if control is not None:
         labels = obs[schema.perturbation].astype(str)
@@ -134,9 +150,20 @@ def settle_schema(obs, layout, schema=None, *, control=None, **named):
             raise ValueError(
                 f"control={control!r} is no label of {schema.perturbation!r}, which "
                 f"holds {sorted(labels.unique())[:10]}."
+                f"{did_you_mean([control], labels)}"
             )
         schema = replace(schema, control=None, control_labels=(control,))
     return schema
+
+
+def _labels_of(layout):
+    """Return the labels of a layout's controls.
+
+    The toolkit's own spelling is read in any layout whose labels are exact.
+    """
+    if layout is None or not layout.control_labels:
+        return ()
+    return (*layout.control_labels, CONTROL)
 
 
 def unassigned_rows(obs, schema):
@@ -155,16 +182,18 @@ def read_conditions(obs, schema, layout):
     schema : PerturbationSchema
         With a control column.
     """
-    is_control = control_rows(obs, schema)
-    X = pd.DataFrame(index=obs.index)
-    combines = layout is None or layout.combines
     labels = read_column(obs, schema.perturbation, allow_missing=True)
     separators = _separators(obs, labels, layout)
+    combines = _combines(obs, schema, layout)
+    if (combines or bool(separators)) != schema.labels_combine:
+        schema = replace(schema, combines=not schema.labels_combine)
+    is_control = control_rows(obs, schema)
+    X = pd.DataFrame(index=obs.index)
 
     def canonical(label):
         text = as_text(label).strip()
         # Of a label that spells a control, the control column may say otherwise.
-        if not combines or is_control_label(text, schema.control_labels):
+        if not (combines or label in separators) or schema.names_control(text):
             return text
         separator = separators.get(label, "+")
         return join_combination(
@@ -177,7 +206,7 @@ def read_conditions(obs, schema, layout):
         is_control, CONTROL, each_label(labels, canonical)
     )
     if schema.dose is not None:
-        X[schema.dose] = _numbers(obs[schema.dose])
+        X[schema.dose], _ = read_doses(obs[schema.dose], f"Column {schema.dose!r}")
     elif layout is not None and layout.name == "tahoe":
         amounts = each_label(obs["drugname_drugconc"], _tahoe_dose)
         X["dose_uM"] = amounts.astype(np.float64)
@@ -191,20 +220,94 @@ def read_conditions(obs, schema, layout):
     return X, schema
 
 
-def _separators(obs, labels, layout):
-    """Return the labels of scPerturb that are combined with an underscore.
+def doubts(obs, X, schema, layout, given):
+    """Return a message for each thing in cells that may be meant otherwise.
 
-    Names of guides and genes hold underscores too, so only a label that has as many
-    parts as the file says there are perturbations is taken apart.
+    Parameters
+    ----------
+    obs : DataFrame of shape (n_cells, n_obs_columns)
+    X : DataFrame of shape (n_cells, n_columns)
+        As `read_conditions` returns it, with `schema`.
+    schema : PerturbationSchema
+    layout : Layout or None
+    given : PerturbationSchema or None
+        What the user said, or what was found in the user's place. Who names the
+        controls is not asked about them.
+
+    Returns
+    -------
+    messages : list of str
+    """
+    is_control, messages = X[schema.control].to_numpy(), []
+    found = ((), _labels_of(layout))
+    said = given and (given.control or given.control_labels not in found)
+    if not said:
+        labels = read_column(obs, schema.perturbation, allow_missing=True)
+        messages += doubtful_controls(labels, is_control, schema)
+    messages += doubtful_names(X, schema, is_control)
+    if not said and schema.dose is None:
+        messages += _doubtful_doses(obs)
+    return messages
+
+
+def _doubtful_doses(obs):
+    """Return a message for each column that is called a dose and holds none."""
+    messages = []
+    for column in obs.columns.intersection(KNOWN_SPELLINGS["dose"]):
+        held = map(as_text, obs[column].dropna().unique())
+        held = [text for text in held if not _COPIES.fullmatch(text)]
+        if held:
+            messages.append(
+                f"Column {column!r} is left out, since it holds {held[:3]} and not "
+                "only doses: numbers, or amounts such as '50 nM'."
+            )
+    return messages
+
+
+def has_units(obs, column):
+    """Return whether a column of doses holds amounts with a unit."""
+    return column in obs and read_doses(obs[column], "")[1]
+
+
+def _has_doses(obs, schema):
+    """Return whether a column holds doses, and at least one."""
+    try:
+        doses, _ = read_doses(obs[schema.dose], "")
+    except ValueError:
+        return False
+    return bool(np.isfinite(doses).any())
+
+
+def _combines(obs, schema, layout):
+    """Return whether labels combine: as the schema says, else as the layout has it."""
+    if schema.combines is not None or layout is None:
+        return schema.labels_combine
+    if layout.name == "scperturb":
+        kinds = obs["perturbation_type"] if "perturbation_type" in obs else ()
+        kinds = {as_text(kind).casefold() for kind in pd.Series(kinds).dropna()}
+        return not any(kind.startswith(("drug", "compound")) for kind in kinds)
+    return layout.combines
+
+
+def _separators(obs, labels, layout):
+    """Return what stands between the parts of those labels that scPerturb counts.
+
+    Names of guides and genes hold underscores too, and those of compounds plus signs,
+    so a label is one if it has as many parts as the file says it has perturbations.
+
+    Returns
+    -------
+    separators : dict of str to str
     """
     if layout is None or layout.name != "scperturb" or "nperts" not in obs:
         return {}
     table = pd.DataFrame({"label": labels, "n": obs["nperts"]}).drop_duplicates("label")
     numbers = pd.to_numeric(table["n"].astype(str), errors="coerce")
     return {
-        label: "_"
+        label: separator
         for label, n in zip(table["label"], numbers, strict=True)
-        if n > 1 and as_text(label).count("_") == n - 1
+        for separator in ("_", SEPARATOR)
+        if n > 1 and len(parts_of(label, separator)) == n
     }
 
 
@@ -212,19 +315,11 @@ def _tahoe_dose(text):
     """Return the micromoles of, say, ``[('Bortezomib', 0.05, 'uM')]``."""
     try:
         (_, amount, unit), *_ = ast.literal_eval(as_text(text))
-        return float(amount) * {"nM": 1e-3, "uM": 1.0, "mM": 1e3}[unit]
-    except (ValueError, SyntaxError, TypeError, KeyError):
+        dose, unit = read_quantity(f"{float(amount)!r} {unit}")
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return np.nan
+    return dose if unit == "uM" else np.nan
 
 
 def _as_text(column):
     return each_label(column, lambda value: None if pd.isna(value) else as_text(value))
-
-
-def _numbers(column):
-    """Return the values as floats, or None if there is text that is no number."""
-    values = column.astype(object)
-    numbers = pd.to_numeric(values, errors="coerce")
-    if (numbers.isna() & values.notna()).any() or numbers.isna().all():
-        return None
-    return numbers.to_numpy(dtype=np.float64)

@@ -11,9 +11,12 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 from sklperturb.cells import open_cells
 from sklperturb.cells._files import check_unique_genes, is_annotated, x_of
 from sklperturb.conditions import PerturbationSchema
+from sklperturb.conditions._doubts import warn
 from sklperturb.datasets._layouts import (
     LAYOUT_NAMES,
+    doubts,
     find_layout,
+    has_units,
     read_conditions,
     settle_schema,
     unassigned_rows,
@@ -107,7 +110,8 @@ def load_perturbseq(
     Warns
     -----
     UserWarning
-        If no cell is a control.
+        If no cell is a control, or labels or columns read as if they were meant
+        otherwise: spelled like controls, like missing labels, or like one another.
 
     See Also
     --------
@@ -137,8 +141,13 @@ def load_perturbseq(
     of the perturbation decides: one of `control_labels`, or else the spellings in
     public use.
 
-    A column of doses that holds text, such as the ``1+1`` of GEARS, is left out; the
-    dose of Tahoe is read from ``drugname_drugconc``, in micromoles per litre.
+    Doses are numbers, taken as they are, or amounts with a molar unit such as
+    ``50 nM``, which become micromoles per litre. A column that `schema` names as the
+    dose must hold nothing else; one that was only found by its name is left out then,
+    such as the ``1+1`` of GEARS. The dose of Tahoe is read from ``drugname_drugconc``.
+
+    Names of compounds hold plus signs of their own, as in ``(+)-JQ1``; which labels are
+    combinations, the `combines` of :class:`PerturbationSchema` says.
 
     Examples
     --------
@@ -152,23 +161,23 @@ def load_perturbseq(
     (['control', 'KLF1', 'CEBPE+KLF1'], [True, False, False])
     """
     cells, source = _open(data, backed, layer, obsm)
-    found = find_layout(cells.obs, layout)
+    found, given = find_layout(cells.obs, layout), schema
     schema = settle_schema(cells.obs, found, schema)
     if schema.perturbation != getattr(found, "perturbation", None):
         found = None  # the schema reads another column than the layout
     cells = _assigned(cells, schema, drop_unassigned, source)
     check_unique_genes(cells.var_names, source)
     X, schema = read_conditions(cells.obs, schema, found)
+    for message in doubts(cells.obs, X, schema, found, given):
+        warn(f"{source}: {message}")
     is_control = X[schema.control].to_numpy()
     if not is_control.any():
         labels = cells.obs[schema.perturbation].astype(str).value_counts()
-        warnings.warn(
+        warn(
             f"{source}: no cell is a control. The most frequent labels of "
             f"{schema.perturbation!r} are {list(labels.index[:5])}; if one of them is "
             "the control, pass schema=PerturbationSchema(perturbation="
-            f"{schema.perturbation!r}, ..., control_labels=...).",
-            UserWarning,
-            stacklevel=3,  # past the check of the parameters
+            f"{schema.perturbation!r}, ..., control_labels=...)."
         )
     return Bunch(
         X=X,
@@ -262,7 +271,7 @@ def _assigned(cells, schema, drop, source):
 
 def _describe(source, X, cells, is_control, schema, layout):
     sizes = X.loc[~is_control, schema.perturbation].value_counts()
-    combined = sum("+" in label for label in sizes.index)
+    combined = sum(len(schema.split(label)) > 1 for label in sizes.index)
     lines = [
         f"{len(X)} cells of {cells.n_vars} genes from {source}, in the "
         f"{'public' if layout is None else layout.name} spelling; "
@@ -280,4 +289,6 @@ def _describe(source, X, cells, is_control, schema, layout):
         if column is not None:
             n_levels = X[column].nunique(dropna=False)
             lines.append(f"{role.capitalize()} is {column!r}, with {n_levels} levels.")
+            if role == "dose" and has_units(cells.obs, column):
+                lines[-1] += " Amounts were converted to micromoles per litre."
     return "\n".join(lines)

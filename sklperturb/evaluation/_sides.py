@@ -13,6 +13,8 @@ from sklperturb.cells import log_normalise, open_cells
 from sklperturb.cells._blocks import LazyMatrix, by_row, rows_of, sample_places
 from sklperturb.cells._counts import value_kind, whole_counts
 from sklperturb.cells._files import check_unique_genes
+from sklperturb.conditions._labels import as_text, each_label
+from sklperturb.conditions._near import did_you_mean
 
 _logger = logging.getLogger("sklperturb")
 # Counts a cell is scaled to, and how far from it, as a share, a cell may be that is
@@ -75,7 +77,7 @@ def opened_sides(given, perturbation, **options):
                     f"{name} must have the genes of {first} in the same order; it has "
                     f"{len(side.genes)}, of which "
                     f"{len(genes.intersection(side.genes))} are among the "
-                    f"{len(genes)} of {first}."
+                    f"{len(genes)} of {first}.{did_you_mean(side.genes, genes)}"
                 )
         yield sides
 
@@ -84,7 +86,7 @@ def _population(cells, name, perturbation):
     if perturbation not in cells.obs:
         raise ValueError(
             f"perturbation={perturbation!r} is no column of obs of {name}: "
-            f"{list(cells.obs)}."
+            f"{list(cells.obs)}.{did_you_mean([perturbation], cells.obs)}"
         )
     check_unique_genes(cells.genes, name)
     labels = cells.obs[perturbation]
@@ -93,7 +95,7 @@ def _population(cells, name, perturbation):
             f"{int(labels.isna().sum())} cells of {name} have no label in "
             f"{perturbation!r}; leave them out."
         )
-    labels = labels.astype(str).to_numpy(dtype=object)
+    labels = each_label(labels, as_text)
     return Population(cells.matrix, labels, cells.genes)
 
 

@@ -1,0 +1,177 @@
+"""Say what in a table of conditions reads as if it were meant otherwise."""
+
+import re
+import sys
+import warnings
+
+import numpy as np
+
+from sklperturb.conditions._frames import read_column
+from sklperturb.conditions._labels import as_text, each_label, is_control_label
+from sklperturb.conditions._near import fold, near_misses, pairs, twins
+
+_CONTROL_LIKE = re.compile(
+    r"(sg)?(no|non|safe)?(target(ing|s)?|neg(ative)?|control|ctrl|ntc?|scr|scrambled?"
+    r"|untreated|unstimulated|unstim|unperturbed|vehicle|mock|dmso|pbs|wildtype"
+    r"|emptyvector|aavs1|rosa26|lacz|luciferase|e?gfp|mcherry)+(guide|sg|g)?\d*"
+)
+_MISSING_LIKE = frozenset(("", "nan", "na", "n/a", "<na>", "none", "null", "-", "."))
+_PACKAGES = ("sklperturb", "sklearn", "contextlib")
+
+
+def warn(message):
+    """Warn the user, at the line that called the toolkit from outside."""
+    level, frame = 2, sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _PACKAGES:
+            break
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+def doubtful_columns(columns, spellings, roles):
+    """Return a message for each role without a column for which one seems meant.
+
+    Parameters
+    ----------
+    columns : list of str
+        Of a table of conditions.
+    spellings : dict of str to sequence of str
+        How the columns of each role are known to be called.
+    roles : dict of str to (str or None)
+        The column of each role that was found.
+
+    Returns
+    -------
+    messages : list of str
+    """
+    open_roles = [role for role, column in roles.items() if column is None]
+    near = near_columns(columns, {role: spellings[role] for role in open_roles})
+    return [
+        f"Column {column!r} is not read: as {role}, the name {known!r} is known. "
+        f"Rename it, or pass schema=PerturbationSchema(..., {role}={column!r})."
+        for column, (role, known) in near.items()
+    ]
+
+
+def near_columns(columns, spellings):
+    """Return {column: (role, known spelling)} for columns that are near misses."""
+    exact = {name for names in spellings.values() for name in names}
+    known = {
+        _fold_column(name): (role, name)
+        for role, names in spellings.items()
+        for name in reversed(names)
+    }
+    near = {
+        column: known.get(_fold_column(column))
+        for column in columns
+        if isinstance(column, str) and column not in exact
+    }
+    return {column: found for column, found in near.items() if found is not None}
+
+
+def doubtful_controls(labels, is_control, schema):
+    """Return a message if labels of perturbations read like those of controls.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_samples,)
+        As they are written.
+    is_control : ndarray of bool of shape (n_samples,)
+    schema : PerturbationSchema
+
+    Returns
+    -------
+    messages : list of str
+        None or one.
+    """
+    texts = each_label(labels, as_text)
+    suspects, counts = np.unique(texts[~is_control].astype(str), return_counts=True)
+    like = [_reads_like_control(name) for name in suspects]
+    suspects, n_rows = suspects[like].tolist(), int(counts[like].sum())
+    if not suspects:
+        return []
+    known = tuple(np.unique(texts[is_control].astype(str)).tolist())
+    call = f"schema=PerturbationSchema({schema.perturbation!r}, ..., control_labels="
+    kept = f"; if not, {call}{known}) says so" if known else ""
+    return [
+        f"Column {schema.perturbation!r} holds {_some(suspects)} in {n_rows} rows, "
+        "which read like controls and are taken as perturbations; the controls are "
+        f"{_some(known) or 'none'}. If they are controls too, pass {call}"
+        f"{(*known, *suspects[:5])}){kept}."
+    ]
+
+
+def doubtful_names(X, schema, is_control=None):
+    """Return a message for each column with names that may be meant otherwise.
+
+    Parameters
+    ----------
+    X : DataFrame or array-like of shape (n_samples, n_columns)
+    schema : PerturbationSchema
+    is_control : ndarray of bool of shape (n_samples,), default=None
+        Rows whose perturbation does not count.
+
+    Returns
+    -------
+    messages : list of str
+    """
+    messages = []
+    for role in ("perturbation", "context"):
+        column = getattr(schema, role)
+        if column is None:
+            continue
+        values = read_column(X, column, allow_missing=True)
+        if role == "perturbation" and is_control is not None:
+            values = values[~is_control]
+        names = [v for v in dict.fromkeys(values.tolist()) if v is not None and v == v]
+        texts = list(map(as_text, names))
+        blank = {t for t in texts if t.strip().casefold() in _MISSING_LIKE}
+        if role == "perturbation":
+            blank |= {t for t in texts if t.strip().casefold() == "unknown"}
+        if blank:
+            messages.append(
+                f"Column {column!r} holds {_some(sorted(blank))} as text, which looks "
+                "like a missing label and is kept as a name. Leave these cells empty "
+                "in the file if it is missing."
+            )
+        near = twins(texts)
+        if near:
+            messages.append(
+                f"Column {column!r} holds names that differ in case, blanks or hyphens "
+                f"only and are taken as different: {pairs(near, of='and')}. Give each "
+                "one spelling if they are the same."
+            )
+    return messages
+
+
+def doubtful_new_names(X_new, X, schema):
+    """Return a message for each column whose new names read like known ones."""
+    messages = []
+    for column in schema.columns("perturbation", "context"):
+        known, new = (
+            read_column(table, column, allow_missing=True) for table in (X, X_new)
+        )
+        near = near_misses(set(new.tolist()) - {None}, set(known.tolist()) - {None})
+        if near:
+            messages.append(
+                f"{len(near)} names of column {column!r} to predict are not in "
+                f"training, but for their spelling. Did you mean {pairs(near)}?"
+            )
+    return messages
+
+
+def _reads_like_control(label):
+    folded = fold(label).replace("-", "")
+    return is_control_label(label, combines=False) or bool(
+        _CONTROL_LIKE.fullmatch(folded)
+    )
+
+
+def _fold_column(name):
+    text = fold(name).replace("μ", "u")
+    return re.sub(r"[^a-z0-9]", "", text).removesuffix("s")
+
+
+def _some(names, n=3):
+    return ", ".join(map(repr, names[:n])) + (", ..." if len(names) > n else "")
