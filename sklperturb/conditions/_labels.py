@@ -160,6 +160,34 @@ def join_combination(parts):
     return SEPARATOR.join(parts) if parts else CONTROL
 
 
+def name_asked_for(label, known, schema, control_labels):
+    """Return the one spelling of what a label from elsewhere asks for.
+
+    Another file may call controls otherwise, and write ``A+ctrl`` for one gene. A name
+    that is in use is never taken for a control.
+
+    Parameters
+    ----------
+    label : str
+    known : set of str
+        Perturbations in use, each alone.
+    schema : PerturbationSchema
+    control_labels : sequence of str
+        How controls are called where they are in use.
+    """
+    if label in control_labels:
+        return CONTROL
+    combines = schema.labels_combine
+    if label not in known and is_control_label(label, combines=combines):
+        return CONTROL
+    if not combines:
+        return label
+    parts = split_combination(label, (*control_labels, CONTROL))
+    return join_combination(
+        part for part in parts if part in known or not is_control_label(part)
+    )
+
+
 def as_text(label):
     """Return a label as text, alike for all types in which files hold it.
 

@@ -1,18 +1,27 @@
 """Turn a table as read into conditions and a response, by documented rules."""
 
+import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import as_flags, as_text, each_label
+from sklperturb.conditions._quantities import read_doses
 from sklperturb.conditions._schema import KNOWN_SPELLINGS
 
 LINCS_ID = "sm_lincs_id"
 # Columns that describe a condition even where they hold numbers.
 _CONDITION_NAMES = {"id", "split", LINCS_ID}.union(*KNOWN_SPELLINGS.values())
 _BLANK = {"", "nan", "na"}
+# Columns of numbers that tables of signatures hold beside genes.
+_METADATA = {"index", "row", "rowid", "ncells", "cellcount", "ncounts", "ngenes", "id"}
+_METADATA |= {"doseum", "dosenm", "doseval", "dosage", "concentration", "conc", "time"}
+_METADATA |= {"timepoint", "timehr", "timehrs", "hours", "timepointhr", "replicate"}
+_METADATA |= {"batch", "plate", "well", "passage"}
 
 
 def split_columns(frame, schema, file_name):
@@ -48,6 +57,7 @@ def split_columns(frame, schema, file_name):
             f"{file_name} has no column of numbers, so no genes; its columns are "
             f"{list(frame.columns)[:10]}."
         )
+    warn_of_columns(frame, conditions, list(genes), schema, file_name)
     y = np.column_stack(list(genes.values()))
     return frame[conditions].copy(), pd.DataFrame(y, columns=list(genes))
 
@@ -81,8 +91,8 @@ def _as_numbers(column, file_name):
 def clean_conditions(X, schema, file_name):
     """Check labels and read the control flag of a table of conditions.
 
-    Labels of perturbation and context become text, and a missing control column
-    or flag means that the row is not a control.
+    Labels of perturbation and context become text and doses numbers, and a missing
+    control column or flag means that the row is not a control.
     """
     schema.require(X, "perturbation", *["context"] * (schema.context is not None))
     X = X.reset_index(drop=True)
@@ -96,14 +106,66 @@ def clean_conditions(X, schema, file_name):
             )
         X[column] = each_label(X[column], as_text)
     for column in X.select_dtypes("category"):
-        X[column] = X[column].astype(X[column].cat.categories.dtype)
+        # Whole numbers have no missing value of their own.
+        dtype = object if X[column].isna().any() else X[column].cat.categories.dtype
+        X[column] = X[column].astype(dtype)
     for column in X.select_dtypes(["object", "string"]):
         X[column] = X[column].astype(object).where(X[column].notna(), None)
     if schema.control is not None:
         given = schema.control in X
         described = f"Column {schema.control!r} of {file_name}"
         X[schema.control] = given and as_flags(X[schema.control], described)
+    if schema.dose is not None and schema.dose in X:
+        described = f"Column {schema.dose!r} of {file_name}"
+        X[schema.dose], _ = read_doses(X[schema.dose], described)
     return X
+
+
+def without_unread_dose(schema, X, file_name):
+    """Return a schema that was inferred, without the dose if its column holds none."""
+    if schema.dose is None:
+        return schema
+    try:
+        read_doses(X[schema.dose], f"Column {schema.dose!r} of {file_name}")
+    except ValueError as error:
+        warn(f"{error} Its text stays as it is, and is no dose.")
+        return replace(schema, dose=None)
+    return schema
+
+
+def warn_of_columns(frame, conditions, genes, schema, file_name):
+    """Warn of columns that may have been taken for genes, or genes for conditions.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    conditions, genes : list of str
+        Its columns, as `split_columns` divides them.
+    schema : PerturbationSchema
+    file_name : str
+    """
+    taken = [name for name in genes if _is_metadata(name)]
+    if taken:
+        warn(
+            f"{file_name}: the columns {taken[:5]} hold numbers and are read as genes, "
+            "and their names are not those of genes. Remove them, or name them in "
+            "schema= if they describe conditions."
+        )
+    first, last = (frame.columns.get_loc(genes[end]) for end in (0, -1))
+    known = _CONDITION_NAMES.union(schema.columns())
+    text = [name for name in conditions if name not in known]
+    among = [name for name in text if first < frame.columns.get_loc(name) < last]
+    if among:
+        warn(
+            f"{file_name}: the columns {among[:5]} stand among the genes and hold no "
+            "numbers, so that they are read as conditions. Correct them if they are "
+            "genes, or move them to the front."
+        )
+
+
+def _is_metadata(name):
+    text = re.sub(r"[^a-z0-9]", "", str(name).casefold())
+    return text in _METADATA or re.fullmatch(r"unnamed\d+|level\d+", text) is not None
 
 
 def replace_nonfinite(y, on_nonfinite, rows, file_name):

@@ -10,6 +10,12 @@ from pandas.api.types import is_numeric_dtype
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sklperturb.conditions._doubts import (
+    doubtful_names,
+    doubtful_new_names,
+    warn,
+)
+from sklperturb.conditions._near import did_you_mean
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.datasets._clean import (
     LINCS_ID,
@@ -17,6 +23,7 @@ from sklperturb.datasets._clean import (
     drop_duplicates,
     replace_nonfinite,
     split_columns,
+    without_unread_dose,
 )
 from sklperturb.datasets._files import (
     DEFAULT_LAYER,
@@ -97,7 +104,8 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
     Warns
     -----
     UserWarning
-        If rows were dropped as duplicates, or conditions are repeated.
+        If rows were dropped as duplicates, conditions are repeated, names differ in
+        spelling only, or columns may be no genes, or genes no conditions.
 
     See Also
     --------
@@ -119,6 +127,8 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
       condition with different values are kept as replicates with a warning.
     - Compounds and contexts may occur in ``id_map.csv`` only.
     - Without a control column no row is a control.
+    - Doses are numbers, or amounts with a molar unit such as ``50 nM``, which become
+      micromoles per litre.
     - ``de_test.parquet``, written by :func:`write_screen`, is this package's
       extension of the Kaggle layout and gives `y_test`.
 
@@ -158,6 +168,8 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
         X_known, y_test, _ = _read_signatures(folder / test_name, layer, schema)
     id_map = _read_id_map(folder, X_known, schema, test_name)
     X_test = _test_conditions(id_map, X, X_known, schema)
+    for message in (*doubtful_names(X, schema), *doubtful_new_names(X_test, X, schema)):
+        warn(f"{train_name}: {message}")
     if y_test is not None:
         y_test = _align_test(X_known, y_test, X_test, y.columns, schema, test_name)
         y_test = _finish_response(
@@ -197,6 +209,7 @@ def _choose_layout(folder, layer):
 
 def _read_signatures(path, layer, schema):
     """Read conditions and response, and settle the schema."""
+    inferred = schema is None
     if path.suffix == ".h5ad":
         X, y = read_layer(path, layer)
         schema = resolve_schema(schema, X)
@@ -205,6 +218,8 @@ def _read_signatures(path, layer, schema):
         frame = read_parquet(path)
         schema = resolve_schema(schema, frame)
         X, y = split_columns(frame, schema, path.name)
+    if inferred:
+        schema = without_unread_dose(schema, X, path.name)
     if len(X) == 0:
         raise ValueError(f"{path.name} has no rows.")
     if schema.control is None:
@@ -263,6 +278,7 @@ def _read_id_map(folder, X_known, schema, test_name):
         raise ValueError(
             f"{file_name} lacks the columns {absent}; it has {list(id_map.columns)}. "
             f"Needed are {['id', *labels]}, in any order."
+            f"{did_you_mean(absent, id_map.columns)}"
         )
     ids = id_map["id"]
     if ids.isna().any():

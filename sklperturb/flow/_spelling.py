@@ -8,8 +8,8 @@ import pandas as pd
 from sklperturb.conditions._labels import (
     CONTROL,
     as_text,
-    is_control_label,
     join_combination,
+    name_asked_for,
     parts_of,
     split_combination,
 )
@@ -74,15 +74,8 @@ class Spelling:
         for name, written in self.written.items():
             if label == written:
                 return name
-        if is_control_label(label, combines=schema.labels_combine):
-            return CONTROL
-        if not schema.labels_combine:
-            return label
-        parts = split_combination(label, (*self.controls, CONTROL))
         known = {part for name in self.written for part in parts_of(name)}
-        return join_combination(
-            part for part in parts if part in known or not is_control_label(part)
-        )
+        return name_asked_for(label, known, schema, self.controls)
 
     def write(self, name):
         """Return what the training data write, or would, for a name."""

@@ -10,7 +10,17 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils._param_validation import StrOptions, validate_params
 
+from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import read_column
+from sklperturb.conditions._labels import (
+    CONTROL,
+    as_text,
+    control_rows,
+    each_label,
+    name_asked_for,
+    take_labels,
+)
+from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.model_selection._folds import read_table
 
 
@@ -69,6 +79,16 @@ class NamedSplit(_SingleSplit):
     ValueError
         From `split`, if X holds no row that is named, or none to train on.
 
+    Warns
+    -----
+    UserWarning
+        From `split`, if names are in X but for their case, blanks or hyphens.
+
+    Notes
+    -----
+    A combination is found in any order of its parts and with or without ``+ctrl``, and
+    a control under any of its known names, whatever X and the split call them.
+
     Examples
     --------
     >>> import pandas as pd
@@ -99,16 +119,36 @@ class NamedSplit(_SingleSplit):
 
     def _named(self, X, names):
         X, schema = read_table(X, self.schema)
-        pairs = {tuple(name) for name in names if not isinstance(name, str)}
-        alone = {name for name in names if isinstance(name, str)}
-        schema.require(X, "perturbation", *(["context"] if pairs else []))
-        perturbations = read_column(X, schema.perturbation).astype(str)
-        found = np.isin(perturbations, list(alone))
-        if pairs:
-            contexts = read_column(X, schema.context).astype(str)
+        in_pairs = [tuple(name) for name in names if not isinstance(name, str)]
+        alone = [name for name in names if isinstance(name, str)]
+        schema.require(X, "perturbation", *(["context"] if in_pairs else []))
+        perturbations = each_label(read_column(X, schema.perturbation), schema.spell)
+        perturbations[control_rows(X, schema)] = CONTROL
+        in_use = set(perturbations)
+        parts = {part for name in in_use for part in schema.split(name)}
+
+        def read(name):
+            text = as_text(name).strip()
+            if text in in_use:
+                return text
+            return name_asked_for(text, parts, schema, schema.control_labels)
+
+        alone = [read(name) for name in alone]
+        found = np.isin(perturbations, alone)
+        near = near_misses(alone, perturbations)
+        if in_pairs:
+            contexts = take_labels(X, [schema.context])[:, 0]
+            wanted = {(as_text(c), p and read(p)) for c, p in in_pairs}
             both = zip(contexts, perturbations, strict=True)
-            named = (p in pairs or (p[0], None) in pairs for p in both)
+            named = (p in wanted or (p[0], None) in wanted for p in both)
             found |= np.fromiter(named, bool, len(found))
+            near |= near_misses({c for c, _ in wanted}, contexts)
+            near |= near_misses({p for _, p in wanted if p}, perturbations)
+        if near:
+            warn(
+                f"{len(near)} names of the split are in X but for their spelling, and "
+                f"are not found. Did you mean {pairs(near)}?"
+            )
         return found
 
 
