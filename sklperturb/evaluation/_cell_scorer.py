@@ -40,7 +40,8 @@ class CellScorer:
     Notes
     -----
     Errors are negated, so that greater is better. Control cells must be in the part
-    that is tested: a splitter that holds out perturbations must leave some there. The
+    that is tested: a splitter that holds out perturbations must leave some there, as
+    ``UnseenPerturbationKFold(keep_controls="both")`` does. The
     measured control cells serve the prediction too, whatever the convention, since a
     model is not asked to predict them. Tests of differential expression see nothing in
     cells that are all alike: for an estimator that only predicts a mean, use a metric
@@ -96,8 +97,17 @@ class CellScorer:
         is_control = control_rows(X, schema)
         labels = each_label(read_column(X, schema.perturbation), as_text)
         labels[is_control] = CONTROL
+        if not is_control.any():
+            raise ValueError(
+                "There is no control cell among those to score, from which effects are "
+                "measured. Where a splitter holds out perturbations, let it deal the "
+                'controls too, as UnseenPerturbationKFold(keep_controls="both") does.'
+            )
+        if is_control.all():
+            raise ValueError("All cells to score are controls; there is no effect.")
         if hasattr(estimator, "sample"):
-            predicted = estimator.sample(X, 1).reshape(len(labels), -1)
+            predicted = np.asarray(estimator.sample(X, 1))
+            predicted = predicted.reshape(len(labels), -1)
         else:
             predicted = estimator.predict(X)
         real, pred = open_cells(y), open_cells(predicted)

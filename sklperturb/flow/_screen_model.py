@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells import log_normalise
 from sklperturb.cells._files import is_annotated
+from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import (
     CONTROL,
     as_text,
@@ -18,6 +19,7 @@ from sklperturb.conditions._labels import (
     each_label,
     take_labels,
 )
+from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.flow._counts import CountSpace
 from sklperturb.flow._estimator import FlowMatchingRegressor
@@ -339,6 +341,12 @@ class CellScreenModel(BaseEstimator):
                 raise ValueError("perturbations holds an empty name; leave it out.")
             name = self._spelling.read(label, self.flow_.schema_)
             numbers[name] = numbers.get(name, 0) + int(size)
+        near = near_misses(numbers, [CONTROL, *self._spelling.written])
+        if near:
+            warn(
+                f"{len(near)} perturbations are in the training data but for their "
+                f"spelling, and are taken as new. Did you mean {pairs(near)}?"
+            )
         if not isinstance(n_controls, Integral) or n_controls < 0:
             raise ValueError(
                 f"n_controls must be a whole number of 0 or more; got {n_controls!r}."

@@ -26,9 +26,12 @@ class UnseenPerturbationKFold(BaseConditionKFold):
     ----------
     n_splits : int, default=5
         Number of folds, at least 2 and at most the number of perturbations.
-    keep_controls : bool, default=False
-        Leave controls in every training set and out of every test set, as cells need
-        it: what is predicted is measured from them.
+    keep_controls : bool or "both", default=False
+        True leaves controls in every training set and out of every test set, as cells
+        need it: what is predicted is measured from them. "both" deals the rows of
+        controls over the folds one by one, within each context, so that each has some
+        to train on and others to test on, as scores of cells need it, such as
+        :class:`~sklperturb.evaluation.CellScorer`.
     schema : PerturbationSchema, default=None
         Names the columns of X. None infers them from their spelling.
     random_state : int, RandomState instance or None, default=None
@@ -37,8 +40,8 @@ class UnseenPerturbationKFold(BaseConditionKFold):
     Raises
     ------
     ValueError
-        From `split`, if there are fewer perturbations than folds, or if the
-        perturbation of a row is missing.
+        From `split`, if there are fewer perturbations than folds, or with "both" fewer
+        controls, or if the perturbation of a row is missing.
 
     See Also
     --------
@@ -75,14 +78,34 @@ class UnseenPerturbationKFold(BaseConditionKFold):
         self.keep_controls = keep_controls
 
     def _iter_test_masks(self, X, y=None, groups=None):
+        if self.keep_controls not in (True, False, "both"):
+            raise ValueError(
+                f"keep_controls={self.keep_controls!r}; allowed are True, False and "
+                "'both'."
+            )
         [(codes, _)] = read_roles(X, self.schema, "perturbation")
         dealt = np.ones(len(codes), dtype=bool)
         if self.keep_controls:
-            dealt = ~control_rows(*read_table(X, self.schema))
+            X, schema = read_table(X, self.schema)
+            dealt = ~control_rows(X, schema)
         folds = self._deal(np.bincount(codes[dealt]), "perturbations in X")
         fold_of_row = np.full(len(codes), -1)
         fold_of_row[dealt] = folds[codes[dealt]]
+        if self.keep_controls == "both":
+            fold_of_row[~dealt] = self._deal_controls(X, schema, ~dealt)
         yield from self._masks(fold_of_row)
+
+    def _deal_controls(self, X, schema, is_control):
+        """Return the fold of each control: in turn, context after context."""
+        n_controls = np.count_nonzero(is_control)
+        check_n_splits(self.n_splits, n_controls, "controls in X")
+        order = check_random_state(self.random_state).permutation(n_controls)
+        if schema.context is not None:
+            [(context, _)] = read_roles(X, schema, "context")
+            order = order[np.argsort(context[is_control][order], kind="stable")]
+        folds = np.empty(n_controls, dtype=int)
+        folds[order] = np.arange(n_controls) % self.n_splits
+        return folds
 
 
 class UnseenContextKFold(BaseConditionKFold):
