@@ -175,14 +175,11 @@ def name_asked_for(label, known, schema, control_labels):
     control_labels : sequence of str
         How controls are called where they are in use.
     """
-    if label in control_labels:
-        return CONTROL
-    combines = schema.labels_combine
-    if label not in known and is_control_label(label, combines=combines):
-        return CONTROL
-    if not combines:
-        return label
-    parts = split_combination(label, (*control_labels, CONTROL))
+    own = (*control_labels, CONTROL)
+    if schema.labels_combine:
+        parts = split_combination(label, own)
+    else:
+        parts = () if label in own else (label,)
     return join_combination(
         part for part in parts if part in known or not is_control_label(part)
     )

@@ -9,7 +9,7 @@ from sklperturb.conditions import (
     resolve_schema,
     split_combination,
 )
-from sklperturb.conditions._labels import as_flags, is_control_label
+from sklperturb.conditions._labels import as_flags, as_text, is_control_label
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,65 @@ def test_a_label_of_the_user_enters_the_schema():
         resolve_schema(named, X, "B")
     with pytest.raises(TypeError, match="must be a PerturbationSchema or None"):
         resolve_schema("gene", X)
+
+
+WHOLE = [
+    *("L-(+)-Rhamnose", "S(+)-Ibuprofen", "(+)-JQ1", "atenolol-(+|-)", "DL-(+/-)-X"),
+    *("(+)-3-(1-propyl-piperidin-3-yl)-phenol", "CD4+", "Na+", "vitamin C+", "+-JQ1"),
+    *("A)+(B", "[18F+]X", "+", "", "A++B"),
+]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("column", ["target_gene", "condition", "drug"])
+def test_plus_signs_inside_names(name, column):
+    schema = PerturbationSchema(column)
+    assert schema.split(name) == (name,)
+    assert schema.spell(name) == name
+    assert not schema.names_control(name)
+
+
+@pytest.mark.parametrize(
+    ("schema", "combines"),
+    [
+        (PerturbationSchema("target_gene"), True),
+        (PerturbationSchema("condition"), True),
+        (PerturbationSchema(1), True),
+        (PerturbationSchema("sm_name"), False),
+        (PerturbationSchema("drug"), False),
+        (PerturbationSchema("compound"), False),
+        (PerturbationSchema("perturbation", smiles="SMILES"), False),
+        (PerturbationSchema("sm_name", combines=True), True),
+        (PerturbationSchema("target_gene", combines=False), False),
+    ],
+)
+def test_where_labels_combine(schema, combines):
+    expected = ("A", "HCl") if combines else ("A + HCl",)
+    assert schema.split("A + HCl") == expected
+    assert schema.split("DMSO") == ()
+    assert schema.names_control("ctrl+ctrl") is combines
+    assert "combines" not in schema.columns()
+    assert schema.spell("(+)-JQ1") == "(+)-JQ1"
+
+
+def test_a_name_with_plus_signs_can_be_combined():
+    assert split_combination("Trametinib+(+)-JQ1") == ("(+)-JQ1", "Trametinib")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1, "1"),
+        (1.0, "1"),
+        (np.float32(3), "3"),
+        (np.int8(1), "1"),
+        (0.5, "0.5"),
+        ("1.0", "1.0"),
+        (True, "True"),
+        (b"A", "A"),
+        (b"\xff", "\xff"),
+        (np.nan, "nan"),
+    ],
+)
+def test_labels_as_text(value, text):
+    assert as_text(value) == text

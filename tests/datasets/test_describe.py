@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 
 from sklperturb.datasets import PerturbationSchema, describe_perturbseq
+from sklperturb.datasets._describe import _describe_conditions
 
 
 def write(path, values, labels=None, genes=None, **columns):
@@ -163,3 +164,87 @@ def test_the_command_looks_at_the_one_embedding_of_a_file_without_x(tmp_path, cl
     cells.write_h5ad(tmp_path / "embedded.h5ad")
     shown = cli("describe", tmp_path / "embedded.h5ad").stdout
     assert "dense, float64" in shown and "There is no X" not in shown
+
+
+def problems_of(path, counts, **columns):
+    n = len(counts)
+    columns = {k: np.resize(np.array(v, dtype=object), n) for k, v in columns.items()}
+    labels = columns.pop("target_gene", None)
+    found = describe_perturbseq(write(path, counts, labels, **columns))
+    return " ".join(found.problems)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"target_gene": ["non-targeting", "NTC", "A"]}, "'NTC' in 300 rows, which"),
+        ({"target_gene": ["non-targeting", "nan", "A"]}, "looks like a missing label"),
+        ({"target_gene": ["non-targeting", "a", "A"]}, "'A' and 'a'"),
+        ({"cell_type": ["B cell", "b cell"]}, "'B cell' and 'b cell'"),
+        ({"Cell Type": ["B cell"]}, "'Cell Type' is not read: as context"),
+        ({"dose": ["100 ng/ml", "1 uM"]}, "'dose' is left out, since it holds"),
+        ({"cell_type": ["T", "U", "U"]}, "1 levels of 'cell_type' have no controls"),
+    ],
+)
+def test_what_loading_warns_of_is_a_problem(tmp_path, counts, columns, said):
+    assert said in problems_of(tmp_path / "cells.h5ad", counts, **columns)
+
+
+def test_missing_contexts_without_controls(tmp_path, counts):
+    labels = ["non-targeting", "A", "B", "B"]
+    lines = ["T", "T", "U", None]
+    found = problems_of(
+        tmp_path / "cells.h5ad", counts, target_gene=labels, cell_type=lines
+    )
+    assert "225 cells have no 'cell_type'" in found
+    assert "1 levels of 'cell_type' have no controls, such as ['U']" in found
+
+
+HOSTILE = {
+    "numbers": [1.5, np.nan, 2.0],
+    "flags": [True, False],
+    "categories": pd.Categorical(["a", None, "b"] * 2),
+    "whole": pd.Categorical([1, None, 2] * 2),
+    "lists": pd.Series([[1], [2], None], dtype=object),
+    "dates": pd.to_datetime(["2020-01-01", "2021-01-01", None]),
+    "bytes": [b"NTC", b"\xff", b"A"],
+    "mixed": pd.Series([1, "1", 1.0, None, b"1", ("a",)], dtype=object),
+    "nested": pd.Series([{"a": 1}, {"b": []}], dtype=object),
+    "nothing": pd.Series([None] * 3, dtype=object),
+    "arrays": pd.Series([np.arange(2), np.arange(3)], dtype=object),
+}
+ROLES = ["target_gene", "condition", "perturbation", "cell_type", "dose", "control"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("n_cells", [0, 6])
+def test_no_column_stops_a_description(role, kind, n_cells):
+    """What a file may hold in obs, or what its reader may make of it."""
+    values = pd.Series(HOSTILE[kind])
+    obs = values.iloc[np.resize(np.arange(len(values)), n_cells)].to_frame(role)
+    obs = obs.set_axis([f"c{i}" for i in range(n_cells)])
+    if role in ("cell_type", "dose", "control"):
+        obs["gene"] = np.resize(["NTC", "A"], n_cells).astype(object)
+    for table in (
+        obs,
+        obs.assign(**{"1": 1}),
+        obs.set_axis(range(obs.shape[1]), axis=1),
+    ):
+        facts, problems = {}, []
+        schema, sizes = _describe_conditions(table, None, facts, problems)
+        assert all(isinstance(problem, str) for problem in problems)
+        assert schema is None or isinstance(schema, PerturbationSchema)
+        assert sizes.sum() <= n_cells
+        assert str(table.columns[0]) in facts["columns"]
+    twice = pd.concat([obs, obs], axis=1)
+    _describe_conditions(twice, None, {}, problems := [])
+    assert "more than once" in problems[0]
+
+
+def test_a_schema_that_does_not_fit_is_a_problem(tmp_path, counts):
+    path = write(tmp_path / "cells.h5ad", counts, dose=["high"] * 900)
+    schema = PerturbationSchema("target_gene", dose="dose")
+    found = describe_perturbseq(path, schema=schema)
+    assert found.schema is None
+    assert "Column 'dose' is named as the dose" in found.problems[-1]

@@ -1,5 +1,6 @@
 import warnings
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +9,9 @@ from sklperturb.datasets import PerturbationSchema, load_op2, make_chemical_scre
 from sklperturb.datasets._files import check_unique_columns
 
 CONDITIONS = ["cell_type", "sm_name", "sm_lincs_id", "SMILES", "control"]
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* holds .NA. as text")
 
 
 @pytest.fixture
@@ -440,3 +444,70 @@ def test_generated_design_agrees_with_the_real_one(shared_data):
         generated["cell_type"].value_counts().to_dict()
         == real["cell_type"].value_counts().to_dict()
     )
+
+
+def rewritten(folder, train, id_map=None):
+    train.to_parquet(folder / "de_train.parquet")
+    if id_map is not None:
+        id_map.to_csv(folder / "id_map.csv", index=False)
+    return folder
+
+
+def test_names_to_predict_that_are_nearly_known(folder, train, id_map):
+    id_map = id_map.assign(cell_type=["b", "B", "B "], sm_name=["NA", "btwo", "New"])
+    with pytest.warns(UserWarning, match="'B' for 'B ', 'B' for 'b'"):
+        load_op2(rewritten(folder, train, id_map))
+    with pytest.warns(UserWarning, match="Did you mean 'Btwo' for 'btwo'"):
+        load_op2(folder)
+    id_map = id_map.rename(columns={"cell_type": "Cell Type"})
+    with pytest.raises(ValueError, match="Did you mean 'Cell Type' for 'cell_type'"):
+        load_op2(rewritten(folder, train, id_map))
+
+
+def test_doses_of_signatures(folder, train, id_map):
+    train["dose_uM"] = ["50 nM", "1 uM", "1e-3 mM", None]
+    screen = load_op2(rewritten(folder, train, id_map.assign(dose_uM="2 nM")))
+    np.testing.assert_array_equal(screen.X["dose_uM"], [0.05, 1, 1, np.nan])
+    assert screen.X_test["dose_uM"].tolist() == [0.002] * 3
+    assert screen.schema.dose == "dose_uM"
+    train["dose_uM"] = ["5 ng/ml", "1", "1", "1"]
+    with pytest.warns(UserWarning, match=r"dose_uM' .* holds \['5 ng/ml'\]"):
+        screen = load_op2(rewritten(folder, train))
+    assert screen.schema.dose is None
+    assert screen.X["dose_uM"].tolist() == train["dose_uM"].tolist()
+    schema = PerturbationSchema("sm_name", "cell_type", "control", dose="dose_uM")
+    with pytest.raises(ValueError, match=r"'dose_uM' of .* is named as the dose"):
+        load_op2(folder, schema=schema)
+
+
+def test_columns_that_may_be_no_genes(folder, train):
+    odd = {"n_cells": 20.0, "Dose (uM)": 1.0, "Unnamed: 0": 0.0}
+    with pytest.warns(UserWarning, match=r"'n_cells', 'Dose \(uM\)'.*read as genes"):
+        load_op2(rewritten(folder, train.assign(**odd)))
+
+
+def test_a_gene_that_holds_text(folder, train):
+    train.insert(6, "G3", ["x", "y", "x", "y"])
+    with pytest.warns(UserWarning, match=r"\['G3'\] stand among the genes"):
+        screen = load_op2(rewritten(folder, train))
+    assert screen.target_names == ["G1", "G2"]
+    assert screen.X["G3"].tolist() == ["x", "y", "x", "y"]
+
+
+def test_numbers_of_any_type_are_one_label(folder, train, id_map):
+    train["cell_type"] = [1.0, 1.0, 2.0, 2.0]
+    screen = load_op2(rewritten(folder, train, id_map.assign(cell_type=1)))
+    assert set(screen.X["cell_type"]) == {"1", "2"}
+    assert set(screen.X_test["cell_type"]) == {"1"}
+    assert "occur nowhere" not in screen.DESCR.splitlines()[1]
+
+
+@pytest.mark.parametrize("kind", [[1, 2, None, 1], ["a", None, "b", "b"]])
+def test_categories_with_missing_values(benchmark_folder, kind):
+    folder, *_ = benchmark_folder
+    path = folder / "de_train.h5ad"
+    cells = anndata.read_h5ad(path)
+    values = np.resize(np.array(kind, object), cells.n_obs)
+    cells.obs["plate"] = pd.Categorical(values)
+    cells.write_h5ad(path)
+    assert load_op2(folder).X["plate"].tolist() == values.tolist()

@@ -1,5 +1,7 @@
 """Single cells in the spellings of the public collections."""
 
+import warnings
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -39,6 +41,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.* holds 'CTRL")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts_are_recognised_and_spelled_alike(layout):
     screen = load_perturbseq(cells_of(**LAYOUTS[layout]))
@@ -173,7 +176,7 @@ def test_repeated_genes_are_refused():
 
 @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
 @pytest.mark.parametrize("backed", [False, True])
-@pytest.mark.filterwarnings("ignore:Writing zarr")
+@pytest.mark.filterwarnings("ignore:Writing zarr", "ignore:.* holds 'CTRL")
 def test_files(tmp_path, suffix, backed):
     cells = cells_of(**LAYOUTS["vcc"])
     path = tmp_path / f"cells{suffix}"
@@ -212,3 +215,128 @@ def test_norman_mcfaline(shared_data):
     combined = screen.X["condition"].str.contains("+", regex=False)
     assert screen.X.loc[combined, "condition"].nunique() == 15
     assert "KLF1+SET" in set(screen.X["condition"])  # the file has SET+KLF1
+
+
+COMPOUNDS = [
+    *("DMSO", "(+)-JQ1", "L-(+)-Rhamnose", "S(+)-Ibuprofen", "atenolol-(+|-)"),
+    *("(+)-3-(1-propyl-piperidin-3-yl)-phenol", "Metformin + HCl", "vitamin C+"),
+]
+
+
+@pytest.mark.parametrize("column", ["sm_name", "drug", "compound", "stim"])
+def test_names_of_compounds_are_left_as_they_are(column):
+    schema = None
+    if column == "stim":
+        schema = PerturbationSchema(column, combines=False)
+    screen = load_perturbseq(cells_of(**{column: COMPOUNDS}), schema)
+    assert screen.X[column].tolist() == ["control", *COMPOUNDS[1:]]
+    assert "combinations" not in screen.DESCR
+    assert [screen.schema.split(name) for name in screen.X[column][1:]] == [
+        (name,) for name in COMPOUNDS[1:]
+    ]
+
+
+def test_brackets_keep_a_name_whole_where_labels_combine():
+    names = [*COMPOUNDS[:6], "(+)-JQ1+BRD4"]
+    screen = load_perturbseq(cells_of(perturbation=names))
+    assert screen.X["perturbation"].tolist() == ["control", *names[1:]]
+    assert "6 perturbations, 1 of them combinations" in screen.DESCR
+
+
+def test_compounds_of_scperturb_combine_where_the_file_counts_two():
+    labels = ["control", "A + HCl", "A+B", "B_A", "C"]
+    cells = cells_of(
+        perturbation=labels,
+        perturbation_type=["drug"] * 5,
+        nperts=[0, 1, 2, 2, 1],
+    )
+    found = load_perturbseq(cells).X["perturbation"].tolist()
+    assert found == ["control", "A + HCl", "A+B", "A+B", "C"]
+    del cells.obs["nperts"]
+    screen = load_perturbseq(cells)
+    assert screen.X["perturbation"].tolist() == labels
+    assert not screen.schema.labels_combine
+
+
+def test_a_schema_says_that_compounds_combine():
+    schema = PerturbationSchema("drug", combines=True)
+    screen = load_perturbseq(cells_of(drug=["DMSO", "B+A", "A"]), schema)
+    assert screen.X["drug"].tolist() == ["control", "A+B", "A"]
+    assert screen.schema.combines
+
+
+def test_doses_are_read_with_their_units():
+    cells = cells_of(
+        drug=["DMSO", "A", "A", "B"], dose=["0", "50 nM", "1e-2 mM", "3 \u00b5M"]
+    )
+    screen = load_perturbseq(cells)
+    assert screen.X["dose"].tolist() == [0, 0.05, 10, 3]
+    assert screen.schema.dose == "dose"
+    assert "micromoles per litre" in screen.DESCR
+    assert "micromoles" not in load_perturbseq(cells_of(drug=["DMSO"], dose=[1])).DESCR
+
+
+@pytest.mark.parametrize("doses", [["100 ng/ml"] * 3, ["1", "high", "2"], ["1+1"] * 3])
+def test_a_dose_that_is_named_is_never_blanked(doses):
+    cells = cells_of(drug=["DMSO", "A", "B"], dose=doses)
+    with pytest.raises(ValueError, match="Column 'dose' is named as the dose and hold"):
+        load_perturbseq(cells, PerturbationSchema("drug", dose="dose"))
+    if doses[0] == "1+1":  # which GEARS writes everywhere
+        assert "dose" not in load_perturbseq(cells).X
+    else:
+        with pytest.warns(UserWarning, match="'dose' is left out, since it holds"):
+            assert "dose" not in load_perturbseq(cells).X
+
+
+def test_several_labels_of_controls():
+    labels = ["non-targeting", "NTC", "safe-targeting", "B"]
+    cells = cells_of(target_gene=labels)
+    with pytest.warns(UserWarning, match=r"holds 'NTC', 'safe-targeting' in 2 rows"):
+        screen = load_perturbseq(cells)
+    assert screen.is_control.tolist() == [True, False, False, False]
+    for names in (labels[:3], labels[:1]):
+        schema = PerturbationSchema("target_gene", control_labels=names)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = load_perturbseq(cells, schema).is_control.sum()
+        assert found == len(names)
+
+
+@pytest.mark.parametrize("text", ["nan", "None", "NA", "unknown", "", " "])
+def test_text_that_looks_like_a_missing_label_is_kept_and_said(text):
+    cells = cells_of(perturbation=["control", "A", text])
+    with pytest.warns(UserWarning, match="looks like a missing label"):
+        screen = load_perturbseq(cells)
+    assert screen.X["perturbation"].tolist() == ["control", "A", text.strip()]
+    assert screen.is_control.tolist() == [True, False, False]
+
+
+def test_labels_that_differ_in_case_only():
+    cells = cells_of(target_gene=["non-targeting", "Klf1", "KLF1"])
+    with pytest.warns(UserWarning, match="'KLF1' and 'Klf1'"):
+        load_perturbseq(cells)
+
+
+def test_columns_that_are_nearly_known():
+    cells = cells_of(target_gene=["non-targeting", "A"], **{"Cell Type": ["B", "B"]})
+    with pytest.warns(UserWarning, match="'Cell Type' is not read: as context"):
+        load_perturbseq(cells)
+    schema = PerturbationSchema("target_gene", context="cell_type")
+    with pytest.raises(ValueError, match="Did you mean 'Cell Type' for 'cell_type'"):
+        load_perturbseq(cells, schema)
+
+
+def test_a_column_twice():
+    cells = cells_of(target_gene=["non-targeting", "A"], batch=["1", "2"])
+    cells.obs.columns = ["target_gene", "target_gene"]
+    with pytest.raises(ValueError, match=r"columns \['target_gene'\] more than once"):
+        load_perturbseq(cells)
+
+
+def test_labels_of_several_types():
+    cells = cells_of(
+        perturbation=["control", 1, 1.0, "1", True], batch=[1.0, 2.0, 1.0, np.nan, 2.0]
+    )
+    X = load_perturbseq(cells).X
+    assert X["perturbation"].tolist()[:4] == ["control", "1", "1", "1"]
+    assert X["batch"].tolist() == ["1", "2", "1", None, "2"]

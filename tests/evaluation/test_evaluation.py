@@ -11,11 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from sklperturb.cells import log_normalise
+from sklperturb.compose import PerturbationEffectRegressor
+from sklperturb.datasets import make_genetic_screen
 from sklperturb.evaluation import CONVENTIONS, CellScorer, evaluate_cells, wilcoxon_de
 from sklperturb.evaluation._summary import _BULK_TOTAL, jackknife_variance
 from sklperturb.metrics import population_scores
+from sklperturb.model_selection import UnseenPerturbationKFold
 from sklperturb.signatures import pseudobulk
 
 ROOT = Path(__file__).parents[2]
@@ -239,7 +243,6 @@ def test_bad_input(cells):
 
 def test_scorer_in_cross_validation(cells):
     from sklearn.dummy import DummyRegressor
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
 
     real = cells["log1p"][0]
     X = pd.DataFrame({"target_gene": real.obs["target_gene"].to_numpy()})
@@ -451,3 +454,55 @@ def test_noise_has_no_scale(convention):
     )
     assert found.scores["scaled"].isna().any()
     assert not (found.scores["scaled"].abs() > 5).any()
+
+
+@pytest.mark.parametrize("kind", ["array", "AnnData", "sampled"])
+def test_scorer_on_held_out_perturbations(kind):
+    screen = make_genetic_screen(
+        8,
+        40,
+        cells_per_perturbation=20,
+        n_controls=60,
+        embedding_dim=8,
+        random_state=0,
+    )
+    y, model = screen.y, PerturbationEffectRegressor(target_sum=1e4)
+    if kind != "AnnData":
+        y, model = log_normalise(y.X).toarray(), PerturbationEffectRegressor()
+    if kind == "sampled":
+
+        class Sampler(PerturbationEffectRegressor):
+            def sample(self, X, n_cells):
+                return self.predict(X)[:, None, :]
+
+        model = Sampler()
+    for keep in (True, False, "both"):
+        cv = UnseenPerturbationKFold(
+            2, keep_controls=keep, schema=screen.schema, random_state=0
+        )
+        options = {"cv": cv, "scoring": CellScorer("discrimination")}
+        if keep == "both":
+            found = cross_val_score(model, screen.X, y, error_score="raise", **options)
+            # One answer for all that is new tells none from another.
+            np.testing.assert_allclose(found, 0.5)
+        else:
+            with pytest.raises(ValueError, match='keep_controls="both"'):
+                cross_val_score(model, screen.X, y, error_score="raise", **options)
+
+
+def test_names_that_nearly_agree_are_named(cells):
+    real = cells["log1p"][0]
+    pred = real.copy()
+    labels = pred.obs["target_gene"].astype(str)
+    names = sorted(set(labels) - {"ctrl"})
+    pred.obs["target_gene"] = labels.replace(names[0], names[0].lower() + " ")
+    with pytest.raises(ValueError, match=f"Did you mean {names[0]!r} for"):
+        evaluate_cells(real, pred, "target_gene", control="ctrl")
+    with pytest.raises(ValueError, match="Did you mean 'ctrl' for 'CTRL'"):
+        evaluate_cells(real, real, "target_gene", control="CTRL")
+    pred = real.copy()
+    pred.var_names = pred.var_names.str.lower()
+    with pytest.raises(ValueError, match=r"genes of real .* Did you mean"):
+        evaluate_cells(real, pred, "target_gene", control="ctrl")
+    with pytest.raises(ValueError, match="Did you mean 'target_gene' for 'Target gene"):
+        evaluate_cells(real, real, "Target gene", control="ctrl")

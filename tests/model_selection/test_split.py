@@ -536,3 +536,22 @@ def test_controls_stay_in_training(flagged):
         assert len(train) + len(test) == len(X)
     with pytest.raises(ValueError, match="perturbations in X: 4"):
         next(UnseenPerturbationKFold(5, keep_controls=True).split(X))
+
+
+def test_controls_on_both_sides():
+    genes = ["A", "B", "C", "D"] * 3 + ["non-targeting"] * 14
+    lines = ["T"] * 21 + ["U"] * 5
+    X = pd.DataFrame({"target_gene": genes, "cell_type": lines})
+    cv = UnseenPerturbationKFold(4, keep_controls="both", random_state=0)
+    tested = []
+    for train, test in cv.split(X):
+        held_out = column(X, test[test < 12], "target_gene")
+        assert len(held_out) == 1 and not held_out & column(X, train, "target_gene")
+        controls = X.iloc[test[test >= 12]]["cell_type"].value_counts()
+        assert controls["T"] in (2, 3) and controls["U"] in (1, 2)
+        tested += test.tolist()
+    assert sorted(tested) == list(range(len(X)))
+    with pytest.raises(ValueError, match="controls in X: 3"):
+        next(cv.split(X.iloc[:15]))
+    with pytest.raises(ValueError, match="keep_controls='all'; allowed are True"):
+        next(UnseenPerturbationKFold(keep_controls="all").split(X))

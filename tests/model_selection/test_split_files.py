@@ -6,6 +6,7 @@ import pytest
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import cross_val_score
 
+from sklperturb.conditions import PerturbationSchema
 from sklperturb.model_selection import NamedSplit, RowSplit, load_split
 
 
@@ -98,3 +99,28 @@ def test_bad_splits(X, tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(ValueError, match=match):
             load_split(tmp_path / name)
+
+
+def test_names_are_found_under_any_of_their_spellings():
+    labels = ["control", "A", "B", "A+B", "C+D", "CTRL"]
+    X = pd.DataFrame({"condition": labels})
+    schema = PerturbationSchema("condition", control_labels="control")
+    wanted = ["ctrl", "A+ctrl", "ctrl+B", "B+A", "D+C", "CTRL+ctrl"]
+    for row, name in enumerate(wanted):
+        [(_, test)] = NamedSplit([name], schema=schema).split(X)
+        assert test.tolist() == [row], name
+    # Without a schema, the last is a control by its spelling.
+    [(_, test)] = NamedSplit(["ctrl"]).split(X)
+    assert test.tolist() == [0, 5]
+
+
+def test_compounds_of_a_split_keep_their_plus_signs():
+    X = pd.DataFrame({"sm_name": ["control", "B + HCl", "B", "(+)-JQ1"]})
+    for name, row in (("DMSO_TF", 0), ("B + HCl", 1), ("(+)-JQ1", 3)):
+        [(_, test)] = NamedSplit([name]).split(X)
+        assert test.tolist() == [row]
+
+
+def test_names_that_are_nearly_in_X(X):
+    with pytest.warns(UserWarning, match="2 names .* 'HepG2' for 'hepg2', 'A' for 'a'"):
+        list(NamedSplit([("hepg2", "A"), ("K562", "a"), ("K562", "B")]).split(X))
