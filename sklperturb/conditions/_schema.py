@@ -135,7 +135,16 @@ class PerturbationSchema:
         return split_combination(label, self.control_labels)
 
     def spell(self, label):
-        """Return the one spelling of a label: ``control``, ``A``, ``A+B``."""
+        """Return the one spelling of a label: ``control``, ``A``, ``A+B``.
+
+        Parameters
+        ----------
+        label : str
+
+        Returns
+        -------
+        label : str
+        """
         return join_combination(self.split(label))
 
     @classmethod

@@ -104,7 +104,7 @@ class GeneEmbedding(TransformerMixin, BaseEstimator):
         near = near_misses(missing, self.genes_)
         if near:
             hint = (
-                f" {len(near)} of them differ in spelling only, in case for example: "
+                f" {len(near)} of them differ in spelling only, such as "
                 f"{pairs(near)}. Rename those of X or of the table."
             )
         elif len(missing) == len(named):

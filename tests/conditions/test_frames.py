@@ -6,13 +6,21 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
 
-from sklperturb.baseline import AdditiveRegressor
+from sklperturb.baseline import AdditiveCombinationRegressor, AdditiveRegressor
+from sklperturb.cells import log_normalise
 from sklperturb.comparison import compare
+from sklperturb.compose import PerturbationEffectRegressor
 from sklperturb.conditions import PerturbationSchema, control_rows, take_columns
 from sklperturb.conditions._frames import as_pandas, read_column
-from sklperturb.datasets import make_chemical_screen, write_submission
+from sklperturb.datasets import (
+    make_chemical_screen,
+    make_genetic_screen,
+    write_submission,
+)
 from sklperturb.ensemble import PseudoLabelRegressor
+from sklperturb.evaluation import CellScorer
 from sklperturb.metrics import discrimination_score, mrrmse
 from sklperturb.model_selection import (
     LeaveOneContextOut,
@@ -27,6 +35,7 @@ from sklperturb.model_selection import (
 from sklperturb.models import list_models, make_model
 from sklperturb.preprocessing import (
     CompoundFingerprint,
+    GeneSetEncoder,
     LookupEmbedding,
     SchemaColumns,
     TargetStatisticsEncoder,
@@ -217,3 +226,38 @@ def test_lazy_frames_are_refused(tiny):
 def test_what_is_no_frame_is_left_alone():
     for given in (np.eye(2), [[1]], "text", None, Ridge()):
         assert as_pandas(given) is given
+
+
+def test_models_of_cells_and_their_scores(foreign):
+    screen = make_genetic_screen(
+        6, 20, cells_per_perturbation=10, n_controls=20, embedding_dim=4, random_state=0
+    )
+    X, table = screen.X, screen.gene_embedding
+    y = log_normalise(screen.y.X).toarray()
+    swapped = foreign(X[X.columns[::-1]])
+    given = make_pipeline(LookupEmbedding(table), Ridge())
+    model = PerturbationEffectRegressor(given, match_batch=True).fit(X, y)
+    again = PerturbationEffectRegressor(given, match_batch=True).fit(swapped, y)
+    np.testing.assert_allclose(again.predict(swapped), model.predict(X))
+    scorer = CellScorer("discrimination")
+    assert scorer(again, swapped, y) == scorer(model, X, y)
+    combined = AdditiveCombinationRegressor().fit(X, y).predict(X)
+    found = AdditiveCombinationRegressor().fit(swapped, y).predict(swapped)
+    np.testing.assert_allclose(found, combined)
+    for keep in (True, "both"):
+        cv = UnseenPerturbationKFold(2, keep_controls=keep, random_state=0)
+        for (_, test), (_, other) in zip(cv.split(X), cv.split(swapped), strict=True):
+            np.testing.assert_array_equal(test, other)
+
+
+def test_gene_embeddings(foreign, tmp_path):
+    X = pd.DataFrame({"cell_type": list("TTU"), "target_gene": ["A", "B+A", "ctrl"]})
+    (tmp_path / "sets.gmt").write_text("s1\td\tA\tB\ns2\td\tB\tC\n")
+    encoder = GeneSetEncoder([tmp_path / "sets.gmt"], n_components=2, min_size=1)
+    expected = encoder.fit_transform(X)
+    swapped = foreign(X[X.columns[::-1]])
+    np.testing.assert_allclose(encoder.fit_transform(swapped), expected)
+    table = pd.DataFrame(np.eye(2), index=["Tp53", "MYC"])
+    lower = pd.DataFrame({"target_gene": ["TP53", "other"]})
+    with pytest.warns(UserWarning, match="1 of them differ in .* 'Tp53' for 'TP53'"):
+        LookupEmbedding(table).fit_transform(lower)
