@@ -8,7 +8,7 @@ import numpy as np
 
 from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import as_text, each_label, is_control_label
-from sklperturb.conditions._near import fold, near_misses, pairs, twins
+from sklperturb.conditions._near import fold, near_misses, pairs, quoted, twins
 
 _CONTROL_LIKE = re.compile(
     r"(sg)?(no|non|safe)?(target(ing|s)?|neg(ative)?|control|ctrl|ntc?|scr|scrambled?"
@@ -93,12 +93,12 @@ def doubtful_controls(labels, is_control, schema):
         return []
     known = tuple(np.unique(texts[is_control].astype(str)).tolist())
     call = f"schema=PerturbationSchema({schema.perturbation!r}, ..., control_labels="
-    kept = f"; if not, {call}{known}) says so" if known else ""
+    kept = f"; if not, {call}{_listed(*known)}) says so" if known else ""
     return [
         f"Column {schema.perturbation!r} holds {_some(suspects)} in {n_rows} rows, "
         "which read like controls and are taken as perturbations; the controls are "
         f"{_some(known) or 'none'}. If they are controls too, pass {call}"
-        f"{(*known, *suspects[:5])}){kept}."
+        f"{_listed(*known, *suspects)}){kept}."
     ]
 
 
@@ -173,5 +173,10 @@ def _fold_column(name):
     return re.sub(r"[^a-z0-9]", "", text).removesuffix("s")
 
 
+def _listed(*names, n=6):
+    """Return names as a list in code, cut to what a message can hold."""
+    return f"[{_some(names, n)}]"
+
+
 def _some(names, n=3):
-    return ", ".join(map(repr, names[:n])) + (", ..." if len(names) > n else "")
+    return ", ".join(map(quoted, names[:n])) + (", ..." if len(names) > n else "")

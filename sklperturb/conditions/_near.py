@@ -1,12 +1,15 @@
 """Names that are not the same, and read as if they were meant to be."""
 
 import re
+import reprlib
 import unicodedata
 
 from sklperturb.conditions._labels import SEPARATOR, as_text, parts_of
 from sklperturb.conditions._quantities import is_number, read_quantity
 
 _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015.]+")
+_QUOTED = reprlib.Repr()
+_QUOTED.maxstring = 60
 _BETWEEN_LETTERS = re.compile(r"(?<!\d)-|-(?!\d)")
 
 
@@ -73,7 +76,14 @@ def did_you_mean(names, known):
     return f" Did you mean {pairs(near)}?" if near else ""
 
 
+def quoted(name):
+    """Return a name in quotes, short enough for a message."""
+    return _QUOTED.repr(name)
+
+
 def pairs(near, n=3, of="for"):
     """Return the first near misses as text: ``'B cells' for 'b cells', ...``."""
-    shown = [f"{known!r} {of} {name!r}" for name, known in list(near.items())[:n]]
+    shown = [
+        f"{quoted(known)} {of} {quoted(name)}" for name, known in list(near.items())[:n]
+    ]
     return ", ".join(shown) + (", ..." if len(near) > n else "")

@@ -76,9 +76,9 @@ def read_doses(values, described):
     kinds = {kind for kind, _ in found}
     unread = [kind == "unread" for kind, _ in found]
     if any(unread):
-        examples = list(dict.fromkeys(map(as_text, values[unread])))[:3]
+        examples = [text[:60] for text in dict.fromkeys(map(as_text, values[unread]))]
         raise ValueError(
-            f"{described} is named as the dose and holds {examples}. Allowed are "
+            f"{described} is named as the dose and holds {examples[:3]}. Allowed are "
             "numbers, and amounts with a molar unit such as '50 nM'; convert the "
             "others, or leave the role 'dose' out of the schema."
         )

@@ -254,7 +254,7 @@ def _doubtful_doses(obs):
     """Return a message for each column that is called a dose and holds none."""
     messages = []
     for column in obs.columns.intersection(KNOWN_SPELLINGS["dose"]):
-        held = map(as_text, obs[column].dropna().unique())
+        held = (as_text(value)[:60] for value in obs[column].dropna().unique())
         held = [text for text in held if not _COPIES.fullmatch(text)]
         if held:
             messages.append(

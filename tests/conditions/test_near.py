@@ -139,7 +139,7 @@ def test_labels_that_read_like_controls(label):
     schema = PerturbationSchema("target_gene", control_labels="non-targeting")
     [message] = doubtful_controls(labels, labels == "non-targeting", schema)
     assert f"holds {label!r} in 1 rows" in message
-    assert f"control_labels=('non-targeting', {label!r})" in message
+    assert f"control_labels=['non-targeting', {label!r}]" in message
 
 
 @pytest.mark.parametrize("label", ["NTN1", "NT5E", "NTF3", "CTRB1", "SCRIB", "TP53"])
