@@ -4,7 +4,7 @@ import re
 import sys
 import warnings
 
-import numpy as np
+import pandas as pd
 
 from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import as_text, each_label, is_control_label
@@ -85,13 +85,13 @@ def doubtful_controls(labels, is_control, schema):
     messages : list of str
         None or one.
     """
-    texts = each_label(labels, as_text)
-    suspects, counts = np.unique(texts[~is_control].astype(str), return_counts=True)
-    like = [_reads_like_control(name) for name in suspects]
-    suspects, n_rows = suspects[like].tolist(), int(counts[like].sum())
+    texts = pd.Series(each_label(labels, as_text))
+    counts = texts[~is_control].value_counts().sort_index()
+    counts = counts[[_reads_like_control(name) for name in counts.index]]
+    suspects, n_rows = counts.index.tolist(), int(counts.sum())
     if not suspects:
         return []
-    known = tuple(np.unique(texts[is_control].astype(str)).tolist())
+    known = sorted(texts[is_control].unique())
     call = f"schema=PerturbationSchema({schema.perturbation!r}, ..., control_labels="
     kept = f"; if not, {call}{_listed(*known)}) says so" if known else ""
     return [
@@ -124,8 +124,7 @@ def doubtful_names(X, schema, is_control=None):
         values = read_column(X, column, allow_missing=True)
         if role == "perturbation" and is_control is not None:
             values = values[~is_control]
-        names = [v for v in dict.fromkeys(values.tolist()) if v is not None and v == v]
-        texts = list(map(as_text, names))
+        texts = _present(values)
         blank = {t for t in texts if t.strip().casefold() in _MISSING_LIKE}
         if role == "perturbation":
             blank |= {t for t in texts if t.strip().casefold() == "unknown"}
@@ -150,15 +149,21 @@ def doubtful_new_names(X_new, X, schema):
     messages = []
     for column in schema.columns("perturbation", "context"):
         known, new = (
-            read_column(table, column, allow_missing=True) for table in (X, X_new)
+            _present(read_column(table, column, allow_missing=True))
+            for table in (X, X_new)
         )
-        near = near_misses(set(new.tolist()) - {None}, set(known.tolist()) - {None})
+        near = near_misses(new, known)
         if near:
             messages.append(
                 f"{len(near)} names of column {column!r} to predict are not in "
                 f"training, but for their spelling. Did you mean {pairs(near)}?"
             )
     return messages
+
+
+def _present(values):
+    """Return the different values that are not missing, as text."""
+    return list(map(as_text, pd.Series(values, dtype=object).dropna().unique()))
 
 
 def _reads_like_control(label):

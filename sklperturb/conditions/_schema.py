@@ -83,7 +83,8 @@ class PerturbationSchema:
 
     def __post_init__(self):
         labels = self.control_labels
-        labels = (labels,) if isinstance(labels, str) else tuple(map(as_text, labels))
+        labels = (labels,) if isinstance(labels, str) else tuple(labels)
+        labels = tuple(as_text(label).strip() for label in labels)
         object.__setattr__(self, "control_labels", labels)
 
     @property

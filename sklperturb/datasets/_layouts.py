@@ -145,14 +145,14 @@ def settle_schema(obs, layout, schema=None, *, control=None, **named):
     if schema.dose is not None and "dose" not in named and not _has_doses(obs, schema):
         schema = replace(schema, dose=None)
     if control is not None:
-        labels = obs[schema.perturbation].astype(str)
-        if control not in set(labels):
+        labels = read_column(obs, schema.perturbation, allow_missing=True)
+        labels = {as_text(label).strip() for label in pd.unique(labels)}
+        if control.strip() not in labels:
             raise ValueError(
                 f"control={control!r} is no label of {schema.perturbation!r}, which "
-                f"holds {sorted(labels.unique())[:10]}."
-                f"{did_you_mean([control], labels)}"
+                f"holds {sorted(labels)[:10]}.{did_you_mean([control], labels)}"
             )
-        schema = replace(schema, control=None, control_labels=(control,))
+        schema = replace(schema, control=None, control_labels=control)
     return schema
 
 

@@ -12,6 +12,7 @@ from sklperturb.cells import open_cells
 from sklperturb.cells._files import check_unique_genes, is_annotated, x_of
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._doubts import warn
+from sklperturb.conditions._near import did_you_mean
 from sklperturb.datasets._layouts import (
     LAYOUT_NAMES,
     doubts,
@@ -172,12 +173,13 @@ def load_perturbseq(
         warn(f"{source}: {message}")
     is_control = X[schema.control].to_numpy()
     if not is_control.any():
-        labels = cells.obs[schema.perturbation].astype(str).value_counts()
+        labels = X[schema.perturbation].value_counts()
+        hint = did_you_mean(given.control_labels, labels.index) if given else ""
         warn(
             f"{source}: no cell is a control. The most frequent labels of "
             f"{schema.perturbation!r} are {list(labels.index[:5])}; if one of them is "
             "the control, pass schema=PerturbationSchema(perturbation="
-            f"{schema.perturbation!r}, ..., control_labels=...)."
+            f"{schema.perturbation!r}, ..., control_labels=...).{hint}"
         )
     return Bunch(
         X=X,

@@ -151,6 +151,22 @@ def test_no_control_is_said():
         load_perturbseq(cells_of(target_gene=["sg1", "sg1", "KLF1"]))
 
 
+def test_the_label_of_controls_is_nearly_right():
+    schema = PerturbationSchema("gene", control_labels="ntc ")
+    with pytest.warns(UserWarning, match="Did you mean 'NTC' for 'ntc'"):
+        load_perturbseq(cells_of(gene=["NTC", "A"]), schema)
+    found = load_perturbseq(cells_of(gene=["ntc", "A"]), schema)
+    assert found.is_control.tolist() == [True, False]
+
+
+def test_missing_values_of_any_type():
+    names = pd.array(["control", "A", pd.NA], dtype="string")
+    cells = cells_of(gene=names, cell_type=names[[0, 2, 1]])
+    screen = load_perturbseq(cells, drop_unassigned=True)
+    assert screen.X["gene"].tolist() == ["control", "A"]
+    assert screen.X["cell_type"].tolist() == ["control", None]
+
+
 def test_unassigned_cells():
     cells = cells_of(target_gene=["non-targeting", None, "KLF1"])
     with pytest.raises(ValueError, match="1 of 3 cells have no 'target_gene'"):
