@@ -1,10 +1,12 @@
-"""The program: what it writes where, and how it ends on an error."""
+"""The program: what it writes where, and its options before the command."""
 
 import contextlib
+import itertools
 import logging
 import os
+import re
+import sys
 import warnings
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,39 +15,85 @@ from typer import Option
 from typer.core import TyperGroup
 
 from sklperturb._version import __version__
+from sklperturb.cli._ending import report, say, silence, stopping
 from sklperturb.cli._messages import in_options
+from sklperturb.utils._choices import did_you_mean
+from sklperturb.utils._printable import printable
+
+_TRACEBACK = "--traceback"
+# Of click; its place depends on the version of typer.
+_CLICK_ERROR = typer.BadParameter.__mro__[2]
+
+
+class Screen(Console):
+    """A console for text of any origin: what looks like a command is shown as it is."""
+
+    def __init__(self, **options):
+        plain = {"highlight": False, "markup": False, "emoji": False}
+        super().__init__(soft_wrap=True, **plain, **options)
+
+    def render_str(self, text, **options):
+        """Return text as it is shown; cells of tables come here too."""
+        return super().render_str(printable(text), **options)
+
+    def print(self, *objects, **options):
+        """Print; where nobody reads on, the work still goes on."""
+        try:
+            super().print(*objects, **options)
+        except BrokenPipeError:
+            silence()
+
+    def on_broken_pipe(self):
+        """Leave it to `print`, in place of ending the program."""
+        raise
+
 
 # Results go to the standard output; what is reported on the way, to the error stream.
 # A table with its columns cut off says nothing: on a narrow screen, lines wrap instead.
-out = Console(
-    highlight=False, markup=False, soft_wrap=True, width=max(Console().width, 130)
-)
+out = Screen(width=max(Console().width, 130))
 log = logging.getLogger(__name__)
-_RESUMING = ("embed", "leaderboard", "tune")
-_PACKAGE = Path(__file__).parents[1]
 
 
 class _Program(TyperGroup):
-    """The commands; an error of the user's input is one line, and exit code 2."""
+    """The commands; whatever ends one is one line."""
+
+    def main(self, args=None, standalone_mode=True, **options):
+        args = list(sys.argv[1:] if args is None else args)
+        if _TRACEBACK in args:  # wherever it stands
+            args = [_TRACEBACK, *(a for a in args if a != _TRACEBACK)]
+        no_text = [a for a in args if a != a.encode("utf-8", "replace").decode()]
+        if no_text:  # libraries that write files would fail after the work
+            say(f"error: {no_text[0]!r} is no UTF-8 text; rename the file.")
+            sys.exit(2)
+        with stopping() as received:
+            options |= {"obj": received, "standalone_mode": False}
+            try:
+                code = super().main(args, **options)
+            except _CLICK_ERROR as error:
+                if not args:  # its message is the help
+                    error.show()
+                else:
+                    say(f"error: {_usage(error, args)}")
+                code = error.exit_code
+            except BrokenPipeError as error:  # of --help
+                code = report(error, [])
+        if standalone_mode:
+            sys.exit(code or 0)
+        return code
 
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            goes_on = ctx.invoked_subcommand in _RESUMING
-            advice = "; the same command goes on where it was" if goes_on else ""
-            log.error("stopped%s", advice)
-            raise typer.Exit(130) from None
-        except BrokenPipeError:
+        except (typer.Exit, _CLICK_ERROR):
             raise
-        except (ValueError, TypeError, OSError, ImportError) as error:
-            # A parameter out of range is an error of both kinds.
-            if not (
-                isinstance(error, ValueError | OSError | ImportError) or _is_ours(error)
-            ):
-                raise
-            log.error("error: %s", in_options(str(error), _parameters(ctx)))
-            raise typer.Exit(2) from None
+        except BaseException as error:
+            code = report(
+                error,
+                _parameters(ctx),
+                received=ctx.obj or (),
+                show_traceback=ctx.params.get("traceback"),
+            )
+            raise typer.Exit(code) from None
 
 
 app = typer.Typer(
@@ -59,16 +107,41 @@ app = typer.Typer(
 )
 
 
-def _is_ours(error):
-    """Whether the package raised the error, and not a library that it calls."""
-    traceback = error.__traceback__
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return Path(traceback.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE)
+def _usage(error, args):
+    """Return what is wrong with the arguments, and where to look."""
+    message = error.format_message().rstrip().replace("Value error, ", "")
+    param, ctx = (getattr(error, name, None) for name in ("param", "ctx"))
+    for given in _given(args, param.opts if param else ()):
+        if given not in message:
+            message = message.replace(": ", f": {given!r}: ", 1)
+        allowed = re.findall("'([^']*)'", message.partition(" is not one of ")[2])
+        message = f"{message.rstrip('.')}. {did_you_mean(given, allowed)}".rstrip()
+    if ctx is None:
+        return message
+    end = "" if message.endswith((".", "?")) else "."
+    return f"{message}{end} See: {ctx.command_path} --help"
+
+
+def _given(args, options):
+    """Return the values that `args` give to an option."""
+    pairs = itertools.pairwise(args)
+    return [value for name, value in pairs if name in options] + [
+        arg.partition("=")[2]
+        for arg in args
+        if arg.partition("=")[0] in options and "=" in arg
+    ]
 
 
 def _parameters(ctx):
-    return ctx.command.commands[ctx.invoked_subcommand].params
+    command = ctx.command.commands.get(ctx.invoked_subcommand)
+    return [] if command is None else command.params
+
+
+class _Printable(logging.Formatter):
+    """What is reported, without control characters."""
+
+    def format(self, record):
+        return printable(super().format(record), keep="\n", length=4000)
 
 
 @contextlib.contextmanager
@@ -76,17 +149,25 @@ def _reporting(ctx, level):
     """Write what the package logs, and warnings, to the error stream."""
     logger = logging.getLogger("sklperturb")
     handler, before = logging.StreamHandler(), logger.level
+    handler.setFormatter(_Printable())
+    handler.handleError = lambda record: None  # the stream is closed: nobody reads it
     logger.addHandler(handler)
     logger.setLevel(level)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: log.warning(
-                "warning: %s", in_options(str(message), _parameters(ctx))
+            warnings.showwarning = lambda message, *_, **__: warn(
+                in_options(str(message), _parameters(ctx))
             )
             yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)
+
+
+def warn(message):
+    """Say what the user should know of; on one line."""
+    if log.isEnabledFor(logging.WARNING):
+        say(f"warning: {message}")
 
 
 def _version(value: bool):
@@ -104,6 +185,14 @@ def _root(
             "--quiet",
             "-q",
             help="Report errors only; results still go to the standard output.",
+        ),
+    ] = False,
+    traceback: Annotated[
+        bool,
+        Option(
+            _TRACEBACK,
+            help="After the line that tells of an error, show where it came from. May "
+            "stand after the command too.",
         ),
     ] = False,
     version: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from sklperturb.cli._app import app, log, out
-from sklperturb.cli._choices import read_schema
+from sklperturb.cli._choices import read_schema, refuse_inputs
 from sklperturb.cli._options import (
     Batch,
     Cells,
@@ -55,6 +55,7 @@ def fit_cells(
     from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
 
     check_output(output, (".npz",), overwrite)
+    refuse_inputs(embedding, [output])
     if layer is not None and obsm is not None:
         raise ValueError("layer= and obsm= both name the cells; pass one of them.")
     if layer is None and obsm is None and (obsm := sole_embedding(cells)):

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+from dataclasses import replace
+from pathlib import Path
 
-from sklperturb.cli._app import log
+from sklperturb.cli._app import log, warn
 from sklperturb.utils._choices import Names
 
 _SPLITTERS = {
@@ -24,10 +26,65 @@ def named(models):
     """Return the models asked for: a list of names, "default" or "all"."""
     from sklperturb.models import select_models
 
-    if models not in ("default", "all"):
-        models = names(models)
-        select_models(models)
-    return models
+    if models in ("default", "all"):
+        return models
+    found = names(models)
+    if not found:
+        raise ValueError(
+            f"--models {models!r} names no model; pass names that `sklperturb models` "
+            "lists, 'default' or 'all'."
+        )
+    repeated = sorted({name for name in found if found.count(name) > 1})
+    if repeated:
+        raise ValueError(f"--models repeats {repeated}; name each model once.")
+    select_models(found)
+    return found
+
+
+def fitting(models, schema):
+    """Return the names of the models that can learn from a screen of signatures.
+
+    A set, "default" or "all", goes without those that cannot.
+
+    Raises
+    ------
+    ValueError
+        If one that was named lacks a column, or learns from cells.
+    """
+    from sklperturb.models import select_models
+
+    # Signatures are differences from controls already: a control column marks compounds
+    # that are used as references, and not what these models would measure from.
+    schema = replace(schema, control=None)
+    entries, left_out = select_models(models, schema)
+    baselines = select_models("default", schema, kind="baseline")[1]
+    for name, reason in left_out.items():
+        if name not in baselines:  # the comparison tells of these
+            log.info(f"Left out {name}: {reason}.")
+    for entry in entries:
+        if entry.fits(schema):
+            continue
+        if entry.role == "control":
+            raise ValueError(
+                f"The model {entry.name!r} learns from cells beside their controls, "
+                "and --data holds signatures; leave it out. For cells there is "
+                "`sklperturb fit-cells`."
+            )
+        raise ValueError(
+            f"The model {entry.name!r} needs a {entry.role} column, which --data does "
+            "not have; leave it out, or add the column."
+        )
+    return [entry.name for entry in entries]
+
+
+def refuse_inputs(inputs, outputs):
+    """Refuse to write where the command reads from."""
+    for output in filter(Path.exists, outputs):
+        if any(path.exists() and path.samefile(output) for path in inputs):
+            raise ValueError(
+                f"{output} is read by this command and would be replaced by what it "
+                "writes; choose another --output."
+            )
 
 
 def load_screen(data, layer, clip, on_nonfinite):
@@ -61,6 +118,12 @@ def make_splitter(name, screen, n_splits, seed):
         splitter = model_selection.LeaveOneContextOut(schema=screen.schema)
     else:
         splitter = getattr(model_selection, _SPLITTERS[name])(n_splits, **common)
+    made = getattr(splitter, "n_splits", None)
+    if made is not None and made < n_splits:
+        warn(
+            f"--n-splits {n_splits} becomes {made}, all that can be held out apart; "
+            "--cv chooses other folds."
+        )
     shown = [f"{k}={v!r}" for k, v in vars(splitter).items() if k != "schema"]
     log.info(f"Folds: {type(splitter).__name__}({', '.join(shown)})")
     return splitter
@@ -68,7 +131,10 @@ def make_splitter(name, screen, n_splits, seed):
 
 @contextlib.contextmanager
 def connected(address):
-    """Yield a client of a Dask cluster, None without an address."""
+    """Yield a client of a Dask cluster, None without an address.
+
+    It is connected before any work: a cluster that cannot be reached is told at once.
+    """
     if address is None:
         yield None
         return
@@ -91,6 +157,10 @@ def set_tuned(estimator, model, path):
     model : str
         Its registered name.
     path : Path
+
+    Returns
+    -------
+    params : dict
 
     Raises
     ------
@@ -116,4 +186,4 @@ def set_tuned(estimator, model, path):
     if unknown:
         raise ValueError(f"{path} names {unknown}, which {model!r} does not have.")
     estimator.set_params(**params)
-    log.info(f"Parameters: {params}")
+    return params

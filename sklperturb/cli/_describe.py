@@ -57,7 +57,8 @@ def describe(
         table.add_row(name, value)
     out.print(table)
     if found.schema is not None:
-        out.print(f"\n{found.schema}")
+        out.print()
+        out.print(str(found.schema))
     if list_perturbations:
         out.print()
         for name, n_cells in found.cells_per_perturbation.items():

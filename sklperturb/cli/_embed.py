@@ -4,16 +4,21 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import typer
 from typer import Option
 
 from sklperturb.cli._app import app, log, out
-from sklperturb.cli._choices import connected
-from sklperturb.cli._options import Cells, Dask, Layer, Overwrite, Seed
+from sklperturb.cli._choices import connected, refuse_inputs
+from sklperturb.cli._ending import keeping
+from sklperturb.cli._options import Cells, Dask, Layer, Overwrite, Seed, number
 from sklperturb.utils._choices import CountScale, Precision
+
+_KEPT = "finished chunks are kept, and the same command goes on from there"
 
 
 @app.command()
 def embed(
+    ctx: typer.Context,
     path: Cells,
     checkpoint: Annotated[
         Path, Option(exists=True, help="Weights of State Embedding: a folder or file.")
@@ -37,7 +42,10 @@ def embed(
     min_mapped: Annotated[
         float,
         Option(
-            help="Least share of the counts that must be on known genes.", min=0, max=1
+            help="Least share of the counts that must be on known genes.",
+            min=0,
+            max=1,
+            callback=number,
         ),
     ] = 0.1,
     count_scale: Annotated[
@@ -74,10 +82,14 @@ def embed(
     licence and are not part of this program.
     """
     from sklperturb.embedding import SECheckpoint, SEEmbedding, embed_file
+    from sklperturb.files._writing import check_output
 
     part = _read_shard(shard)
     if part and dask:
         raise ValueError("--shard and --dask both divide the work; pass one of them.")
+    check_output(output, (".h5ad", ".zarr"), overwrite)
+    refuse_inputs([path], [output])
+    client = ctx.with_resource(connected(dask))
     model = SEEmbedding(
         SECheckpoint(checkpoint),
         gene_names=gene_names,
@@ -93,7 +105,7 @@ def embed(
         count_scale=count_scale,
     )
     start = time.perf_counter()
-    with connected(dask) as client:
+    with keeping(_KEPT):
         n_cells, finished = embed_file(
             path,
             output,

@@ -7,8 +7,10 @@ from typer import Option
 
 from sklperturb.cli._app import app, log, out
 from sklperturb.cli._options import Control, Layer, Obsm, Perturbation, Seed
-from sklperturb.cli._tables import make_table, write, write_json
+from sklperturb.cli._tables import check_tables, make_table, write, write_json
 from sklperturb.utils._choices import Convention
+
+_TABLES = ("scores.csv", "per_perturbation.csv", "evaluation.json")
 
 
 @app.command()
@@ -41,16 +43,15 @@ def evaluate(
         bool, Option(help="Score a baseline and a ceiling too; takes twice the time.")
     ] = True,
     output: Annotated[
-        Path | None, Option(file_okay=False, help="Folder for the tables.")
+        Path | None,
+        Option(file_okay=False, help="Folder for the tables; older ones are replaced."),
     ] = None,
     seed: Seed = 0,
 ):
     """Score predicted cells beside a baseline and a ceiling."""
     from sklperturb.evaluation import CONVENTIONS, evaluate_cells
-    from sklperturb.files._writing import check_output_folder
 
-    if output is not None:
-        check_output_folder(output)
+    check_tables(output, _TABLES)
     perturbation, control = _find_control(real, perturbation, control)
     log.info(f"Perturbations are in {perturbation!r}, controls are {control!r}.")
     found = evaluate_cells(
@@ -109,8 +110,9 @@ def _write(folder, found, **inputs):
     from sklperturb._version import __version__
 
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "scores.csv", found.scores.to_csv)
-    write(folder / "per_perturbation.csv", found.per_perturbation.to_csv)
+    scores_file, per_perturbation_file, json_file = (folder / n for n in _TABLES)
+    write(scores_file, found.scores.to_csv)
+    write(per_perturbation_file, found.per_perturbation.to_csv)
     # JSON has no NaN.
     scores = found.scores.astype(object).where(found.scores.notna(), None)
     content = {
@@ -120,4 +122,4 @@ def _write(folder, found, **inputs):
         "overall": None if found.overall != found.overall else found.overall,
         "scores": scores.to_dict("index"),
     }
-    write_json(folder / "evaluation.json", content)
+    write_json(json_file, content)

@@ -3,10 +3,31 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, BadParameter, Option
 
 from sklperturb.cli._choices import Cv
 from sklperturb.utils._choices import OnNonfinite, Scoring
+
+
+def number(value: float | None):
+    """Refuse what is no number; that it is in a range is checked before."""
+    if value != value:
+        raise BadParameter("nan is no number.")
+    return value
+
+
+def positive(value: float | None):
+    """Refuse zero and less."""
+    if value is not None and not value > 0:
+        raise BadParameter(f"{value:g} is not allowed; pass a number above 0.")
+    return value
+
+
+def _workers(value: int):
+    if value < 1 and value != -1:
+        raise BadParameter(f"{value} is not allowed; pass 1 or more, or -1.")
+    return value
+
 
 Cells = Annotated[
     Path,
@@ -69,7 +90,10 @@ ResponseLayer = Annotated[
     ),
 ]
 Clip = Annotated[
-    float | None, Option(help="Limit responses to plus and minus this value.", min=0)
+    float | None,
+    Option(
+        help="Limit responses to plus and minus this value, above 0.", callback=positive
+    ),
 ]
 NonFinite = Annotated[
     OnNonfinite,
@@ -85,7 +109,13 @@ Splitter = Annotated[
         "unseen pairs of known compounds and contexts, or unseen compounds."
     ),
 ]
-NSplits = Annotated[int, Option(help="Number of folds.", min=2)]
+NSplits = Annotated[
+    int,
+    Option(
+        help="Number of folds. With --cv auto, fewer where there is less to hold out.",
+        min=2,
+    ),
+]
 Metric = Annotated[
     Scoring,
     Option(
@@ -98,8 +128,12 @@ Dask = Annotated[
     str | None,
     Option(help="Address of a Dask scheduler to compute on, tcp://host:port."),
 ]
-Jobs = Annotated[int, Option(help="Processes at a time; -1 is one a core.")]
-Seed = Annotated[int, Option(help="Seed of all that is drawn at random.")]
+Jobs = Annotated[
+    int, Option(help="Processes at a time; -1 is one a core.", callback=_workers)
+]
+Seed = Annotated[
+    int, Option(help="Seed of all that is drawn at random.", min=0, max=2**32 - 1)
+]
 Overwrite = Annotated[
     bool, Option("--overwrite", help="Replace the output where it exists.")
 ]

@@ -7,9 +7,17 @@ from typing import Annotated
 from rich.table import Table
 from typer import Option
 
-from sklperturb.cli._app import app, out
-from sklperturb.cli._choices import Cv, load_screen, make_splitter, named, set_tuned
-from sklperturb.cli._leaderboard import render, write_leaderboard
+from sklperturb.cli._app import app, log, out
+from sklperturb.cli._choices import (
+    Cv,
+    fitting,
+    load_screen,
+    make_splitter,
+    named,
+    refuse_inputs,
+    set_tuned,
+)
+from sklperturb.cli._ending import keeping
 from sklperturb.cli._options import (
     Clip,
     Data,
@@ -22,7 +30,15 @@ from sklperturb.cli._options import (
     Seed,
     Splitter,
 )
+from sklperturb.cli._tables import (
+    check_leaderboard,
+    explain_gaps,
+    render_leaderboard,
+    write_leaderboard,
+)
 from sklperturb.utils._choices import Budget, OnNonfinite, Scoring
+
+_INPUTS = ("de_train.h5ad", "de_test.h5ad", "id_map.csv", "sample_submission.csv")
 
 
 @app.command()
@@ -30,19 +46,24 @@ def models():
     """List the registered models: what they are made of, and what they need.
 
     Those with "yes" under "default" are run by leaderboard without being asked. A need
-    in brackets is an extra that is not installed.
+    in brackets is an extra that is not installed. A narrow terminal shows less of each.
     """
+    from rich.console import Console
+
     from sklperturb.models import list_models
 
+    narrow = out.is_terminal and Console().width < out.width
+    left_out = ("kind", "estimator") if narrow else ()
     columns = ("model", "kind", "default", "estimator", "needs", "what it is")
-    table = Table(*columns, box=None, pad_edge=False)
+    shown = [name for name in columns if name not in left_out]
+    table = Table(*shown, box=None, pad_edge=False)
     for entry in list_models():
         needs = entry.needs if entry.available else f"({entry.needs})"
         default = "yes" if entry.default else ""
-        table.add_row(
-            entry.name, entry.kind, default, entry.made_of, needs, entry.summary
-        )
-    out.print(table)
+        cells = entry.name, entry.kind, default, entry.made_of, needs, entry.summary
+        row = dict(zip(columns, cells, strict=True))
+        table.add_row(*(row[name] for name in shown))
+    out.print(table, width=Console().width if narrow else None)
 
 
 @app.command()
@@ -50,15 +71,17 @@ def simulate(
     output: Annotated[
         Path, Option(file_okay=False, help="Folder to write the screen to.")
     ],
-    n_contexts: Annotated[int, Option(help="Number of cell types.")] = 6,
-    n_compounds: Annotated[int, Option(help="Number of compounds.")] = 146,
-    n_genes: Annotated[int, Option(help="Number of genes.")] = 18211,
+    n_contexts: Annotated[int, Option(help="Number of cell types.", min=1)] = 6,
+    n_compounds: Annotated[int, Option(help="Number of compounds.", min=1)] = 146,
+    n_genes: Annotated[int, Option(help="Number of genes.", min=1)] = 18211,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
     """Generate a compound screen shaped like OP2 and write it in its layout."""
     from sklperturb.datasets import make_chemical_screen, write_screen
+    from sklperturb.datasets._write import check_screen_folder
 
+    check_screen_folder(output, overwrite)
     screen = make_chemical_screen(n_contexts, n_compounds, n_genes, random_state=seed)
     write_screen(output, screen, overwrite=overwrite)
     out.print(
@@ -82,7 +105,11 @@ def leaderboard(
     n_splits: NSplits = 5,
     scoring: Metric = Scoring.mrrmse,
     output: Annotated[
-        Path | None, Option(file_okay=False, help="Folder for the tables and the plot.")
+        Path | None,
+        Option(
+            file_okay=False,
+            help="Folder for the tables and the plot; older ones are replaced.",
+        ),
     ] = None,
     layer: ResponseLayer = None,
     clip: Clip = None,
@@ -97,31 +124,35 @@ def leaderboard(
     """
     from sklperturb.comparison import compare
     from sklperturb.comparison import leaderboard as rank
-    from sklperturb.files._writing import check_output_folder
 
-    names = named(models)
-    if output is not None:
-        check_output_folder(output)
+    models = named(models)
+    check_leaderboard(output)
     screen = load_screen(data, layer, clip, on_nonfinite)
+    models = fitting(models, screen.schema)
     splitter = make_splitter(cv, screen, n_splits, seed)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-    comparison = compare(
-        names,
-        screen.X,
-        screen.y,
-        cv=splitter,
-        scoring=scoring,
-        schema=screen.schema,
-        n_jobs=jobs,
-        error_score=float("nan"),
-        random_state=seed,
-        cache=None if output is None else output / "folds",
-    )
-    table = rank(comparison)
-    out.print(render(table))
+    kept = "nothing is kept without --output"
     if output is not None:
-        write_leaderboard(output, table, comparison.folds)
+        kept = f"finished folds are in {output}; the same command goes on from there"
+    with keeping(kept):
+        comparison = compare(
+            models,
+            screen.X,
+            screen.y,
+            cv=splitter,
+            scoring=scoring,
+            schema=screen.schema,
+            n_jobs=jobs,
+            error_score=float("nan"),
+            random_state=seed,
+            cache=None if output is None else output / "folds",
+        )
+        table = rank(comparison)
+        out.print(render_leaderboard(table))
+        explain_gaps(table)
+        if output is not None:
+            write_leaderboard(output, table, comparison.folds)
 
 
 @app.command()
@@ -155,13 +186,17 @@ def submit(
     from sklperturb.datasets._write import SUFFIXES
     from sklperturb.files._writing import check_output
     from sklperturb.metrics import mrrmse
-    from sklperturb.models import get_entry, make_model
+    from sklperturb.models import make_model
 
-    get_entry(model)
     check_output(output, SUFFIXES, overwrite)
+    refuse_inputs([data / name for name in _INPUTS], [output])
+    estimator = make_model(model)  # tells at once what is not installed
+    if params is not None:
+        log.info(f"Parameters: {set_tuned(estimator, model, params)}")
     if budget is not None and model != "best":
         raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
     screen = load_screen(data, layer, clip, on_nonfinite)
+    fitting([model], screen.schema)
     start = time.perf_counter()
     estimator = make_model(model, schema=screen.schema, random_state=seed)
     if budget is not None:
@@ -173,6 +208,8 @@ def submit(
     known = {}
     if has_fit_parameter(estimator, "X_unlabeled"):
         known["X_unlabeled"] = screen.X_test
+    n_rows, n_genes = screen.y.shape
+    log.info(f"Fitting {model} to {n_rows} rows of {n_genes} genes.")
     y_pred = estimator.fit(screen.X, screen.y, **known).predict(screen.X_test)
     uns = {"method_id": model} if output.suffix == ".h5ad" else {}
     write_submission(output, y_pred, screen.id_map, screen.target_names, **uns)

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from sklperturb.cli._app import app, out
-from sklperturb.cli._choices import names, read_schema
+from sklperturb.cli._choices import names, read_schema, refuse_inputs
 from sklperturb.cli._options import (
     Cells,
     Clip,
@@ -16,6 +16,7 @@ from sklperturb.cli._options import (
     Overwrite,
     Perturbation,
     Seed,
+    number,
 )
 from sklperturb.utils._choices import Contexts, ExpressedIn, Method, Normalization
 
@@ -49,7 +50,13 @@ def signatures(
         str, Option(help="Contexts to predict, comma-separated.")
     ] = "",
     hold_out_share: Annotated[
-        float, Option(help="Share of the other conditions to predict.", min=0, max=0.9)
+        float,
+        Option(
+            help="Share of the other conditions to predict.",
+            min=0,
+            max=0.9,
+            callback=number,
+        ),
     ] = 0.0,
     min_cells: Annotated[
         int, Option(help="Leave out samples of fewer cells.", min=1)
@@ -57,7 +64,9 @@ def signatures(
     min_count: Annotated[
         float,
         Option(
-            help="Leave out genes with fewer counts in a sample of median depth.", min=0
+            help="Leave out genes with fewer counts in a sample of median depth.",
+            min=0,
+            callback=number,
         ),
     ] = 10,
     expressed_in: Annotated[
@@ -92,6 +101,7 @@ def signatures(
     from sklperturb.signatures import make_signature_screen
 
     check_signature_folder(output, overwrite)
+    refuse_inputs([cells], [output / "de_train.h5ad", output / "de_test.h5ad"])
     screen = make_signature_screen(
         cells,
         names(groupby) or None,

@@ -1,10 +1,13 @@
 """Tables on the screen, and files in a folder."""
 
 import json
+from importlib.util import find_spec
 
 from rich.table import Table
 
-from sklperturb.cli._app import out
+from sklperturb.cli._app import log, out
+
+_LEADERBOARD = ("leaderboard.csv", "leaderboard.parquet", "folds.parquet")
 
 
 def make_table(left, right):
@@ -15,6 +18,39 @@ def make_table(left, right):
     for name in right:
         table.add_column(name, justify="right", no_wrap=True)
     return table
+
+
+def check_tables(folder, names, *, plot=None):
+    """Refuse a folder that files called `names` cannot be written to.
+
+    Say what will be replaced, and that no plot will be drawn where matplotlib is not
+    installed.
+
+    Parameters
+    ----------
+    folder : Path or None
+        None writes nothing.
+    names : sequence of str
+    plot : str, default=None
+        File of a plot.
+    """
+    from sklperturb.files._writing import check_output_folder
+
+    if folder is None:
+        return
+    check_output_folder(folder)
+    names = [*names, plot] if plot else names
+    blocked = [name for name in names if (folder / name).is_dir()]
+    if blocked:
+        raise IsADirectoryError(
+            f"{folder / blocked[0]} is a folder, and a file of this name is to be "
+            "written; move it away, or choose another --output."
+        )
+    present = [name for name in names if (folder / name).exists()]
+    if present:
+        log.info(f"{', '.join(present)} in {folder} will be replaced.")
+    if plot and find_spec("matplotlib") is None:
+        log.info('No plots will be drawn; run: pip install "sklperturb[plot]"')
 
 
 def write(path, writer, **options):
@@ -29,3 +65,78 @@ def write(path, writer, **options):
 def write_json(path, content):
     text = json.dumps(content, indent=2) + "\n"
     write(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+def render_leaderboard(table):
+    rendered = make_table(
+        ["rank", "model", "kind"],
+        [
+            f"{table['metric'].iloc[0]} (95 % interval)",
+            "std",
+            "from best baseline (95 %)",
+            "rel. zeros",
+            "fit s",
+            "peak MB",
+        ],
+    )
+    for row in table.itertuples():
+        rendered.add_row(
+            str(row.rank),
+            row.model,
+            row.kind,
+            _with_interval(row.mean, row.ci_low, row.ci_high),
+            _number(row.std, ".3f"),
+            _with_interval(
+                row.difference, row.difference_low, row.difference_high, "+"
+            ),
+            _number(row.relative_to_zeros, ".3f"),
+            f"{row.fit_seconds:.1f}",
+            f"{row.peak_memory_mb:.0f}",
+        )
+    return rendered
+
+
+def _number(value, form):
+    """Return a number as text, a dash where there is none."""
+    return "-" if value != value else format(value, form)
+
+
+def _with_interval(value, low, high, sign=""):
+    shown = _number(value, f"{sign}.4f")
+    if low == low and value == value:
+        shown += f" ({low:{sign}.3f}, {high:{sign}.3f})"
+    return shown
+
+
+def explain_gaps(table):
+    """Say why a leaderboard has models without a score, or scores without interval."""
+    scored = table["mean"].notna()
+    if (table.loc[scored, "ci_low"].isna()).any():
+        log.info(
+            "No intervals: they are drawn from perturbations, and the folds hold out a "
+            "single one."
+        )
+    if not scored.all():
+        names = ", ".join(table.loc[~scored, "model"])
+        log.info(f"No score: {names} failed in a fold; see the warnings above.")
+
+
+def check_leaderboard(folder):
+    check_tables(folder, _LEADERBOARD, plot="leaderboard.png")
+    if folder is not None:
+        check_tables(folder / "folds", ())
+
+
+def write_leaderboard(folder, table, folds):
+    from sklperturb.inspection import LeaderboardDisplay
+
+    for name, content in zip(_LEADERBOARD, (table, table, folds), strict=True):
+        as_text = name.endswith(".csv")
+        write(
+            folder / name,
+            content.to_csv if as_text else content.to_parquet,
+            index=False,
+        )
+    if find_spec("matplotlib") is not None:
+        figure = LeaderboardDisplay(table).plot().figure_
+        write(folder / "leaderboard.png", figure.savefig, dpi=150)

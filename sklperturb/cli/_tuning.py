@@ -4,16 +4,24 @@ import json
 import logging
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
+import typer
 from rich.live import Live
 from rich.table import Table
 from typer import Option
 
-from sklperturb.cli._app import app, log, out
-from sklperturb.cli._choices import Cv, connected, load_screen, make_splitter
+from sklperturb.cli._app import Screen, app, log, out
+from sklperturb.cli._choices import (
+    Cv,
+    connected,
+    fitting,
+    load_screen,
+    make_splitter,
+)
+from sklperturb.cli._ending import keeping
 from sklperturb.cli._options import (
     Clip,
     Dask,
@@ -25,10 +33,12 @@ from sklperturb.cli._options import (
     ResponseLayer,
     Seed,
     Splitter,
+    number,
 )
-from sklperturb.cli._tables import write, write_json
+from sklperturb.cli._tables import check_tables, write, write_json
 from sklperturb.utils._choices import Names, OnNonfinite, Pruner, Scoring
 
+_TABLES = ("best.json", "trials.csv")
 # Rows of the table of trials: the best ones and the latest ones.
 _SHOWN = 5
 _Pruning = Names("_Pruning", [*Pruner, "none"], module=__name__)
@@ -36,6 +46,7 @@ _Pruning = Names("_Pruning", [*Pruner, "none"], module=__name__)
 
 @app.command()
 def tune(
+    ctx: typer.Context,
     data: Data,
     model: Annotated[str, Option(help="A name that `sklperturb models` lists.")],
     output: Annotated[
@@ -60,7 +71,8 @@ def tune(
         ),
     ] = None,
     timeout: Annotated[
-        float | None, Option(help="Seconds after which no trial is begun.", min=0)
+        float | None,
+        Option(help="Seconds after which no trial is begun.", min=0, callback=number),
     ] = None,
     cv: Splitter = Cv.auto,
     n_splits: NSplits = 5,
@@ -86,17 +98,22 @@ def tune(
     """
     from joblib import parallel_config
 
-    from sklperturb.files._writing import check_output_folder
     from sklperturb.metrics import get_metric
-    from sklperturb.models import get_entry, make_model
+    from sklperturb.models import make_model
     from sklperturb.tuning import PerturbationSearchCV
+    from sklperturb.tuning._study import open_storage
 
-    get_entry(model)
+    make_model(model)  # tells at once what is not installed
     if output is None and storage is None:
         raise ValueError("Nothing would be kept: pass --output, --storage or both.")
+    check_tables(output, _TABLES, plot="slice.png")
     if output is not None:
-        check_output_folder(output).mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
+    storage = output / "study.log" if storage is None else storage
+    open_storage(storage)
+    ctx.with_resource(connected(dask))
     screen = load_screen(data, layer, clip, on_nonfinite)
+    fitting([model], screen.schema)
     splitter = make_splitter(cv, screen, n_splits, seed)
     sign = 1 if get_metric(scoring).greater_is_better else -1
     progress = _Trials(n_trials, scoring, sign)
@@ -106,7 +123,7 @@ def tune(
         scoring=scoring,
         n_trials=n_trials,
         timeout=timeout,
-        storage=output / "study.log" if storage is None else storage,
+        storage=storage,
         study_name=study_name,
         pruner=None if pruner == "none" else pruner,
         n_jobs=jobs,
@@ -116,7 +133,8 @@ def tune(
         random_state=seed,
     )
     backend = {} if dask is None else {"backend": "dask"}
-    with connected(dask), parallel_config(**backend), progress:
+    kept = "finished trials and folds are in the storage, from where the same command "
+    with parallel_config(**backend), progress, keeping(f"{kept}goes on"):
         search.fit(screen.X, screen.y)
     out.print(progress.table(search.study_))
     best = {
@@ -126,7 +144,7 @@ def tune(
         "score": progress.sign * search.best_score_,
         "trials": len(search.cv_results_["params"]),
     }
-    out.print_json(json.dumps(best))
+    out.print(json.dumps(best, indent=2))
     if output is not None:
         _write(output, best, search)
 
@@ -136,8 +154,9 @@ class _Trials:
 
     def __init__(self, n_trials, scoring, sign):
         self.n_trials, self.scoring, self.sign = n_trials, scoring, sign
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._live = Live(console=console, refresh_per_second=2, transient=True)
+        self._live = Live(
+            console=Screen(stderr=True), refresh_per_second=2, transient=True
+        )
 
     def __enter__(self):
         if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
@@ -182,13 +201,12 @@ def _short(value):
 def _write(folder, best, search):
     import pandas as pd
 
-    write_json(folder / "best.json", best)
+    best_file, trials_file = (folder / name for name in _TABLES)
+    write_json(best_file, best)
     table = pd.DataFrame(search.cv_results_).drop(columns="params")
-    write(folder / "trials.csv", table.to_csv, index=False)
-    try:
+    write(trials_file, table.to_csv, index=False)
+    if find_spec("matplotlib") is not None:
         _write_plots(folder, search.study_)
-    except ImportError as error:
-        log.info(f'No plots: {error}; run: pip install "sklperturb[plot]"')
 
 
 def _write_plots(folder, study):

@@ -18,6 +18,7 @@ from sklperturb.files._writing import (
 
 SUFFIXES = (".csv", ".h5ad")
 _ANSWERS = "de_test.parquet"
+_SCREEN = ("de_train.parquet", "id_map.csv", "sample_submission.csv", _ANSWERS)
 
 
 def write_screen(folder, screen, *, overwrite=False):
@@ -59,20 +60,24 @@ def write_screen(folder, screen, *, overwrite=False):
     ...     sorted(path.name for path in folder.iterdir())
     ['de_test.parquet', 'de_train.parquet', 'id_map.csv', 'sample_submission.csv']
     """
-    names = ("de_train.parquet", "id_map.csv", "sample_submission.csv", _ANSWERS)
-    folder = check_output_folder(folder, names, overwrite)
-    with replaced_files(folder, names) as unfinished:
+    folder = check_screen_folder(folder, overwrite)
+    with replaced_files(folder, _SCREEN) as unfinished:
         train = pd.concat([screen.X, screen.y], axis=1)
-        train.to_parquet(unfinished / names[0], index=False)
-        screen.id_map.to_csv(unfinished / names[1], index=False)
+        train.to_parquet(unfinished / _SCREEN[0], index=False)
+        screen.id_map.to_csv(unfinished / _SCREEN[1], index=False)
         zeros = np.zeros((len(screen.id_map), len(screen.target_names)))
         write_submission(
-            unfinished / names[2], zeros, screen.id_map, screen.target_names
+            unfinished / _SCREEN[2], zeros, screen.id_map, screen.target_names
         )
         if screen.y_test is not None:
             test = pd.concat([screen.X_test, screen.y_test], axis=1).reset_index()
             test.to_parquet(unfinished / _ANSWERS, index=False)
     return folder
+
+
+def check_screen_folder(folder, overwrite=False):
+    """Return `folder` as a Path if a screen can be written into it."""
+    return check_output_folder(folder, _SCREEN, overwrite)
 
 
 @contextmanager

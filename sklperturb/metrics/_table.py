@@ -1,6 +1,5 @@
 """The scorer objects, and the one table of the rowwise metrics."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from sklperturb.metrics._rowwise import (
     rowwise_root_mean_squared_error,
     rowwise_spearman,
 )
+from sklperturb.utils._choices import one_of
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,7 @@ def get_metric(metric):
     if isinstance(metric, RowwiseMetric):
         return metric
     if isinstance(metric, str):
-        if metric in ROWWISE_METRICS:
-            return ROWWISE_METRICS[metric]
-        near = difflib.get_close_matches(metric.lower(), ROWWISE_METRICS)
-        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(
-            f"{metric!r} is no rowwise metric. {hint}There are {list(ROWWISE_METRICS)}."
-        )
+        return ROWWISE_METRICS[one_of(metric, ROWWISE_METRICS, "rowwise metric")]
     # Searches and workers copy and pickle scorers, so a scorer is recognised by
     # the function that it calls and not by its identity.
     function = getattr(metric, "_score_func", None)

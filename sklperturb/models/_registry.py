@@ -4,10 +4,9 @@ The command line, :func:`~sklperturb.comparison.compare` and the tests read the 
 table of ``_table.py``.
 """
 
-import difflib
-
 from sklperturb.models._entry import KINDS
 from sklperturb.models._table import ENTRIES
+from sklperturb.utils._choices import one_of
 
 _BY_NAME = {entry.name: entry for entry in ENTRIES}
 
@@ -35,8 +34,8 @@ def list_models(kind=None):
     >>> [entry.name for entry in list_models("kernel")][:1]
     ['product_kernel']
     """
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"kind={kind!r} is not one of {list(KINDS)}.")
+    if kind is not None:
+        one_of(kind, KINDS, "kind of model")
     return [entry for entry in ENTRIES if kind in (None, entry.kind)]
 
 
@@ -62,13 +61,7 @@ def get_entry(name):
     >>> get_entry("ridge").kind
     'linear'
     """
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    near = difflib.get_close_matches(str(name), _BY_NAME, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    raise ValueError(
-        f"There is no model named {name!r}. {hint}Registered are {', '.join(_BY_NAME)}."
-    )
+    return _BY_NAME[one_of(name, _BY_NAME, "model")]
 
 
 def select_models(models="default", schema=None, *, kind=None):

@@ -14,6 +14,7 @@ from sklearn.base import (
 )
 
 import sklperturb
+from sklperturb.utils._choices import one_of
 
 _KINDS = {
     "classifier": ClassifierMixin,
@@ -55,13 +56,15 @@ def all_estimators(type_filter=None):
     <class 'sklperturb.baseline._no_change.NoChangeRegressor'>
     """
     kinds = [type_filter] if isinstance(type_filter, str) else type_filter
-    unknown = [kind for kind in kinds or () if kind not in _KINDS]
-    if unknown or (kinds is not None and not kinds):
+    if kinds is None:
+        mixins = (BaseEstimator,)
+    elif not kinds:
         raise ValueError(
-            f"type_filter={type_filter!r} is not allowed; pass one of "
-            f"{list(_KINDS)}, a list of them, or None for all estimators."
+            f"type_filter=[] lists nothing; pass some of {list(_KINDS)}, or None for "
+            "all estimators."
         )
-    mixins = tuple(_KINDS[kind] for kind in kinds or ()) or (BaseEstimator,)
+    else:
+        mixins = tuple(_KINDS[one_of(k, _KINDS, "kind of estimator")] for k in kinds)
     found = {
         (name, member)
         for package in public_packages()

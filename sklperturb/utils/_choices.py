@@ -4,6 +4,8 @@ They stand on the ground floor, so that the command line can show them without l
 what they name.
 """
 
+import difflib
+import reprlib
 from enum import StrEnum
 
 
@@ -11,6 +13,46 @@ class Names(StrEnum):
     """Strings to choose from; in a message, they look like any other string."""
 
     __repr__ = str.__repr__
+
+
+def did_you_mean(name, names):
+    """Return a question after the `names` that look like `name`; may be empty."""
+    known = {str(each).lower(): each for each in names}
+    near = difflib.get_close_matches(str(name).lower(), known, n=3)
+    found = " or ".join(repr(known[each]) for each in near)
+    return f"Did you mean {found}?" if found else ""
+
+
+def one_of(name, names, what):
+    """Return `name` if it is one of `names`.
+
+    Parameters
+    ----------
+    name : object
+        What the user gave.
+    names : iterable of str
+        What is allowed.
+    what : str
+        What it names, such as "model".
+
+    Raises
+    ------
+    ValueError
+        If it is none of them; the message lists them, the near ones first.
+
+    Examples
+    --------
+    >>> from sklperturb.utils._choices import one_of
+    >>> one_of("rigde", ["conv", "ridge"], "model")
+    Traceback (most recent call last):
+    ValueError: 'rigde' is no model. Did you mean 'ridge'? There are ['conv', 'ridge'].
+    """
+    names = list(names)
+    if isinstance(name, str) and name in names:
+        return name
+    question = f"{did_you_mean(name, names)} ".lstrip()
+    names = [str(each) for each in names]
+    raise ValueError(f"{reprlib.repr(name)} is no {what}. {question}There are {names}.")
 
 
 def _names(title, *values):

@@ -1,7 +1,5 @@
 """What every command has in common: options, errors, and what is reported."""
 
-import warnings
-
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -115,51 +113,6 @@ def test_output_is_checked_before_the_work(cli, folder, tmp_path, monkeypatch):
     for command in (["leaderboard"], ["tune", "--model", "ridge"]):
         arguments = [*command, "--data", folder, "--output", tmp_path / "file" / "x"]
         assert "is a file" in cli(*arguments, code=2).stderr
-
-
-def raising(error):
-    def function(*args, **kwargs):
-        raise error
-
-    return function
-
-
-def test_warnings_and_interrupts_are_one_line(cli, folder, monkeypatch, tmp_path):
-    arguments = ["simulate", "--output", tmp_path / "out"]
-    make = "sklperturb.datasets.make_chemical_screen"
-    monkeypatch.setattr(make, raising(KeyboardInterrupt()))
-    assert cli(*arguments, code=130).stderr == "stopped\n"
-    monkeypatch.setattr("sklperturb.datasets.load_op2", raising(KeyboardInterrupt()))
-    done = cli("leaderboard", "--data", tmp_path, code=130)
-    assert done.stderr == "stopped; the same command goes on where it was\n"
-
-    def warn(*args, **kwargs):
-        warnings.warn("Pass n_genes=5000 for more.", UserWarning, stacklevel=1)
-        raise ValueError("random_state=-1 is no seed.")
-
-    monkeypatch.setattr(make, warn)
-    assert cli(*arguments, code=2).stderr.splitlines() == [
-        "warning: Pass --n-genes 5000 for more.",
-        "error: --seed -1 is no seed.",
-    ]
-
-
-def test_type_errors_of_other_packages_keep_their_traceback(cli, monkeypatch, tmp_path):
-    arguments = ["simulate", "--output", str(tmp_path / "out")]
-    make = "sklperturb.datasets.make_chemical_screen"
-    monkeypatch.setattr(make, raising(TypeError("unexpected")))
-    with pytest.raises(TypeError, match="unexpected"):
-        app(arguments, standalone_mode=False)
-    monkeypatch.undo()
-    from sklperturb.conditions import resolve_schema
-    from sklperturb.datasets import load_op2
-
-    for ours, message in (
-        (lambda *_, **__: resolve_schema("gene", None), "must be a PerturbationSchema"),
-        (lambda *_, **__: load_op2(tmp_path, clip="much"), "Got 'much' instead"),
-    ):
-        monkeypatch.setattr(make, ours)
-        assert message in cli(*arguments, code=2).stderr
 
 
 def test_columns_of_cells_can_be_named(cli, cells):

@@ -139,7 +139,7 @@ def test_stopped_leaderboard_goes_on(cli, folder, tmp_path):
     [
         (
             ["leaderboard", "--data", "{data}", "--models", "rigde"],
-            "Did you mean ridge",
+            "Did you mean 'ridge'",
         ),
         (
             ["leaderboard", "--data", "{data}", *MANY_FOLDS],
@@ -147,7 +147,7 @@ def test_stopped_leaderboard_goes_on(cli, folder, tmp_path):
         ),
         (
             ["submit", "--data", "{data}", "--model", "x", "--output", "a.csv"],
-            "no model",
+            "is no model",
         ),
         (
             ["submit", "--data", "{data}", "--model", "ridge", "--output", "a.txt"],

@@ -245,7 +245,7 @@ def test_anndata_is_compared_as_its_numbers(screen, cv):
 @pytest.mark.parametrize(
     ("arguments", "error", "match"),
     [
-        ({"estimators": ["rige"]}, ValueError, "Did you mean ridge"),
+        ({"estimators": ["rige"]}, ValueError, "Did you mean 'ridge'"),
         ({"estimators": "ridge"}, ValueError, "'estimators' parameter .*'default'"),
         ({"baselines": 3, "estimators": []}, ValueError, "'baselines' parameter"),
         ({"estimators": ["ridge"], "confidence": 95}, ValueError, "'confidence'"),

@@ -1,0 +1,174 @@
+"""How a command ends: on an error, on a signal, and where nobody reads its output."""
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+from sklperturb.cli._messages import in_options
+from sklperturb.utils._printable import printable
+
+_PACKAGE = Path(__file__).parents[1]
+# A message is for reading; what is longer holds somebody's file.
+_LENGTH = 1000
+_UNFINISHED = re.compile(r"\.unfinished-[^/\\'\"\s]+[/\\]?")
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
+# Codes, as shells give them to what a signal ends.
+_SIGNALS = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has asked the command to end; its code is that of the process."""
+
+    def __init__(self, signum):
+        super().__init__()
+        self.code = 128 + signum
+
+
+def say(message, *, one_line=True):
+    """Write to the error stream, without what could act on a terminal."""
+    if one_line:
+        message = printable(" ".join(message.split()), length=_LENGTH)
+    with contextlib.suppress(OSError, ValueError):  # closed: nobody reads it
+        print(_hidden(printable(message, keep="\n")), file=sys.stderr, flush=True)
+
+
+def _hidden(message):
+    """Return the message without passwords, nor names that are ours for a while."""
+    return _PASSWORD.sub(r"\1***@", _UNFINISHED.sub("", message))
+
+
+@contextlib.contextmanager
+def keeping(what):
+    """Let the message of a command that is stopped in the block say what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(what)
+        raise
+
+
+@contextlib.contextmanager
+def stopping():
+    """Let a signal end the block by an exception, and a second one at once.
+
+    Yield a list that gets the exception: a library may swallow it, and raise another.
+    """
+    received, before = [], {}
+
+    def stop(signum, frame):
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        received.append(Stopped(signum))
+        raise received[0]
+
+    if threading.current_thread() is threading.main_thread():
+        for signum in filter(None, _SIGNALS):
+            # What was started with a signal ignored, as by nohup, goes on ignoring it.
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                before[signum] = signal.signal(signum, stop)
+    try:
+        yield received
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def report(error, parameters, *, received=(), show_traceback=False):
+    """Tell the user what ended the command; return its exit code.
+
+    Parameters
+    ----------
+    error : BaseException
+    parameters : list of click.Parameter
+        Those of the command, whose names the message is to use.
+    received : list of Stopped
+    show_traceback : bool, default=False
+    """
+    if isinstance(error, BrokenPipeError):
+        silence()
+        return 128 + 13
+    if isinstance(error, KeyboardInterrupt):
+        notes = getattr(error, "__notes__", None) or ["no output was written"]
+        say(f"stopped; {'; '.join(notes)}")
+        code = received[0].code if received else 128 + signal.SIGINT
+    elif _is_of_user(error):
+        say(f"error: {in_options(_told(error), parameters)}")
+        code = 2
+    else:
+        told = _told(error)[: _LENGTH // 2].rstrip(".")
+        say(
+            f"error: unexpected {type(error).__name__}: {told}. This is a fault of the "
+            "program; run again with --traceback, and report what it shows."
+        )
+        code = 1
+    if show_traceback:
+        say("".join(traceback.format_exception(error)).rstrip(), one_line=False)
+    return code
+
+
+def _is_of_user(error):
+    """Whether the user can mend it: the input, the machine or what is installed."""
+    if isinstance(error, TypeError) and not isinstance(error, ValueError):
+        return _is_ours(error)
+    known = isinstance(error, ValueError | OSError | ImportError)
+    return known or _lacks_memory(error) or _lacks_space(error)
+
+
+def _is_ours(error):
+    """Whether the package raised the error, and not a library that it calls."""
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return Path(trace.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE)
+
+
+def _lacks_memory(error):
+    # Of torch it is a RuntimeError.
+    return isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+
+
+def _lacks_space(error):
+    # h5py says it in the middle of a long text, in errors of several classes.
+    return os.strerror(errno.ENOSPC) in str(error)
+
+
+def _told(error):
+    """Return what an exception and its notes say."""
+    if _lacks_space(error):
+        return "There is no space left on the disk; free some, or write elsewhere."
+    text = str(error)[: 10 * _LENGTH]
+    if isinstance(error, OSError) and error.strerror:
+        names = [os.fsdecode(n) for n in (error.filename, error.filename2) if n]
+        text = ": ".join([error.strerror, " -> ".join(names)] if names else [text])
+    if _lacks_memory(error):
+        text = f"There is not enough memory for this. {text}".rstrip()
+    notes = getattr(error, "__notes__", ())
+    return " ".join([text or type(error).__name__, *notes])
+
+
+def silence():
+    """Let what is still written to the output go nowhere: nobody reads it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def process():
+    """Let no character, closed stream or failed clean-up end in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names may hold what it cannot encode
+            stream.reconfigure(errors="backslashreplace")
+    sys.unraisablehook = lambda _: None  # the cause has been told
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):  # told already; Python would tell it once more
+            silence()
