@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import is_annotated
+from sklperturb.conditions._validation import require_y
 from sklperturb.preprocessing import TargetReducer
 
 # Rows on which the latent space is tried out.
@@ -245,11 +246,7 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
 
     def _read(self, y):
         """Return the numbers of `y`: an ndarray, or a CSR matrix from an AnnData."""
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
+        require_y(self, y)
         annotated = is_annotated(y)
         if annotated or self.layer is not None:
             y = open_cells(y, layer=self.layer).rows(slice(None))

@@ -79,6 +79,15 @@ def validate_conditions(
     return X, validate_target(estimator, X, y)
 
 
+def require_y(estimator, y):
+    """Refuse to fit without responses, in the words of scikit-learn."""
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but "
+            "the target y is None."
+        )
+
+
 def validate_target(estimator, X, y):
     """Return `y` as a finite float64 array with one row per row of `X`."""
     y = check_array(

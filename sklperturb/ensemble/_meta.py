@@ -11,6 +11,7 @@ from sklearn.utils import check_array, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods
 
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._validation import require_y
 from sklperturb.model_selection._fold import FoldFit
 
 
@@ -52,11 +53,7 @@ def check_rows(estimator, X, y):
 
     What is inside of `X` is for the wrapped estimators to check.
     """
-    if y is None:
-        raise ValueError(
-            f"This {type(estimator).__name__} estimator requires y to be passed, but "
-            "the target y is None."
-        )
+    require_y(estimator, y)
     X, y = indexable(as_pandas(X), as_pandas(y))
     return X, check_array(
         y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=estimator

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sklperturb.inspection._figure import make_axes
+from sklperturb.utils._printable import printable
 
 _COLOURS = {
     "baseline": "0.6",
@@ -71,7 +72,9 @@ class LeaderboardDisplay:
         _draw(scores, table, "mean", "ci_low", "ci_high")
         _draw(differences, table, "difference", "difference_low", "difference_high")
         differences.axvline(0, color="0.6", linestyle=":", zorder=0)
-        scores.set_yticks(-np.arange(len(table)), table["model"])
+        # A "$" in a name begins no formula.
+        names = [printable(str(name)) for name in table["model"]]
+        scores.set_yticks(-np.arange(len(table)), names, parse_math=False)
         scores.set_xlabel(metric.upper())
         differences.set_xlabel("difference from the best baseline")
         scores.legend(frameon=False, fontsize="small")
@@ -90,7 +93,7 @@ def _draw(ax, table, centre, low, high):
             rows["y"],
             xerr=np.maximum(np.nan_to_num(error), 0),
             fmt="o",
-            color=_COLOURS[kind],
+            color=_COLOURS.get(kind, _COLOURS["custom"]),
             capsize=3,
             label=kind,
         )

@@ -109,7 +109,7 @@ class UnseenScaffoldKFold(BaseConditionKFold):
     Warns
     -----
     UserWarning
-        If SMILES cannot be read.
+        If SMILES are missing, or cannot be read.
 
     See Also
     --------
@@ -151,6 +151,7 @@ class UnseenScaffoldKFold(BaseConditionKFold):
         compounds = read_column(X, schema.perturbation)
         smiles = read_column(X, schema.smiles, allow_missing=True)
         scaffolds, invalid = murcko_scaffolds(smiles)
+        _warn_of_gaps(compounds, pd.isna(smiles))
         if invalid.any():
             names = list(pd.unique(compounds[invalid]))
             shown = ", ".join(map(str, names[:5])) + ", ..." * (len(names) > 5)
@@ -163,6 +164,21 @@ class UnseenScaffoldKFold(BaseConditionKFold):
             )
         codes = _complete_groups(scaffolds, [compounds], "the scaffold")
         yield from self._deal_rows(codes, "scaffolds in X")
+
+
+def _warn_of_gaps(compounds, missing):
+    """Say how many compounds have a structure in none of their rows."""
+    every = pd.unique(compounds)
+    lacking = len(every) - len(pd.unique(compounds[~missing]))
+    if lacking:
+        warnings.warn(
+            f"{lacking} of {len(every)} compounds ({lacking / len(every):.0%}) have no "
+            "SMILES. UnseenScaffoldKFold makes each of them a group of its own, which "
+            "may be held out while others of its scaffold are in training; fill in the "
+            "SMILES, or drop the rows.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _complete_groups(groups, condition, described):

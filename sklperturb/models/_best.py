@@ -221,7 +221,12 @@ def learn_blend(parts, X, y, cv):
     """Return the weights and the stretch that predict held-out pairs best."""
     if cv is None:  # too few pairs to tell the parts apart
         return np.full(len(parts), 1 / len(parts)), Stretch()
-    _, predictions, truth = out_of_fold([part for _, part in parts], X, y, cv)
+    predictions = []
+    for number, (name, part) in enumerate(parts, 1):
+        logger.info("Learning the weight of %s, %d of %d.", name, number, len(parts))
+        _, [predicted], truth = out_of_fold([part], X, y, cv)
+        predictions.append(predicted)
+    predictions = np.stack(predictions)
     weights = mrrmse_weights(truth, predictions)
     return weights, Stretch.learn(truth, np.tensordot(weights, predictions, 1))
 

@@ -187,9 +187,18 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
 
     def _read_training(self, X, y):
         """Validate what `fit` was given; return a float32 table and a numeric `y`."""
-        return validate_data(
-            self, X, y, dtype=np.float32, multi_output=True, y_numeric=True
-        )
+        try:
+            return validate_data(
+                self, X, y, dtype=np.float32, multi_output=True, y_numeric=True
+            )
+        except ValueError as error:
+            if "could not convert string" not in str(error):
+                raise
+            raise ValueError(
+                f"{error}. {type(self).__name__} takes numbers: put "
+                "sklperturb.preprocessing.make_condition_encoder() before it in a "
+                "Pipeline."
+            ) from error
 
     def _read(self, X):
         """Validate what `predict` was given; return a float32 table."""

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklperturb.cells import log_normalise, looks_like_counts, open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import gene_names, is_annotated
+from sklperturb.conditions._validation import require_y
 from sklperturb.preprocessing._gene_embedding import GeneEmbedding
 
 
@@ -121,11 +122,7 @@ class ExpressionGeneEmbedding(GeneEmbedding):
             If `y` looks like raw counts and `target_sum` is None.
         """
         self._start_fit(X)
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
+        require_y(self, y)
         genes = gene_names(y)
         if not is_annotated(y):
             y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")

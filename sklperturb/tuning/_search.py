@@ -27,6 +27,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.conditions._validation import require_y
 from sklperturb.tuning._run import route, run_search
 from sklperturb.tuning._scores import best_row, is_several, resolve_scorers, tabulate
 from sklperturb.tuning._space import SearchSpace
@@ -271,11 +272,8 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         estimator = self._estimator()
         if self.n_trials is None and self.timeout is None:
             raise ValueError("Neither n_trials nor timeout is given; pass one of them.")
-        if y is None and get_tags(estimator).target_tags.required:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
+        if get_tags(estimator).target_tags.required:
+            require_y(self, y)
         scorers, metric = self._scorers()
         routed = route(self, metric, params)
         X, y = indexable(X, y)

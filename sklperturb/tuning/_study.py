@@ -89,16 +89,27 @@ def _database(url):
     if url.startswith("sqlite"):
         # Processes that share the file wait for each other.
         engine["connect_args"] = {"timeout": 60}
+    try:
+        shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError as error:
+        raise ValueError(
+            f"storage={url.partition('://')[0]}://... is no URL of a database; pass "
+            "one such as sqlite:///study.db or postgresql://user:password@host/name."
+        ) from error
     for attempt in range(_OPENINGS):
         try:
             return optuna.storages.RDBStorage(url, engine_kwargs=engine)
+        except (sqlalchemy.exc.NoSuchModuleError, ImportError) as error:
+            raise ImportError(
+                f"The database {shown} cannot be opened: no driver for "
+                f"{url.partition('://')[0]!r} is installed."
+            ) from error
         except sqlalchemy.exc.DatabaseError as error:
             # Processes that start together make the tables together, and all but one
             # find them there in the middle of it.
             if attempt < _OPENINGS - 1:
                 time.sleep(0.3 * (attempt + 1))
                 continue
-            shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
             reason = error.orig
             raise OSError(f"The database {shown} cannot be opened: {reason}") from error
 

@@ -4,6 +4,8 @@ import logging
 
 from tqdm import tqdm
 
+from sklperturb.utils._printable import printable
+
 
 class ProgressBar(tqdm):
     """A bar of `total` steps with a note at its end.
@@ -25,5 +27,5 @@ class ProgressBar(tqdm):
     def advance(self, note="", steps=1):
         """Count `steps` as done; an empty note leaves the one that is shown."""
         if note:
-            self.set_postfix_str(note, refresh=False)
+            self.set_postfix_str(printable(note, length=60), refresh=False)
         self.update(steps)
