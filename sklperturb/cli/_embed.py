@@ -81,7 +81,6 @@ def embed(
     A run that was stopped goes on where it was. The weights have a non-commercial
     licence and are not part of this program.
     """
-    from sklperturb.embedding import SECheckpoint, SEEmbedding, embed_file
     from sklperturb.files._writing import check_output
 
     part = _read_shard(shard)
@@ -90,6 +89,8 @@ def embed(
     check_output(output, (".h5ad", ".zarr"), overwrite)
     refuse_inputs([path], [output])
     client = ctx.with_resource(connected(dask))
+    from sklperturb.embedding import SECheckpoint, SEEmbedding, embed_file
+
     model = SEEmbedding(
         SECheckpoint(checkpoint),
         gene_names=gene_names,

@@ -77,7 +77,8 @@ class LeaderboardDisplay:
         scores.set_yticks(-np.arange(len(table)), names, parse_math=False)
         scores.set_xlabel(metric.upper())
         differences.set_xlabel("difference from the best baseline")
-        scores.legend(frameon=False, fontsize="small")
+        if len(table):
+            scores.legend(frameon=False, fontsize="small")
         self.axes_, self.figure_ = axes, scores.figure
         return self
 

@@ -23,3 +23,17 @@ def test_failed_models_are_left_out(pyplot, screen):
     table.loc[len(table) - 1, "mean"] = np.nan
     display = LeaderboardDisplay(table).plot()
     assert len(display.axes_[0].get_yticklabels()) == len(table) - 1
+
+
+def test_names_are_no_formulas_and_kinds_may_be_new(pyplot, screen):
+    table = leaderboard(compare(["no_change"], screen.X, screen.y, cv=2))
+    table.loc[0, ["model", "kind"]] = "$x_{ a\x1b", "new"
+    figure = LeaderboardDisplay(table).plot().figure_
+    figure.canvas.draw()
+    assert figure.axes[0].get_yticklabels()[0].get_text() == r"$x_{ a\x1b"
+
+
+def test_nothing_to_draw(pyplot, screen):
+    table = leaderboard(compare(["no_change"], screen.X, screen.y, cv=2))
+    table["mean"] = np.nan
+    assert len(LeaderboardDisplay(table).plot().axes_[0].get_yticklabels()) == 0

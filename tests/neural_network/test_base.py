@@ -209,3 +209,9 @@ def test_progress_bar_is_for_terminals_only(data, capsys, monkeypatch):
     assert "Training" in capsys.readouterr().err
     make(verbose=0).fit(X, y)
     assert capsys.readouterr().err == ""
+
+
+def test_text_columns_lead_to_an_encoder():
+    X = np.array([["B", "drug"]] * 4, dtype=object)
+    with pytest.raises(ValueError, match="put .*make_condition_encoder"):
+        make().fit(X, np.ones((4, 2)))
