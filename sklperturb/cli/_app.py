@@ -41,7 +41,7 @@ class Screen(Console):
         try:
             super().print(*objects, **options)
         except BrokenPipeError:
-            silence()
+            silence(self.file)
 
     def on_broken_pipe(self):
         """Leave it to `print`, in place of ending the program."""
@@ -84,7 +84,7 @@ class _Program(TyperGroup):
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
-        except (typer.Exit, _CLICK_ERROR):
+        except (SystemExit, typer.Exit, _CLICK_ERROR):
             raise
         except BaseException as error:
             code = report(
@@ -109,7 +109,9 @@ app = typer.Typer(
 
 def _usage(error, args):
     """Return what is wrong with the arguments, and where to look."""
-    message = error.format_message().rstrip().replace("Value error, ", "")
+    message = error.format_message().rstrip()
+    for noise in ("Value error, ", " (env var: 'None')"):  # of some versions of typer
+        message = message.replace(noise, "")
     param, ctx = (getattr(error, name, None) for name in ("param", "ctx"))
     for given in _given(args, param.opts if param else ()):
         if given not in message:

@@ -28,8 +28,10 @@ def fit_cells(
     embedding: Annotated[
         list[Path],
         Option(
+            exists=True,
+            dir_okay=False,
             help="What is known of genes: gene sets (.gmt, may be repeated), or a "
-            "table (.parquet, .npz, .safetensors)."
+            "table (.parquet, .npz, .safetensors).",
         ),
     ],
     layer: Layer = None,
@@ -94,13 +96,18 @@ def fit_cells(
 
 @app.command("predict-cells")
 def predict_cells(
-    path: Annotated[Path, Argument(help="A model that fit-cells wrote.")],
+    path: Annotated[
+        Path,
+        Argument(exists=True, dir_okay=False, help="A model that fit-cells wrote."),
+    ],
     perturbations: Annotated[
         Path,
         Option(
+            exists=True,
+            dir_okay=False,
             help="A text file with a gene or a combination A+B a line; or a table "
             "(.csv) with a column target_gene, or one called as in the training file, "
-            "and, if need be, n_cells."
+            "and, if need be, n_cells.",
         ),
     ],
     output: Annotated[Path, Option(help="The .h5ad file to write.")],

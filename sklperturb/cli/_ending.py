@@ -91,7 +91,7 @@ def report(error, parameters, *, received=(), show_traceback=False):
     show_traceback : bool, default=False
     """
     if isinstance(error, BrokenPipeError):
-        silence()
+        silence(sys.stdout)
         return 128 + 13
     if isinstance(error, KeyboardInterrupt):
         notes = getattr(error, "__notes__", None) or ["no output was written"]
@@ -140,7 +140,7 @@ def _lacks_space(error):
 
 def _told(error):
     """Return what an exception and its notes say."""
-    if _lacks_space(error):
+    if _lacks_space(error) and (getattr(error, "errno", None) or "errno" in str(error)):
         return "There is no space left on the disk; free some, or write elsewhere."
     text = str(error)[: 10 * _LENGTH]
     if isinstance(error, OSError) and error.strerror:
@@ -152,10 +152,11 @@ def _told(error):
     return " ".join([text or type(error).__name__, *notes])
 
 
-def silence():
-    """Let what is still written to the output go nowhere: nobody reads it."""
+def silence(stream):
+    """Let what is still written to a stream go nowhere: nobody reads it."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        descriptor = stream.fileno()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 @contextlib.contextmanager
@@ -171,4 +172,4 @@ def process():
         try:
             sys.stdout.flush()
         except (OSError, ValueError):  # told already; Python would tell it once more
-            silence()
+            silence(sys.stdout)

@@ -147,16 +147,8 @@ def test_models_of_cells_are_refused_on_signatures(cli, folder, tmp_path):
     for name in ("flow", "mean_shift", "bilinear"):
         done = cli(*board, f"ridge,{name}", code=2)
         assert f"The model '{name}' learns from cells" in done.stderr
-    done = cli(
-        "submit",
-        "--data",
-        folder,
-        "--model",
-        "flow",
-        "--output",
-        tmp_path / "x.csv",
-        code=2,
-    )
+    submit = ["submit", "--data", folder, "--output", tmp_path / "x.csv"]
+    done = cli(*submit, "--model", "flow", code=2)
     assert "sklperturb fit-cells" in done.stderr
 
 

@@ -152,7 +152,7 @@ def test_warnings_are_one_line_and_speak_of_options(cli, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["leaderbord"], "error: No such command 'leaderbord'. Did you mean"),
+        (["leaderbord"], "error: No such command 'leaderbord'."),
         (["leaderboard"], "error: Missing option '--data'."),
         (["leaderboard", "--data", "{data}", "--dat", "x"], "--data"),
         (

@@ -213,5 +213,5 @@ def test_progress_bar_is_for_terminals_only(data, capsys, monkeypatch):
 
 def test_text_columns_lead_to_an_encoder():
     X = np.array([["B", "drug"]] * 4, dtype=object)
-    with pytest.raises(ValueError, match="put .*make_condition_encoder"):
+    with pytest.raises(ValueError, match=r"put .*make_condition_encoder"):
         make().fit(X, np.ones((4, 2)))
