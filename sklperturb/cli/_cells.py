@@ -28,8 +28,6 @@ def fit_cells(
     embedding: Annotated[
         list[Path],
         Option(
-            exists=True,
-            dir_okay=False,
             help="What is known of genes: gene sets (.gmt, may be repeated), or a "
             "table (.parquet, .npz, .safetensors).",
         ),
@@ -53,10 +51,13 @@ def fit_cells(
     """
     from sklperturb.cells._files import sole_embedding
     from sklperturb.datasets import load_perturbseq
+    from sklperturb.files._reading import check_file
     from sklperturb.files._writing import check_output
     from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
 
     check_output(output, (".npz",), overwrite)
+    for path in embedding:
+        check_file(path, "embedding")
     refuse_inputs(embedding, [output])
     if layer is not None and obsm is not None:
         raise ValueError("layer= and obsm= both name the cells; pass one of them.")
@@ -96,15 +97,10 @@ def fit_cells(
 
 @app.command("predict-cells")
 def predict_cells(
-    path: Annotated[
-        Path,
-        Argument(exists=True, dir_okay=False, help="A model that fit-cells wrote."),
-    ],
+    path: Annotated[Path, Argument(help="A model that fit-cells wrote.")],
     perturbations: Annotated[
         Path,
         Option(
-            exists=True,
-            dir_okay=False,
             help="A text file with a gene or a combination A+B a line; or a table "
             "(.csv) with a column target_gene, or one called as in the training file, "
             "and, if need be, n_cells.",
@@ -123,10 +119,13 @@ def predict_cells(
 
     Labels and columns are as in the file that the model was fitted to.
     """
+    from sklperturb.files._reading import check_file
     from sklperturb.files._writing import check_output, written_whole
     from sklperturb.flow import CellScreenModel
 
     check_output(output, (".h5ad",), overwrite)
+    check_file(path, "model")
+    check_file(perturbations, "list of perturbations")
     model = CellScreenModel.load(path)
     column = model.flow_.schema_.perturbation
     names, n_cells = _read_perturbations(perturbations, column, n_cells)

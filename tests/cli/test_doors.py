@@ -142,6 +142,23 @@ def test_a_command_does_not_replace_what_it_reads(cli, tmp_path):
     assert cells.read_bytes() == b"x"
 
 
+def test_files_are_looked_for_first(cli, unread, tmp_path):
+    (tmp_path / "cells.h5ad").write_bytes(b"x")
+    fit = ["fit-cells", tmp_path / "cells.h5ad", "--output", tmp_path / "m.npz"]
+    done = cli(*fit, "--embedding", tmp_path / "none.gmt", code=2)
+    assert f"The embedding {tmp_path / 'none.gmt'} does not exist" in done.stderr
+    predict = [
+        "predict-cells",
+        tmp_path / "cells.h5ad",
+        "--output",
+        tmp_path / "p.h5ad",
+    ]
+    done = cli(*predict, "--perturbations", tmp_path, code=2)
+    assert f"{tmp_path} is a folder" in done.stderr
+    done = cli("predict-cells", tmp_path / "m.npz", *predict[2:], code=2)
+    assert "Missing option '--perturbations'" in done.stderr
+
+
 def test_models_of_cells_are_refused_on_signatures(cli, folder, tmp_path):
     board = ["leaderboard", "--data", folder, "--models"]
     for name in ("flow", "mean_shift", "bilinear"):
