@@ -29,7 +29,7 @@ def fit_cells(
         list[Path],
         Option(
             help="What is known of genes: gene sets (.gmt, may be repeated), or a "
-            "table (.parquet, .npz, .safetensors).",
+            "table (.parquet, .npz, .safetensors)."
         ),
     ],
     layer: Layer = None,
@@ -103,7 +103,7 @@ def predict_cells(
         Option(
             help="A text file with a gene or a combination A+B a line; or a table "
             "(.csv) with a column target_gene, or one called as in the training file, "
-            "and, if need be, n_cells.",
+            "and, if need be, n_cells."
         ),
     ],
     output: Annotated[Path, Option(help="The .h5ad file to write.")],

@@ -147,12 +147,8 @@ def test_files_are_looked_for_first(cli, unread, tmp_path):
     fit = ["fit-cells", tmp_path / "cells.h5ad", "--output", tmp_path / "m.npz"]
     done = cli(*fit, "--embedding", tmp_path / "none.gmt", code=2)
     assert f"The embedding {tmp_path / 'none.gmt'} does not exist" in done.stderr
-    predict = [
-        "predict-cells",
-        tmp_path / "cells.h5ad",
-        "--output",
-        tmp_path / "p.h5ad",
-    ]
+    predict = ["predict-cells", tmp_path / "cells.h5ad", "--output"]
+    predict.append(tmp_path / "p.h5ad")
     done = cli(*predict, "--perturbations", tmp_path, code=2)
     assert f"{tmp_path} is a folder" in done.stderr
     done = cli("predict-cells", tmp_path / "m.npz", *predict[2:], code=2)
