@@ -53,16 +53,18 @@ def models():
     from sklperturb.models import list_models
 
     narrow = out.is_terminal and Console().width < out.width
-    left_out = ("kind", "estimator") if narrow else ()
     columns = ("model", "kind", "default", "estimator", "needs", "what it is")
-    shown = [name for name in columns if name not in left_out]
-    table = Table(*shown, box=None, pad_edge=False)
+    if narrow:
+        columns = ("model", "default", "what it is")
+    table = Table(*columns, box=None, pad_edge=False)
     for entry in list_models():
         needs = entry.needs if entry.available else f"({entry.needs})"
         default = "yes" if entry.default else ""
-        cells = entry.name, entry.kind, default, entry.made_of, needs, entry.summary
-        row = dict(zip(columns, cells, strict=True))
-        table.add_row(*(row[name] for name in shown))
+        row = entry.name, entry.kind, default, entry.made_of, needs, entry.summary
+        if narrow:
+            needs = f"; needs {needs}" if needs else ""
+            row = entry.name, default, f"{entry.summary}{needs}"
+        table.add_row(*row)
     out.print(table, width=Console().width if narrow else None)
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from sklperturb.cli import _choices
 from sklperturb.datasets import load_op2, make_chemical_screen, write_screen
+from sklperturb.models import _registry
+from sklperturb.models._entry import ModelEntry
 
 HOSTILE = "evil [/b] :x: $x_{ \x1b[31m\u202e"
 SHOWN = r"evil [/b] :x: $x_{ \x1b[31m\u202e"
@@ -127,6 +129,15 @@ def test_packages_are_asked_for_first(cli, unread, folder, tmp_path, monkeypatch
     tune = ["tune", "--data", folder, "--model", "ridge", "--output", tmp_path / "t"]
     done = cli(*tune, "--dask", "tcp://localhost:1", code=2)
     assert 'pip install "sklperturb[scale]"' in done.stderr
+    needs = ModelEntry("needs", "linear", "", "x:Y", requires="nowhere", extra="chem")
+    monkeypatch.setitem(_registry._BY_NAME, "needs", needs)
+    for command in (
+        ["submit", "--model", "needs", "--output", tmp_path / "a.csv"],
+        ["tune", "--model", "needs", "--output", tmp_path / "t"],
+        ["leaderboard", "--models", "ridge,needs"],
+    ):
+        done = cli(*command, "--data", folder, code=2)
+        assert 'nowhere, which is not installed; run: pip install "skl' in done.stderr
 
 
 def test_a_command_does_not_replace_what_it_reads(cli, tmp_path):
