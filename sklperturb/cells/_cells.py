@@ -153,11 +153,12 @@ class Cells:
                 (column, columns, self.genes, self.shape[1]),
             )
         )
-        must = "finite, and 0 or more" if self.needs == "counts" else "finite"
+        advice = "Correct them, or leave these cells out."
+        if self.needs == "counts":
+            advice = "Raw counts are needed: correct them, or name their layer."
         raise ValueError(
-            f"{self.source} holds {what} in cell {row!s}, gene {column!s}, in the "
-            f"cells read at once. Values must be {must}: correct them, or leave these "
-            "cells out."
+            f"{self.source} holds {what}; the first is in cell {row!s}, gene "
+            f"{column!s}. {advice}"
         )
 
     def close(self):

@@ -97,7 +97,7 @@ def first_not_allowed(block, needs):
     Returns
     -------
     found : tuple of (int, int, str) or None
-        Row and column of the first, and what there is of its kind.
+        Row and column of the first, and of what kind it is.
     """
     values = block.data if sparse.issparse(block) else block
     low, high = values.min(initial=0), values.max(initial=0)
@@ -109,8 +109,7 @@ def first_not_allowed(block, needs):
     if not wrong.any():
         wrong, what = found.data < 0, "negative"
     row, column = (places[wrong][0] for places in found.coords)
-    n_wrong = np.count_nonzero(wrong)
-    return row, column, f"{n_wrong} {what} values, such as {found.data[wrong][0]}"
+    return row, column, f"{what} values, {np.count_nonzero(wrong)} in a block of cells"
 
 
 def _sound(matrix, source):

@@ -249,7 +249,7 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         require_y(self, y)
         annotated = is_annotated(y)
         if annotated or self.layer is not None:
-            y = open_cells(y, layer=self.layer).rows(slice(None))
+            y = open_cells(y, layer=self.layer, needs="finite").rows(slice(None))
         y = check_array(
             y,
             accept_sparse="csr" if annotated else False,

@@ -119,9 +119,10 @@ def describe_perturbseq(path, *, schema=None, layer=None, obsm=None):
             "There is no X. Pass layer= or obsm= to name where the expression is."
         )
     else:
-        with open_cells(path, layer=layer, obsm=obsm) as cells:
-            facts["storage"] = _describe_storage(cells.matrix)
-            _describe_values(*sample_places(cells.matrix), facts, problems)
+        for part, name in (("layers", layer), ("obsm", obsm)):
+            if name is not None and name not in parts.get(part, ()):
+                open_cells(path, layer=layer, obsm=obsm)  # which says what there is
+        _describe_matrix(path, layer, obsm, facts, problems)
     _describe_genes(var, facts, problems)
     if not obs.index.is_unique:
         n_twice = int(obs.index.duplicated().sum())
@@ -135,6 +136,16 @@ def describe_perturbseq(path, *, schema=None, layer=None, obsm=None):
     return Bunch(
         facts=facts, schema=schema, cells_per_perturbation=sizes, problems=problems
     )
+
+
+def _describe_matrix(path, layer, obsm, facts, problems):
+    try:
+        with open_cells(path, layer=layer, obsm=obsm) as cells:
+            facts["storage"] = _describe_storage(cells.matrix)
+            _describe_values(*sample_places(cells.matrix), facts, problems)
+    except ValueError as error:
+        facts |= {"storage": facts.get("storage", "unusable"), "values": "unusable"}
+        problems.append(f"{error}")
 
 
 def _describe_storage(matrix):

@@ -1,5 +1,6 @@
 """Write signatures that were computed here as a screen to learn from."""
 
+from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._schema import KNOWN_SPELLINGS
 from sklperturb.datasets._write import replaced_files
@@ -79,6 +80,7 @@ def write_signatures(folder, screen, *, overwrite=False):
     schema.require(to_predict, "perturbation", *["context"] * bool(schema.context))
     if len(to_predict) == 0:
         raise ValueError("to_predict is empty: name at least one condition to predict.")
+    check_unique_genes(screen["signatures"].var_names, "signatures")
     folder = check_signature_folder(folder, overwrite)
     renamed = {
         getattr(schema, role): KNOWN_SPELLINGS[role][0]

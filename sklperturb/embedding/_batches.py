@@ -18,12 +18,8 @@ _CHUNK, _AHEAD = 512, 2
 
 
 def read_rows(cells, start, stop):
-    """Return rows of `Cells` as a CSR matrix without repeated entries."""
-    block = sparse.csr_matrix(cells.rows(slice(start, stop)))
-    if not block.has_canonical_format:
-        block = block.copy()
-        block.sum_duplicates()
-    return block
+    """Return rows of `Cells` as a CSR matrix; no entry of theirs is repeated."""
+    return sparse.csr_matrix(cells.rows(slice(start, stop)))
 
 
 def make_tokenizer(embedding):

@@ -13,6 +13,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells import open_cells
+from sklperturb.cells._files import check_unique_genes
 from sklperturb.embedding._batches import (
     embed_all,
     embed_sentences,
@@ -247,12 +248,14 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             else SECheckpoint(self.checkpoint)
         )
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with open_cells(X, layer=self.layer) as cells:
+        with open_cells(X, layer=self.layer, needs="counts") as cells:
             if not cells.shape[0]:
                 raise ValueError(
                     f"Found array with 0 sample(s) (shape={(0, cells.shape[1])}) while "
                     "a minimum of 1 is required by SEEmbedding."
                 )
+            if self.gene_names == "auto" and cells.genes is not None:
+                check_unique_genes(cells.genes, cells.source)
             vocabulary = self._vocabulary()
             self.genes_, self.gene_origin_ = choose_names(
                 cells, self.gene_names, vocabulary
@@ -290,7 +293,7 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             If some cells were taken to hold counts and others log1p of counts.
         """
         check_is_fitted(self)
-        with open_cells(X, layer=self.layer) as cells:
+        with open_cells(X, layer=self.layer, needs="counts") as cells:
             check_same_genes(cells, self)
             embedding, scales = embed_all(self, cells)
         warn_of_both_scales(*scales, stacklevel=4)
@@ -316,7 +319,7 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             Percent of the cell's expression.
         """
         check_is_fitted(self)
-        with open_cells(X, layer=self.layer) as cells:
+        with open_cells(X, layer=self.layer, needs="counts") as cells:
             check_same_genes(cells, self)
             tokens, counts = tokenize_all(self, cells)
         order = np.argsort(-counts[:, 1:], axis=1, kind="stable") + 1

@@ -117,7 +117,7 @@ def embed_file(
         raise ValueError(f"chunk_size={chunk_size} must be at least 1.")
     if shard is not None and not 1 <= shard[0] <= shard[1]:
         raise ValueError(f"shard={shard} must be (i, n) with i from 1 to n.")
-    with open_cells(path, layer=embedding.layer) as cells:
+    with open_cells(path, layer=embedding.layer, needs="counts") as cells:
         embedding = clone(embedding).fit(cells)
         work = _Work(output, path, cells, embedding, chunk_size)
         work.begin(cells, resume=resume or shard is not None)
@@ -342,7 +342,7 @@ def _embed_chunk(chunk, shared):
         del _last[other]
     start, stop = work.rows(chunk)
     if not work.is_done(chunk):
-        with open_cells(path, layer=embedding.layer) as cells:
+        with open_cells(path, layer=embedding.layer, needs="counts") as cells:
             batches = list(embedded_batches(embedding, cells, [(start, stop)]))
         _, parts, scales = zip(*batches, strict=True)
         work.write(chunk, np.concatenate(parts), sum(scales))

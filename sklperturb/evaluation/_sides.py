@@ -9,8 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sklperturb.cells import log_normalise, open_cells
-from sklperturb.cells._blocks import LazyMatrix, by_row, rows_of, sample_places
+from sklperturb.cells import Cells, log_normalise, open_cells
+from sklperturb.cells._blocks import (
+    LazyMatrix,
+    by_row,
+    rows_of,
+    sample_places,
+    stored_values,
+)
 from sklperturb.cells._counts import value_kind, whole_counts
 from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions._labels import as_text, each_label
@@ -34,6 +40,8 @@ class Population:
     matrix: object
     labels: np.ndarray
     genes: pd.Index
+    name: str = "The cells"
+    cell_names: pd.Index | None = None
 
     @cached_property
     def rows(self):
@@ -42,6 +50,11 @@ class Population:
 
     def codes(self, names):
         return pd.Index(names).get_indexer(self.labels)
+
+    def checked(self, needs):
+        """Return the cells as `Cells` whose values are checked as they are read."""
+        names = {"genes": self.genes, "obs_names": self.cell_names}
+        return open_cells(Cells(self.matrix, self.name, **names), needs=needs)
 
     def cells_of(self, label):
         """Return the cells of a label in memory, from a matrix stored by row."""
@@ -96,7 +109,7 @@ def _population(cells, name, perturbation):
             f"{perturbation!r}; leave them out."
         )
     labels = each_label(labels, as_text)
-    return Population(cells.matrix, labels, cells.genes)
+    return Population(cells.matrix, labels, cells.genes, name, cells.obs_names)
 
 
 def on_one_scale(matrices, values):
@@ -122,7 +135,9 @@ def on_one_scale(matrices, values):
     kinds = {name: value_kind(sample_places(m)[0]) for name, m in matrices.items()}
     for name, kind in kinds.items():
         if kind == "invalid":
-            raise ValueError(f"{name} holds NaN or infinite values; drop those cells.")
+            cells = open_cells(Cells(matrices[name], name), needs="finite")
+            for _ in cells.blocks():  # the one that is not finite raises
+                pass
     bring = _to_counts if values == "counts" else _to_logarithms
     return bring(matrices, kinds)
 
@@ -146,7 +161,8 @@ def _to_logarithms(matrices, kinds):
     )
     converted = {}
     for name, matrix in matrices.items():
-        scale = _rescaled if kinds[name] in ("log1p", "signed") else log_normalise
+        is_log = kinds[name] in ("log1p", "signed")
+        scale = _rescaled if is_log else partial(_normalised, name=name)
         rows = by_row(matrix, name)
         converted[name] = LazyMatrix(rows, convert=scale, dtype=np.float32)
     return converted
@@ -175,6 +191,16 @@ def _worked_out(block, name, kind):
         f"This convention scores raw counts, and {name} holds {_WHAT[kind]} that no "
         "whole counts lead to. Pass the layer with the counts."
     )
+
+
+def _normalised(counts, name):
+    """Return log1p of counts at the common depth."""
+    if stored_values(counts).min(initial=0) < 0:
+        raise ValueError(
+            f"{name} holds counts and negative values, which counts cannot be. Correct "
+            "them, or leave these cells out."
+        )
+    return log_normalise(counts)
 
 
 def _rescaled(logarithms):

@@ -40,7 +40,8 @@ def summarise(population, control, convention, reference=None):
     """
     names = list(population.rows)
     codes = population.codes(names)
-    sums = sum_by_group(population.matrix, codes, len(names))
+    needs = "counts" if convention.values == "counts" else "finite"
+    sums = sum_by_group(population.checked(needs), codes, len(names))
     noise = None
     if convention.values == "counts":
         totals = sums.sum(axis=1, keepdims=True)

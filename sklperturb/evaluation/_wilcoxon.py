@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from sklperturb.cells._blocks import iter_gene_blocks, iter_rows, stored_values
+from sklperturb.cells._checks import first_not_allowed
 from sklperturb.evaluation._rank_sums import p_values, rank_sums
 from sklperturb.evaluation._sides import opened_sides
 from sklperturb.utils._progress import ProgressBar
@@ -249,6 +250,12 @@ def compare_groups(
     control_mean = np.empty(n_genes)
     with ProgressBar(n_genes, "Wilcoxon tests") as progress:
         for part, block in iter_gene_blocks(matrices, kept, chunk_size=chunk_size):
+            found = first_not_allowed(block, "finite")
+            if found is not None:
+                raise ValueError(
+                    f"The cells hold {found[2]}; the first is of gene "
+                    f"{genes[part][found[1]]!s}. Correct them, or leave such cells out."
+                )
             if depth is not None:
                 block.data = np.log1p(block.data / depth[block.indices])
             u[:, part], ties[:, part], (total, control) = rank_sums(

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, check_non_negative, valida
 
 from sklperturb.cells import log_normalise, looks_like_counts, open_cells
 from sklperturb.cells._blocks import to_dense
-from sklperturb.cells._files import gene_names, is_annotated
+from sklperturb.cells._files import check_unique_genes, gene_names, is_annotated
 from sklperturb.flow._state import stored_estimator
 from sklperturb.utils._progress import ProgressBar
 
@@ -237,8 +237,9 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def _validate(self, X, reset):
         """Return the cells to be read by block, with the right genes."""
         if is_annotated(X):
-            X = open_cells(X)
+            X = open_cells(X, needs="counts")
             genes = X.genes.astype(str)
+            check_unique_genes(genes, X.source)
             validate_data(
                 self, pd.DataFrame(columns=genes), reset=reset, skip_check_array=True
             )
@@ -248,7 +249,7 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             self.genes_ = gene_names(X)
         X = validate_data(
             self,
-            X,
+            open_cells(X).matrix if sparse.issparse(X) else X,
             accept_sparse="csr",
             ensure_min_samples=2 if reset else 1,
             reset=reset,
@@ -274,8 +275,6 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             sums += np.asarray(logs.sum(axis=0)).ravel()
             squares += np.asarray((logs * logs).sum(axis=0)).ravel()
         self.library_sizes_ = np.concatenate(sizes)
-        if not np.isfinite(sums).all():
-            raise ValueError("X holds NaN or infinite values; drop those cells.")
         n_cells = len(self.library_sizes_)
         variance = squares / n_cells - np.square(sums / n_cells)
         self.top_genes_ = np.sort(np.argsort(-variance, kind="stable")[:n_top])

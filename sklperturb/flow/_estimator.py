@@ -294,7 +294,9 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         """
         target = None if y is None else "no_validation"
         X = validate_conditions(self, X, target, reset=True)
-        cells = to_dense(open_cells(y).rows(slice(None))) if is_annotated(y) else y
+        cells = y
+        if is_annotated(y):
+            cells = to_dense(open_cells(y, needs="finite").rows(slice(None)))
         cells = validate_target(self, X, cells)
         parameters = Bunch(**self.get_params(deep=False))
         return self._set_fitted(fit_flow(X, y, cells, parameters))

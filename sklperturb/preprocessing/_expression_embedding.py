@@ -127,7 +127,8 @@ class ExpressionGeneEmbedding(GeneEmbedding):
         if not is_annotated(y):
             y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
             y = y.reshape(len(y), -1)
-        cells = open_cells(y)
+        needs = "finite" if self.target_sum is None else "counts"
+        cells = open_cells(y, needs=needs)
         check_consistent_length(X, cells)
         rng = check_random_state(self.random_state)
         rows, n_cells = slice(None), cells.shape[0]

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells import open_cells, sum_by_group
-from sklperturb.cells._files import read_obs
+from sklperturb.cells._files import check_unique_genes, read_obs
 from sklperturb.conditions import PerturbationSchema
 
 # What tells samples apart, where the columns to group by are not named.
@@ -58,8 +58,8 @@ def pseudobulk(adata, groupby, *, layer=None, min_cells=1, chunk_size=None):
     Raises
     ------
     ValueError
-        If a column or layer does not exist, a group label is missing, or no group has
-        `min_cells` cells.
+        If a column or layer does not exist, a group label is missing, no group has
+        `min_cells` cells, a gene occurs twice, or a value is not finite or negative.
     FileNotFoundError
         If `adata` is a path and there is no such file.
 
@@ -92,8 +92,10 @@ def pseudobulk(adata, groupby, *, layer=None, min_cells=1, chunk_size=None):
     from anndata import AnnData
 
     groupby = _as_list(groupby)
-    with open_cells(adata, layer=layer) as cells:
-        codes, obs = _groups(cells.obs, groupby, min_cells)
+    with open_cells(adata, layer=layer, needs="counts") as cells:
+        obs = cells.obs  # which says so where there is none
+        check_unique_genes(cells.genes, cells.source)
+        codes, obs = _groups(obs, groupby, min_cells)
         sums = sum_by_group(cells, codes, len(obs), chunk_size=chunk_size)
         var = cells.var.copy()
     means = sums / obs["n_cells"].to_numpy()[:, None]

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._counts import value_kind
 from sklperturb.cells._files import check_unique_genes, is_annotated
@@ -42,6 +43,7 @@ def take_samples(adata, schema, control, covariates, min_replicates):
         )
     labels = take_columns(adata.obs, schema.columns("context", "perturbation"))
     table = pd.DataFrame({"perturbation": labels[:, -1]}, adata.obs_names).astype(str)
+    table.index.name = None  # which may be the name of a column
     table["context"] = "all" if schema.context is None else labels[:, 0].astype(str)
     table["control"] = sample_controls(adata.obs, schema)
     _check_doses(adata.obs, table, schema)
@@ -134,13 +136,9 @@ def describe_conditions(obs, members, schema, covariates):
 
 def dense_counts(samples):
     """Return the counts as a float64 array; refuse what cannot be counts."""
-    counts = np.asarray(to_dense(samples.X), dtype=np.float64)
+    rows = open_cells(samples, needs="counts").rows(slice(None))
+    counts = np.asarray(to_dense(rows), dtype=np.float64)
     kind = value_kind(counts)
-    if kind in ("invalid", "signed"):
-        raise ValueError(
-            "X holds negative, NaN or infinite values; it must hold sums of raw "
-            "counts, as pseudobulk(..., layer=...) gives them."
-        )
     empty = samples.obs_names[counts.sum(axis=1) == 0]
     if len(empty):
         raise ValueError(f"{len(empty)} samples have no counts, such as {empty[0]!r}.")
