@@ -6,13 +6,15 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from sklperturb.cells._checks import read_block
+from sklperturb.cells._checks import read_lines
 
 # Stored values that a pass over a file may hold: 1 GiB of float32 with its indices,
 # and as much again while it is turned from rows to columns.
 _PASS_VALUES = 2**27
 # Stored values that are computed on at once.
 _BLOCK_VALUES = 2**23
+# Rows of a file are read in one piece where fewer than this are left out between two.
+_NEAR = 8
 
 
 class LazyMatrix:
@@ -40,7 +42,7 @@ class LazyMatrix:
     def __init__(
         self, matrix, rows=slice(None), columns=slice(None), *, convert=None, dtype=None
     ):
-        self._matrix = by_row(matrix)
+        self._matrix = self.stored = by_row(matrix)
         chosen = zip((rows, columns), matrix.shape, strict=True)
         self._rows, self._columns = (_places(places, n) for places, n in chosen)
         self._convert = convert
@@ -103,7 +105,7 @@ def by_row(matrix, source="The matrix"):
             UserWarning,
             stacklevel=4,
         )
-        matrix = read_block(matrix, lambda stored: stored.to_memory())
+        matrix = read_lines(matrix, slice(None))
     return matrix.tocsr()
 
 
@@ -122,9 +124,9 @@ def rows_of(matrix, rows):
     if _in_memory(matrix):
         values = matrix[rows]
     elif isinstance(rows, slice):
-        values = read_block(matrix, lambda stored: stored[rows])
+        values = read_lines(matrix, rows)
     else:
-        values = read_block(matrix, lambda stored: _read_rows(stored, np.asarray(rows)))
+        values = _read_rows(matrix, np.asarray(rows))
     return sparse.csr_array(values) if sparse.issparse(values) else np.asarray(values)
 
 
@@ -142,7 +144,14 @@ def columns_of(matrix, columns):
     """
     if _in_memory(matrix):
         return matrix[:, columns]
-    return read_block(matrix, lambda stored: stored[:, columns])
+    return read_lines(matrix, columns)
+
+
+def on_disk(matrix):
+    """Return whether a matrix is a data set on disk, or some rows of such a one."""
+    matrix = getattr(matrix, "stored", matrix)
+    package = type(matrix).__module__.partition(".")[0]
+    return package in ("h5py", "zarr", "anndata") and hasattr(matrix, "shape")
 
 
 def _in_memory(matrix):
@@ -153,12 +162,18 @@ def _read_rows(matrix, rows):
     """Return rows from disk, which has to be read in order, and each once."""
     wanted, back = np.unique(rows, return_inverse=True)
     if not len(wanted):
-        return matrix[0:0]
-    start, stop = int(wanted[0]), int(wanted[-1]) + 1
-    if stop - start <= 2 * len(wanted):  # one piece, of which some rows are left out
-        return matrix[start:stop][rows - start]
-    read = getattr(matrix, "oindex", matrix)[wanted]
-    return read[back]
+        return read_lines(matrix, slice(0, 0))
+    # Rows that are near to each other are read in one piece, and some left out of it.
+    pieces = np.split(wanted, np.flatnonzero(np.diff(wanted) > _NEAR) + 1)
+    found = [
+        read_lines(matrix, slice(int(piece[0]), int(piece[-1]) + 1))[piece - piece[0]]
+        for piece in pieces
+    ]
+    if len(found) == 1:
+        return found[0][back]
+    if sparse.issparse(found[0]):
+        return sparse.vstack(found, format="csr")[back]
+    return np.concatenate(found)[back]
 
 
 def iter_rows(matrix, block_size=2048):

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sklperturb.cells._blocks import LazyMatrix, by_row, iter_rows, rows_of
+from sklperturb.cells._blocks import LazyMatrix, by_row, iter_rows, on_disk, rows_of
 from sklperturb.cells._checks import first_not_allowed, settled
 from sklperturb.cells._files import is_annotated, no_obs, x_of
+from sklperturb.files._store_checks import path_of
 from sklperturb.files._stores import (
     close_store,
     decoded,
@@ -157,9 +158,14 @@ class Cells:
         if self.needs == "counts":
             advice = "Raw counts are needed: correct them, or name their layer."
         raise ValueError(
-            f"{self.source} holds {what}; the first is in cell {row!s}, gene "
-            f"{column!s}. {advice}"
+            f"{self.source} holds {what}, the first in cell {row!s}, gene {column!s}. "
+            f"{advice}"
         )
+
+    def scan(self):
+        """Read all cells, so that values that are not allowed raise an error."""
+        for _ in self.blocks():
+            pass
 
     def close(self):
         """Close the file, if there is one."""
@@ -237,7 +243,7 @@ def _opened(cells, layer, obsm):
     if isinstance(cells, str | Path):
         return _of_file(cells, layer, obsm)
     if is_annotated(cells):
-        return _of_anndata(cells, layer, obsm)
+        return of_anndata(cells, layer, obsm)
     for name, key in (("layer", layer), ("obsm", obsm)):
         if key is not None:
             raise ValueError(
@@ -248,7 +254,7 @@ def _opened(cells, layer, obsm):
     if isinstance(cells, pd.DataFrame):
         values = cells.to_numpy()
         return Cells(values, kind, genes=cells.columns, obs_names=cells.index)
-    if sparse.issparse(cells) or isinstance(cells, LazyMatrix) or _is_stored(cells):
+    if sparse.issparse(cells) or isinstance(cells, LazyMatrix) or on_disk(cells):
         return Cells(cells, kind)
     return Cells(np.asarray(cells), kind)
 
@@ -275,22 +281,26 @@ def _of_file(path, layer, obsm):
         return cells
 
 
-def _of_anndata(cells, layer, obsm):
+def of_anndata(cells, layer=None, obsm=None, source=None):
+    """Return the `Cells` of an AnnData, which may be called as the file it is from."""
     # Of a view, what it is a view of is read: anndata reads all of a view at once, and
     # refuses a view of a view that is backed.
     whole = cells._adata_ref if cells.is_view else cells
+    name = "The AnnData" if source is None else source
+    if source is None and on_disk(x_of(whole)):
+        name = path_of(x_of(whole)).name
     held = {"layers": whole.layers, "obsm": cells.obsm}
-    matrix = _choose(x_of(whole), held, layer, obsm, "The AnnData")
+    matrix = _choose(x_of(whole), held, layer, obsm, name)
     if cells.is_view and obsm is None:
-        matrix = settled(matrix, "The AnnData")  # before rows of it are taken
+        matrix = settled(matrix, name)  # before rows of it are taken
         matrix = LazyMatrix(matrix, cells._oidx, cells._vidx)
     return _make(
         matrix,
-        "The AnnData",
+        name,
         obsm,
         genes=cells.var_names,
         obs_names=cells.obs_names,
-        read_obs=lambda: decoded(cells.obs, "The AnnData"),
+        read_obs=lambda: decoded(cells.obs, name),
         read_var=lambda: cells.var,
     )
 
@@ -323,9 +333,3 @@ def _make(matrix, source, obsm, *, genes, read_var, **known):
         else:
             genes = pd.Index([f"{obsm}{i}" for i in range(matrix.shape[1])])
     return Cells(matrix, source, genes=genes, read_var=read_var, **known)
-
-
-def _is_stored(matrix):
-    """Return whether a matrix is a data set on disk."""
-    package = type(matrix).__module__.partition(".")[0]
-    return package in ("h5py", "zarr", "anndata") and hasattr(matrix, "shape")

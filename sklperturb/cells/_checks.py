@@ -39,8 +39,8 @@ def settled(matrix, source):
     """
     if len(matrix.shape) != 2:
         raise ValueError(
-            f"Expected 2D array, cells by genes, got shape {matrix.shape}. Reshape "
-            "your data, as with array.reshape(-1, 1) if it has a single gene."
+            f"Expected 2D array, cells by genes, got shape {matrix.shape} of {source}. "
+            "Reshape your data, as with array.reshape(-1, 1) if it has a single gene."
         )
     if isinstance(matrix, np.ndarray) and matrix.dtype == object:
         matrix = _of_objects(matrix, source)
@@ -59,30 +59,48 @@ def settled(matrix, source):
     return matrix
 
 
-def read_block(matrix, read):
-    """Return what `read` takes from a matrix on disk, checked.
+def read_lines(matrix, lines):
+    """Return some lines of a matrix on disk, in memory and checked.
+
+    Parameters
+    ----------
+    matrix : data set on disk
+    lines : slice
+        Rows or, of a matrix that is stored by column, columns.
+
+    Returns
+    -------
+    block : ndarray, csr_array or csc_array
 
     Raises
     ------
     FileError
-        If it cannot be read, or an index points to no column.
+        If they cannot be read, or an index points nowhere.
     """
     path = path_of(matrix)
     with reading(path, KIND):
-        block = read(matrix)
-        if not sparse.issparse(block):
-            return _usual_type(np.asarray(block))
-        width = block.shape[block.format != "csc"]
-        low, high = block.indices.min(initial=0), block.indices.max(initial=-1)
-        if low < 0 or high >= width:
-            raise FileError(
-                f"{path}: the sparse matrix has the index "
-                f"{low if low < 0 else high}, outside of the 0 to {width - 1} that "
-                f"there are. {DAMAGED}"
-            )
+        if not hasattr(matrix, "group"):
+            return _usual_type(np.asarray(matrix[lines]))
+        is_csr = matrix.format == "csr"
+        start, stop, _ = lines.indices(matrix.shape[not is_csr])
+        pointers = matrix.group["indptr"][start : max(start, stop) + 1]
+        values = slice(int(pointers[0]), int(pointers[-1]))
+        indices = matrix.group["indices"][values]
+        width = matrix.shape[is_csr]
+        if len(indices):
+            ends = int(indices.min()), int(indices.max())
+            if ends[0] < 0 or ends[1] >= width:
+                raise FileError(
+                    f"{path}: the sparse matrix has the index {ends[ends[0] >= 0]}, "
+                    f"and there are {width} places, from 0. {DAMAGED}"
+                )
+        data = _usual_type(matrix.group["data"][values])
+        shape = (len(pointers) - 1, width) if is_csr else (width, len(pointers) - 1)
+        kind = sparse.csr_array if is_csr else sparse.csc_array
+        block = kind((data, indices, pointers - pointers[0]), shape)
     if not block.has_canonical_format:
         block.sum_duplicates()
-    return _usual_type(block)
+    return block
 
 
 def first_not_allowed(block, needs):
@@ -109,7 +127,7 @@ def first_not_allowed(block, needs):
     if not wrong.any():
         wrong, what = found.data < 0, "negative"
     row, column = (places[wrong][0] for places in found.coords)
-    return row, column, f"{what} values, {np.count_nonzero(wrong)} in a block of cells"
+    return row, column, f"{what} values"
 
 
 def _sound(matrix, source):
@@ -129,23 +147,11 @@ def _sound(matrix, source):
             f"{source} holds a sparse matrix that cannot be one: {error}. Make it "
             "anew from its values, rows and columns."
         ) from error
-    if not _is_canonical(matrix):
-        again = matrix.copy()
-        again.has_canonical_format = False
-        again.sum_duplicates()
-        return again
-    return matrix
-
-
-def _is_canonical(matrix):
-    """Return whether no entry is stored twice, and all are in order.
-
-    scipy remembers that, and does not notice when the indices are changed.
-    """
-    fresh = type(matrix)(
-        (matrix.data, matrix.indices, matrix.indptr), matrix.shape, copy=False
-    )
-    return fresh.has_canonical_format
+    if matrix.has_canonical_format:
+        return matrix
+    again = matrix.copy()
+    again.sum_duplicates()
+    return again
 
 
 def _usual_type(values):

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.cells import open_cells
+from sklperturb.cells._cells import of_anndata
+from sklperturb.cells._checks import settled
 from sklperturb.cells._files import check_unique_genes, is_annotated, x_of
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._doubts import warn
@@ -168,6 +171,11 @@ def load_perturbseq(
         found = None  # the schema reads another column than the layout
     cells = _assigned(cells, schema, drop_unassigned, source)
     check_unique_genes(cells.var_names, source)
+    if not cells.n_vars:
+        raise ValueError(
+            f"{source} has no genes in {layer or obsm or 'X'!r}; pass layer= or obsm= "
+            "to name a matrix with columns."
+        )
     X, schema = read_conditions(cells.obs, schema, found)
     for message in doubts(cells.obs, X, schema, found, given):
         warn(f"{source}: {message}")
@@ -199,7 +207,7 @@ def _open(data, backed, layer, obsm):
     if is_annotated(data):
         cells = _sliceable(data)
         if layer is not None or obsm is not None:
-            cells = _with_matrix(cells, layer, obsm)
+            cells = _with_matrix(cells, layer, obsm, None)
         return cells, "The AnnData"
     path = Path(data)
     if backed:
@@ -211,8 +219,11 @@ def _open(data, backed, layer, obsm):
         # An error follows, which says what to do.
         warnings.filterwarnings("ignore", message=".*names are not unique")
         cells = read(path)
+        for matrix in (x_of(cells), *cells.layers.values()):
+            if sparse.issparse(matrix):
+                settled(matrix, path.name)  # before rows of it are taken
     cells.obs, cells.var = (decoded(t, path) for t in (cells.obs, cells.var))
-    return _with_matrix(cells, layer, obsm), path.name
+    return _with_matrix(cells, layer, obsm, path.name), path.name
 
 
 def _left_in_file(path, layer, obsm):
@@ -234,6 +245,11 @@ def _sliceable(cells):
     anndata refuses a view of a view that is backed, as cross-validation makes them.
     """
     if not cells.isbacked:
+        table, source = cells.obs, "The AnnData"
+        obs = decoded(table, source)
+        if obs is not table:
+            cells = cells.copy()
+            cells.obs = obs
         return cells
     whole = cells._adata_ref if cells.is_view else cells
     parts = {name: dict(getattr(whole, name)) for name in ("layers", "obsm", "varm")}
@@ -241,9 +257,9 @@ def _sliceable(cells):
     return again[cells._oidx, cells._vidx] if cells.is_view else again
 
 
-def _with_matrix(cells, layer, obsm):
+def _with_matrix(cells, layer, obsm, source):
     """Return the cells with a layer or an entry of obsm in the place of `X`."""
-    opened = open_cells(cells, layer=layer, obsm=obsm)
+    opened = of_anndata(cells, layer, obsm, source)
     if layer is None and obsm is None:
         return cells
     return _annotated(opened, opened.rows(slice(None)))
@@ -255,7 +271,8 @@ def _annotated(cells, matrix, **parts):
     var = pd.DataFrame(index=cells.genes) if cells.var is None else cells.var
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*names are not unique")
-        return AnnData(matrix, obs=cells.obs, var=var, **parts)
+        obs = decoded(cells.obs, "The AnnData")
+        return AnnData(matrix, obs=obs, var=var, **parts)
 
 
 def _assigned(cells, schema, drop, source):

@@ -119,10 +119,13 @@ class CellScorer:
         genes = pd.Index(genes).astype(str)
         check_unique_genes(genes, "y")
         rule = CONVENTIONS[self.convention]
-        sides = {"y": real.matrix, "the prediction": pred.matrix}
+        sides = {
+            name: Population(cells.matrix, labels, genes, name, cells.obs_names)
+            for name, cells in (("y", real), ("the prediction", pred))
+        }
         real, pred = (
-            np.array(to_dense(rows_of(by_row(matrix), slice(None))))
-            for matrix in on_one_scale(sides, rule.values).values()
+            np.array(to_dense(rows_of(by_row(side.matrix), slice(None))))
+            for side in on_one_scale(sides, rule.values).values()
         )
         pred[is_control] = real[is_control]
         sides = {"real": real, "pred": pred}

@@ -1,7 +1,7 @@
 """Score predicted cells against measured ones, by a named convention."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -181,9 +181,7 @@ def evaluate_cells(
             _logger.info("The cells have no X; their obsm[%r] is scored.", obsm)
     rule = _rule(convention, obsm)
     with opened_sides(given, perturbation, layer=layer, obsm=obsm) as sides:
-        matrices = {name: side.matrix for name, side in sides.items()}
-        matrices = on_one_scale(matrices, rule.values)
-        sides = {n: replace(side, matrix=matrices[n]) for n, side in sides.items()}
+        sides = on_one_scale(sides, rule.values)
         return score_sides(
             sides, control, rule, anchors=anchors, random_state=random_state
         )

@@ -2,8 +2,9 @@
 
 import logging
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -81,8 +82,10 @@ def opened_sides(given, perturbation, **options):
     with ExitStack() as stack:
         sides = {}
         for name, cells in given.items():
+            is_path = isinstance(cells, str | Path)
             cells = stack.enter_context(open_cells(cells, **options))
-            sides[name] = side = _population(cells, name, perturbation)
+            shown = f"{name} ({cells.source})" if is_path else name
+            sides[name] = side = _population(cells, shown, perturbation)
             first = next(iter(sides))
             genes = sides[first].genes
             if not genes.equals(side.genes):
@@ -112,32 +115,37 @@ def _population(cells, name, perturbation):
     return Population(cells.matrix, labels, cells.genes, name, cells.obs_names)
 
 
-def on_one_scale(matrices, values):
+def on_one_scale(sides, values):
     """Bring all sides to what a convention scores, alike and block by block.
 
     Parameters
     ----------
-    matrices : dict of str to matrix
-        Cells by genes, of each side.
+    sides : dict of str to Population
     values : {"log1p", "counts", "any"}
 
     Returns
     -------
-    matrices : dict of str to matrix
+    sides : dict of str to Population
 
     Raises
     ------
     ValueError
         If a side holds what cannot become that.
     """
+    named = {side.name: side for side in sides.values()}
+    matrices = {name: side.matrix for name, side in named.items()}
     if values == "any":
-        return {name: by_row(matrix, name) for name, matrix in matrices.items()}
+        matrices = {name: by_row(matrix, name) for name, matrix in matrices.items()}
+    else:
+        matrices = _on_one_scale(named, matrices, values)
+    return {n: replace(side, matrix=matrices[side.name]) for n, side in sides.items()}
+
+
+def _on_one_scale(sides, matrices, values):
     kinds = {name: value_kind(sample_places(m)[0]) for name, m in matrices.items()}
     for name, kind in kinds.items():
-        if kind == "invalid":
-            cells = open_cells(Cells(matrices[name], name), needs="finite")
-            for _ in cells.blocks():  # the one that is not finite raises
-                pass
+        if kind == "invalid" or (kind == "signed" and values == "counts"):
+            sides[name].checked("counts" if kind == "signed" else "finite").scan()
     bring = _to_counts if values == "counts" else _to_logarithms
     return bring(matrices, kinds)
 

@@ -253,7 +253,7 @@ def compare_groups(
             found = first_not_allowed(block, "finite")
             if found is not None:
                 raise ValueError(
-                    f"The cells hold {found[2]}; the first is of gene "
+                    f"The cells hold {found[2]}, the first of gene "
                     f"{genes[part][found[1]]!s}. Correct them, or leave such cells out."
                 )
             if depth is not None:

@@ -88,7 +88,8 @@ def reading(path, kind):
 
 def one_line(error, length=300):
     """Return what an exception says, in one line of bounded length."""
-    text = " ".join(f"{error}".split()) or type(error).__name__
+    notes = getattr(error, "__notes__", ())
+    text = " ".join(" ".join([f"{error}", *notes]).split()) or type(error).__name__
     if isinstance(error, KeyError):
         text = f"no {text}"
     return text if len(text) <= length else f"{text[:length]} ..."

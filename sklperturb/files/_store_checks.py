@@ -20,6 +20,7 @@ _CODECS = ("codecs", "compressor", "filters")
 
 def path_of(element):
     """Return the path of the file that an element of a store, or a matrix, is in."""
+    element = getattr(element, "stored", element)  # some rows of a matrix
     element = getattr(element, "group", element)  # of a sparse matrix of anndata
     if hasattr(element, "file"):
         return Path(element.file.filename)
@@ -85,15 +86,16 @@ def _falls(pointers):
 def check_dense(array, path):
     """Refuse a matrix of which chunks are absent; warn where that stands for zeros.
 
-    zarr leaves out chunks that hold nothing else: whether a chunk that is not there was
-    lost cannot be told.
+    zarr leaves out chunks that hold nothing else, so that whether one was lost cannot
+    be told.
     """
     _refuse_foreign(array, path)
     n_absent = count_absent(array)
     if not n_absent:
         return
     fill = array.fillvalue if hasattr(array, "fillvalue") else array.fill_value
-    if fill is None or fill != 0:
+    # HDF5 leaves nothing out, and zarr what holds nothing but the fill value.
+    if hasattr(array, "file") or fill is None or fill != 0:
         raise FileError(
             f"{path}: {n_absent} chunks of {place_of(array)} are absent. {DAMAGED}"
         )
@@ -118,8 +120,11 @@ def count_absent(array):
 
 
 def check_matrices(element, path):
-    """Check all sparse matrices in an element, which anndata would take as they are."""
+    """Check all matrices in an element, which anndata would take as they are."""
     if hasattr(element, "shape"):
+        # A column of a table may well hold nothing but zeros, which zarr leaves out.
+        if element.shape and (hasattr(element, "file") or len(element.shape) > 1):
+            check_dense(element, path)
         return
     kind = str(element.attrs.get("encoding-type", ""))
     if kind.removesuffix("_matrix") in _FORMATS or "h5sparse_format" in element.attrs:
@@ -159,7 +164,7 @@ def refuse_links(file, path):
                     seen.add(address)
                     waiting.append(found)
     for group, name in soft:
-        if name not in group:
+        if group.get(name) is None:
             raise FileError(
                 f"{path}: {place_of(group, name)} is a link to what does not exist. "
                 f"{DAMAGED}"
@@ -170,7 +175,7 @@ def _refuse_foreign(array, path):
     """Refuse an HDF5 data set whose values are in another file."""
     if getattr(array, "is_virtual", False) or getattr(array, "external", None):
         raise FileError(
-            f"{path}: the values of {place_of(array)} are elsewhere, {_COPY}"
+            f"{path}: the values of {place_of(array)} are in other files, {_COPY}"
         )
 
 

@@ -149,24 +149,31 @@ def decoded(table, source):
     """Return a table of which text is text, where some was kept as bytes.
 
     Strings of fixed length are bytes in HDF5, and would become labels such as "b'A'".
-    Names of rows that are numbers become text too, as in an AnnData.
+    Names of rows that are numbers become text too, as in an AnnData. A table without
+    any of these is given back.
     """
-    again = table.copy(deep=False)
+    found = {}
     for place, name in enumerate(table.columns):
         column = table.iloc[:, place]
         if isinstance(column.dtype, pd.CategoricalDtype):
             if _is_bytes(column.cat.categories):
                 text = _text_of(column.cat.categories, source, name)
-                again.isetitem(place, column.cat.rename_categories(text))
+                found[place] = column.cat.rename_categories(text)
         elif _is_bytes(column):
             text = _text_of(column, source, name)
-            again.isetitem(place, pd.Series(text, table.index, dtype=object))
-    if _is_bytes(table.index):
-        text = _text_of(table.index, source, "the index")
-        again.index = pd.Index(text, dtype=object, name=table.index.name)
-    elif pd.api.types.is_numeric_dtype(table.index.dtype):
-        again.index = table.index.astype(str)
-    return again
+            found[place] = pd.Series(text, table.index, dtype=object)
+    index = table.index
+    if _is_bytes(index):
+        text = _text_of(index, source, "the index")
+        index = pd.Index(text, dtype=object, name=index.name)
+    elif pd.api.types.is_numeric_dtype(index.dtype):
+        index = index.astype(str)
+    if not found and index is table.index:
+        return table
+    again = table.copy(deep=False)
+    for place, column in found.items():
+        again.isetitem(place, column)
+    return again.set_axis(index)
 
 
 def stored_element(element, shape=None):

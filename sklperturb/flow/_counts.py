@@ -127,6 +127,7 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         X = self._validate(X, reset=True)
         n_cells, n_genes = X.shape
         if not looks_like_counts(X):
+            X.scan()  # which names the cell, where it is negative or not finite
             raise ValueError(
                 "X must hold raw counts: whole numbers, 0 or more. Use PCA for values "
                 "that were normalised already."

@@ -9,7 +9,8 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.cells import log_normalise
+from sklperturb.cells import log_normalise, open_cells
+from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import (
@@ -317,7 +318,8 @@ class CellScreenModel(BaseEstimator):
                         f"y has no {self.obsm!r} in its obsm; it has {list(y.obsm)}. "
                         "Pass obsm= to name the latent space, or space='counts'."
                     )
-                y = y.obsm[self.obsm]
+                y = open_cells(y, obsm=self.obsm, needs="finite").rows(slice(None))
+                y = to_dense(y)
             return np.asarray(y, dtype=np.float32)
         n_components = min(self.n_components, y.shape[1] - 1, y.shape[0] - 1)
         self.space_ = CountSpace(n_components, verbose=bool(verbose)).fit(y)

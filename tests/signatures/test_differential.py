@@ -409,7 +409,7 @@ def test_bad_counts(samples):
     negative.X[0, 0] = -1
     empty.X[3] = 0
     fraction.X += 0.5
-    with pytest.raises(ValueError, match="negative values.* cell s0, gene 0"):
+    with pytest.raises(ValueError, match=r"negative values.* cell s0, gene 0"):
         model().fit(negative)
     with pytest.raises(ValueError, match="1 samples have no counts, such as 's3'"):
         model().fit(empty)
