@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
+from sklperturb.files._stores import opened_store, read_part, stored_element
 
 LAYOUTS = (
     "Allowed are the Kaggle layout (de_train.parquet and id_map.csv, with "
@@ -105,16 +107,17 @@ def read_layer(path, layer):
     obs : DataFrame of shape (n_samples, n_columns)
     y : DataFrame of shape (n_samples, n_genes)
     """
-    import h5py
-    from anndata.io import read_elem
-
     # Only what is needed: the other layers and the single cells in `uns` can be
     # many times larger.
-    with reading(path, "h5ad"), h5py.File(path, "r") as file:
-        layers = sorted(file["layers"]) if "layers" in file else []
+    with opened_store(path) as store:
+        layers = sorted(store["layers"]) if "layers" in store else []
         wanted = DEFAULT_LAYER if layer is None else layer
-        values = read_elem(file[f"layers/{wanted}"]) if wanted in layers else None
-        obs, var = read_elem(file["obs"]), read_elem(file["var"])
+        obs, var = read_part(store, "obs"), read_part(store, "var")
+        values = None
+        if wanted in layers:
+            matrix = stored_element(store[f"layers/{wanted}"], (len(obs), len(var)))
+            with open_cells(matrix) as cells:
+                values = cells.rows(slice(None))
     if values is None:
         raise ValueError(
             f"{path.name} has no layer {wanted!r}; it has {layers}. Pass one of them "

@@ -305,7 +305,7 @@ def test_broken_files(folder):
     with pytest.raises(ValueError, match=r"de_train.parquet cannot be read as parquet"):
         load_op2(folder)
     (folder / "de_train.h5ad").write_bytes(b"not HDF5")
-    with pytest.raises(ValueError, match=r"de_train.h5ad cannot be read as h5ad"):
+    with pytest.raises(ValueError, match=r"de_train.h5ad cannot be read as AnnData"):
         load_op2(folder, layer="t")
 
 

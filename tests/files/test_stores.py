@@ -12,6 +12,7 @@ from scipy import sparse
 
 from sklperturb.cells import open_cells
 from sklperturb.datasets import describe_perturbseq, load_perturbseq
+from sklperturb.datasets._files import read_layer
 from sklperturb.files._reading import FileError
 from sklperturb.files._stores import open_store, read_part
 
@@ -351,3 +352,17 @@ def test_integer_categories_with_missing_values(tmp_path):
     for backed in (False, True):
         found = load_perturbseq(path, backed=backed).y.obs["plate"]
         assert found.isna().tolist() == [False, True, False]
+
+
+def test_signatures_are_read_as_cells_are(tmp_path):
+    path = tmp_path / "de_train.h5ad"
+    data = cells()
+    data.layers["clipped_sign_log10_pval"] = sparse.csr_matrix(VALUES)
+    data.write_h5ad(path)
+    obs, y = read_layer(path, None)
+    assert obs["target_gene"].tolist() == ["non-targeting", "A", "B"]
+    np.testing.assert_array_equal(y, VALUES)
+    with h5py.File(path, "r+") as file:
+        put(file["layers/clipped_sign_log10_pval"], "indices", [1, 2, 0, 1, -1])
+    with pytest.raises(FileError, match="index -1"):
+        read_layer(path, None)
