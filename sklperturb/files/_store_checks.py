@@ -181,6 +181,11 @@ def _refuse_foreign(array, path):
 
 def refuse_folder(path):
     """Refuse a .zarr folder with links to what is outside of it, or with pickles."""
+    if not {".zgroup", "zarr.json"}.intersection(os.listdir(path)):
+        raise FileError(
+            f"{path} cannot be read as AnnData: the folder holds no .zgroup and no "
+            "zarr.json, so that it is no zarr store."
+        )
     inside = os.path.realpath(path)
     for folder, _, files in os.walk(path):
         with os.scandir(folder) as entries:
