@@ -51,20 +51,28 @@ def parse_json(text, origin, allow_nan=False):
         has a number that is not finite.
     """
 
-    def finite(digits):
-        number = float(digits)
-        if not (allow_nan or math.isfinite(number)):
-            raise FileError(f"{origin} has the number {digits[:20]}; correct it.")
-        return number
+    def checked(pairs):
+        found = _unique(pairs, origin)
+        if not allow_nan:
+            for name, value in pairs:
+                _refuse_nan(value, short(name), origin)
+        return found
 
     with reading(origin, "JSON"):
         _check_length(text, _MAX_BYTES, origin)
-        return json.loads(
-            text,
-            object_pairs_hook=lambda pairs: _unique(pairs, origin),
-            parse_float=finite,
-            parse_constant=finite,
-        )
+        found = json.loads(text, object_pairs_hook=checked)
+        if not allow_nan:
+            _refuse_nan(found, "a value", origin)
+    return found
+
+
+def _refuse_nan(value, name, origin):
+    """Raise if a number, alone or in lists, is not finite."""
+    if isinstance(value, list):
+        for item in value:
+            _refuse_nan(item, name, origin)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise FileError(f"{origin}: {name} is {value}; a finite number is needed.")
 
 
 def parse_toml(text, origin):

@@ -15,7 +15,8 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t", ".gmt": "\
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _EXCEL = re.compile(r'"?sep=(.)"?\n')
 # A number with leading zeros is a name: of a plate, a well, an id.
-_CODE = re.compile(r'(?:^|[,;\t|"])\s*[+-]?0\d', re.MULTILINE)
+_CODE = re.compile(r"\s*[+-]?0\d")
+_CODE_WITHIN = re.compile(r'[,;\t|"\n ][+-]?0\d')
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 
 
@@ -26,7 +27,7 @@ def read_any_table(path, text=()):
     return read_table(path, text)
 
 
-def read_table(path, text=(), *, comment=None, max_columns=10**5):
+def read_table(path, text=(), *, comment=None, max_columns=20_000):
     """Read a table of text with a header, ``.csv`` or ``.tsv``, also as ``.gz``.
 
     Parameters
@@ -40,7 +41,7 @@ def read_table(path, text=(), *, comment=None, max_columns=10**5):
         a number of the column has leading zeros.
     comment : str, default=None
         Lines that begin with it are left out.
-    max_columns : int, default=10**5
+    max_columns : int, default=20_000
         More are refused: every one takes time, and they are no table of its kind.
 
     Returns
@@ -67,12 +68,20 @@ def read_table(path, text=(), *, comment=None, max_columns=10**5):
             )
         _check_fields(content, separator, len(names), path)
         frame = _parse(content, separator, names, text)
-        if text is not True and _CODE.search(content):
+        if text is not True and _CODE_WITHIN.search(content):
             spelled = _parse(content, separator, names, True)
             numeric = frame.columns[[*map(is_numeric_dtype, frame.dtypes)]]
             codes = [n for n in numeric if any(map(_CODE.match, spelled[n].dropna()))]
             frame = _parse(content, separator, names, {*text, *codes})
     return _drop_nameless(frame, path)
+
+
+def read_rows(path):
+    """Return the rows of a table of text that has no header, as lists of text."""
+    content, separator = _read(path, None)
+    with reading(path, "a table"):
+        rows = csv.reader(io.StringIO(content), delimiter=separator, strict=True)
+        return [[field.strip() for field in row] for row in rows if _is_row(row)]
 
 
 def read_header(path):
@@ -220,8 +229,10 @@ def _count_fields(content, separator, path):
 
 def _parse(content, separator, names, text):
     """Return the table, with columns without a name called by their numbers."""
-    wanted = str if text is True else dict.fromkeys(set(text) & set(names), str)
     labels = [name or number for number, name in enumerate(names)]
+    kept = names if text is True else set(text)
+    pairs = zip(names, labels, strict=True)
+    wanted = {label: str for name, label in pairs if name in kept}
     return pd.read_csv(
         io.StringIO(content),
         sep=separator,
