@@ -1,14 +1,14 @@
 """Read the files of a folder; errors name the one that is missing or broken."""
 
-import csv
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
+from sklperturb.files._identifiers import as_identifiers
 from sklperturb.files._stores import opened_store, read_part, stored_element
+from sklperturb.files._tables import check_unique_columns
 
 LAYOUTS = (
     "Allowed are the Kaggle layout (de_train.parquet and id_map.csv, with "
@@ -38,59 +38,6 @@ def missing_file(folder, name):
     return FileNotFoundError(
         f"{name} is not in {folder}, which holds {present or 'nothing'}. {LAYOUTS}."
     )
-
-
-@contextmanager
-def reading(path, kind):
-    """Turn what a reader raises into an error that names the file."""
-    try:
-        yield
-    except (OSError, KeyError, ValueError, RuntimeError, csv.Error) as error:
-        raise ValueError(
-            f"{path} cannot be read as {kind}; it may be truncated or of another kind. "
-            f"Get the file again. The reader said: {error}"
-        ) from error
-
-
-def read_parquet(path):
-    """Read a parquet file; named index levels become columns."""
-    import pyarrow.parquet as pq
-
-    with reading(path, "parquet"):
-        table = pq.ParquetFile(path).read()
-    check_unique_columns(table.column_names, path.name)
-    with reading(path, "parquet"):
-        frame = table.to_pandas()
-    named = [name for name in frame.index.names if name is not None]
-    return frame.reset_index(level=named).reset_index(drop=True)
-
-
-def read_csv(path, text_columns=()):
-    """Read a CSV file, keeping compounds called "NA" or "None" as they are.
-
-    Parameters
-    ----------
-    path : Path
-    text_columns : iterable of str
-        Columns to read as text even if they hold numbers.
-    """
-    check_unique_columns(read_header(path), path.name)
-    with reading(path, "CSV"):
-        return pd.read_csv(
-            path,
-            keep_default_na=False,
-            na_values=[""],
-            dtype=dict.fromkeys(text_columns, str),
-        )
-
-
-def read_header(path):
-    """Read the column names of a CSV file."""
-    with reading(path, "CSV"), path.open(newline="", encoding="utf-8-sig") as file:
-        header = next(csv.reader(file), [])
-        if not header:
-            raise ValueError("it is empty")
-    return header
 
 
 def read_layer(path, layer):
@@ -129,21 +76,11 @@ def read_layer(path, layer):
     return obs.reset_index(drop=True), pd.DataFrame(values, columns=genes)
 
 
-def check_unique_columns(names, file_name):
-    """Raise if a name occurs twice."""
-    index = pd.Index(names)
-    if not index.is_unique:
-        twice = list(index[index.duplicated()].unique())
-        raise ValueError(
-            f"{file_name} has {len(twice)} column names that occur more than once, "
-            f"such as {twice[:3]}. Rename or remove the repeated columns."
-        )
-
-
 def check_unique_ids(ids, name):
-    """Raise if an id occurs twice in an index or a column."""
-    if not ids.is_unique:
-        repeated = ids[ids.duplicated()].tolist()
+    """Raise if an id occurs twice, be it once as 1 and once as "1"."""
+    known = as_identifiers(ids)
+    if not known.is_unique:
+        repeated = pd.Index(ids)[known.duplicated()].tolist()
         raise ValueError(
             f"{name} has {len(repeated)} repeated ids, such as {repeated[0]!r}. Each "
             "row needs its own."

@@ -16,6 +16,7 @@ from sklperturb.conditions._doubts import (
     warn,
 )
 from sklperturb.conditions._near import did_you_mean
+from sklperturb.conditions._schema import KNOWN_SPELLINGS
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.datasets._clean import (
     LINCS_ID,
@@ -27,16 +28,17 @@ from sklperturb.datasets._clean import (
 )
 from sklperturb.datasets._files import (
     DEFAULT_LAYER,
-    check_unique_columns,
     check_unique_ids,
     missing_file,
     open_folder,
-    read_csv,
-    read_header,
     read_layer,
-    read_parquet,
 )
+from sklperturb.files._identifiers import as_identifiers
+from sklperturb.files._tables import read_header, read_parquet, read_table
 from sklperturb.utils._choices import OnNonfinite
+
+# A table of conditions has a dozen columns; one with more is something else.
+_MAX_CONDITIONS = 1000
 
 
 @validate_params(
@@ -234,9 +236,7 @@ def _order_genes(y, folder, train_name):
     path = folder / "sample_submission.csv"
     if not path.exists():
         return y
-    header = read_header(path)
-    check_unique_columns(header, path.name)
-    wanted = pd.Index([name for name in header if name != "id"])
+    wanted = pd.Index([name for name in read_header(path) if name not in ("id", "")])
     for lacking, ours, theirs in (
         (wanted.difference(y.columns), train_name, path.name),
         (y.columns.difference(wanted), path.name, train_name),
@@ -263,7 +263,7 @@ def _read_id_map(folder, X_known, schema, test_name):
     path = folder / "id_map.csv"
     labels = schema.columns("perturbation", "context")
     if path.exists():
-        id_map = read_csv(path, text_columns=labels)
+        id_map = read_table(path, labels, max_columns=_MAX_CONDITIONS)
         file_name = path.name
     elif X_known is None:
         raise missing_file(folder, "id_map.csv")
@@ -277,7 +277,7 @@ def _read_id_map(folder, X_known, schema, test_name):
     if absent:
         raise ValueError(
             f"{file_name} lacks the columns {absent}; it has {list(id_map.columns)}. "
-            f"Needed are {['id', *labels]}, in any order."
+            f"Needed are {['id', *labels]}, in any order, as de_train calls them."
             f"{did_you_mean(absent, id_map.columns)}"
         )
     ids = id_map["id"]
@@ -289,6 +289,7 @@ def _read_id_map(folder, X_known, schema, test_name):
 
 def _test_conditions(id_map, X, X_known, schema):
     """Return the rows to predict with the columns of the training rows."""
+    _check_context(id_map, X, schema)
     known = clean_conditions(id_map, schema, "id_map.csv")
     compound = known[schema.perturbation]
     measured = X if X_known is None else pd.concat([X, X_known], ignore_index=True)
@@ -310,6 +311,17 @@ def _test_conditions(id_map, X, X_known, schema):
     return X_test
 
 
+def _check_context(id_map, X, schema):
+    """Raise if id_map names a context, and the training rows do not."""
+    spelled = [name for name in KNOWN_SPELLINGS["context"] if name in id_map]
+    if schema.context is None and spelled and spelled[0] not in X:
+        raise ValueError(
+            f"id_map.csv has the column {spelled[0]!r}, and de_train has not; its "
+            f"columns that are no genes are {list(X.columns)}. Name the context alike "
+            "in both, or name its column in schema=."
+        )
+
+
 def _align_test(X_known, y_test, X_test, genes, schema, test_name):
     """Return the known test response in the order of the ids and of the genes."""
     absent = genes.difference(y_test.columns)
@@ -319,14 +331,13 @@ def _align_test(X_known, y_test, X_test, genes, schema, test_name):
             f"{list(absent[:3])}."
         )
     if "id" in X_known:
-        have, want = X_known["id"].astype(str), X_test.index.astype(str)
-        have = pd.Index(have)
+        have, want = as_identifiers(X_known["id"]), as_identifiers(X_test.index)
     else:
         keys = schema.columns("perturbation", "context")
         if schema.dose in X_known and X_test[schema.dose].notna().all():
             keys.append(schema.dose)
-        have = pd.MultiIndex.from_frame(X_known[keys])
-        want = pd.MultiIndex.from_frame(X_test[keys])
+        have = pd.MultiIndex.from_frame(X_known[keys].apply(as_identifiers))
+        want = pd.MultiIndex.from_frame(X_test[keys].apply(as_identifiers))
     if not have.is_unique:
         raise ValueError(
             f"{test_name} has more than one row for {have[have.duplicated()][0]!r}, so "

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.datasets._files import check_unique_ids
+from sklperturb.files._identifiers import as_identifiers
 from sklperturb.files._writing import (
     check_output,
     check_output_folder,
@@ -191,7 +192,9 @@ def _check_predictions(y_pred, ids, genes):
     if isinstance(y_pred, pd.DataFrame):
         y_pred = _in_order(y_pred, genes, "columns", "target_names")
         if y_pred.index.name == "id":
-            y_pred = _in_order(y_pred, ids, "index", "the ids of id_map")
+            y_pred = y_pred.set_axis(as_identifiers(y_pred.index))
+            wanted = as_identifiers(ids)
+            y_pred = _in_order(y_pred, wanted, "index", "the ids of id_map")
     values = np.asarray(y_pred)
     if values.dtype != np.float32:
         values = values.astype(np.float64)
