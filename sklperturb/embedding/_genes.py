@@ -1,10 +1,14 @@
 """Find the genes of a data set in the vocabulary of a model."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from sklperturb.files._reading import short
+from sklperturb.files._tables import read_table
 
 # The version of an Ensembl id: ENSG00000141510.17.
 _VERSION = re.compile(r"^(ENS[A-Z]*\d+)\.\d+$")
@@ -32,9 +36,11 @@ class Vocabulary:
             pairs = [(k, v) for k, v in _pairs(gene_map) if v in self._exact]
             if not pairs:
                 raise ValueError(
-                    "gene_map leads to none of the genes of the checkpoint. Its values "
-                    f"must be names such as {', '.join(list(genes)[:3])}."
+                    f"{_described(gene_map)} leads to none of the genes of the "
+                    "checkpoint. Its values must be names such as "
+                    f"{', '.join(list(genes)[:3])}."
                 )
+            _warn_of_several(pairs)
             for name, gene in pairs:
                 for known in (name, _VERSION.sub(r"\1", name)):
                     self._token.setdefault(known, self._exact[gene])
@@ -63,21 +69,40 @@ class Vocabulary:
 
 def _pairs(gene_map):
     """Return (name, gene) pairs of text."""
-    if isinstance(gene_map, (str, Path)):
-        path = Path(gene_map)
-        separator = "," if path.suffix == ".csv" else "\t"
-        gene_map = pd.read_csv(path, sep=separator, dtype=str, comment="#")
+    first, described = [], _described(gene_map)
+    if isinstance(gene_map, str | Path):
+        gene_map = read_table(Path(gene_map), text=True, comment="#")
+        first = [tuple(gene_map.columns)]  # a pair, where the file has no header
     if isinstance(gene_map, pd.DataFrame):
         if gene_map.shape[1] != 2:
             raise ValueError(
-                "gene_map must have two columns, names and genes of the checkpoint; "
-                f"it has {list(gene_map.columns)}."
+                f"{described} must have two columns, names and genes of the "
+                f"checkpoint; it has {short(list(gene_map.columns))}."
             )
         gene_map = gene_map.dropna()
-        pairs = zip(gene_map.iloc[:, 0], gene_map.iloc[:, 1], strict=True)
+        pairs = [*first, *zip(gene_map.iloc[:, 0], gene_map.iloc[:, 1], strict=True)]
     else:
         pairs = gene_map.items()
-    return [(str(name), str(gene)) for name, gene in pairs]
+    return [(str(name).strip(), str(gene).strip()) for name, gene in pairs]
+
+
+def _described(gene_map):
+    return f"gene_map {gene_map}" if isinstance(gene_map, str | Path) else "gene_map"
+
+
+def _warn_of_several(pairs):
+    """Warn of names that lead to more than one gene; the first is taken."""
+    found = {}
+    for name, gene in pairs:
+        found.setdefault(name, set()).add(gene)
+    several = [name for name, genes in found.items() if len(genes) > 1]
+    if several:
+        warnings.warn(
+            f"gene_map leads {len(several)} names to more than one gene of the "
+            f"checkpoint, such as {several[:3]}; the first of each is taken.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def choose_names(cells, gene_names, vocabulary):

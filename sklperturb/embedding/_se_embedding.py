@@ -67,7 +67,8 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
     gene_map : mapping, Series, DataFrame or path of a table, default=None
         From other names, such as Ensembl ids or aliases, to those of the vocabulary.
         A table has two columns, separated by commas in a .csv file and by tabs in any
-        other. Versions of Ensembl ids do not matter.
+        other, as .gz too; lines that begin with # are comments. Versions of Ensembl
+        ids do not matter.
     ignore_case : bool, default=False
         Whether names that are not found may be found in another case.
     on_unmapped : {"warn", "error", "ignore"}, default="warn"

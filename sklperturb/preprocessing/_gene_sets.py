@@ -11,6 +11,8 @@ from sklearn.base import _fit_context
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.utils._param_validation import Interval
 
+from sklperturb.files._reading import FileError, short
+from sklperturb.files._text import read_lines
 from sklperturb.preprocessing._gene_embedding import GeneEmbedding, scores
 
 
@@ -25,8 +27,10 @@ class GeneSetEncoder(GeneEmbedding):
     Parameters
     ----------
     gene_sets : str, path-like, list of these, or mapping, default=None
-        ``.gmt`` files (GO, Reactome, MSigDB), or a mapping from the name of a set to
-        its genes. There is no default, and `fit` needs it.
+        ``.gmt`` files (GO, Reactome, MSigDB), also compressed as ``.gmt.gz``, or a
+        mapping from the name of a set to its genes. There is no default, and `fit`
+        needs it. Where two files give other genes to one name, both sets are kept,
+        the second with the name of its file.
     n_components : int or None, default=64
         Singular directions to keep; None keeps one column for each set.
     min_size, max_size : int, default=3 and 500
@@ -110,7 +114,8 @@ class GeneSetEncoder(GeneEmbedding):
         Raises
         ------
         ValueError
-            If a file is no ``.gmt`` file, or no set is of the right size.
+            If a file is no ``.gmt`` file or names a set twice, genes are no text, or
+            no set is of the right size.
         """
         self._start_fit(X)
         sets = {
@@ -141,7 +146,7 @@ class GeneSetEncoder(GeneEmbedding):
 def read_gene_sets(gene_sets):
     """Return {name of the set: sorted list of its genes}."""
     if isinstance(gene_sets, Mapping):
-        return {str(name): sorted(set(g)) for name, g in gene_sets.items()}
+        return {str(name): _check_genes(name, g) for name, g in gene_sets.items()}
     if isinstance(gene_sets, str | Path):
         gene_sets = [gene_sets]
     if not isinstance(gene_sets, list | tuple) or not gene_sets:
@@ -151,26 +156,37 @@ def read_gene_sets(gene_sets):
         )
     sets = {}
     for path in map(Path, gene_sets):
-        sets.update(_read_gmt(path))
+        for name, genes in _read_gmt(path).items():
+            if sets.get(name, genes) != genes:
+                name = f"{name} ({path.name})"
+            sets[name] = genes
     return sets
 
 
+def _check_genes(name, genes):
+    if isinstance(genes, str) or not all(isinstance(gene, str) for gene in genes):
+        raise ValueError(
+            f"The gene set {name!r} is {short(genes)}; pass a list of names of genes."
+        )
+    return sorted(set(genes))
+
+
 def _read_gmt(path):
-    if not path.is_file():
-        raise FileNotFoundError(f"The gene sets {path} do not exist.")
     sets = {}
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            name, *rest = line.rstrip("\n").split("\t")
-            if len(rest) < 2:
-                raise ValueError(
-                    f"{path.name} is no .gmt file: line {number} has fewer than three "
-                    "fields, and a set is a name, a description and its genes, "
-                    "separated by tabs."
-                )
-            # Some collections write a weight after each gene.
-            genes = {field.partition(",")[0].strip() for field in rest[1:]} - {""}
-            sets[name] = sorted(genes)
+    for number, line in enumerate(read_lines(path, "gene sets"), start=1):
+        if not line.strip():
+            continue
+        name, *rest = (field.strip() for field in line.split("\t"))
+        if len(rest) < 2 or not name:
+            raise FileError(
+                f"{path} is no .gmt file: line {number} has fewer than three fields, "
+                "and a set is a name, a description and its genes, separated by tabs."
+            )
+        # Some collections write a weight after each gene.
+        genes = sorted({field.partition(",")[0].strip() for field in rest[1:]} - {""})
+        if sets.setdefault(name, genes) != genes:
+            raise FileError(
+                f"{path}: line {number} names the set {short(name)} again, with other "
+                "genes. Rename or remove one of the two."
+            )
     return sets

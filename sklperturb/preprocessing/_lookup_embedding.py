@@ -1,7 +1,6 @@
 """Embeddings of genes from a table that the user has."""
 
-import json
-import zipfile
+import warnings
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
@@ -13,9 +12,19 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.files._arrays import read_npz, read_safetensors
+from sklperturb.files._documents import parse_json
+from sklperturb.files._identifiers import as_identifiers
+from sklperturb.files._reading import one_line, short
+from sklperturb.files._tables import read_header, read_indexed_parquet, read_table
+from sklperturb.files._text import text_suffix
 from sklperturb.preprocessing._gene_embedding import GeneEmbedding, scores
+from sklperturb.utils._optional import import_extra
 
-_KINDS = "a DataFrame indexed by gene, a mapping, or a .parquet, .npz or .safetensors"
+_KINDS = (
+    "a DataFrame indexed by gene, a mapping, or a .parquet, .csv, .tsv, .npz or "
+    ".safetensors"
+)
 
 
 class LookupEmbedding(GeneEmbedding):
@@ -62,13 +71,15 @@ class LookupEmbedding(GeneEmbedding):
 
     - ``.parquet``: the index, or else the first column of text, names the genes; all
       other columns are numbers.
+    - ``.csv`` and ``.tsv``, also as ``.gz``: the first column names the genes.
     - ``.npz``: arrays ``genes`` (text) and ``embeddings`` of shape (n_genes,
       n_dimensions); or one vector for each gene, under its name.
     - ``.safetensors``: a matrix ``embeddings`` with the genes as a JSON list under
       ``genes`` in the metadata; or one vector for each gene, under its name. Needs
       safetensors.
 
-    Of a gene that a table names twice, the first vector is taken.
+    Of a gene that a table names twice, the first vector is taken, with a warning if
+    the others differ.
 
     Examples
     --------
@@ -133,43 +144,42 @@ def read_gene_table(table):
     """Return the names, (n_genes,), and the vectors, (n_genes, n_dimensions)."""
     table, source = as_pandas(table), "The table"
     if isinstance(table, str | Path):
-        path = Path(table)
-        source = path.name
-        if not path.is_file():
-            raise FileNotFoundError(f"The table {path} does not exist.")
-        if path.suffix not in _READERS:
+        source = Path(table)
+        suffix = text_suffix(source)
+        if suffix not in _READERS:
             raise ValueError(
-                f"{path.name} ends in {path.suffix!r}; allowed is {_KINDS} file."
+                f"{source.name} ends in {suffix!r}; allowed is {_KINDS} file."
             )
-        try:
-            table = _READERS[path.suffix](path)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                f"{path} cannot be read as {path.suffix}; it may be truncated or hold "
-                f"pickled objects, which are never read. The reader said: {error}"
-            ) from error
+        table = _READERS[suffix](source)
     if isinstance(table, pd.DataFrame):
         genes, vectors = _named_by_text(table, source)
     elif not isinstance(table, Mapping):
         raise ValueError(f"table is {type(table).__name__}; pass {_KINDS} file.")
     elif {"genes", "embeddings"} <= table.keys():
-        genes, vectors = table["genes"], table["embeddings"]
+        genes, vectors = np.ravel(table["genes"]), table["embeddings"]
     else:
         genes, vectors = list(table), _stack(table, source)
-    return _check(pd.Index(genes).astype(str), vectors, source)
+    return _check(as_identifiers(genes), vectors, source)
 
 
 def _check(genes, vectors, source):
     try:
+        if np.iscomplexobj(vectors):
+            raise ValueError("they are complex")
         vectors = np.asarray(vectors, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{source} holds values that are no numbers: {error}"
+            f"{source} holds values that are no numbers: {one_line(error)}"
         ) from error
     if vectors.ndim != 2 or 0 in vectors.shape or len(vectors) != len(genes):
         raise ValueError(
             f"{source} has {len(genes)} genes and vectors of shape {vectors.shape}; "
             "needed is (n_genes, n_dimensions)."
+        )
+    if genes.hasnans:
+        raise ValueError(
+            f"{source} has {int(genes.isna().sum())} rows without a gene, first row "
+            f"{genes.isna().argmax() + 1}. Name or remove them."
         )
     bad = ~np.isfinite(vectors).all(axis=1)
     if bad.any():
@@ -178,10 +188,22 @@ def _check(genes, vectors, source):
             f"as {genes[bad][:3].tolist()}. Correct or remove them."
         )
     first = ~genes.duplicated()
+    kept = vectors[first][pd.Index(genes[first]).get_indexer(genes)]
+    differ = genes[(kept != vectors).any(axis=1)].unique()
+    if len(differ):
+        warnings.warn(
+            f"{source} has other vectors for {len(differ)} genes that it names again, "
+            f"such as {differ[:3].tolist()}; the first of each is taken. Remove the "
+            "others to silence this.",
+            UserWarning,
+            stacklevel=5,  # past the wrapper of fit
+        )
     return genes[first].to_numpy(dtype=object), vectors[first]
 
 
 def _stack(vectors, source):
+    if not vectors:
+        raise ValueError(f"{source} holds no vectors.")
     lengths = {gene: np.size(vector) for gene, vector in vectors.items()}
     if len(set(lengths.values())) > 1:
         gene = next(g for g in lengths if lengths[g] != lengths[next(iter(lengths))])
@@ -194,45 +216,43 @@ def _stack(vectors, source):
 
 def _named_by_text(frame, source):
     """Return the names of the genes, in the index or a column, and the vectors."""
+    text = [name for name in frame if not is_numeric_dtype(frame[name])]
     if isinstance(frame.index, pd.RangeIndex):
-        text = [name for name in frame if not is_numeric_dtype(frame[name])]
         if not text:
             raise ValueError(
                 f"{source} has no index and no column of text, so nothing names "
                 f"the genes; its columns are {list(frame.columns)[:5]}."
             )
-        frame = frame.set_index(text[0])
+        frame = frame.set_index(text.pop(0))
+    numbers = frame[text].apply(pd.to_numeric, errors="coerce")
+    wrong = numbers.columns[(numbers.isna() & frame[text].notna()).any()].tolist()
+    if wrong:
+        raise ValueError(
+            f"{source} has columns that are no numbers, such as {short(wrong[:3])}. "
+            "Correct or remove them."
+        )
     return frame.index, frame.to_numpy()
 
 
-def _read_npz(path):
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+def _read_text(path):
+    """Read a .csv or .tsv, of which the first column names the genes."""
+    table = read_table(path, text=read_header(path)[:1])
+    return table.set_index(table.columns[0])
 
 
 def _read_safetensors(path):
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise ImportError(
-            f"Reading {path.name} needs safetensors; run: "
-            'pip install "sklperturb[embed]"'
-        ) from error
-    try:
-        with safe_open(path, framework="pt") as file:  # NumPy has no bfloat16
-            metadata = file.metadata() or {}
-            arrays = {
-                name: file.get_tensor(name).float().numpy() for name in file.keys()
-            }
-    except SafetensorError as error:
-        raise ValueError(error) from error
+    import_extra(f"Reading {path.name}", "embed", "safetensors")
+    tensors, metadata = read_safetensors(path)
+    arrays = {name: tensor.double().numpy() for name, tensor in tensors.items()}
     if "genes" in metadata and "embeddings" in arrays:
-        arrays["genes"] = json.loads(metadata["genes"])
+        arrays["genes"] = parse_json(metadata["genes"], path)
     return arrays
 
 
 _READERS = {
-    ".parquet": pd.read_parquet,
-    ".npz": _read_npz,
+    ".parquet": read_indexed_parquet,
+    ".csv": _read_text,
+    ".tsv": _read_text,
+    ".npz": read_npz,
     ".safetensors": _read_safetensors,
 }

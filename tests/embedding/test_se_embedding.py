@@ -1,3 +1,4 @@
+import gzip
 import pickle
 import warnings
 
@@ -14,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from sklperturb.compose import LatentTargetRegressor
 from sklperturb.embedding import SECheckpoint, SEConfig, SEEmbedding
+from sklperturb.embedding._genes import Vocabulary
 from sklperturb.preprocessing import make_condition_encoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*were taken to hold counts")
@@ -345,3 +347,41 @@ def test_bfloat16(fitted, embedded, cells):
     rounded = clone(fitted).set_params(precision="bfloat16").fit_transform(cells)
     assert rounded.dtype == np.float32
     assert (rounded[:, :24] * embedded[:, :24]).sum(axis=1).min() > 0.98
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "names"),
+    [
+        ("a.csv", "alias,gene\nNA,G1\nnan,G2\n", ["NA", "nan"]),
+        ("a.csv", "x1,G1\nx2,G2\n", ["x1", "x2"]),  # without a header
+        ("a.tsv", "# note\r\nalias\tgene\r\n x1 \tG1\r\nx2\tG2\r\n", ["x1", "x2"]),
+    ],
+)
+def test_gene_maps_in_files(tmp_path, name, text, names):
+    for path, content in (
+        (tmp_path / name, text.encode()),
+        (tmp_path / f"{name}.gz", gzip.compress(text.encode("utf-8-sig"))),
+    ):
+        path.write_bytes(content)
+        assert Vocabulary(["G1", "G2"], path).tokens(names).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("alias,gene\nx,G1,?\n", "line 2 has 3 fields"),
+        ("alias;gene\nx;G1\n", "separated by semicolons"),
+        ("alias,gene,note\nx,G1,?\n", "map.csv must have two columns"),
+        ("alias,gene\nx,G9\n", "map.csv leads to none of the genes"),
+    ],
+)
+def test_files_that_are_no_gene_maps(tmp_path, text, message):
+    (tmp_path / "map.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Vocabulary(["G1", "G2"], tmp_path / "map.csv")
+
+
+def test_an_alias_of_several_genes():
+    table = pd.DataFrame({"alias": ["x", "x"], "gene": ["G1", "G2"]})
+    with pytest.warns(UserWarning, match=r"1 names to more than one gene .*\['x'\]"):
+        assert Vocabulary(["G1", "G2"], table).tokens(["x"]).tolist() == [0]

@@ -1,5 +1,6 @@
 """Embeddings of perturbed genes: looked up, from gene sets, from expression."""
 
+import gzip
 import json
 
 import anndata
@@ -18,6 +19,8 @@ from sklperturb.preprocessing import (
     GeneSetEncoder,
     LookupEmbedding,
 )
+from sklperturb.preprocessing._gene_sets import read_gene_sets
+from sklperturb.preprocessing._lookup_embedding import read_gene_table
 
 X = pd.DataFrame(
     {"target_gene": ["MYC", "KLF1+MYC", "MYC+KLF1", "non-targeting", "KLF1"]}
@@ -199,3 +202,80 @@ def test_embedding_in_a_pipeline():
         "lookupembedding2",
         "missing",
     ]
+
+
+def test_gene_sets_as_programs_write_them(tmp_path):
+    text = "S1\tTGF-ß\tNA\tnan\tKLF1\r\n\r\nS2\t\t MYC \tTP53\t\r\n"
+    content = text.encode("utf-8-sig")
+    expected = {"S1": ["KLF1", "NA", "nan"], "S2": ["MYC", "TP53"]}
+    for name, packed in (("a.gmt", content), ("b.gmt.gz", gzip.compress(content))):
+        (tmp_path / name).write_bytes(packed)
+        assert read_gene_sets(tmp_path / name) == expected
+    assert read_gene_sets([tmp_path / "a.gmt", tmp_path / "b.gmt.gz"]) == expected
+    (tmp_path / "c.gmt").write_text("S2\t\tMYC\n")
+    found = read_gene_sets([tmp_path / "a.gmt", tmp_path / "c.gmt"])
+    assert found == expected | {"S2 (c.gmt)": ["MYC"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"S1\tTGF-\xdf\tA\n", "not in UTF-8: see line 1"),
+        (b"S1\t\tA\nS1\t\tB\n", "line 2 names the set 'S1' again"),
+        (b"S1,d,A,B\n", "line 1 has fewer than three fields"),
+        (b"\td\tA\n", "line 1 has fewer"),
+        (b"S1\t\tA\0\n", "is binary"),
+        (b"", "is empty"),
+    ],
+)
+def test_files_that_are_no_gene_sets(tmp_path, content, message):
+    path = tmp_path / "sets.gmt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        GeneSetEncoder(path).fit(X)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("genes", ["KLF1", ["KLF1", np.nan], [1, 2]])
+def test_mappings_that_are_no_gene_sets(genes):
+    with pytest.raises(ValueError, match=r"gene set 's' is .*list of names"):
+        GeneSetEncoder({"s": genes}, min_size=1).fit(X)
+
+
+def test_text_tables_of_vectors(tmp_path):
+    genes = ["NA", "nan", "007", "1", "KLF1"]
+    values = np.arange(10.0).reshape(5, 2)
+    table = pd.DataFrame(values, columns=["u", "v"], index=genes)
+    table.to_csv(tmp_path / "a.csv")
+    table.to_csv(tmp_path / "b.tsv.gz", sep="\t", index_label="gene")
+    table.to_parquet(tmp_path / "c.parquet")
+    np.savez(tmp_path / "d.npz", genes=np.array(genes, "S"), embeddings=values)
+    for path in sorted(tmp_path.iterdir()):
+        found, vectors = read_gene_table(path)
+        assert found.tolist() == genes
+        np.testing.assert_array_equal(vectors, values)
+
+
+def test_genes_named_again():
+    again = pd.DataFrame([[1.0], [1.0], [2.0]], index=["A", "A", "B"])
+    assert read_gene_table(again)[0].tolist() == ["A", "B"]
+    other = pd.DataFrame([[1.0], [3.0], [2.0]], index=["A", "A", "B"])
+    with pytest.warns(UserWarning, match=r"1 genes that it names again, .*\['A'\]"):
+        assert read_gene_table(other)[1].ravel().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"A": [1j], "B": [1.0]}, "no numbers: they are complex"),
+        (pd.DataFrame({"x": [1.0, 2.0]}, index=["A", None]), "1 rows without a gene"),
+        (
+            pd.DataFrame({"gene": ["A"], "x": [1.0], "note": ["?"]}),
+            r"no numbers, such as \['note'\]",
+        ),
+        ({}, "holds no vectors"),
+    ],
+)
+def test_tables_that_are_no_vectors(table, message):
+    with pytest.raises(ValueError, match=message):
+        LookupEmbedding(table).fit(X)
