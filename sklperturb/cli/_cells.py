@@ -20,6 +20,8 @@ from sklperturb.cli._options import (
     Seed,
 )
 
+_MAX_CELLS, _MAX_NAME = 10**6, 1000
+
 
 @app.command("fit-cells")
 def fit_cells(
@@ -29,7 +31,7 @@ def fit_cells(
         list[Path],
         Option(
             help="What is known of genes: gene sets (.gmt, may be repeated), or a "
-            "table (.parquet, .npz, .safetensors)."
+            "table (.parquet, .csv, .tsv, .npz, .safetensors)."
         ),
     ],
     layer: Layer = None,
@@ -102,8 +104,8 @@ def predict_cells(
         Path,
         Option(
             help="A text file with a gene or a combination A+B a line; or a table "
-            "(.csv) with a column target_gene, or one called as in the training file, "
-            "and, if need be, n_cells."
+            "(.csv, .tsv) with a column target_gene, or one called as in the training "
+            "file, and, if need be, n_cells."
         ),
     ],
     output: Annotated[Path, Option(help="The .h5ad file to write.")],
@@ -147,9 +149,10 @@ def predict_cells(
 def _read_embedding(paths, screen):
     import pandas as pd
 
+    from sklperturb.files._text import text_suffix
     from sklperturb.preprocessing import GeneSetEncoder, LookupEmbedding
 
-    if all(path.suffix == ".gmt" for path in paths):
+    if all(text_suffix(path) == ".gmt" for path in paths):
         fitted = GeneSetEncoder(paths, schema=screen.schema).fit(screen.X)
     elif len(paths) == 1:
         fitted = LookupEmbedding(paths[0], schema=screen.schema).fit(screen.X)
@@ -162,14 +165,14 @@ def _read_perturbations(path, column, n_cells):
     """Return what is asked for, and the number of cells of each."""
     import pandas as pd
 
-    if path.suffix == ".csv":
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
+    from sklperturb.files._reading import short
+    from sklperturb.files._tables import read_table
+    from sklperturb.files._text import read_lines, text_suffix
+
+    if text_suffix(path) in (".csv", ".tsv"):
+        table = read_table(path, text=True).fillna("")
     else:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        lines = [line for line in lines if line.strip()]
-        table = pd.DataFrame({column: lines}, dtype=object)
+        table = _as_table(read_lines(path), column, path)
     found = [name for name in (column, "target_gene") if name in table]
     if not found:
         raise ValueError(
@@ -182,10 +185,30 @@ def _read_perturbations(path, column, n_cells):
     numbers = pd.Series(n_cells, names.index)
     if "n_cells" in table:
         numbers = pd.to_numeric(table["n_cells"], errors="coerce")
-    wrong = (names == "") | ~(numbers >= 1) | (numbers % 1 != 0)
+    wrong = names.map(lambda n: not (n.isprintable() and 0 < len(n) <= _MAX_NAME))
+    wrong |= ~numbers.between(1, _MAX_CELLS) | (numbers % 1 != 0)
     if wrong.any():
+        row = wrong.argmax()
         raise ValueError(
-            f"{path}: line {wrong.argmax() + 2} names no perturbation, or its number "
-            "of cells is not a whole number of 1 or more."
+            f"{path}: row {row + 1}, with {short(table.iloc[row].tolist())}, names no "
+            "perturbation, or its number of cells is not a whole number from 1 to "
+            f"{_MAX_CELLS}."
         )
     return names.tolist(), numbers.astype(int).tolist()
+
+
+def _as_table(lines, column, path):
+    """Return a list of perturbations, one a line, as a table of one column."""
+    import pandas as pd
+
+    lines = [line.strip() for line in lines if line.strip()]
+    for separator, suffix in ((",", ".csv"), ("\t", ".tsv")):
+        header = {name.strip() for name in lines[0].split(separator)} if lines else {}
+        if len(header) > 1 and not header.isdisjoint((column, "target_gene")):
+            raise ValueError(
+                f"{path} is a table, and a list with one perturbation a line is "
+                f"expected; give it a name that ends in {suffix}."
+            )
+    if lines and lines[0] in (column, "target_gene"):
+        lines = lines[1:]  # a header
+    return pd.DataFrame({column: lines}, dtype=object)

@@ -1,11 +1,12 @@
 """What a user may name on the command line: models, data, folds and a cluster."""
 
 import contextlib
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from sklperturb.cli._app import log, warn
+from sklperturb.files._documents import read_json
+from sklperturb.files._reading import reading
 from sklperturb.utils._choices import Names
 
 _SPLITTERS = {
@@ -167,10 +168,7 @@ def set_tuned(estimator, model, path):
     ValueError
         If the file is none of `tune`, or about another model.
     """
-    try:
-        tuned = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
+    tuned = read_json(path)
     params = tuned.get("params") if isinstance(tuned, dict) else None
     if not isinstance(params, dict):
         raise ValueError(
@@ -186,4 +184,8 @@ def set_tuned(estimator, model, path):
     if unknown:
         raise ValueError(f"{path} names {unknown}, which {model!r} does not have.")
     estimator.set_params(**params)
+    with reading(path, "parameters"):
+        for part in (estimator, *estimator.get_params().values()):
+            if hasattr(part, "_validate_params") and not isinstance(part, type):
+                part._validate_params()
     return params

@@ -1,8 +1,5 @@
 """Splits that other toolkits write down, as splitters."""
 
-import csv
-import json
-import tomllib
 from os import PathLike
 from pathlib import Path
 
@@ -21,6 +18,11 @@ from sklperturb.conditions._labels import (
     take_labels,
 )
 from sklperturb.conditions._near import near_misses, pairs
+from sklperturb.files._documents import read_json, read_toml
+from sklperturb.files._identifiers import as_identifier, as_identifiers
+from sklperturb.files._reading import FileError, short
+from sklperturb.files._tables import read_rows
+from sklperturb.files._text import text_suffix
 from sklperturb.model_selection._folds import read_table
 
 
@@ -241,45 +243,56 @@ def load_split(path, *, fold="test", cells=None, schema=None):
     """
     path = Path(path)
     readers = {".toml": _cell_load, ".csv": _perturbench, ".json": _gears}
-    if path.suffix not in readers:
+    suffix = text_suffix(path)
+    if suffix not in readers:
         raise ValueError(
-            f"{path.name} is no .toml (cell-load), .csv (PerturBench) or .json (GEARS) "
+            f"{path} is no .toml (cell-load), .csv (PerturBench) or .json (GEARS) "
             "file. Write a pickled dictionary as JSON first."
         )
-    if not path.exists():
-        raise FileNotFoundError(f"The file {path} does not exist.")
-    return readers[path.suffix](path, fold, cells, schema)
+    return readers[suffix](path, fold, cells, schema)
 
 
 def _gears(path, fold, cells, schema):
-    with path.open(encoding="utf-8") as file:
-        parts = json.load(file)
+    parts = read_json(path)
     known = isinstance(parts, dict) and parts.keys() >= {"train", fold}
-    if not known or not all(isinstance(v, list) for v in parts.values()):
-        raise ValueError(
-            f"{path.name} is no split of GEARS: a dictionary with lists of conditions "
-            f"for 'train' and {fold!r} is expected."
+    if not known or not all(map(_is_names, parts.values())):
+        raise FileError(
+            f"{path} is no split of GEARS: a dictionary with lists of conditions, in "
+            f"text, for 'train' and {fold!r} is expected."
         )
+    if not parts[fold]:
+        raise FileError(f"{path} holds out nothing as {fold!r}.")
+    side = {}
+    for part in ("train", "val", "test"):
+        for name in parts.get(part, ()):
+            if side.setdefault(name, part) != part:
+                raise FileError(
+                    f"{path} names {short(name)} in {side[name]!r} and in {part!r}; a "
+                    "condition belongs to one of them."
+                )
     others = [n for key in ("val", "test") if key != fold for n in parts.get(key, [])]
     return NamedSplit(list(parts[fold]), exclude=others, schema=schema)
 
 
+def _is_names(value):
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
 def _perturbench(path, fold, cells, schema):
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if row]
+    rows = read_rows(path)
     allowed = {"train", "val", "test", "nan", ""}
     if rows and len(rows[0]) == 2 and rows[0][1] not in allowed:
         rows = rows[1:]  # a header, which pandas writes by default
     wrong = [row for row in rows if len(row) != 2 or row[1] not in allowed]
     if wrong or not rows:
-        raise ValueError(
-            f"{path.name} is no split of PerturBench: each row names a cell and one of "
-            f"train, val and test. Found {wrong[:1] or 'nothing'}."
+        raise FileError(
+            f"{path} is no split of PerturBench: each row names a cell and one of "
+            f"train, val and test. Found {short(wrong[:1]) if wrong else 'nothing'}."
         )
-    part_of = dict(rows)
+    part_of = {as_identifier(name): part for name, part in rows}
     if len(part_of) != len(rows):
-        raise ValueError(f"{path.name} names a cell more than once.")
-    names = list(part_of if cells is None else map(str, cells))
+        raise FileError(f"{path} names a cell more than once.")
+    names = list(part_of if cells is None else as_identifiers(cells))
     missing = [name for name in names if name not in part_of]
     if missing:
         raise ValueError(
@@ -291,24 +304,33 @@ def _perturbench(path, fold, cells, schema):
 
 
 def _cell_load(path, fold, cells, schema):
-    with path.open("rb") as file:
-        try:
-            content = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path.name} is no valid TOML: {error}") from error
+    content = read_toml(path)
     sides = {"val": [], "test": []}
-    named = [(key, part, [None]) for key, part in content.get("zeroshot", {}).items()]
-    for key, parts in content.get("fewshot", {}).items():
-        named += [(key, part, map(str, names)) for part, names in parts.items()]
+    named = [(key, part, [None]) for key, part in _table(content, "zeroshot", path)]
+    for key, parts in _table(content, "fewshot", path):
+        named += [(key, part, names) for part, names in _table({key: parts}, key, path)]
     for key, part, names in named:
-        if part not in sides:
-            raise ValueError(
-                f"{path.name}: {key!r} is put into {part!r}; allowed are 'val' and "
+        if part not in ("val", "test"):
+            raise FileError(
+                f"{path}: {key!r} is put into {short(part)}; allowed are 'val' and "
                 "'test'."
+            )
+        if names != [None] and not _is_names(names):
+            raise FileError(
+                f"{path}: {key!r} holds out {short(names)} as {part!r}; a list of "
+                "perturbations, which are text, is expected."
             )
         sides[part].extend((key.rpartition(".")[2], name) for name in names)
     held_out = sides.pop(fold)
     if not held_out:
-        raise ValueError(f"{path.name} holds out nothing as {fold!r}.")
+        raise FileError(f"{path} holds out nothing as {fold!r}.")
     [others] = sides.values()
     return NamedSplit(held_out, exclude=others, schema=schema)
+
+
+def _table(content, name, path):
+    """Return the items of a table of a TOML file, none if it is not there."""
+    found = content.get(name, {})
+    if not isinstance(found, dict):
+        raise FileError(f"{path}: {name!r} is {short(found)}; it must be a table.")
+    return found.items()

@@ -1,5 +1,7 @@
 """From a file of cells to a file of cells, by commands."""
 
+import gzip
+
 import anndata
 import numpy as np
 import pytest
@@ -171,10 +173,17 @@ def test_embedded_cells(cli, fit, screen, unseen, tmp_path):
     ("text", "message"),
     [
         ("gene\nA\n", "has the columns ['gene'], and needs 'target_gene'"),
-        ("target_gene,n_cells\nA,3\nB,\n", "line 3 names no perturbation, or its"),
-        ("target_gene,n_cells\nA,3\n,3\n", "line 3 names no perturbation"),
-        ("target_gene,n_cells\nA,1.5\n", "line 2 names no"),
-        ("target_gene\n", "names no perturbation"),
+        ("target_gene,n_cells\nA,3\nB,\n", "row 2, with ['B', ''], names no"),
+        ("target_gene,n_cells\nA,3\n,3\n", "row 2, with ['', '3'], names no"),
+        ("target_gene,n_cells\nA,2.7\n", "a whole number from 1"),
+        ("target_gene,n_cells\nA,1e30\n", "a whole number from 1"),
+        ("target_gene,n_cells\nA,nan\n", "a whole number from 1"),
+        ("target_gene,n_cells\nA,1,2\n", "line 2 has 3 fields"),
+        ("target_gene;n_cells\nA;1\n", "separated by semicolons"),
+        ("target_gene\nA\x1b[31m\n", "names no perturbation"),
+        ("target_gene\n" + "A" * 2000, "names no perturbation"),
+        ("target_gene\n", "has a header and no rows"),
+        ("", "is empty"),
     ],
 )
 def test_bad_tables(tmp_path, text, message):
@@ -185,3 +194,33 @@ def test_bad_tables(tmp_path, text, message):
     with pytest.raises(ValueError) as error:
         _read_perturbations(path, "target_gene", 10)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "names", "numbers"),
+    [
+        ("g.csv", "target_gene\nNA\n nan \n1e5\n007\n", "NA nan 1e5 007", [9] * 4),
+        ("g.csv", "\ufefftarget_gene,n_cells\r\nA,3\r\nA,4.0\r\n", "A A", [3, 4]),
+        ("g.tsv", "own\tn_cells\nA+B\t3\n", "A+B", [3]),
+        ("g.txt", "\ufeffA+B\r\n\r\n B \r\nNA", "A+B B NA", [9] * 3),
+        ("g.txt", "own\nA\n", "A", [9]),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_lists_of_perturbations(tmp_path, name, text, names, numbers, packed):
+    from sklperturb.cli._cells import _read_perturbations
+
+    path, content = tmp_path / name, text.encode()
+    if packed:
+        path, content = tmp_path / f"{name}.gz", gzip.compress(content)
+    path.write_bytes(content)
+    assert _read_perturbations(path, "own", 9) == (names.split(), numbers)
+
+
+def test_a_table_is_no_list(tmp_path):
+    from sklperturb.cli._cells import _read_perturbations
+
+    path = tmp_path / "genes.txt"
+    path.write_text("target_gene,n_cells\nA,3\n")
+    with pytest.raises(ValueError, match=r"is a table.*ends in \.csv"):
+        _read_perturbations(path, "target_gene", 10)

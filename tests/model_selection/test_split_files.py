@@ -90,7 +90,7 @@ def test_bad_splits(X, tmp_path):
         load_split(tmp_path / "split.json", fold="train")
     for name, text, match in [
         ("a.json", "[]", "no split of GEARS"),
-        ("a.toml", "x = ", "no valid TOML"),
+        ("a.toml", "x = ", "a.toml cannot be read as TOML"),
         ("b.toml", "[training]\nx = 'train'\n", "holds out nothing"),
         ("c.toml", "[zeroshot]\n'x.y' = 'all'\n", "is put into 'all'"),
         ("a.csv", "cell,train\ncell2,all\n", "no split of PerturBench"),
@@ -124,3 +124,37 @@ def test_compounds_of_a_split_keep_their_plus_signs():
 def test_names_that_are_nearly_in_X(X):
     with pytest.warns(UserWarning, match="2 names .* 'HepG2' for 'hepg2', 'A' for 'a'"):
         list(NamedSplit([("hepg2", "A"), ("K562", "a"), ("K562", "B")]).split(X))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "match"),
+    [
+        ("a.json", '{"train": ["A"], "test": [1]}', "no split of GEARS"),
+        ("a.json", '{"train": ["A"], "test": []}', "holds out nothing"),
+        ("a.json", '{"train": ["A"], "test": ["B", "A"]}', "'A' in 'train' and in 'te"),
+        ("a.json", '{"train": [], "test": ["A"], "test": []}', "'test' twice"),
+        ("a.json", "[" * 99_999, "recursion"),
+        ("a.csv", "cell1,train,x\n", "no split of PerturBench"),
+        ("a.csv", "cell1,train\n1,test\n1.0,train\n", "names a cell more than once"),
+        ("a.csv", 'cell1,"train\n', "cannot be read"),
+        ("a.toml", "zeroshot = 1\n", "'zeroshot' is 1; it must be a table"),
+        ("a.toml", "[zeroshot]\nx = ['test']\n", r"put into \['test'\]"),
+        ("a.toml", "[fewshot]\nx = 'test'\n", "'x' is 'test'; it must be a table"),
+        ("a.toml", "[fewshot.x]\ntest = 'A'\n", "holds out 'A' as 'test'; a list"),
+        ("a.toml", "[fewshot.x]\ntest = [1.5]\n", r"holds out \[1.5\]"),
+    ],
+)
+def test_files_that_are_no_splits(tmp_path, name, text, match):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=match) as error:
+        load_split(tmp_path / name)
+    assert str(tmp_path / name) in str(error.value)
+
+
+def test_splits_as_spreadsheets_write_them(tmp_path):
+    (tmp_path / "a.csv").write_bytes(
+        "\ufeffcell,split\r\n1, train\r\nNA,test\r\n007,val\r\n".encode("utf-16")
+    )
+    assert load_split(tmp_path / "a.csv").parts == ["train", "test", "val"]
+    found = load_split(tmp_path / "a.csv", cells=["007", 1.0, "NA"])
+    assert found.parts == ["val", "train", "test"]
