@@ -169,6 +169,7 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
     if (folder / test_name).exists():
         X_known, y_test, _ = _read_signatures(folder / test_name, layer, schema)
     id_map = _read_id_map(folder, X_known, schema, test_name)
+    _check_context(id_map, X, schema, train_name)
     X_test = _test_conditions(id_map, X, X_known, schema)
     for message in (*doubtful_names(X, schema), *doubtful_new_names(X_test, X, schema)):
         warn(f"{train_name}: {message}")
@@ -289,7 +290,6 @@ def _read_id_map(folder, X_known, schema, test_name):
 
 def _test_conditions(id_map, X, X_known, schema):
     """Return the rows to predict with the columns of the training rows."""
-    _check_context(id_map, X, schema)
     known = clean_conditions(id_map, schema, "id_map.csv")
     compound = known[schema.perturbation]
     measured = X if X_known is None else pd.concat([X, X_known], ignore_index=True)
@@ -311,12 +311,12 @@ def _test_conditions(id_map, X, X_known, schema):
     return X_test
 
 
-def _check_context(id_map, X, schema):
+def _check_context(id_map, X, schema, train_name):
     """Raise if id_map names a context, and the training rows do not."""
     spelled = [name for name in KNOWN_SPELLINGS["context"] if name in id_map]
     if schema.context is None and spelled and spelled[0] not in X:
         raise ValueError(
-            f"id_map.csv has the column {spelled[0]!r}, and de_train has not; its "
+            f"id_map.csv has the column {spelled[0]!r}, and {train_name} has not; its "
             f"columns that are no genes are {list(X.columns)}. Name the context alike "
             "in both, or name its column in schema=."
         )

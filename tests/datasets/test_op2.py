@@ -553,7 +553,7 @@ def test_a_context_that_only_id_map_has(folder, train):
     train.rename(columns={"cell_type": "cel_typ"}).to_parquet(
         folder / "de_train.parquet"
     )
-    with pytest.raises(ValueError, match=r"id_map.csv has .*'cell_type', and de_train"):
+    with pytest.raises(ValueError, match=r"id_map.csv has .*'cell_type', and de_train.p"):
         load_op2(folder)
 
 
