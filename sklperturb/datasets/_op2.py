@@ -215,11 +215,11 @@ def _read_signatures(path, layer, schema):
     inferred = schema is None
     if path.suffix == ".h5ad":
         X, y = read_layer(path, layer)
-        schema = resolve_schema(schema, X)
+        schema = _settle_schema(schema, X, path)
         y = y.astype(np.float64)
     else:
         frame = read_parquet(path)
-        schema = resolve_schema(schema, frame)
+        schema = _settle_schema(schema, frame, path)
         X, y = split_columns(frame, schema, path.name)
     if inferred:
         schema = without_unread_dose(schema, X, path.name)
@@ -232,12 +232,20 @@ def _read_signatures(path, layer, schema):
     return clean_conditions(X, schema, path.name), y, schema
 
 
+def _settle_schema(schema, table, path):
+    try:
+        return resolve_schema(schema, table)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
 def _order_genes(y, folder, train_name):
     """Return genes in the order of sample_submission.csv, where there is one."""
     path = folder / "sample_submission.csv"
     if not path.exists():
         return y
-    wanted = pd.Index([name for name in read_header(path) if name not in ("id", "")])
+    header = [name for name in read_header(path) if name.strip() not in ("id", "")]
+    wanted = pd.Index(header)
     for lacking, ours, theirs in (
         (wanted.difference(y.columns), train_name, path.name),
         (y.columns.difference(wanted), path.name, train_name),

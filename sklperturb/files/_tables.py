@@ -60,7 +60,7 @@ def read_table(path, text=(), *, comment=None, max_columns=20_000):
     """
     content, separator = _read(path, comment)
     with reading(path, "a table"):
-        names = _header(content, separator, path)
+        names = [name.strip() for name in _header(content, separator, path)]
         if len(names) > max_columns:
             raise FileError(
                 f"{path} has {len(names)} columns, and at most {max_columns} are "
@@ -85,7 +85,7 @@ def read_rows(path):
 
 
 def read_header(path):
-    """Read the names of the columns of a table of text; see `read_table`."""
+    """Read the names of the columns of a table of text as they are written."""
     content, separator = _read(path, None)
     with reading(path, "a table"):
         return _header(content, separator, path)
@@ -166,8 +166,8 @@ def _read(path, comment):
 def _header(content, separator, path):
     """Return the names of the columns, or raise if they are none."""
     rows = csv.reader(io.StringIO(content), delimiter=separator)
-    names = [name.strip() for name in next(filter(_is_row, rows), [])]
-    if not any(names):
+    names = next(filter(_is_row, rows), [])
+    if not names:
         raise FileError(f"{path} is empty; a line with names of columns is needed.")
     if other := _other_separator(names, separator):
         raise FileError(
@@ -176,7 +176,7 @@ def _header(content, separator, path):
             ".to_csv('converted.csv', index=False); pass decimal=',' too if it has "
             "decimal commas."
         )
-    check_unique_columns([name for name in names if name], path)
+    check_unique_columns([name for name in map(str.strip, names) if name], path)
     return names
 
 

@@ -236,7 +236,7 @@ def _named_by_text(frame, source):
 
 def _read_text(path):
     """Read a .csv or .tsv, of which the first column names the genes."""
-    table = read_table(path, text=read_header(path)[:1])
+    table = read_table(path, text=[read_header(path)[0].strip()])
     return table.set_index(table.columns[0])
 
 

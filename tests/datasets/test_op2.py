@@ -549,11 +549,17 @@ def test_tables_of_spreadsheets(folder, id_map, encoding):
 
 
 @pytest.mark.filterwarnings("ignore:.*occur in more than one row")
-def test_a_context_that_only_id_map_has(folder, train):
-    train.rename(columns={"cell_type": "cel_typ"}).to_parquet(
-        folder / "de_train.parquet"
-    )
-    with pytest.raises(ValueError, match=r"id_map.csv has .*'cell_type', and de_train.p"):
+@pytest.mark.parametrize(
+    ("column", "wrong", "message"),
+    [
+        ("cell_type", "cel_typ", r"id_map.csv has .*'cell_type', and de_train.parquet"),
+        ("cell_type", "celltype", r"id_map.csv lacks .*'celltype'.*as de_train calls"),
+        ("sm_name", "smname", r"^de_train.parquet: No column of .*'smname'"),
+    ],
+)
+def test_a_misspelt_column_of_the_training_rows(folder, train, column, wrong, message):
+    train.rename(columns={column: wrong}).to_parquet(folder / "de_train.parquet")
+    with pytest.raises(ValueError, match=message):
         load_op2(folder)
 
 
