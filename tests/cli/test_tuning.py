@@ -70,6 +70,8 @@ def test_tune_is_killed_goes_on_and_submit_uses_it(cli, folder, tmp_path):
             "has the parameters of 'ridge', not of 'additive'",
         ),
         ({}, 'has no "params"'),
+        ({"params": {"effects": 3}}, "best.json cannot be read as parameters"),
+        ({"params": {"effects": float("nan")}}, "'effects' is nan"),
     ],
 )
 def test_submit_refuses_what_tune_did_not_write(
