@@ -10,6 +10,7 @@ from sklperturb.files._identifiers import as_identifier, as_identifiers
 from sklperturb.files._reading import FileError
 from sklperturb.files._text import read_lines, read_text, text_suffix
 
+PACKED = gzip.compress(b"a,b\n" * 99, mtime=0)
 TEXT = "gène\tÅ\n007\n"
 
 
@@ -40,8 +41,8 @@ def test_lines_end_at_line_ends_only(tmp_path):
         ("ab".encode("utf-16-le"), "iconv -f utf-16le"),
         (b"PK\x03\x04...", "Excel workbook; export that as CSV"),
         (b"\x89HDF\r\n", "HDF5"),
-        (gzip.compress(b"a,b\n" * 99)[:-9], "by gzip and damaged: Compressed file end"),
-        (gzip.compress(b"a,b\n")[:-8] + bytes(8), "by gzip and damaged: CRC"),
+        (PACKED[:-9], "by gzip and damaged: Compressed file end"),
+        (PACKED[:-8] + bytes(8), "by gzip and damaged: CRC"),
         (b"\xff\xfea", "not in UTF-8|utf-16"),
     ],
 )
