@@ -1,124 +1,189 @@
 """Read tensors and plain values from torch files without running what they ask for."""
 
-import re
+import math
+import struct
 import sys
-import threading
 import zipfile
-from collections import Counter
+import zlib
 
 import torch
 
-# What training programs leave in a checkpoint beside the weights. Nothing of it is
-# imported: an inert stand-in takes the place of each class and function.
-_INERT = re.compile(
-    r"(lightning|lightning_fabric|omegaconf|pytorch_lightning|torchmetrics)\..+"
-    r"|(state|typing|vci)\..+"
-    r"|torch\.optim\..+"
-    r"|builtins\.(bool|dict|float|frozenset|int|list|object|slice|str|tuple)"
-    r"|collections\.(defaultdict|deque)"
-    r"|copyreg\._reconstructor"
-    r"|datetime\.(datetime|timedelta)"
-    r"|numpy\.(dtype|ndarray)"
-    r"|numpy\._?core\.multiarray\.(_reconstruct|scalar)"
-    r"|pathlib\.(Path|PosixPath|PurePosixPath|WindowsPath)"
-)
-# Torch fills nothing but plain containers.
-_CONTAINERS = {
-    "AttributeDict": dict,
-    "defaultdict": lambda *_: {},
-    "deque": lambda *_: [],
+from sklperturb.embedding._program import Inert, Name, follow
+from sklperturb.files._reading import FileError, check_file, reading
+
+_MOST_BYTES = 2**26  # of the pickle
+_MOST_RECORDS = 500_000
+_MOST_DIMENSIONS = 16
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_ENCRYPTED = 0x1
+# How files of torch before 1.6 begin.
+_OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_DTYPES = {
+    "BFloat16Storage": torch.bfloat16,
+    "BoolStorage": torch.bool,
+    "ByteStorage": torch.uint8,
+    "CharStorage": torch.int8,
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "IntStorage": torch.int32,
+    "LongStorage": torch.int64,
+    "ShortStorage": torch.int16,
 }
-# The names that torch accepts are those of the process.
-_lock = threading.Lock()
 
 
-class Inert:
-    """Stands for an object of a pickled class that is not there; does nothing.
-
-    Attributes
-    ----------
-    state : object
-        What the pickle wanted to restore.
-    """
-
-    state = None
-
-    def __init__(self, *args):
-        pass
-
-    def __setstate__(self, state):
-        self.state = state
-
-
-def read_archive(path):
-    """Read a file that `torch.save` wrote, its tensors mapped from the disk.
+class Archive:
+    """A file that `torch.save` wrote, its tensors mapped from the disk.
 
     Parameters
     ----------
     path : Path
 
-    Returns
-    -------
+    Attributes
+    ----------
     content : object
         Tensors, containers and plain values; `Inert` objects in the place of others.
 
     Raises
     ------
-    ValueError
-        If the file is not such a file, is damaged, or asks for a function or class
-        that a checkpoint does not need. None of these is ever called.
+    OSError
+        If the file cannot be opened.
+    FileError
+        If it is not such a file, is damaged, or asks for a function or class that a
+        checkpoint does not need. None of these is ever called.
     """
-    try:
-        return _read(path)
-    except OSError:
-        raise
-    except Exception as error:
-        if isinstance(error, ValueError) and str(path) in str(error):
-            raise
-        # Where torch refuses, it advises to run what the file asks for.
-        reason = error.__context__ or error
-        raise ValueError(
-            f"{path} cannot be read as a checkpoint of torch 1.6 or later: {reason!r}. "
-            "It may be damaged or incomplete; download or copy it again."
-        ) from reason
+
+    def __init__(self, path):
+        self.path = check_file(path, "checkpoint")
+        self._storages, self._checksums = {}, {}
+        with reading(path, "a checkpoint of torch 1.6 or later"):
+            _refuse_old(path)
+            self._records, program = _read_records(path)
+            size = path.stat().st_size
+            self._mapped = torch.UntypedStorage.from_file(str(path), False, size)
+            self.content = follow(program, path, self._storage, _tensor)
+
+    def check(self, tensors):
+        """Compare the values of tensors with their checksums; others are passed over.
+
+        Each record is read once. Opening does not do this: it reads no values.
+
+        Raises
+        ------
+        FileError
+            If values changed since they were written.
+        """
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            expected = self._checksums.pop(storage.data_ptr(), None)
+            if expected is not None:
+                data = torch.empty(0, dtype=torch.uint8).set_(storage)
+                if zlib.crc32(data.numpy()) != expected:
+                    raise FileError(
+                        f"{self.path} is damaged: values in it are not those that were "
+                        "written (their checksum differs). Get the file again."
+                    )
+
+    def _storage(self, what, kind, key, _, length):
+        """Return the values of a record, its data type and how many there are."""
+        if what != "storage" or not (isinstance(kind, Name) and isinstance(key, str)):
+            raise TypeError("a storage is of no known kind")
+        if key in self._storages:
+            return self._storages[key]
+        dtype = _DTYPES.get(kind.removeprefix("torch."))
+        if dtype is None:
+            return Inert()
+        start, stop, checksum = self._records[key]
+        if length * dtype.itemsize != stop - start:
+            raise ValueError("a tensor has another size than its record")
+        values = self._mapped[start:stop]
+        if length:
+            self._checksums[values.data_ptr()] = checksum
+        self._storages[key] = values, dtype, length
+        return self._storages[key]
 
 
-def _read(path):
-    sizes = _record_sizes(path)
-    with _lock:
-        stand_ins = [(Inert, "inert")]
-        for name in torch.serialization.get_unsafe_globals_in_checkpoint(path):
-            if not _INERT.fullmatch(name):
-                raise ValueError(
-                    f"{path} asks for {name}, which no checkpoint needs. Nothing of it "
-                    "was run. Do not open this file with other programs."
-                )
-            stand_ins.append((_CONTAINERS.get(name.rpartition(".")[2], Inert), name))
-        with torch.serialization.safe_globals(stand_ins):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    storages = {s.data_ptr(): s.nbytes() for s in _storages(content)}
-    if Counter(storages.values()) - sizes:
-        raise ValueError("a tensor has another size than its record")
-    return content
+def _tensor(storage, offset, size, stride):
+    """Return a view of a storage in which no value occurs twice."""
+    if isinstance(storage, Inert):
+        return storage
+    values, dtype, length = storage
+    numbers = offset, *size, *stride
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError("a tensor has a shape that is not of whole numbers")
+    if len(size) > _MOST_DIMENSIONS:
+        raise ValueError(f"a tensor has {len(size)} dimensions")
+    last = sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    count = math.prod(size)
+    if count > length or (count and offset + last >= length):
+        raise ValueError("a tensor is larger than its record")
+    if not count:  # no value, whatever the offset
+        return torch.empty(size, dtype=dtype)
+    return torch.empty(0, dtype=dtype).set_(values, offset, size, stride)
 
 
-def _record_sizes(path):
-    """Return the sizes of the records, which torch maps without looking at them."""
+def _refuse_old(path):
+    with open(path, "rb") as file:
+        if file.read(len(_OLD)) == _OLD:
+            raise FileError(
+                f"{path} was written by torch before 1.6, as a pickle of another kind. "
+                "If you trust it, open and save it again with a later torch."
+            )
+
+
+def _read_records(path):
+    """Return where the tensors are and their checksums, by key, and the pickle."""
     with zipfile.ZipFile(path) as archive:
-        records = archive.infolist()
-        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-            raise ValueError("its tensors are compressed")
-        for record in records:
-            if record.filename.endswith("/byteorder"):
-                if archive.read(record) != sys.byteorder.encode():
-                    raise ValueError("it has another byte order than this machine")
-        return Counter(record.file_size for record in records)
+        infos = archive.infolist()
+        if archive.comment or len(infos) > _MOST_RECORDS:
+            raise ValueError("torch writes no such archive")
+        places = _places(path, infos, archive.start_dir)
+        by_name = {info.filename: info for info in infos}
+        programs = [name for name in by_name if name.endswith("/data.pkl")]
+        if len(programs) != 1 or len(by_name) < len(infos):
+            raise ValueError("it must have one data.pkl, and each record once")
+        folder = programs[0].removesuffix("data.pkl")
+        if f"{folder}constants.pkl" in by_name:
+            raise ValueError("it is a program (TorchScript), not a checkpoint")
+        order = f"{folder}byteorder"
+        if order in by_name and archive.read(order) != sys.byteorder.encode():
+            raise ValueError("it has another byte order than this machine")
+        if by_name[programs[0]].file_size > _MOST_BYTES:
+            raise ValueError(f"its data.pkl is larger than {_MOST_BYTES} bytes")
+        program = archive.read(programs[0])
+    folder = f"{folder}data/"
+    records = {
+        name.removeprefix(folder): (*places[name], info.CRC)
+        for name, info in by_name.items()
+        if name.startswith(folder)
+    }
+    return records, program
 
 
-def _storages(content):
-    """Yield the storages of the tensors in dictionaries."""
-    if isinstance(content, torch.Tensor):
-        yield content.untyped_storage()
-    elif isinstance(content, dict):
-        for value in content.values():
-            yield from _storages(value)
+def _places(path, infos, end):
+    """Return the first byte of each record, and that after its last, by name.
+
+    Records are mapped where the archive says they are: none may lie in another.
+    """
+    places, free = {}, 0
+    with open(path, "rb", buffering=0) as file:
+        for info in sorted(infos, key=lambda info: info.header_offset):
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise ValueError("its records are compressed, which torch never does")
+            if info.flag_bits & _ENCRYPTED:
+                raise ValueError("its records are encrypted")
+            header = info.header_offset
+            file.seek(header)
+            mark, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+            start = header + _LOCAL_HEADER.size + name + extra
+            stop = start + info.file_size
+            inside = free <= header and stop <= end
+            if (
+                mark != b"PK\x03\x04"
+                or not inside
+                or info.compress_size != stop - start
+            ):
+                raise ValueError("a record is not where it should be")
+            places[info.filename] = start, stop
+            free = stop
+    return places

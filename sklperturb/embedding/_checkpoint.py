@@ -14,7 +14,8 @@ from sklperturb.embedding._create import (
     build_net,
     write_checkpoint,
 )
-from sklperturb.embedding._layout import find_contents
+from sklperturb.embedding._layout import FLOATS, find_contents
+from sklperturb.files._reading import FileError, short
 
 _LAYER = re.compile(r"transformer_encoder\.layers\.(\d+)\.")
 # Other names of the same weights: of compiled models and of torch's encoder layers.
@@ -26,8 +27,9 @@ _OTHER_NAMES = {
 }
 # Read by the training program only.
 _TRAINING_ONLY = ("dataset_encoder.", "pe_embedding.")
-# Sizes that no weight tells have a least value; the others are a side of weights.
-_LEAST = {"n_heads": 1, "length": 2, "cls_gene": 0}
+# Sizes that no weight tells have limits; the others are a side of weights.
+_LIMITS = {"n_heads": (1, 10_000), "length": (2, 100_000), "cls_gene": (0, 1_000_000)}
+_MOST_LAYERS = 1000
 _SIDES = {
     "width": ("encoder.0.weight", 0),
     "token_dim": ("encoder.0.weight", 1),
@@ -138,24 +140,24 @@ class SECheckpoint:
     def __init__(self, path, *, config=None, protein_embeddings=None):
         self.path = Path(path)
         self._arguments = {"config": config, "protein_embeddings": protein_embeddings}
-        self._file, weights, settings, self._vectors = find_contents(
-            self.path, config, protein_embeddings
-        )
-        self._weights = _known_names(weights, self._file)
+        self._contents = find_contents(self.path, config, protein_embeddings)
+        self._file, self._vectors = self._contents.file, self._contents.vectors
+        self._weights = _known_names(self._contents.weights, self._file)
         if self._vectors is None:
             raise ValueError(
                 f"{self.path} has no gene vectors, and there is no "
                 f"protein_embeddings.pt in {self._file.parent}. Pass the path of one "
                 "as protein_embeddings."
             )
-        self.config = _sizes(self._weights, settings, self._file)
+        self.config = _sizes(self._weights, self._contents.settings, self._file)
         self._net_of(self._weights)
         self.genes = np.array(list(self._vectors), dtype=object)
         length = len(next(iter(self._vectors.values())))
         if length != self.config.token_dim:
-            raise ValueError(
-                f"The gene vectors of {self.path} have {length} values, and the "
-                f"weights of {self._file} take {self.config.token_dim}."
+            raise FileError(
+                f"The gene vectors of {self._contents.vectors_file} have {length} "
+                f"values, and the weights of {self._file} take "
+                f"{self.config.token_dim}."
             )
 
     @classmethod
@@ -222,11 +224,24 @@ class SECheckpoint:
         Returns
         -------
         vectors : Tensor of shape (n_genes, token_dim), float32
+
+        Raises
+        ------
+        FileError
+            If values differ from their checksum, or are not finite.
         """
         missing = torch.zeros(self.config.token_dim)
         names = self.genes if genes is None else genes
-        found = [self._vectors.get(name, missing).float() for name in names]
-        return torch.stack(found)
+        found = [self._vectors.get(name, missing) for name in names]
+        self._contents.check(found)
+        vectors = torch.stack([vector.float() for vector in found])
+        finite = vectors.isfinite().all(dim=1).tolist()
+        if bad := [name for name, good in zip(names, finite, strict=True) if not good]:
+            raise FileError(
+                f"{self._contents.vectors_file} has NaN or infinite values in the "
+                f"vectors of {len(bad)} genes, {short(bad)}; correct or remove them."
+            )
+        return vectors
 
     def make_net(self):
         """Build the model with these weights.
@@ -238,23 +253,22 @@ class SECheckpoint:
 
         Raises
         ------
-        ValueError
-            If a weight is not finite.
+        FileError
+            If values differ from their checksum, or a weight is not finite.
         """
+        self._contents.check(self._weights.values())
         weights = {name: tensor.float() for name, tensor in self._weights.items()}
         bad = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
         if bad:
-            raise ValueError(f"{self._file} has NaN or infinite values in {bad}.")
+            raise FileError(f"{self._file} has NaN or infinite values in {short(bad)}.")
         return self._net_of(weights).eval().requires_grad_(False)
 
     def _net_of(self, weights):
         """Return the model, if these are its weights."""
         with torch.device("meta"):
             net = build_net(self.config)
-        try:
-            net.load_state_dict(weights, assign=True)
-        except RuntimeError as error:
-            raise ValueError(f"{self._file} does not fit: {error}") from error
+        _check_fit(weights, net.state_dict(), self._file)
+        net.load_state_dict(weights, assign=True)
         return net
 
     def __repr__(self):
@@ -284,6 +298,27 @@ def _known_names(weights, file):
     return known
 
 
+def _check_fit(weights, expected, file):
+    """Raise an error unless the weights are those that a model has."""
+    problems = []
+    if missing := [name for name in expected if name not in weights]:
+        problems.append(f"Missing keys are {short(missing)}.")
+    if foreign := [name for name in weights if name not in expected]:
+        problems.append(f"Unexpected keys are {short(foreign)}.")
+    shapes = {
+        name: (list(weights[name].shape), list(tensor.shape))
+        for name, tensor in expected.items()
+        if name in weights and weights[name].shape != tensor.shape
+    }
+    if shapes:
+        problems.append(f"Shapes that are there and that are needed: {short(shapes)}.")
+    whole = [n for n, w in weights.items() if n in expected and w.dtype not in FLOATS]
+    if whole:
+        problems.append(f"{short(whole)} are not of floating point.")
+    if problems:
+        raise FileError(f"{file} does not fit. {' '.join(problems)}")
+
+
 def _sizes(weights, settings, file):
     """Return the sizes, from the shapes of weights and from the settings."""
     if not settings:
@@ -294,35 +329,38 @@ def _sizes(weights, settings, file):
     origin, config = settings[0]
     for flag in REQUIRED_FLAGS:
         if _look_up(config, f"model.{flag}") not in (None, True):
-            raise ValueError(
+            raise FileError(
                 f"model.{flag} is not true in {origin}; only models with it are known."
             )
     sizes = {}
     for size, (name, side) in _SIDES.items():
-        if name not in weights or weights[name].ndim != 2:
-            raise ValueError(
+        if name not in weights or weights[name].ndim != 2 or not weights[name].numel():
+            raise FileError(
                 f"{file} has no matrix {name}, which every State Embedding model has; "
-                f"it begins with {list(weights)[:5]}. It may be of another model."
+                f"it begins with {short(list(weights))}. It may be of another model."
             )
         sizes[size] = weights[name].shape[side]
     layers = {found[1] for name in weights if (found := _LAYER.match(name))}
     sizes["n_layers"] = len(layers)
+    if len(layers) > _MOST_LAYERS:
+        raise FileError(f"{file} has weights of {len(layers)} layers; is it damaged?")
     for size, name in SETTINGS.items():
         said = _look_up(config, name)
-        if size in _LEAST:
-            if type(said) is not int or said < _LEAST[size]:
-                raise ValueError(
-                    f"{name} must be an int of at least {_LEAST[size]}; in {origin} it "
-                    f"is {said!r}."
+        if size in _LIMITS:
+            least, most = _LIMITS[size]
+            if type(said) is not int or not least <= said <= most:
+                raise FileError(
+                    f"{name} must be an int from {least} to {most}; in {origin} it is "
+                    f"{short(said)}."
                 )
             sizes[size] = said
-        elif said not in (None, sizes[size]):
-            raise ValueError(
-                f"{name} is {said!r} in {origin}, and the weights of {file} have "
+        elif said is not None and (type(said) is not int or said != sizes[size]):
+            raise FileError(
+                f"{name} is {short(said)} in {origin}, and the weights of {file} have "
                 f"{sizes[size]}. Pass the config that belongs to them."
             )
     if sizes["width"] % sizes["n_heads"]:
-        raise ValueError(
+        raise FileError(
             f"model.nhead is {sizes['n_heads']} in {origin}, which does not divide the "
             f"width {sizes['width']} of the weights of {file}."
         )

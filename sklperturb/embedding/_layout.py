@@ -1,15 +1,52 @@
 """Find the weights, the settings and the vocabulary among a checkpoint's files."""
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import yaml
 
-from sklperturb.embedding._archive import Inert, read_archive
+from sklperturb.embedding._archive import Archive
+from sklperturb.embedding._program import Inert
+from sklperturb.files._arrays import read_safetensors
+from sklperturb.files._documents import parse_yaml, read_yaml
+from sklperturb.files._reading import FileError, check_file, short
 
 _WEIGHT_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
 _EMBEDDINGS = "protein_embeddings*.pt"
+FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+_MOST_SETTINGS = 100_000  # containers and values
+
+
+@dataclass
+class Contents:
+    """What a checkpoint's files hold.
+
+    Attributes
+    ----------
+    file : Path
+        That of the weights.
+    weights : dict of str to Tensor
+    settings : list of (str, dict)
+        Settings and where they come from, the first in force.
+    vectors : dict of str to Tensor, or None
+        Vector of each gene.
+    vectors_file : Path
+    archives : list of Archive
+        Those that have checksums of their values.
+    """
+
+    file: Path
+    weights: dict
+    settings: list
+    vectors: dict | None
+    vectors_file: Path
+    archives: list
+
+    def check(self, tensors):
+        """Compare the values of tensors with the checksums that there are."""
+        for archive in self.archives:
+            archive.check(tensors)
 
 
 def find_contents(path, config=None, protein_embeddings=None):
@@ -26,25 +63,27 @@ def find_contents(path, config=None, protein_embeddings=None):
 
     Returns
     -------
-    file : Path
-        That of the weights.
-    weights : dict of str to Tensor
-    settings : list of (str, dict)
-        Settings and where they come from, the first in force.
-    vectors : dict of str to Tensor, or None
-        Vector of each gene.
+    contents : Contents
     """
-    if not path.exists():
-        raise FileNotFoundError(f"There is no checkpoint at {path}.")
+    path = check_file(path, "checkpoint", folder=True)
     folder = path if path.is_dir() else path.parent
     file = _weights_in(path) if path.is_dir() else path
-    weights, settings, vectors = _take_apart(file, _read_weights(file))
+    archives = []
+
+    def read(file):
+        if file.suffix == ".safetensors":
+            import_safetensors(file)
+            return read_safetensors(file)[0]
+        archives.append(Archive(file))
+        return archives[-1].content
+
+    weights, settings, vectors = _take_apart(file, read(file))
     beside = folder / "config.yaml"
     if config is not None:
         settings = [("the config given", _read_config(config))]
-    elif beside.is_file() and (path.is_dir() or not settings):
+    elif beside.exists() and (path.is_dir() or not settings):
         settings.append((str(beside), _read_config(beside)))
-    found = []
+    vectors_file, found = file, []
     if protein_embeddings is not None:
         found = [Path(protein_embeddings)]
     elif path.is_dir() or vectors is None:
@@ -55,8 +94,9 @@ def find_contents(path, config=None, protein_embeddings=None):
             f"{[f.name for f in found]}; pass one as protein_embeddings."
         )
     if len(found) == 1:
-        vectors = _check_vectors(read_archive(found[0]), found[0])
-    return file, weights, settings, vectors
+        vectors_file = found[0]
+        vectors = _check_vectors(read(vectors_file), vectors_file)
+    return Contents(file, weights, settings, vectors, vectors_file, archives)
 
 
 def _weights_in(folder):
@@ -83,19 +123,6 @@ def _weights_in(folder):
     return files[0]
 
 
-def _read_weights(file):
-    if file.suffix != ".safetensors":
-        return read_archive(file)
-    safetensors = import_safetensors(file)
-    try:
-        return safetensors.torch.load_file(file)
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{file} cannot be read as safetensors: {error}. It may be damaged or "
-            "incomplete; download or copy it again."
-        ) from error
-
-
 def import_safetensors(path):
     """Return the package, which only a checkpoint like `path` needs."""
     try:
@@ -111,53 +138,59 @@ def import_safetensors(path):
 def _take_apart(file, content):
     """Return weights, settings and vectors of a file's content."""
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{file} holds no dictionary of weights.")
+        raise FileError(f"{file} holds no dictionary of weights.")
     names = [name for name in ("state_dict", "model") if name in content]
     if not names:
         if any(not isinstance(value, torch.Tensor) for value in content.values()):
-            raise ValueError(
+            raise FileError(
                 f"{file} holds neither a state_dict nor a dictionary of tensors; it "
-                f"has {list(content)[:5]}."
+                f"has {short(list(content))}."
             )
-        return content, [], None
+        return _check(content, "The weights", file), [], None
     weights = _check(content[names[0]], names[0], file)
     hyper = content.get("hyper_parameters")
     hyper = hyper if isinstance(hyper, dict) else {}
     settings = []
     for origin, holder in (("", content), ("hyper_parameters.", hyper)):
         if isinstance(holder.get("cfg_yaml"), str):
-            text = holder["cfg_yaml"]
-            settings.append((f"{origin}cfg_yaml of {file}", _parse(text, file)))
-    if (cfg := _plain(hyper.get("cfg"))) and isinstance(cfg, dict):
+            origin = f"{origin}cfg_yaml of {file}"
+            settings.append(
+                (origin, _mapping(parse_yaml(holder["cfg_yaml"], origin), origin))
+            )
+    if (cfg := _plain(hyper.get("cfg"), file)) and isinstance(cfg, dict):
         settings.append((f"hyper_parameters.cfg of {file}", cfg))
     vectors = content.get("protein_embeds_dict")
     return weights, settings, None if vectors is None else _check_vectors(vectors, file)
 
 
-def _plain(value):
+def _plain(value, file):
     """Turn what omegaconf pickled into plain containers."""
-    if isinstance(value, Inert) and isinstance(value.state, dict):
-        if "_content" in value.state:
-            return _plain(value.state["_content"])
-        return value.state.get("_val")
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
+    seen = 0
+
+    def plain(value):
+        nonlocal seen
+        seen += 1
+        if seen > _MOST_SETTINGS:  # one that is in itself has no end
+            raise FileError(f"The settings of {file} are too many; is it damaged?")
+        while isinstance(value, Inert) and isinstance(value.state, dict):
+            if "_content" not in value.state:
+                return value.state.get("_val")
+            value = value.state["_content"]
+            seen += 1
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return value
+
+    return plain(value)
 
 
 def _read_config(config):
-    if isinstance(config, dict):
-        return config
-    return _parse(Path(config).read_bytes(), config)
+    return config if isinstance(config, dict) else _mapping(read_yaml(config), config)
 
 
-def _parse(text, origin):
-    try:
-        parsed = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"The settings of {origin} are no YAML: {error}") from error
+def _mapping(parsed, origin):
     if not isinstance(parsed, dict):
-        raise ValueError(f"The settings of {origin} are no mapping of names to values.")
+        raise FileError(f"The settings of {origin} are no mapping of names to values.")
     return parsed
 
 
@@ -165,23 +198,33 @@ def _check_vectors(vectors, file):
     """Return vectors of genes; raise an error if they are not of one length."""
     _check(vectors, "The gene vectors", file)
     shapes = sorted({tuple(vector.shape) for vector in vectors.values()})
-    floats = all(vector.is_floating_point() for vector in vectors.values())
-    if len(shapes) > 1 or len(shapes[0]) != 1 or not floats:
-        raise ValueError(
+    floats = all(vector.dtype in FLOATS for vector in vectors.values())
+    if len(shapes) > 1 or len(shapes[0]) != 1 or shapes[0] == (0,) or not floats:
+        raise FileError(
             f"The gene vectors of {file} must be of floats and of one length; they "
             f"have shapes {shapes[:3]}."
         )
+    if blank := [name for name in vectors if not name.strip()]:
+        raise FileError(f"{file} has a gene called {blank[0]!r}; name or remove it.")
     return vectors
 
 
 def _check(tensors, what, file):
     """Return `tensors`; raise an error if they are not a dictionary by names."""
     if not isinstance(tensors, dict) or not tensors:
-        raise ValueError(f"{what} of {file} must be a dictionary of names.")
+        raise FileError(f"{what} of {file} must be a dictionary of names.")
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise ValueError(
-                f"{what} of {file} must be names with tensors; {name!r} has "
+            raise FileError(
+                f"{what} of {file} must be names with tensors; {short(name)} has "
                 f"{type(tensor).__name__}."
             )
+    storages = [tensor.untyped_storage() for tensor in tensors.values()]
+    held = sum({s.data_ptr(): s.nbytes() for s in storages}.values())
+    # Tied weights are there twice; more would be a small file that fills the memory.
+    if sum(tensor.nbytes for tensor in tensors.values()) > 2 * held:
+        raise FileError(
+            f"{what} of {file} share their values so often that they would take more "
+            "than twice the memory of what is stored; get the file again."
+        )
     return tensors

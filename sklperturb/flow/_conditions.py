@@ -14,11 +14,46 @@ from sklperturb.conditions._labels import as_text, join_combination, take_labels
 from sklperturb.conditions._levels import indicator
 from sklperturb.conditions._quantities import read_doses
 from sklperturb.conditions._schema import PerturbationSchema
-from sklperturb.flow._state import stored, stored_estimator
+from sklperturb.files._fields import (
+    Array,
+    Either,
+    Flag,
+    Listed,
+    Mapping,
+    Maybe,
+    Number,
+    Row,
+    Size,
+    Text,
+)
+from sklperturb.flow._state import Object, stored, stored_estimator
 from sklperturb.preprocessing import LookupEmbedding
 
-stored(PerturbationSchema)
-stored_estimator(LookupEmbedding, without=("table",))
+SMALLEST = 1e-30  # of what is divided by
+COLUMN = Either(lambda value: isinstance(value, str), Text(), Number(0, whole=True))
+_ROLES = ("context", "control", "smiles", "dose", "batch", "replicate")
+stored(
+    perturbation=COLUMN,
+    control_labels=Listed(Text()),
+    **dict.fromkeys(_ROLES, Maybe(COLUMN)),
+)(PerturbationSchema)
+stored_estimator(
+    LookupEmbedding,
+    without=("table", "_positions"),
+    optional=("_positions", "feature_names_in_"),
+    finish=lambda lookup: lookup._finish_fit(lookup.genes_, lookup.embedding_),
+    n_components=Maybe(Number(1, whole=True)),
+    combine=Text(("sum", "mean")),
+    add_indicator=Flag(),
+    schema=Maybe(Object(PerturbationSchema)),
+    schema_=Object(PerturbationSchema),
+    n_features_in_=Size("n_columns"),
+    feature_names_in_=Array(("n_columns",), "U", unique=True),
+    genes_=Array(("n_known",), "U", unique=True),
+    embedding_=Array(("n_known", "n_dimensions")),
+    n_components_=Size("n_dimensions"),
+    _positions=Mapping(Number(0, whole=True)),  # of files of earlier versions
+)
 
 
 @dataclass
@@ -63,7 +98,10 @@ class Conditions:
         return np.hstack([summed, self.covariates])
 
 
-@stored
+@stored(
+    mean=Array(("n_elements",)),
+    scale=Array(("n_elements",), low=SMALLEST),
+)
 @dataclass
 class ElementScaler:
     """Centre and scale elements, each perturbation counted once."""
@@ -83,7 +121,13 @@ class ElementScaler:
         return ((elements - self.mean) / self.scale).astype(np.float32)
 
 
-@stored
+@stored(
+    schema=Object(PerturbationSchema),
+    embedding=Maybe(Object(LookupEmbedding)),
+    parts=Listed(Text(), unique=True),
+    contexts=Listed(Text(), unique=True),
+    dose=Row((Number(), Number(SMALLEST))),
+)
 @dataclass
 class ConditionReader:
     """Read rows of conditions as vectors and covariates.

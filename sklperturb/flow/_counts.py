@@ -18,9 +18,12 @@ from sklearn.utils.validation import check_is_fitted, check_non_negative, valida
 from sklperturb.cells import log_normalise, looks_like_counts, open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import check_unique_genes, gene_names, is_annotated
-from sklperturb.flow._state import stored_estimator
+from sklperturb.files._fields import LARGEST, Array, Either, Flag, Maybe, Number, Size
+from sklperturb.flow._state import Object, stored_estimator
 from sklperturb.utils._progress import ProgressBar
 
+_LARGEST_LIBRARY = 1e9  # counts of a cell; of a million at most in practice
+_LARGEST_DISPERSION = 100.0
 _LARGEST_LOG = 12.0  # of an expression that is decoded; e^12 of 10^4 is absurd
 
 
@@ -321,7 +324,7 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         factor = np.where(expected > 0, counts / np.maximum(expected, 1e-12), 0.0)
         excess = own - 2 * factor * products + factor**2 * squares - counts
         dispersion = excess / np.maximum(factor**2 * squares, 1e-12)
-        self.dispersion_ = np.clip(dispersion, 0.0, 100.0)
+        self.dispersion_ = np.clip(dispersion, 0.0, _LARGEST_DISPERSION)
         self.correction_ = factor
 
     def __sklearn_tags__(self):
@@ -331,4 +334,23 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return tags
 
 
-stored_estimator(CountSpace)
+stored_estimator(
+    CountSpace,
+    optional=("feature_names_in_",),
+    n_components=Number(1, whole=True),
+    n_top_genes=Number(1, whole=True),
+    target_sum=Number(1e-30, LARGEST),
+    verbose=Either(
+        lambda value: isinstance(value, bool), Flag(), Number(0, whole=True)
+    ),
+    n_features_in_=Size("n_genes"),
+    feature_names_in_=Array(("n_genes",), "U", unique=True),
+    genes_=Maybe(Object(pd.Index)),
+    top_genes_=Array(("n_top",), "i", 0, below="n_genes", unique=True),
+    components_=Array(("n_latent", "n_top")),
+    mean_=Array(("n_top",)),
+    decoder_=Array(("n_latent+1", "n_genes")),
+    correction_=Array(("n_genes",), low=0),
+    dispersion_=Array(("n_genes",), low=0, high=_LARGEST_DISPERSION),
+    library_sizes_=Array(("n_cells",), low=0, high=_LARGEST_LIBRARY),
+)

@@ -9,14 +9,19 @@ from sklearn.decomposition import PCA
 from sklearn.utils import _safe_indexing, check_array
 
 from sklperturb.conditions._labels import control_rows
-from sklperturb.flow._conditions import ConditionReader
+from sklperturb.files._fields import Array, Either, Listed, Mapping, Maybe, Number
+from sklperturb.flow._conditions import SMALLEST, ConditionReader
 from sklperturb.flow._generation import Generator, draw_cells
 from sklperturb.flow._mean import MeanEffect
 from sklperturb.flow._populations import ControlPools
-from sklperturb.flow._state import stored
+from sklperturb.flow._state import Object, is_object, stored
 
 
-@stored
+@stored(
+    centre=Array(("n_outputs",)),
+    scale=Number(SMALLEST),
+    basis=Maybe(Array(("n_axes", "n_outputs"))),
+)
 @dataclass
 class Coordinates:
     """Units of the network, and the principal components that a flow moves along.
@@ -80,7 +85,31 @@ class Coordinates:
         return changes if self.basis is None else changes @ self.basis
 
 
-@stored
+def _make_flow(**parts):
+    """Return a flow from a file, if its parts belong together."""
+    flow = FittedFlow(**parts)
+    flow.check()
+    return flow
+
+
+@stored(
+    make=_make_flow,
+    reader=Object(ConditionReader),
+    pools=Object(ControlPools),
+    coordinates=Object(Coordinates),
+    generator=Object(Generator),
+    mean=Maybe(Object(MeanEffect)),
+    conditions=Either(
+        is_object, Object(pd.DataFrame), Array(("n_rows", "n_columns"), "fibU")
+    ),
+    n_cells=Array(("n_rows",), "i", low=1),
+    effects=Array(("n_rows", "n_outputs")),
+    history=Listed(Mapping(Number(finite=False))),
+    y_ndim=Number(1, 2, whole=True),
+    mean_weight=Number(0, 1),
+    shape_weight=Number(0, 1),
+    diagnostics=Mapping(Number(finite=False)),
+)
 @dataclass
 class FittedFlow:
     """The parts of a fitted flow, from training (`fit_flow`) or from a file.
@@ -133,6 +162,25 @@ class FittedFlow:
         self._longest = float(longest / self.coordinates.scale)
         self._flow_means = {}
         self.generator.pools = [self.coordinates.inside(p) for p in self.pools.cells]
+
+    def check(self):
+        """Raise an error unless the parts fit each other, and the conditions."""
+        torch.device(self.generator.device)
+        self.reader.schema.require(self.conditions, "perturbation")
+        condition = self.reader.read(self.conditions[:1])
+        net, basis = self.generator.net, self.coordinates.basis
+        takes = net.architecture
+        has = {
+            "n_features": len(self.coordinates.centre if basis is None else basis),
+            "n_elements": condition.elements.shape[2],
+            "n_covariates": condition.covariates.shape[1],
+        }
+        if wrong := {name: n for name, n in has.items() if takes[name] != n}:
+            raise ValueError(f"the network takes {takes}, and the data have {wrong}")
+        if takes["population"] is not None and not len(self.pools.controls):
+            raise ValueError("the network reads controls, and there are none")
+        if self.mean is not None:
+            self.mean.predict(condition)
 
     def predict(self, X):
         """Return the expected cell of each row's condition, in the shape of `y`."""

@@ -5,18 +5,30 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from sklperturb.files._fields import Array, Fields, Mapping, Maybe, Number, Size, Text
+from sklperturb.files._reading import short
 from sklperturb.flow._conditions import ElementScaler
-from sklperturb.flow._state import stored
+from sklperturb.flow._state import Object, stored
 from sklperturb.flow._training import take_population
 from sklperturb.modules import DeepSets, NeighborGraphSets, VelocityNet
 
 POPULATION_ENCODERS = {"deep_sets": DeepSets, "knn_graph": NeighborGraphSets}
 
 _CELLS_AT_ONCE = 4096
+# Of networks and paths that a file may ask for.
+_WIDEST, _DEEPEST, _MOST_STEPS = 100_000, 1000, 100_000
 _REFERENCE_CELLS = 256  # controls whose mean displacement is that of a condition
 
 
-@stored
+@stored(
+    net=Object(VelocityNet),
+    scaler=Object(ElementScaler),
+    source=Text(("control", "noise")),
+    guidance=Number(0, 1e6),
+    n_steps=Number(1, _MOST_STEPS, whole=True),
+    device=Text(),
+    seed=Number(0, whole=True),
+)
 @dataclass
 class Generator:
     """A trained velocity field and the controls that cells start from.
@@ -124,12 +136,35 @@ def _take_net(net):
 
 
 def _make_net(architecture, weights):
-    net = build_net(**architecture)
-    net.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+    """Return the network; the weights in the file decide how large it can be."""
+    with torch.device("meta"):
+        net = build_net(**architecture)
+    expected = {name: tuple(v.shape) for name, v in net.state_dict().items()}
+    found = {name: value.shape for name, value in weights.items()}
+    if found != expected or any(v.dtype != np.float32 for v in weights.values()):
+        raise ValueError(f"the network has weights of other shapes: {short(found)}")
+    net.load_state_dict(
+        {name: torch.from_numpy(value) for name, value in weights.items()}, assign=True
+    )
     return net.eval()
 
 
-stored(VelocityNet, _take_net, _make_net)
+stored(
+    _take_net,
+    _make_net,
+    architecture=Fields(
+        {
+            "population": Maybe(Text(tuple(POPULATION_ENCODERS))),
+            "n_features": Size("n_features"),
+            "embedding_dim": Number(1, _WIDEST, whole=True),
+            "n_elements": Size("n_elements"),
+            "n_covariates": Size("n_covariates"),
+            "hidden_dim": Number(1, _WIDEST, whole=True),
+            "n_layers": Number(1, _DEEPEST, whole=True),
+        }
+    ),
+    weights=Mapping(Array(None)),
+)(VelocityNet)
 
 
 def draw_cells(cells, n_cells, rng):

@@ -8,17 +8,25 @@ from sklearn.base import clone
 from sklearn.model_selection import GroupKFold
 
 from sklperturb.conditions._labels import join_combination
-from sklperturb.flow._state import stored
+from sklperturb.files._fields import Array, Listed, Mapping, Number, Row, Size, Text
+from sklperturb.flow._conditions import SMALLEST
+from sklperturb.flow._state import Object, stored
 from sklperturb.linear_model._ridge_path import ScaledRidge
 
-stored(ScaledRidge)
+stored(
+    centre=Array(("n_flat",)),
+    scale=Array(("n_flat",), low=SMALLEST),
+    coef=Array(("n_flat", "n_outputs")),
+    intercept=Array(("n_outputs",)),
+    alpha=Number(0),
+)(ScaledRidge)
 
 BUILT_IN = ("auto", "shift", "ridge", "none")
 _FEWEST_BLENDED = 8  # held-out perturbations, to weigh the flow's mean
 _FEWEST = 5  # perturbations, for cross-validation; and its folds
 
 
-@stored
+@stored(width=Size("n_outputs"))
 @dataclass
 class _NoEffect:
     """Perturbations do nothing."""
@@ -33,7 +41,11 @@ class _NoEffect:
         return np.zeros((len(conditions), self.width))
 
 
-@stored
+@stored(
+    contexts=Listed(Text(), "n_contexts", unique=True),
+    means=Array(("n_contexts", "n_outputs")),
+    overall=Array(("n_outputs",)),
+)
 @dataclass
 class _Shift:
     """The mean effect in the same context, or of all contexts."""
@@ -54,7 +66,7 @@ class _Shift:
         return np.array([means.get(key[0], self.overall) for key in conditions.keys])
 
 
-@stored
+@stored(shift=Object(_Shift), ridge=Object(ScaledRidge))
 @dataclass
 class _ShiftAndRidge:
     """The mean effect in the context, and ridge for what is beyond it.
@@ -101,7 +113,13 @@ class _Regressor:
 _CANDIDATES = {"controls": _NoEffect, "shift": _Shift, "ridge": _ShiftAndRidge}
 
 
-@stored
+@stored(
+    choice=Text(tuple(_CANDIDATES)),
+    cv_errors=Mapping(Number(finite=False)),
+    model=Object(*_CANDIDATES.values()),
+    keys=Listed(Row((Text(), Listed(Text()), Number(0))), "n_measured"),
+    effects=Array(("n_measured", "n_outputs")),
+)
 @dataclass
 class MeanEffect:
     """Predict the mean effect of conditions, seen or not.

@@ -6,12 +6,19 @@ import numpy as np
 import pandas as pd
 
 from sklperturb.conditions._labels import take_labels
+from sklperturb.files._fields import Array, Listed, Number
+from sklperturb.flow._conditions import COLUMN
 from sklperturb.flow._state import stored
 
 _FEWEST_PERTURBATIONS = 10  # to hold some out
 
 
-@stored
+@stored(
+    columns=Listed(COLUMN, "n_pool_columns", unique=True),
+    n_context=Number(0, 1, whole=True),
+    names=Array(("n_controls", "n_pool_columns"), "U"),
+    controls=Array(("n_controls", "n_outputs")),
+)
 @dataclass
 class ControlPools:
     """Pools of control cells, one for each context and batch.

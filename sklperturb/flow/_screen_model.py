@@ -22,14 +22,49 @@ from sklperturb.conditions._labels import (
 )
 from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
+from sklperturb.files._fields import (
+    Array,
+    Fields,
+    Flag,
+    Mapping,
+    Maybe,
+    Number,
+    Plain,
+    Size,
+    Text,
+)
+from sklperturb.files._reading import reading
 from sklperturb.flow._counts import CountSpace
 from sklperturb.flow._estimator import FlowMatchingRegressor
+from sklperturb.flow._fitted import FittedFlow
 from sklperturb.flow._mean import BUILT_IN
 from sklperturb.flow._spelling import Spelling
-from sklperturb.flow._state import damage, read_state, write_state
+from sklperturb.flow._state import MODEL, Object, read_state, write_state
 from sklperturb.preprocessing import LookupEmbedding
 
 _TARGET_SUM = 1e4
+# What a file of a fitted model holds.
+_FILE = {
+    "parameters": Fields(
+        {
+            "space": Maybe(Text(("counts",))),
+            "n_components": Number(1, whole=True),
+            "obsm": Text(),
+        }
+    ),
+    "flow_parameters": Mapping(Plain()),
+    "flow": Object(FittedFlow),
+    "learnt": Fields(
+        {
+            "space_": Maybe(Object(CountSpace)),
+            "controls_": Object(pd.DataFrame),
+            "_spelling": Object(Spelling),
+            "_has_flags": Flag(),
+            "n_features_in_": Size("n_columns"),
+            "feature_names_in_": Array(("n_columns",), "U", unique=True),
+        }
+    ),
+}
 
 
 class CellScreenModel(BaseEstimator):
@@ -226,6 +261,11 @@ class CellScreenModel(BaseEstimator):
         if schema.control is not None:
             conditions[schema.control] = is_control
         latent = self.flow_.sample(conditions, 1, random_state=random_state)[:, 0]
+        if not np.isfinite(latent).all():
+            raise ValueError(
+                "The model gives cells with NaN or infinite values; fit it again, with "
+                "a lower learning_rate or guidance."
+            )
 
         obs = conditions[schema.columns("context", "batch")].astype(str)
         labels = {name: self._spelling.write(name) for name in numbers}
@@ -291,22 +331,42 @@ class CellScreenModel(BaseEstimator):
 
         Raises
         ------
-        ValueError
-            If the file is none of these.
+        FileError
+            If the file is none of these, is damaged, or holds what no model has.
         """
-        state = read_state(path)
-        with damage(path):
+        state = read_state(path, _FILE)
+        with reading(path, MODEL):
             fitted, of_flow = state["flow"], state["flow_parameters"]
             lookup, table = fitted.reader.embedding, None
             if lookup is not None:
                 table = pd.DataFrame(lookup.embedding_, index=lookup.genes_)
                 lookup.set_params(table=table)
             flow = FlowMatchingRegressor(**of_flow)
+            flow._validate_params()
             schema = fitted.reader.schema
             model = cls(table, flow=flow, schema=schema, **state["parameters"])
             vars(model).update(state["learnt"])
             model.flow_ = FlowMatchingRegressor._from_fitted(fitted, **of_flow)
+            model._check_parts()
             return model
+
+    def _check_parts(self):
+        """Raise an error unless conditions, spaces and spellings fit each other."""
+        roles = "perturbation", "context", "control", "dose", "batch"
+        for role in (r for r in roles if getattr(self.flow_.schema_, r) is not None):
+            self.flow_.schema_.require(self.controls_, role)
+        width = len(self.flow_._flow.coordinates.centre)
+        if (self.space is None) != (self.space_ is None) or (
+            self.space_ is not None and len(self.space_.components_) != width
+        ):
+            raise ValueError("the flow is of another space than the model")
+        if not len(self.controls_) or (
+            self.space_ is not None and not len(self.space_.library_sizes_)
+        ):
+            raise ValueError("there are no cells to be like")
+        for number, pieces in self._spelling.patterns.items():
+            if number != str(len(pieces) - 1):
+                raise ValueError(f"a label of {number} names is spelled {pieces}")
 
     def _to_latent(self, y, verbose):
         """Return the cells as points of the latent space, in single precision."""

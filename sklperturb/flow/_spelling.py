@@ -13,10 +13,15 @@ from sklperturb.conditions._labels import (
     parts_of,
     split_combination,
 )
+from sklperturb.files._fields import Listed, Mapping, Text
 from sklperturb.flow._state import stored
 
 
-@stored
+@stored(
+    controls=Listed(Text(), unique=True),
+    written=Mapping(Text()),
+    patterns=Mapping(Listed(Text())),
+)
 @dataclass
 class Spelling:
     """How the training data write controls, perturbations and combinations.

@@ -1,46 +1,67 @@
 """What was fitted, as one file of numbers and text."""
 
 import json
-import zipfile
-import zlib
-from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from sklperturb.files._arrays import read_npz
+from sklperturb.files._documents import parse_json
+from sklperturb.files._fields import ARRAY, Array, Fields, Mapping, Source
+from sklperturb.files._reading import FileError, check_file, reading, short
 from sklperturb.files._writing import written_whole
 
 FORMAT = "sklperturb-cells-3"
-_ARRAY, _KIND = "__array__", "__kind__"
-_DAMAGE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-_DAMAGE += (EOFError, zipfile.BadZipFile, zlib.error)
-# By name, what a file may hold: how it becomes a dictionary, and how it is made again.
+MODEL = "a model that fit-cells wrote"
+_KIND = "__kind__"
+# By name, what a file may hold.
 _KINDS = {}
 
 
-def stored(kind, take=None, make=None):
+@dataclass(frozen=True)
+class _Kind:
+    """How an object becomes a dictionary, and is made again of one."""
+
+    take: object
+    make: object
+    fields: Fields
+
+
+def stored(take=None, make=None, optional=(), **fields):
     """Let files hold objects of a class, a dataclass if nothing else is given.
 
     Parameters
     ----------
-    kind : type
     take : callable, default=None
         Returns a dictionary for an object. None takes the fields of a dataclass.
     make : callable, default=None
         Returns the object; ``make(**dictionary)``. None calls the class.
+    optional : tuple of str, default=()
+        Fields that a file may lack.
+    **fields
+        What each of them may hold, from `files._fields`; see `Object`.
 
     Returns
     -------
-    kind : type
+    decorator : callable
+        Takes the class and returns it.
     """
-    _KINDS[kind.__name__] = take or _fields, make or kind
-    return kind
+
+    def decorator(kind):
+        allowed = Fields(fields, optional)
+        _KINDS[kind.__name__] = _Kind(take or _fields, make or kind, allowed)
+        return kind
+
+    return decorator
 
 
-def stored_estimator(kind, without=()):
-    """Let files hold a fitted estimator, but for some of its parameters."""
+def stored_estimator(kind, without=(), optional=(), finish=None, **fields):
+    """Let files hold a fitted estimator, but for some of its attributes.
+
+    ``finish(estimator)`` sets what these can be told from.
+    """
 
     def take(estimator):
         return {k: v for k, v in vars(estimator).items() if k not in without}
@@ -48,9 +69,31 @@ def stored_estimator(kind, without=()):
     def make(**attributes):
         estimator = kind()
         vars(estimator).update(attributes)
+        if finish is not None:
+            finish(estimator)
         return estimator
 
-    return stored(kind, take, make)
+    return stored(take, make, optional, **fields)(kind)
+
+
+class Object:
+    """A field that takes stored objects of some classes."""
+
+    def __init__(self, *kinds):
+        self.names = [kind.__name__ for kind in kinds]
+
+    def read(self, value, where, source):
+        name = value.get(_KIND) if is_object(value) else None
+        if name not in self.names:
+            source.refuse(where, value, f"an object of {' or '.join(self.names)}")
+        kind = _KINDS[name]
+        found = {key: item for key, item in value.items() if key != _KIND}
+        return kind.make(**kind.fields.read(found, where, source))
+
+
+def is_object(value):
+    """Whether a value of a file is one of the stored objects."""
+    return isinstance(value, dict) and _KIND in value
 
 
 def write_state(path, state):
@@ -68,13 +111,13 @@ def write_state(path, state):
         if isinstance(value, np.generic):
             return value.item()
         if isinstance(value, np.ndarray):
-            name = f"{_ARRAY}{len(arrays)}"
+            name = f"{ARRAY}{len(arrays)}"
             arrays[name] = value.astype(str) if value.dtype == object else value
-            return {_ARRAY: name}
+            return {ARRAY: name}
         kind = type(value).__name__
         if kind not in _KINDS:
             raise TypeError(f"A {kind} is neither numbers nor text.")
-        return {_KIND: kind} | _KINDS[kind][0](value)
+        return {_KIND: kind} | _KINDS[kind].take(value)
 
     arrays["state"] = np.array(json.dumps(state, default=plain))
     path = Path(path)
@@ -82,48 +125,48 @@ def write_state(path, state):
         np.savez_compressed(file, **arrays)
 
 
-def read_state(path):
+def read_state(path, fields):
     """Return what `write_state` wrote; nothing in the file is run.
 
-    Tuples come back as lists.
+    Parameters
+    ----------
+    path : str or path-like
+    fields : dict of str to field
+        What each entry may hold. The axes of one name have one length within an entry.
+
+    Returns
+    -------
+    state : dict
+        Tuples come back as lists.
 
     Raises
     ------
-    ValueError
-        If the file is none of these, or of another version.
+    FileError
+        If the file is none of these, of another version, damaged (its arrays have
+        checksums), or has anything but what `fields` allow.
     """
-
-    def made(found):
-        if _ARRAY in found:
-            return arrays[found[_ARRAY]]
-        if _KIND in found:
-            return _KINDS[found.pop(_KIND)][1](**found)
-        return found
-
+    path = check_file(path, "model")
     with open(path, "rb") as file:
         if file.read(4) != b"PK\x03\x04":
-            raise ValueError(f"{path} is no model that fit-cells wrote: it is no .npz.")
-    with damage(path), np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-        state = json.loads(str(arrays["state"]), object_hook=made)
-    found = state.get("format") if isinstance(state, dict) else None
-    if found != FORMAT:
-        raise ValueError(
-            f"{path} has the format {found!r}; this version reads {FORMAT!r}. Fit the "
-            "model again."
-        )
-    return state
-
-
-@contextmanager
-def damage(path):
-    """Raise an error that names the file where the block finds it incomplete."""
-    try:
-        yield
-    except _DAMAGE as error:
-        raise ValueError(
-            f"{path} is no model that fit-cells wrote, or it is damaged: {error}"
-        ) from error
+            raise FileError(f"{path} is not {MODEL}: it is no .npz.")
+    with reading(path, MODEL):
+        arrays = read_npz(path)
+        state = parse_json(str(arrays.pop("state")), path, allow_nan=True)
+        found = state.pop("format", None) if isinstance(state, dict) else None
+        if found != FORMAT:
+            raise FileError(
+                f"{path} has the format {short(found)}; this version reads {FORMAT!r}. "
+                "Fit the model again."
+            )
+        if state.keys() != fields.keys():
+            raise FileError(
+                f"{path} is not {MODEL}: it has {short(list(state))}, and must have "
+                f"{list(fields)}."
+            )
+        return {
+            name: field.read(state[name], name, Source(path, arrays))
+            for name, field in fields.items()
+        }
 
 
 def _fields(value):
@@ -134,5 +177,8 @@ def _columns(table):
     return {"data": {name: table[name].to_numpy() for name in table}}
 
 
-stored(pd.DataFrame, _columns)
-stored(pd.Index, lambda index: {"data": index.to_numpy()})
+stored(_columns, data=Mapping(Array(("n_rows",), "fibU")))(pd.DataFrame)
+stored(
+    lambda index: {"data": index.to_numpy()},
+    data=Array(("n_genes",), "iU", unique=True),
+)(pd.Index)

@@ -15,8 +15,9 @@ from sklearn.utils import estimator_checks
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.datasets import load_perturbseq, make_genetic_screen
 from sklperturb.flow import CellScreenModel, CountSpace, FlowMatchingRegressor
+from sklperturb.flow._fitted import FittedFlow
 from sklperturb.flow._mean import MeanEffect
-from sklperturb.flow._state import FORMAT, read_state, write_state
+from sklperturb.flow._state import FORMAT, Object, read_state, write_state
 from sklperturb.linear_model._ridge_path import ScaledRidge
 
 
@@ -141,7 +142,7 @@ def test_a_file_of_a_screen_with_one_column(screen, genes, tmp_path, with_contro
 def test_state_is_arrays_and_plain_values(fitted, tmp_path):
     path = tmp_path / "state.npz"
     write_state(path, {"flow": fitted.flow_._flow})
-    again = read_state(path)["flow"]
+    again = read_state(path, {"flow": Object(FittedFlow)})["flow"]
     new = fitted.controls_.assign(target_gene="GENE00003", control=False)[:6]
     assert np.array_equal(again.predict(new), fitted.flow_.predict(new))
     with np.load(path, allow_pickle=False) as file:
@@ -161,20 +162,20 @@ def test_what_a_file_cannot_hold(screen, genes, tmp_path):
 def test_files_that_are_no_models(fitted, tmp_path):
     path = tmp_path / "other.npz"
     path.write_bytes(b"not a zip")
-    with pytest.raises(ValueError, match="no model that fit-cells wrote"):
+    with pytest.raises(ValueError, match="a model that fit-cells wrote"):
         CellScreenModel.load(path)
     np.savez(path, state=np.array([object()]))
-    with pytest.raises(ValueError, match="no model that fit-cells wrote"):
+    with pytest.raises(ValueError, match="a model that fit-cells wrote"):
         CellScreenModel.load(path)
     np.savez(path, state=np.array(json.dumps({"format": "another"})))
     with pytest.raises(ValueError, match="has the format 'another'"):
         CellScreenModel.load(path)
     np.savez(path, state=np.array(json.dumps({"format": FORMAT})))
-    with pytest.raises(ValueError, match="damaged: 'flow'"):
+    with pytest.raises(ValueError, match="must have .*'flow'"):
         CellScreenModel.load(path)
     fitted.save(path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match="no model that fit-cells wrote"):
+    with pytest.raises(ValueError, match="a model that fit-cells wrote"):
         CellScreenModel.load(path)
     with pytest.raises(FileNotFoundError):
         CellScreenModel.load(tmp_path / "missing.npz")
@@ -296,7 +297,7 @@ def test_another_file_is_named_and_not_unpickled(tmp_path):
     path = tmp_path / "model.npz"
     np.save(path.with_suffix(".npy"), np.array([{}], dtype=object))
     path.with_suffix(".npy").rename(path)
-    with pytest.raises(ValueError, match=r"model.npz is no model .* no .npz") as error:
+    with pytest.raises(ValueError, match=r"model.npz is not a model .* no .npz") as error:
         CellScreenModel.load(path)
     assert "pickle" not in str(error.value)
 
