@@ -39,7 +39,7 @@ def write_checkpoint(path, config, genes, random_state):
         raise FileExistsError(f"{path} exists; remove it or choose another path.")
     names = [f"GENE{i + 1}" for i in range(genes)] if np.isscalar(genes) else genes
     names = [str(name) for name in names]
-    if len(set(names)) < len(names) or not names:
+    if len(set(names)) < len(names) or not names or not all(map(str.strip, names)):
         raise ValueError("genes must be different names, at least one.")
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     with torch.random.fork_rng([]):

@@ -86,11 +86,24 @@ class Runner:
         Returns
         -------
         embedding : ndarray of shape (n_cells, output_dim + dataset_dim), float32
+
+        Raises
+        ------
+        ValueError
+            If the embedding of a cell is not finite.
         """
         with torch.inference_mode(), self._autocast():
             tokens, counts = self._tensors(tokens, counts)
             parts = self._net(self._table, tokens, counts)
-            return torch.cat(parts, dim=1).cpu().numpy()
+            embedded = torch.cat(parts, dim=1)
+            bad = ~embedded.isfinite().all(dim=1)
+            if bad.any():
+                raise ValueError(
+                    f"{self._checkpoint} gives NaN or infinite values for "
+                    f"{int(bad.sum())} of {len(bad)} cells; its weights, or the "
+                    "counts, are too large."
+                )
+            return embedded.cpu().numpy()
 
     def decode(self, genes, cells, read_depth):
         """Return log1p counts of `genes` in `cells`.

@@ -325,10 +325,10 @@ WRONG = {
     "sizes": (setting("model.emsize", 64), "model.emsize is 64 .* have 32"),
     "flag": (setting("model.rda", False), "model.rda is not true"),
     "length": (setting("dataset.pad_length", "x"), "dataset.pad_length must be"),
-    "yaml": (lambda c: changed(c, cfg_yaml="a: [1"), "no YAML"),
+    "yaml": (lambda c: changed(c, cfg_yaml="a: [1"), "as YAML"),
     "python yaml": (
         lambda c: changed(c, cfg_yaml="!!python/object/apply:os.getcwd []"),
-        "no YAML",
+        "as YAML",
     ),
     "no settings": (lambda c: changed(c, cfg_yaml=None), "no settings"),
     "vectors": (
@@ -422,7 +422,7 @@ def test_payload_in_the_files_beside(tmp_path, content):
     with pytest.raises(ValueError, match="asks for"):
         SECheckpoint(tmp_path)
     (tmp_path / "config.yaml").write_text("!!python/object/apply:os.system ['true']")
-    with pytest.raises(ValueError, match="no YAML"):
+    with pytest.raises(ValueError, match="as YAML"):
         SECheckpoint(tmp_path)
     assert not (tmp_path / "harm").exists()
 
@@ -513,7 +513,7 @@ def test_tensor_beyond_its_storage(tmp_path, content):
     with zipfile.ZipFile(path, "w") as archive:
         for record, data in records.items():
             archive.writestr(record, data)
-    with pytest.raises(ValueError, match=r"damaged|shape"):
+    with pytest.raises(ValueError, match="larger than its record"):
         SECheckpoint(path)
 
 
