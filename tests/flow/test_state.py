@@ -19,7 +19,7 @@ from sklperturb.flow._state import _KINDS, read_state
 @pytest.fixture(scope="module")
 def model():
     screen = make_genetic_screen(
-        12, 60, cells_per_perturbation=20, n_controls=40, random_state=0
+        12, 64, cells_per_perturbation=20, n_controls=40, random_state=0
     )
     flow = FlowMatchingRegressor(
         mean_estimator="ridge", n_components=3, max_steps=3, hidden_dim=8
@@ -83,12 +83,12 @@ WRONG = {
     f"{SPACE}/dispersion_": [put(-1), put(np.nan), put(1e30), lambda a: a[:-1]],
     f"{SPACE}/correction_": [put(-1), put(np.inf)],
     f"{SPACE}/library_sizes_": [put(1e15), put(-1), lambda a: a[:0], lambda a: a[None]],
-    f"{SPACE}/top_genes_": [put(-1), put(60), lambda a: a[::-1] * 0, lambda a: a * 1.5],
+    f"{SPACE}/top_genes_": [put(-1), put(64), lambda a: a[::-1] * 0, lambda a: a * 1.5],
     f"{SPACE}/mean_": [lambda a: a[1:], put(np.nan)],
     f"{SPACE}/components_": [lambda a: a[1:], lambda a: a.astype(str)],
     f"{SPACE}/decoder_": [lambda a: a[1:], lambda a: a[:, 1:], lambda a: a + 1j],
     f"{SPACE}/target_sum": [0, -1, "x", None, True, float("nan"), float("inf")],
-    f"{SPACE}/n_features_in_": [59, 60.0, -1, 10**30],
+    f"{SPACE}/n_features_in_": [63, 64.0, -1, 10**30],
     f"{SPACE}/genes_/data": [put("gene1", slice(2)), lambda a: a[1:]],
     f"{SPACE}/genes_": [{"__kind__": "DataFrame", "data": {}}, [1], "x"],
     f"{SPACE}/transform": [1],
@@ -164,7 +164,7 @@ def test_what_models_have_is_taken(load, model):
         f"{SPACE}/dispersion_": put(0),
         f"{SPACE}/verbose": 1,
     }.items():
-        assert load(place, value).predict(["GENE00001"], 4).shape == (4, 60)
+        assert load(place, value).predict(["GENE00001"], 4).shape == (4, 64)
 
 
 def test_a_file_that_unpacks_to_too_much(path, parts, tmp_path):
