@@ -118,10 +118,12 @@ class SECheckpoint:
 
     Notes
     -----
-    The pickled part of a file is read by ``torch.load`` with ``weights_only=True``,
-    which knows tensors and plain containers. What else a training program leaves there
-    becomes an inert object, and what no training program leaves there is an error.
-    Nothing is imported or called.
+    Of the pickled part of a file only tensors, plain containers and values are made.
+    What else a training program leaves there becomes an inert object, and what no
+    training program leaves there is an error. Nothing is imported or called.
+
+    Values are compared with the checksums of the file, and must be finite, when
+    `make_net` and `vectors` read them. A file of safetensors has no checksums.
 
     The number of attention heads is in the settings alone; everything else there is
     compared with the shapes of the weights. A missing weight is an error, and so is one

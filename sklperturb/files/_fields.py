@@ -42,9 +42,10 @@ class Source:
 
     def check_size(self, name, size, where):
         """Raise unless `size` is the length that the file gives to `name`."""
-        name, _, more = name.partition("+")
-        if self.sizes.setdefault(name, size - int(more or 0)) + int(more or 0) != size:
-            self.refuse(where, size, f"{name} ({self.sizes[name]})")
+        base, _, more = name.partition("+")
+        expected = self.sizes.setdefault(base, size - int(more or 0)) + int(more or 0)
+        if size != expected:
+            self.refuse(f"{name} of {where}", size, f"{expected}, as before")
 
 
 @dataclass(frozen=True)
@@ -201,9 +202,10 @@ class Fields:
         if not isinstance(value, dict):
             source.refuse(where, value, "a dictionary")
         needed = self.fields.keys() - set(self.optional)
-        if not needed <= value.keys() <= self.fields.keys():
-            names = f"a dictionary of {', '.join(self.fields)}"
-            source.refuse(where, list(value), names)
+        if missing := sorted(needed - value.keys()):
+            source.refuse(where, list(value), f"a dictionary with {short(missing)}")
+        if foreign := sorted(value.keys() - self.fields.keys()):
+            source.refuse(where, list(value), f"a dictionary without {short(foreign)}")
         return {
             name: field.read(value[name], f"{where}.{name}", source)
             for name, field in self.fields.items()
@@ -254,7 +256,7 @@ class Array:
             source.refuse(where, array.shape, f"of {len(shape)} dimensions")
         if self.shape is not None:
             for axis, size in zip(shape, array.shape, strict=True):
-                source.check_size(axis, size, f"the number {axis} of {where}")
+                source.check_size(axis, size, where)
         if array.dtype.kind in "fiu" and array.size:
             high = self.high if self.below is None else source.sizes[self.below] - 1
             least, most = float(array.min()), float(array.max())  # NaN if there is one

@@ -227,7 +227,9 @@ def warn_collapsed_mean(choice):
 
 
 def _first(names):
-    return names[:5] + ["..."] * (len(names) > 5)
+    """Return names for a message, cut to what it can hold."""
+    shown = [name if len(name) <= 80 else f"{name[:80]}..." for name in names[:5]]
+    return shown + ["..."] * (len(names) > 5)
 
 
 def _warn(message):

@@ -85,7 +85,7 @@ class Object:
     def read(self, value, where, source):
         name = value.get(_KIND) if is_object(value) else None
         if name not in self.names:
-            source.refuse(where, value, f"an object of {' or '.join(self.names)}")
+            source.refuse(where, name or value, f"a {' or '.join(self.names)}")
         kind = _KINDS[name]
         found = {key: item for key, item in value.items() if key != _KIND}
         return kind.make(**kind.fields.read(found, where, source))
