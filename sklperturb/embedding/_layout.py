@@ -15,7 +15,7 @@ from sklperturb.files._reading import FileError, check_file, short
 _WEIGHT_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
 _EMBEDDINGS = "protein_embeddings*.pt"
 FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
-_MOST_SETTINGS = 100_000  # containers and values
+_MOST_SETTINGS, _DEEPEST_SETTINGS = 100_000, 50  # containers and values
 
 
 @dataclass
@@ -167,21 +167,20 @@ def _plain(value, file):
     """Turn what omegaconf pickled into plain containers."""
     seen = 0
 
-    def plain(value):
+    def plain(value, depth):
         nonlocal seen
         seen += 1
-        if seen > _MOST_SETTINGS:  # one that is in itself has no end
+        if seen > _MOST_SETTINGS or depth > _DEEPEST_SETTINGS:
             raise FileError(f"The settings of {file} are too many; is it damaged?")
-        while isinstance(value, Inert) and isinstance(value.state, dict):
-            if "_content" not in value.state:
-                return value.state.get("_val")
-            value = value.state["_content"]
-            seen += 1
+        if isinstance(value, Inert) and isinstance(value.state, dict):
+            if "_content" in value.state:
+                return plain(value.state["_content"], depth + 1)
+            return value.state.get("_val")
         if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
+            return {key: plain(item, depth + 1) for key, item in value.items()}
         return value
 
-    return plain(value)
+    return plain(value, 0)
 
 
 def _read_config(config):

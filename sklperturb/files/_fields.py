@@ -99,10 +99,17 @@ class Text:
     choices: tuple = ()
 
     def read(self, value, where, source):
+        if isinstance(value, str) and not _can_be_written(value):
+            source.refuse(where, value, "text that other files can hold")
         if not isinstance(value, str) or (self.choices and value not in self.choices):
             allowed = f"one of {self.choices}" if self.choices else "text"
             source.refuse(where, value, allowed)
         return value
+
+
+def _can_be_written(text):
+    """Whether text is without halves of characters and without null characters."""
+    return "\0" not in text and text.encode(errors="ignore").decode() == text
 
 
 @dataclass(frozen=True)
@@ -186,7 +193,9 @@ class Mapping:
         if not isinstance(value, dict):
             source.refuse(where, value, "a dictionary")
         return {
-            name: self.field.read(item, f"{where}[{short(name)}]", source)
+            Text().read(name, where, source): self.field.read(
+                item, f"{where}[{short(name)}]", source
+            )
             for name, item in value.items()
         }
 
@@ -264,6 +273,8 @@ class Array:
             if not (finite and self.low <= least and most <= high):
                 span = f"finite and from {self.low} to {high}"
                 source.refuse(where, f"from {least} to {most}", span)
+        if array.dtype.kind == "U" and not all(map(_can_be_written, array.flat)):
+            source.refuse(where, array.tolist(), "text that other files can hold")
         if self.unique and len(np.unique(array)) < array.size:
             source.refuse(where, array.tolist(), "without repetitions")
         return array

@@ -10,6 +10,7 @@ from sklearn.utils import _safe_indexing, check_array
 
 from sklperturb.conditions._labels import control_rows
 from sklperturb.files._fields import Array, Either, Listed, Mapping, Maybe, Number
+from sklperturb.files._reading import short
 from sklperturb.flow._conditions import SMALLEST, ConditionReader
 from sklperturb.flow._generation import Generator, draw_cells
 from sklperturb.flow._mean import MeanEffect
@@ -166,7 +167,12 @@ class FittedFlow:
     def check(self):
         """Raise an error unless the parts fit each other, and the conditions."""
         torch.device(self.generator.device)
-        self.reader.schema.require(self.conditions, "perturbation")
+        schema = self.reader.schema
+        schema.require(self.conditions, "perturbation")
+        contexts, both = schema.columns("context"), schema.columns("context", "batch")
+        pools = self.pools
+        if pools.columns not in (contexts, both) or pools.n_context != len(contexts):
+            raise ValueError(f"controls are pooled by {short(pools.columns)}")
         condition = self.reader.read(self.conditions[:1])
         net, basis = self.generator.net, self.coordinates.basis
         takes = net.architecture
@@ -177,7 +183,7 @@ class FittedFlow:
         }
         if wrong := {name: n for name, n in has.items() if takes[name] != n}:
             raise ValueError(f"the network takes {takes}, and the data have {wrong}")
-        if takes["population"] is not None and not len(self.pools.controls):
+        if takes["population"] is not None and not len(pools.controls):
             raise ValueError("the network reads controls, and there are none")
         if self.mean is not None:
             self.mean.predict(condition)

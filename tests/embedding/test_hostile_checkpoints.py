@@ -328,11 +328,12 @@ def test_hostile_settings(saved, tmp_path, text):
         SECheckpoint(saved(cfg_yaml=None), config=tmp_path / "config.yaml")
 
 
-def test_pickled_settings_without_end(saved):
-    """Forty dictionaries that are each in the next twice."""
+@pytest.mark.parametrize("names", ["ab", "a"])
+def test_pickled_settings_without_end(saved, names):
+    """Dictionaries that are each in the next, twice or once."""
     settings = {"x": 1}
-    for _ in range(40):
-        settings = {"a": settings, "b": settings}
+    for _ in range(40 if len(names) > 1 else 300):
+        settings = dict.fromkeys(names, settings)
     path = saved(cfg_yaml=None, hyper_parameters={"cfg": settings})
     with pytest.raises(FileError, match=r"settings of .*changed.ckpt are too many"):
         SECheckpoint(path)
