@@ -33,8 +33,10 @@ SMALLEST = 1e-30  # of what is divided by
 COLUMN = Either(lambda value: isinstance(value, str), Text(), Number(0, whole=True))
 _ROLES = ("context", "control", "smiles", "dose", "batch", "replicate")
 stored(
+    optional=("combines",),
     perturbation=COLUMN,
     control_labels=Listed(Text()),
+    combines=Maybe(Flag()),
     **dict.fromkeys(_ROLES, Maybe(COLUMN)),
 )(PerturbationSchema)
 stored_estimator(
