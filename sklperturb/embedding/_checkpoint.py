@@ -29,7 +29,7 @@ _OTHER_NAMES = {
 _TRAINING_ONLY = ("dataset_encoder.", "pe_embedding.")
 # Sizes that no weight tells have limits; the others are a side of weights.
 _LIMITS = {"n_heads": (1, 10_000), "length": (2, 100_000), "cls_gene": (0, 1_000_000)}
-_MOST_LAYERS = 1000
+_MOST_LAYERS = 200
 _SIDES = {
     "width": ("encoder.0.weight", 0),
     "token_dim": ("encoder.0.weight", 1),

@@ -27,11 +27,14 @@ class Source:
     arrays : dict of str to ndarray
     sizes : dict of str to int
         By name, the lengths of axes; the first array with the name decides.
+    used : set of str
+        Arrays that were read.
     """
 
     path: object
     arrays: dict
     sizes: dict = field(default_factory=dict)
+    used: set = field(default_factory=set)
 
     def refuse(self, where, value, allowed):
         """Raise the error that something else is allowed."""
@@ -257,6 +260,7 @@ class Array:
         if not isinstance(name, str) or name not in source.arrays:
             source.refuse(where, value, "an array")
         array = source.arrays[name]
+        source.used.add(name)
         kinds = " or ".join(_KINDS[kind] for kind in self.kind)
         if array.dtype.kind.replace("u", "i") not in self.kind:
             source.refuse(where, array.dtype, f"of {kinds}")

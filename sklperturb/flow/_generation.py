@@ -16,7 +16,7 @@ POPULATION_ENCODERS = {"deep_sets": DeepSets, "knn_graph": NeighborGraphSets}
 
 _CELLS_AT_ONCE = 4096
 # Of networks and paths that a file may ask for.
-_WIDEST, _DEEPEST, _MOST_STEPS = 100_000, 1000, 100_000
+_WIDEST, _DEEPEST, _MOST_STEPS = 100_000, 200, 100_000
 _REFERENCE_CELLS = 256  # controls whose mean displacement is that of a condition
 
 

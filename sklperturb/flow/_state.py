@@ -163,10 +163,15 @@ def read_state(path, fields):
                 f"{path} is not {MODEL}: it has {short(list(state))}, and must have "
                 f"{list(fields)}."
             )
-        return {
-            name: field.read(state[name], name, Source(path, arrays))
+        sources = {name: Source(path, arrays) for name in fields}
+        made = {
+            name: field.read(state[name], name, sources[name])
             for name, field in fields.items()
         }
+        unused = arrays.keys() - set().union(*(s.used for s in sources.values()))
+        if unused:
+            raise FileError(f"{path} is not {MODEL}: it holds {short(sorted(unused))}.")
+        return made
 
 
 def _fields(value):

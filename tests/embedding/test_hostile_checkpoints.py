@@ -339,6 +339,14 @@ def test_pickled_settings_without_end(saved, names):
         SECheckpoint(path)
 
 
+def test_more_layers_than_any_model(saved):
+    weights = torch.load(saved(), weights_only=True)["state_dict"]
+    layers = [f"transformer_encoder.layers.{i}.norm1.bias" for i in range(10**4)]
+    path = saved(state_dict=dict.fromkeys(layers, torch.ones(2)) | weights)
+    with pytest.raises(FileError, match=r"changed.ckpt"):
+        SECheckpoint(path)
+
+
 def test_messages_are_short_and_plain(saved):
     weights = torch.load(saved(), weights_only=True)["state_dict"]
     names = [f"\x1b[31m{'x' * 1000}{i}\n" for i in range(1000)]

@@ -129,7 +129,7 @@ WRONG = {
     f"{FLOW}/generator/device": ["x", None],
     f"{FLOW}/generator/seed": [-1, 1.5, 2**70],
     f"{FLOW}/generator/net/architecture/hidden_dim": [10**6, 99_999, 9, -1, "8"],
-    f"{FLOW}/generator/net/architecture/n_layers": [999, 10**9, 0],
+    f"{FLOW}/generator/net/architecture/n_layers": [200, 10**9, 0],
     f"{FLOW}/generator/net/architecture/population": ["x", "deep_sets"],
     f"{FLOW}/generator/net/weights": [{}, []],
     f"{FLOW}/generator/net/weights/head.bias": [put(np.nan), lambda a: a.astype("f8")],
@@ -167,11 +167,16 @@ def test_what_models_have_is_taken(load, model):
     for place, value in {
         f"{FLOW}/shape_weight": 0,
         f"{FLOW}/history": [{"step": 1, "train_loss": float("nan")}],
-        f"{FLOW}/mean": None,
         f"{SPACE}/dispersion_": put(0),
         f"{SPACE}/verbose": 1,
     }.items():
         assert load(place, value).predict(["GENE00001"], 4).shape == (4, 64)
+
+
+def test_an_array_that_is_none_of_the_model(parts, tmp_path):
+    np.savez(tmp_path / "more.npz", **parts, more=np.ones(2))
+    with pytest.raises(FileError, match=r"more.npz .* holds \['more'\]"):
+        CellScreenModel.load(tmp_path / "more.npz")
 
 
 def test_a_file_that_unpacks_to_too_much(path, parts, tmp_path):
