@@ -1,7 +1,6 @@
 """Write screens and predictions, whole or not at all."""
 
 import csv
-import os
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklperturb.files._identifiers import as_identifiers
 from sklperturb.files._writing import (
     check_output,
     check_output_folder,
+    move_whole,
     unfinished_folder,
     written_whole,
 )
@@ -85,17 +85,18 @@ def check_screen_folder(folder, overwrite=False):
 def replaced_files(folder, names):
     """Yield a folder to write to, whose files become those of `folder` at the end.
 
-    Those of `names` that were not written are removed: they are the answers to what
-    was just replaced.
+    All of `names` that were there are removed first, and the first comes last: a
+    process that is killed in between leaves a folder that lacks it, and not the
+    conditions of one screen with the responses of another.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with unfinished_folder(folder) as unfinished:
         yield unfinished
         for name in names:
+            (folder / name).unlink(missing_ok=True)
+        for name in reversed(names):
             if (unfinished / name).exists():
-                os.replace(unfinished / name, folder / name)
-            else:
-                (folder / name).unlink(missing_ok=True)
+                move_whole(unfinished / name, folder / name)
 
 
 def write_submission(

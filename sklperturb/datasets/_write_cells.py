@@ -12,7 +12,12 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 from sklperturb.cells import open_cells
 from sklperturb.cells._counts import value_kind
 from sklperturb.cells._files import is_annotated
-from sklperturb.files._writing import check_output, unfinished_folder, written_whole
+from sklperturb.files._writing import (
+    check_output,
+    move_whole,
+    unfinished_folder,
+    written_whole,
+)
 
 CONTROL = "non-targeting"
 # cell-eval takes no values for logarithms that are not below.
@@ -155,7 +160,7 @@ def _write_archive(path, adata):
             "The program zstd is not installed, which a .vcc archive needs. Install "
             "it, or write a .h5ad file and pack it with 'cell-eval prep'."
         )
-    with unfinished_folder(path.parent) as folder:
+    with unfinished_folder(path.parent, path) as folder:
         file = folder / "pred.h5ad"
         adata.write_h5ad(file)
         subprocess.run([program, "-q", "--rm", str(file)], check=True)
@@ -163,4 +168,4 @@ def _write_archive(path, adata):
         with tarfile.open(folder / path.name, "w") as archive:
             for name in ("pred.h5ad.zst", "watermark.txt"):
                 archive.add(folder / name, name)
-        (folder / path.name).replace(path)
+        move_whole(folder / path.name, path)

@@ -8,7 +8,7 @@ import yaml
 from sklearn.utils import check_random_state
 
 from sklperturb.embedding._layout import import_safetensors
-from sklperturb.files._writing import unfinished_folder, written_whole
+from sklperturb.files._writing import move_whole, unfinished_folder, written_whole
 from sklperturb.modules import StateEmbedding
 
 # Settings without which the model would compute something else than it learnt.
@@ -73,10 +73,10 @@ def _write_file(path, weights, settings, vectors):
 
 def _write_folder(path, weights, settings, vectors):
     save_file = import_safetensors(path).torch.save_file
-    with unfinished_folder(path.parent) as folder:
+    with unfinished_folder(path.parent, path) as folder:
         made = folder / path.name
         made.mkdir()
         save_file(weights, made / "model.safetensors")
         (made / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
         torch.save(vectors, made / "protein_embeddings.pt")
-        made.rename(path)
+        move_whole(made, path)

@@ -117,15 +117,17 @@ class SeedEnsembleRegressor(MetaRegressor):
         rng = check_random_state(self.random_state)
         seeds = rng.randint(2**31 - 1, size=self.n_seeds)
         copies = [seeded(self._estimator(), seed) for seed in seeds]
-        self.encoder_, encoded = None, X
+        encoder, encoded = None, X
         first = copies[0]
         if self.share_encoder and isinstance(first, Pipeline) and len(first) > 1:
-            self.encoder_ = first[:-1]
-            encoded = self.encoder_.fit_transform(X, y)
+            encoder = first[:-1]
+            encoded = encoder.fit_transform(X, y)
             copies = [copy[-1] for copy in copies]
-        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
+        estimators = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit)(copy, encoded, y) for copy in copies
         )
+        # Together, so that an interrupt leaves no encoder with others' estimators.
+        self.encoder_, self.estimators_ = encoder, estimators
         copy_feature_names(self, self.encoder_ or self.estimators_[0])
         return self
 

@@ -1,10 +1,17 @@
 """Check where output goes before the work is done, and write it whole or not at all."""
 
+import errno
 import os
-import shutil
-import tempfile
+import stat
 from contextlib import contextmanager
 from pathlib import Path
+
+from sklperturb.files._unfinished import unfinished_folder
+
+# What tells a .zarr folder from any other, in both versions of the format.
+_OF_ZARR = ("zarr.json", ".zgroup", ".zarray")
+# What some file systems say of folders, whose lists they write by themselves.
+_NEEDS_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
 def check_output(path, suffixes, overwrite=False):
@@ -24,14 +31,17 @@ def check_output(path, suffixes, overwrite=False):
     ValueError
         If the name ends otherwise.
     OSError
-        If the file exists and `overwrite` is false, a folder is in its place, or the
-        folder that it belongs into does not exist or cannot be written to.
+        If the file exists and `overwrite` is false, something else is in its place, or
+        the folder that it belongs into does not exist or cannot be written to.
+
+    Notes
+    -----
+    A link is replaced; what it leads to stays as it is.
     """
     path = Path(path)
     if path.suffix not in suffixes:
         raise ValueError(f"The output {path} must end in {' or '.join(suffixes)}.")
-    if path.is_dir() and path.suffix != ".zarr":
-        raise IsADirectoryError(f"{path} is a folder; choose the name of a file.")
+    _check_replaceable(path)
     if path.exists() and not overwrite:
         raise FileExistsError(
             f"{path} exists. Pass overwrite=True to replace it, or choose another path."
@@ -64,6 +74,8 @@ def check_output_folder(folder, names=(), overwrite=False):
     """
     folder = Path(folder)
     present = [name for name in names if (folder / name).exists()]
+    for name in present:
+        _check_replaceable(folder / name)
     if present and not overwrite:
         raise FileExistsError(
             f"{folder} already holds {present}. Pass overwrite=True to replace them, "
@@ -76,26 +88,78 @@ def check_output_folder(folder, names=(), overwrite=False):
     return folder
 
 
+def _check_replaceable(path):
+    """Refuse to write over what is no file, and no zarr store."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        return  # said of the parent
+    except OSError as error:  # the name is too long, or a link leads to itself
+        raise OSError(f"Nothing can be written to {path}: {error.strerror}.") from error
+    if stat.S_ISDIR(mode):
+        if path.suffix != ".zarr":
+            raise IsADirectoryError(f"{path} is a folder; choose the name of a file.")
+        if any(path.iterdir()) and not any((path / name).exists() for name in _OF_ZARR):
+            raise FileExistsError(
+                f"{path} is a folder with other things than a zarr store, and is not "
+                "replaced. Remove it, or choose another output."
+            )
+    elif not stat.S_ISREG(mode):
+        raise FileExistsError(
+            f"{path} is a pipe, a socket or a device; choose the name of a file."
+        )
+    elif path.suffix == ".zarr":
+        raise NotADirectoryError(
+            f"{path} is a file, and a .zarr is a folder; choose another output."
+        )
+
+
 def _check_writable(folder):
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"You may not write to the folder {folder}.")
 
 
 @contextmanager
-def unfinished_folder(parent):
-    """Make a folder inside `parent`, from where a file can be moved in one step."""
-    if not parent.is_dir():
-        raise FileNotFoundError(f"The folder {parent} does not exist; make it first.")
-    unfinished = Path(tempfile.mkdtemp(dir=parent, prefix=".unfinished-"))
-    try:
-        yield unfinished
-    finally:
-        shutil.rmtree(unfinished)
+def written_whole(path, beside=None):
+    """Yield a path to write to, which becomes `path` when the block ends well.
 
+    Parameters
+    ----------
+    path : Path
+    beside : Path, default=None
+        Folder on the same disk for what is unfinished; None is that of `path`.
 
-@contextmanager
-def written_whole(path):
-    """Yield a path to write to, which becomes `path` when the block ends well."""
-    with unfinished_folder(path.parent) as folder:
+    Raises
+    ------
+    NoRoomError
+        If there is no room on the disk.
+    """
+    with unfinished_folder(beside or path.parent, path) as folder:
         yield folder / path.name
-        os.replace(folder / path.name, path)
+        move_whole(folder / path.name, path)
+
+
+def move_whole(made, path):
+    """Give a file or folder its name, such that a power cut leaves it whole or not."""
+    for folder, _, names in os.walk(made):
+        for name in names:
+            _sync(Path(folder) / name)
+        _sync(folder)
+    if made.is_file():
+        _sync(made)
+    os.replace(made, path)
+    _sync(path.parent)
+
+
+def _sync(path):
+    """Wait until a file, or the list of a folder's files, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NEEDS_NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)

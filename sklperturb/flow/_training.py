@@ -105,6 +105,11 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng):
     Returns
     -------
     history : list of dict with step, train_loss and, if held out, valid_loss
+
+    Raises
+    ------
+    ValueError
+        If the loss is no longer finite.
     """
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     blocks = Blocks(data, recipe.source, rng)
@@ -139,6 +144,11 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng):
             bar.advance(f"loss {loss.item():.4f}" if step % 20 == 0 else "")
             if step % _EVERY and step != recipe.max_steps:
                 continue
+            if not np.isfinite(total):
+                raise ValueError(
+                    f"The training diverged: by step {step} the loss is not finite. "
+                    f"Lower learning_rate={recipe.learning_rate}."
+                )
             n_steps = step - (history[-1]["step"] if history else 0)
             history.append({"step": step, "train_loss": total / n_steps})
             total = 0.0

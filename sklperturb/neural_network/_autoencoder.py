@@ -177,6 +177,7 @@ class AutoencoderTransformer(
         -------
         self : AutoencoderTransformer
         """
+        vars(self).pop("net_", None)  # fits the reduction that is about to change
         X = validate_data(self, X, dtype=np.float64)
         if self.reduction is None:
             self.reducer_ = None
@@ -233,3 +234,6 @@ class AutoencoderTransformer(
         if self.reducer_ is None:
             return X - self._mean
         return self.reducer_.transform(X)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")

@@ -93,6 +93,14 @@ class OneCycle(Callback):
             self.schedule_.step()
 
 
+def _stopped_early(net):
+    """Whether the interrupt was that of early stopping, skorch's own way to end."""
+    return any(
+        isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
+        for _, callback in net.callbacks_
+    )
+
+
 class BaseNetRegressor(RegressorMixin, BaseEstimator):
     """Base of the neural estimators: a subclass names its module and its parameters."""
 
@@ -145,6 +153,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         -------
         self : object
         """
+        vars(self).pop("net_", None)  # fits the attributes that are about to change
         X, y = self._read_training(X, y)
         self._y_ndim = y.ndim
         self._prepare(X, y)
@@ -154,8 +163,13 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         cuda = [self.device] if str(self.device).startswith("cuda") else []
         with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
             torch.manual_seed(seed)
-            self.net_ = self._make_net(targets, seed)
-            self.net_.fit(X, targets)
+            self.net_ = self._make_net(targets, seed)  # watchers predict on the way
+            try:
+                self._train(X, targets)
+                self._check_weights()
+            except BaseException:
+                del self.net_
+                raise
         return self
 
     def predict(self, X):
@@ -213,7 +227,30 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
 
     def _outputs(self, X):
         """Return the outputs of the trained network for arranged rows."""
-        return forward_rows(self.net_.module_, X)
+        return forward_rows(self._trained_module(), X)
+
+    def _trained_module(self):
+        return self.net_.module_
+
+    def _train(self, X, targets):
+        """Train as skorch's `fit` does, which takes an interrupt for the end of it."""
+        net = self.net_.initialize()
+        net.notify("on_train_begin", X=X, y=targets)
+        try:
+            net.fit_loop(X, targets)
+        except KeyboardInterrupt:
+            if not _stopped_early(net):
+                raise
+        net.notify("on_train_end", X=X, y=targets)
+
+    def _check_weights(self):
+        """Refuse a network that would predict no numbers."""
+        state = self._trained_module().state_dict().values()
+        if not all(torch.isfinite(values).all() for values in state):
+            raise ValueError(
+                "The training diverged: the network's weights are not finite. Lower "
+                f"learning_rate={self.learning_rate}, or scale the features."
+            )
 
     def _encode_targets(self, y):
         """Return what the network learns: centred, in a basis, at unit scale."""
@@ -297,6 +334,9 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         if self.verbose:
             callbacks.append(("progress", _EpochProgress()))
         return callbacks
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

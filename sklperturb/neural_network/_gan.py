@@ -332,6 +332,12 @@ class ConditionalGANRegressor(BaseNetRegressor):
     def _outputs(self, X):
         return self.net_.predict(X)
 
+    def _trained_module(self):
+        return self.net_.generator
+
+    def _train(self, X, targets):
+        self.net_.fit(X, targets)
+
     def _make_net(self, targets, seed):
         n_outputs = targets.shape[1]
         players = (
