@@ -100,7 +100,8 @@ def compare(
         Seeds the registered models and the bootstrap.
     cache : path-like, default=None
         Folder that keeps the scores of finished folds; a comparison that was stopped
-        goes on from there when called again.
+        goes on from there when called again. Of a fold that was not finished, or whose
+        file is damaged, nothing is used.
 
     Returns
     -------
@@ -148,7 +149,7 @@ def compare(
     if not folds:
         raise ValueError(f"cv={cv!r} gives no folds; there is nothing to compare on.")
     cache = FoldCache(
-        None if cache is None else Path(cache), X, y, [m.name for m in metrics]
+        None if cache is None else Path(cache), [m.name for m in metrics], X, y
     )
     estimators = {name: estimator for name, (_, estimator) in models.items()}
     results = _run(estimators, X, y, folds, metrics, cache, n_jobs, error_score)
@@ -195,7 +196,7 @@ def _run(estimators, X, y, folds, metrics, cache, n_jobs, error_score):
     for name, estimator in estimators.items():
         for fold, (train, test) in enumerate(folds):
             key = cache.key(estimator, train, test)
-            stored = cache.read(key)
+            stored = cache.read(key, len(test))
             if stored is not None:
                 results[name, fold] = stored
             else:

@@ -1,11 +1,18 @@
 """Results of finished folds on disk, so that a stopped comparison goes on."""
 
 import json
+import warnings
 
 import joblib
+import numpy as np
 
 from sklperturb._version import __version__
+from sklperturb.files._reading import FileError, check_file, reading
 from sklperturb.files._writing import written_whole
+
+# What is kept under another number is not read. The first could hold folds of networks
+# whose training was interrupted.
+_FORMAT = 2
 
 
 class FoldCache:
@@ -19,16 +26,19 @@ class FoldCache:
     ----------
     folder : Path or None
         None keeps nothing.
+    metrics : list of str
+        Names of the metrics, each of which has a score for every held-out row.
     *identity : object
-        What all folds depend on: the data and the metrics.
+        What else all folds depend on: the data.
     """
 
-    def __init__(self, folder, *identity):
+    def __init__(self, folder, metrics, *identity):
         self.folder = folder
+        self.metrics = metrics
         self._common = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self._common = joblib.hash((__version__, identity))
+            self._common = joblib.hash((_FORMAT, __version__, metrics, identity))
 
     def key(self, estimator, train, test):
         """Return the name of a fold's file, None if nothing is kept."""
@@ -36,14 +46,43 @@ class FoldCache:
             return None
         return joblib.hash((self._common, estimator, train, test))
 
-    def read(self, key):
-        """Return the stored result, None where there is none."""
-        if key is None or not (self.folder / f"{key}.json").exists():
+    def read(self, key, n_rows):
+        """Return the stored result of `n_rows` held-out rows, None where there is none.
+
+        A file that cannot be read is named in a warning, and its fold fitted anew.
+        """
+        if key is None:
             return None
-        return json.loads((self.folder / f"{key}.json").read_text())
+        path = self._path(key)
+        try:
+            check_file(path)
+            with reading(path, "the scores of a fold"):
+                result = json.loads(path.read_text(encoding="utf-8"))
+                self._check(result, n_rows)
+        except FileNotFoundError:
+            return None
+        except (FileError, OSError) as error:
+            warnings.warn(f"{error} The fold is fitted again.", stacklevel=4)
+            return None
+        return result
 
     def write(self, key, result):
         """Store a result, whole or not at all."""
         if key is not None:
-            with written_whole(self.folder / f"{key}.json") as path:
-                path.write_text(json.dumps(result))
+            with written_whole(self._path(key)) as path:
+                path.write_text(json.dumps(result), encoding="utf-8")
+
+    def _path(self, key):
+        return self.folder / f"{key}.json"
+
+    def _check(self, result, n_rows):
+        """Raise if a result is not what `write` was given."""
+        numbers = [result["seconds"], result["memory"]]
+        for metric in self.metrics:
+            scores = result["rows"][metric]
+            if len(scores) != n_rows:
+                raise ValueError(f"{len(scores)} scores of {n_rows} held-out rows")
+            numbers += scores
+        numbers = np.asarray(numbers)
+        if numbers.dtype.kind not in "if" or not np.isfinite(numbers).all():
+            raise ValueError("scores that are no finite numbers")

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-import shutil
+import os
 import warnings
 import zlib
 from pathlib import Path
@@ -17,11 +17,21 @@ from sklearn.base import clone
 from sklperturb._version import __version__
 from sklperturb.cells import open_cells
 from sklperturb.embedding._batches import embedded_batches, warn_of_both_scales
-from sklperturb.files._writing import check_output, unfinished_folder, written_whole
+from sklperturb.files._reading import one_line
+from sklperturb.files._unfinished import (
+    is_ours,
+    lock,
+    mark,
+    remove,
+    room_for,
+    unfinished_folder,
+)
+from sklperturb.files._writing import check_output, move_whole, written_whole
 from sklperturb.utils._progress import ProgressBar
 
 _KEY = "X_state"
 _ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
+_NOTED = ("crc", "n_raw", "n_log")
 _SUFFIXES = (".h5ad", ".zarr")
 # Parameters that change no embedding.
 _ANY_VALUE = {"checkpoint", "batch_size", "device", "on_unmapped", "min_mapped"}
@@ -78,9 +88,13 @@ def embed_file(
     Raises
     ------
     FileExistsError
-        If the output exists and `overwrite` is false.
+        If the output exists and `overwrite` is false, or a folder that is not of an
+        earlier run has the name of the unfinished work.
+    BlockingIOError
+        If another run is at the same work.
     ValueError
-        If an unfinished output is of other cells, parameters or weights.
+        If an unfinished output is of other cells, parameters or weights, or an
+        embedding is not finite.
 
     See Also
     --------
@@ -89,8 +103,8 @@ def embed_file(
     Notes
     -----
     Unfinished work is in a folder with the name of the output and ``.unfinished`` at
-    its end. Before the output gets its name, the chunks are read back and compared with
-    what was computed.
+    its end. What of it cannot be read is computed again, with a warning. Before the
+    output gets its name, the chunks are read back and compared with what was computed.
 
     Examples
     --------
@@ -120,17 +134,20 @@ def embed_file(
     with open_cells(path, layer=embedding.layer, needs="counts") as cells:
         embedding = clone(embedding).fit(cells)
         work = _Work(output, path, cells, embedding, chunk_size)
-        work.begin(cells, resume=resume or shard is not None)
         mine = range(work.n_chunks)
         if shard is not None:
             bounds = np.linspace(0, work.n_chunks, shard[1] + 1).astype(int)
             mine = range(bounds[shard[0] - 1], bounds[shard[0]])
-        todo = [chunk for chunk in mine if not work.is_done(chunk)]
-        if client is not None:
-            n_cells = _compute_on_cluster(client, embedding, path, work, todo)
-        else:
-            n_cells = _compute(embedding, cells, work, todo)
-        finished = work.finish(cells, overwrite)
+        with (
+            room_for(output, "Finished chunks are kept"),
+            work.begun(cells, shard, resume),
+        ):
+            todo = [chunk for chunk in mine if not work.is_done(chunk)]
+            if client is not None:
+                n_cells = _compute_on_cluster(client, embedding, path, work, todo)
+            else:
+                n_cells = _compute(embedding, cells, work, todo)
+            finished = work.finish(cells, overwrite)
     return n_cells, finished
 
 
@@ -160,24 +177,81 @@ class _Work:
             },
         }
 
-    def begin(self, cells, resume):
-        """Make the folder, or check that the one there is of the same work."""
-        published = self.folder.exists() and not (self.folder / "store").exists()
-        if published or (self.folder.exists() and not resume):
-            shutil.rmtree(self.folder)
-        if not self.folder.exists():
-            with unfinished_folder(self.folder.parent) as made:
-                (made / "work" / "done").mkdir(parents=True)
-                self._write_store(made / "work" / "store", cells)
-                manifest = made / "work" / "manifest.json"
-                manifest.write_text(json.dumps(self._manifest, indent=1))
-                # Another shard may have been quicker.
-                with contextlib.suppress(OSError):
-                    (made / "work").rename(self.folder)
-        if (self.folder / "checked").exists() and not (self.folder / "done").exists():
-            (self.folder / "checked").rename(self.folder / "done")
-        found = json.loads((self.folder / "manifest.json").read_text())
-        wanted = json.loads(json.dumps(self._manifest))
+    @contextlib.contextmanager
+    def begun(self, cells, shard, resume):
+        """Make the folder, or go on with the one there, and hold it meanwhile."""
+        with contextlib.ExitStack() as held:
+            while True:
+                if not self.folder.exists():
+                    self._make(cells)
+                elif not is_ours(self.folder):
+                    raise FileExistsError(
+                        f"{self.folder} is where unfinished work would be, and was not "
+                        "made by an earlier run of this version. Remove it, or choose "
+                        "another output."
+                    )
+                useless = self._is_useless(resume or shard is not None)
+                with contextlib.suppress(FileNotFoundError):
+                    # A run that has just ended may have deleted it.
+                    self._hold(held, None if useless else shard)
+                    if useless:
+                        remove(self.folder)
+                        resume = True
+                    elif (self.folder / "store").exists():
+                        break
+                held.close()
+            self._check_manifest()
+            yield
+
+    def _make(self, cells):
+        with unfinished_folder(self.folder.parent, self.output) as made:
+            work = made / "work"
+            (work / "done").mkdir(parents=True)
+            self._write_store(work / "store", cells)
+            manifest = json.dumps(self._manifest, indent=1)
+            (work / "manifest.json").write_text(manifest, encoding="utf-8")
+            mark(work).close()
+            try:
+                move_whole(work, self.folder)
+            except OSError:
+                if not self.folder.exists():  # another shard was quicker
+                    raise
+
+    def _is_useless(self, resume):
+        """Whether nothing in the folder can or should be gone on with."""
+        if not resume or not (self.folder / "store").exists():
+            return True  # it is of a run that ended when the output had its name
+        try:
+            self._read_manifest()
+            self.array("r")
+        except Exception as error:
+            warnings.warn(
+                f"What an earlier run left in {self.folder} cannot be read "
+                f"({one_line(error)}); all cells are embedded again.",
+                stacklevel=5,
+            )
+            return True
+        return False
+
+    def _hold(self, held, shard):
+        """Keep other runs from the same chunks until `held` is closed."""
+        names = [("lock", shard is not None)]
+        if shard is not None:
+            names.append(("lock-{}-of-{}".format(*shard), False))
+        for name, shared in names:
+            file = held.enter_context(open(self.folder / name, "a"))
+            if lock(file, shared) is False:
+                raise BlockingIOError(
+                    f"Another run is writing {self.output}. Wait until it ends, or "
+                    "divide the work with shard=."
+                )
+
+    def _read_manifest(self):
+        text = (self.folder / "manifest.json").read_text(encoding="utf-8")
+        return dict(json.loads(text))
+
+    def _check_manifest(self):
+        found, wanted = self._read_manifest(), json.loads(json.dumps(self._manifest))
         differing = sorted(k for k in wanted if wanted[k] != found.get(k))
         if differing:
             raise ValueError(
@@ -213,7 +287,24 @@ class _Work:
         return start, min(start + self.chunk_size, self.n_cells)
 
     def is_done(self, chunk):
-        return self._note(chunk).exists()
+        return self._read_note(chunk) is not None
+
+    def _read_note(self, chunk):
+        """Return the note on a chunk, None if there is none or it is damaged."""
+        path = self.folder / "done" / f"{chunk}.json"
+        try:
+            note = json.loads(path.read_text(encoding="utf-8"))
+            return {name: int(note[name]) for name in _NOTED}
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            warnings.warn(
+                f"{path} cannot be read ({one_line(error)}); its cells are embedded "
+                "again.",
+                stacklevel=2,
+            )
+            path.unlink()
+            return None
 
     @property
     def identity(self):
@@ -222,52 +313,55 @@ class _Work:
     def write(self, chunk, values, scales):
         """Write a chunk, and then the note that it is there."""
         start, stop = self.rows(chunk)
+        bad = ~np.isfinite(values).all(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"The embeddings of {bad.sum()} cells are not finite, the first that "
+                f"of cell {start + bad.argmax()}; the weights may be damaged, or the "
+                "counts too large."
+            )
         self.array("r+")[start:stop] = values
-        note = {
-            "crc": zlib.crc32(np.ascontiguousarray(values)),
-            "n_raw": int(scales[0]),
-            "n_log": int(scales[1]),
-        }
-        with written_whole(self._note(chunk)) as unfinished:
-            unfinished.write_text(json.dumps(note))
+        crc = zlib.crc32(np.ascontiguousarray(values))
+        note = dict(zip(_NOTED, (crc, *map(int, scales)), strict=True))
+        path = self.folder / "done" / f"{chunk}.json"
+        # Beside the notes, it would look through all of them for unfinished ones.
+        with written_whole(path, beside=self.folder) as unfinished:
+            unfinished.write_text(json.dumps(note), encoding="utf-8")
 
     def finish(self, cells, overwrite):
         """Check all chunks and give the output its name; False if some are missing."""
         if not all(self.is_done(chunk) for chunk in range(self.n_chunks)):
             return False
-        # Of shards that end together, the one that can rename the notes goes on.
-        mine = self.folder / "checked"
-        try:
-            (self.folder / "done").rename(mine)
-        except FileNotFoundError:
-            return False
-        try:
-            notes = self._check(mine)
+        # Of shards that end together, one goes on.
+        with contextlib.ExitStack() as held:
+            try:
+                file = held.enter_context(open(self.folder / "finishing", "a"))
+            except FileNotFoundError:  # another one has finished
+                return False
+            if lock(file) is False or not (self.folder / "store").exists():
+                return False
+            notes = self._check()
             check_output(self.output, _SUFFIXES, overwrite)
             if self.output.suffix == ".h5ad":
                 self._write_h5ad(cells)
             else:
                 self._publish_zarr()
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                mine.rename(self.folder / "done")
-            raise
-        shutil.rmtree(self.folder, ignore_errors=True)
+            remove(self.folder)
         both = [sum(note[name] for note in notes) for name in ("n_raw", "n_log")]
         warn_of_both_scales(*both, stacklevel=4)
         return True
 
-    def _check(self, folder):
-        """Compare what is on disk with what was computed."""
+    def _check(self):
+        """Compare what is on disk with what was computed; return the notes."""
         array = self.array("r")
         notes, bad = [], []
         for chunk in range(self.n_chunks):
-            file = folder / self._note(chunk).name
-            notes.append(json.loads(file.read_text()))
+            note = self._read_note(chunk)
             values = np.ascontiguousarray(array[slice(*self.rows(chunk))])
-            if notes[-1]["crc"] != zlib.crc32(values):
+            if note is None or note["crc"] != zlib.crc32(values):
                 bad.append(chunk)
-                file.unlink()
+                (self.folder / "done" / f"{chunk}.json").unlink(missing_ok=True)
+            notes.append(note)
         if bad:
             raise OSError(
                 f"{len(bad)} chunks of {self.folder} are not what was computed; is the "
@@ -277,9 +371,10 @@ class _Work:
 
     def _publish_zarr(self):
         zarr.consolidate_metadata(str(self.folder / "store"))
-        if self.output.exists():
-            shutil.rmtree(self.output)
-        (self.folder / "store").rename(self.output)
+        with unfinished_folder(self.output.parent, self.output) as aside:
+            if os.path.lexists(self.output):
+                self.output.rename(aside / self.output.name)
+            move_whole(self.folder / "store", self.output)
 
     def _write_h5ad(self, cells):
         array = self.array("r")
@@ -291,9 +386,6 @@ class _Work:
                 for chunk in range(self.n_chunks):
                     rows = slice(*self.rows(chunk))
                     dataset[rows] = array[rows]
-
-    def _note(self, chunk):
-        return self.folder / "done" / f"{chunk}.json"
 
 
 def _changed(path):

@@ -24,7 +24,7 @@ except ImportError:  # on Windows, where nobody is then known to be dead
 _PREFIX = ".unfinished-"
 MARK = "made_by_sklperturb.json"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Free bytes with which a disk counts as full, where a writer does not say why it failed.
+# Free bytes with which a disk counts as full if a writer does not say why it failed.
 _FULL = 2**16
 
 
