@@ -1,6 +1,8 @@
 """Open the study that a search fills: in memory, in a file, or in a database."""
 
+import json
 import os
+import shutil
 import time
 import warnings
 from contextlib import contextmanager
@@ -10,6 +12,8 @@ import optuna
 import sqlalchemy
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+from sklperturb.files._reading import check_file, reading
 
 # Seconds after which a lock on a journal that nobody touches is taken for left behind
 # by a process that was killed; it is held for milliseconds.
@@ -123,27 +127,64 @@ def _journal(path):
         )
     lock = JournalFileSymlinkLock(str(path), grace_period=_LOCK_SECONDS)
     if path.exists():
+        if path.stat().st_size or not path.is_file():
+            check_file(path, "journal")
         _mend(path, lock)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    with reading(path, "an Optuna journal"):
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
 def _mend(path, lock):
-    """Cut off a last line that a killed process did not finish; refuse other files."""
+    """Cut a journal where it is damaged; refuse other files.
+
+    A process that was killed may not have finished the last line. In front of a line
+    that is damaged otherwise all is good, and behind it trials have numbers that
+    depend on it: they are tried again, and a copy of the whole file is kept.
+    """
     with path.open("rb") as file:
         first = file.readline()
-        if not first:
-            return
-        if b'"op_code"' not in first:
-            raise ValueError(
-                f"{path} is no Optuna journal. Pass the path of one, or a new path."
-            )
-        file.seek(-1, os.SEEK_END)
-        if file.read() == b"\n":
-            return
+    if not first:
+        return
+    if b'"op_code"' not in first:
+        raise ValueError(
+            f"{path} is no Optuna journal. Pass the path of one, or a new path."
+        )
+    if _n_good_bytes(path)[0] == path.stat().st_size:
+        return
     lock.acquire()  # another process may be in the middle of a line
     try:
-        with path.open("rb+") as file:
-            whole = file.read().rpartition(b"\n")
-            file.truncate(len(whole[0]) + len(whole[1]))
+        n_bytes, line = _n_good_bytes(path)
+        if line is not None:
+            copy = path.with_name(path.name + ".damaged")
+            shutil.copyfile(path, copy)
+            warnings.warn(
+                f"Line {line} of {path} is damaged. What it and the lines behind it "
+                f"hold is computed again; the file as it was is {copy}.",
+                stacklevel=2,
+            )
+        os.truncate(path, n_bytes)
     finally:
         lock.release()
+
+
+def _n_good_bytes(path):
+    """Return where a journal ceases to be good, and the number of a damaged line."""
+    n_bytes = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return n_bytes, None
+            if not _is_record(line):
+                return n_bytes, number
+            n_bytes += len(line)
+    return n_bytes, None
+
+
+def _is_record(line):
+    try:
+        record = json.loads(line)
+        return isinstance(record["op_code"], int) and isinstance(
+            record["worker_id"], str
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False

@@ -12,10 +12,12 @@ import socket
 import threading
 import time
 import uuid
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import optuna
 import psutil
 from optuna.trial import TrialState, create_trial
@@ -63,6 +65,7 @@ class TrialStore:
     def __init__(self, study, identity):
         self.study = study
         self.run = uuid.uuid4().hex
+        self._damaged = set()  # numbers of trials
         self.shared = identity is not None
         self._stop = threading.Event()
         if self.shared:
@@ -207,22 +210,34 @@ class TrialStore:
             status = "running"
         else:
             status = "abandoned"
-        folds = []
-        while f"{FOLD}{len(folds)}" in attrs:
-            folds.append(attrs[f"{FOLD}{len(folds)}"])
+        folds = _folds(attrs)
         return Trial(attrs[POSITION], frozen, status, attrs[ATTEMPT], folds)
 
     def _held(self):
         """Return the trials that hold positions, and the runs that are alive."""
         trials = self.study.get_trials(deepcopy=False)
         trials = [t for t in trials if DISCARDED not in t.user_attrs]
-        held = [t for t in trials if POSITION in t.user_attrs]
+        held = [t for t in trials if POSITION in t.user_attrs and self._is_whole(t)]
         # Read after the trials: a run is on record before its first one.
         living = {self.run}
         for key, value in self.study.user_attrs.items():
             if key.startswith(_HEARTBEAT) and _is_alive(value):
                 living.add(key.removeprefix(_HEARTBEAT))
         return held, living
+
+    def _is_whole(self, frozen):
+        """Whether notes on a trial are such as this class writes; warn once if not."""
+        if frozen.number in self._damaged:
+            return False
+        if _are_notes(frozen):
+            return True
+        self._damaged.add(frozen.number)
+        warnings.warn(
+            f"What the study {self.study.study_name!r} holds of trial {frozen.number} "
+            "cannot be read; its parameters are tried again.",
+            stacklevel=2,
+        )
+        return False
 
     def _record_heartbeat(self, alive):
         process = psutil.Process()
@@ -252,6 +267,35 @@ class TrialStore:
             )
 
 
+def _folds(attrs):
+    """Return the results of folds that are kept with a trial, up to the first gap."""
+    folds = []
+    while f"{FOLD}{len(folds)}" in attrs:
+        folds.append(attrs[f"{FOLD}{len(folds)}"])
+    return folds
+
+
+def _are_notes(frozen):
+    attrs = frozen.user_attrs
+    kinds = ((POSITION, int), (RUN, str), (ATTEMPT, int))
+    if not all(isinstance(attrs.get(key), kind) for key, kind in kinds):
+        return False
+    return attrs[POSITION] >= 0 and all(map(_is_result, _folds(attrs)))
+
+
+def _is_result(fold):
+    """Whether a value is the result of a fold, as `run_fold` gives it."""
+    try:
+        numbers = [fold["fit_time"], fold["score_time"], *fold["scores"].values()]
+        numbers += [number for point in fold["curve"] for number in point]
+        texts = isinstance(fold["error"], str | None) and isinstance(
+            fold["pruned"], bool
+        )
+        return texts and isinstance(fold["notes"], dict) and not np.isnan(numbers).any()
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+
+
 def _rank(trial):
     """Order the trials that hold one position, the valid one first."""
     return ("done", "running", "abandoned").index(trial.status), trial.frozen.number
@@ -267,12 +311,12 @@ def _machine():
 
 
 def _is_alive(heartbeat):
-    if not heartbeat["alive"]:
-        return False
-    if heartbeat["machine"] != _machine():
-        return time.time() - heartbeat["seen"] < SILENCE
     try:
+        if not heartbeat["alive"]:
+            return False
+        if heartbeat["machine"] != _machine():
+            return time.time() - heartbeat["seen"] < SILENCE
         created = psutil.Process(heartbeat["pid"]).create_time()
-    except psutil.NoSuchProcess:
-        return False
-    return abs(created - heartbeat["created"]) < 1
+        return abs(created - heartbeat["created"]) < 1
+    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
+        return False  # one that cannot be read is not of a process that runs

@@ -10,6 +10,7 @@ from pathlib import Path
 import joblib
 from joblib.parallel import get_active_backend
 
+from sklperturb.files._unfinished import unfinished_folder
 from sklperturb.tuning._fold_task import StoredData
 
 _ONE_THREAD = {
@@ -102,11 +103,10 @@ def _processes(n_workers, data):
         # Joblib's own, since loky keeps one and joblib chokes on that of others.
         return get_memmapping_executor(n_workers, timeout=300, env=_ONE_THREAD)
 
-    with tempfile.TemporaryDirectory(
-        prefix="sklperturb-", ignore_cleanup_errors=True
-    ) as folder:
+    # Of our own making, so that those of processes that were killed are deleted.
+    with unfinished_folder(Path(tempfile.gettempdir())) as folder:
         # On disk once, so that a large response does not travel with every call.
-        path = Path(folder) / "data.joblib"
+        path = folder / "data.joblib"
         joblib.dump(data, path)
         stored = StoredData(path)
         workers = Workers(executor(), n_workers, stored, lambda: (executor(), stored))
