@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -145,7 +146,8 @@ def _no_room(error, path):
         found = re.search(r"errno (?:= )?(\d+)", f"{link}")
         if found and int(found[1]) in _NO_ROOM:
             return int(found[1])
-    if isinstance(error, RuntimeError | subprocess.SubprocessError):
+    vague = isinstance(error, OSError | RuntimeError | subprocess.SubprocessError)
+    if vague and getattr(error, "errno", None) is None:
         place = next(p for p in (path, *path.absolute().parents) if p.exists())
         if shutil.disk_usage(place).free < _FULL:
             return errno.ENOSPC
@@ -183,8 +185,18 @@ def _empty(folder):
     """Delete a folder, its mark last: what is left of it is still known as ours."""
     for entry in list(folder.iterdir()):
         if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
+            _delete(entry)
         elif entry.name != MARK:
             entry.unlink()
     (folder / MARK).unlink(missing_ok=True)
     folder.rmdir()
+
+
+def _delete(folder):
+    """Delete a folder that threads of a writer which failed may still write to."""
+    for wait in (0.1, 0.3, 1.0):
+        try:
+            return shutil.rmtree(folder)
+        except OSError:
+            time.sleep(wait)
+    return shutil.rmtree(folder)
