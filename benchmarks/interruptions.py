@@ -48,15 +48,8 @@ LIMIT = 300  # seconds that a command may take
 
 def make_inputs(folder):
     """Write what the commands read."""
-    screen = make_genetic_screen(
-        8,
-        60,
-        cells_per_perturbation=40,
-        n_controls=120,
-        n_batches=3,
-        embedding_dim=8,
-        random_state=0,
-    )
+    sizes = {"cells_per_perturbation": 40, "n_controls": 120, "n_batches": 3}
+    screen = make_genetic_screen(8, 60, **sizes, embedding_dim=8, random_state=0)
     cells = screen.y.copy()
     cells.obs["cell_line"] = np.where(np.arange(cells.n_obs) % 2, "K562", "RPE1")
     cells.write_h5ad(folder / "cells.h5ad")
@@ -76,34 +69,22 @@ def commands(at):
     search = ["tune", *data, "--model", "ridge", "--n-trials", 6, "--pruner", "none"]
     signature = ["--min-cells", 2, "--min-count", 0, "--hold-out-share", 0.2]
     size = ["--n-contexts", 3, "--n-compounds", 16, "--n-genes", 60]
+    embed = ["embed", at / "embed.h5ad", "--checkpoint", at / "small.ckpt"]
+    embed += ["--chunk-size", 20, "--device", "cpu"]
+    fit = ["fit-cells", cells, "--embedding", at / "genes.parquet"]
+    fit += ["--max-steps", 200, "--n-components", 8]
+    predict = ["predict-cells", at / "model.npz", "--perturbations", at / "wanted.txt"]
     return {
         "simulate": (["simulate", *size], OUT),
         "leaderboard": (board, OUT),
-        "leaderboard --jobs 2": (
-            ["leaderboard", *data, "--models", "ridge,transformer", "--jobs", 2],
-            OUT,
-        ),
-        "tune": (["tune", *data, "--model", "ridge", *search], OUT),
-        "tune --jobs 2": (
-            ["tune", *data, "--model", "ridge", *search, "--jobs", 2],
-            OUT,
-        ),
+        "leaderboard --jobs 2": ([*board, "--jobs", 2], OUT),
+        "tune": (search, OUT),
+        "tune --jobs 2": ([*search, "--jobs", 2], OUT),
         "submit": (["submit", *data, "--model", "transformer"], "out.csv"),
         "signatures": (["signatures", cells, *signature], OUT),
-        "embed": (
-            ["embed", at / "embed.h5ad", "--checkpoint", at / "small.ckpt"]
-            + ["--chunk-size", 20, "--device", "cpu"],
-            "out.h5ad",
-        ),
-        "fit-cells": (
-            ["fit-cells", cells, "--embedding", at / "genes.parquet"]
-            + ["--max-steps", 200, "--n-components", 8],
-            "out.npz",
-        ),
-        "predict-cells": (
-            ["predict-cells", at / "model.npz", "--perturbations", at / "wanted.txt"],
-            "out.h5ad",
-        ),
+        "embed": (embed, "out.h5ad"),
+        "fit-cells": (fit, "out.npz"),
+        "predict-cells": (predict, "out.h5ad"),
         "evaluate": (["evaluate", cells, at / "predicted.h5ad"], OUT),
     }
 
@@ -169,10 +150,10 @@ def _h5ad(path):
     parts = []
     with h5py.File(path) as file:
         file.visititems(
-            lambda name, item: (
-                parts.append(name.encode() + np.asarray(item[()]).tobytes())
+            lambda name, item: parts.append(
+                name.encode() + np.asarray(item[()]).tobytes()
                 if isinstance(item, h5py.Dataset) and item.dtype.kind in "iufb"
-                else parts.append(f"{name} {item}".encode())
+                else f"{name} {item}".encode()
             )
         )
     return b"".join(parts)
@@ -248,14 +229,6 @@ def undisturbed(name, command, place):
     return found | {"seconds": seconds, "largest": size}
 
 
-def signalled(trial, signum, seconds, group=False):
-    pid = trial.start()
-    time.sleep(seconds)
-    with contextlib.suppress(ProcessLookupError):
-        (os.killpg if group else os.kill)(pid, signum)
-    return wait(pid)
-
-
 @contextlib.contextmanager
 def small_disk(place, size):
     place.mkdir()
@@ -276,8 +249,11 @@ def disturb(name, command, place, counts, rng):
         for i in range(count):
             trial = Trial(name, *command, place / f"{signum}-{i}" / "work")
             seconds = rng.uniform(0, 1.05) * reference["seconds"]
-            code = signalled(trial, signum, seconds, group=kind == "Ctrl-C")
-            yield kind, trial.problems(code, reference, allowed)
+            pid = trial.start()
+            time.sleep(seconds)
+            with contextlib.suppress(ProcessLookupError):
+                (os.killpg if kind == "Ctrl-C" else os.kill)(pid, signum)
+            yield kind, trial.problems(wait(pid), reference, allowed)
             shutil.rmtree(trial.place.parent)
     trial = Trial(name, *command, place / "limit" / "work")
     code = wait(trial.start(largest=max(4096, reference["largest"] // 2)))
