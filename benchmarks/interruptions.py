@@ -74,6 +74,7 @@ def commands(at):
     fit = ["fit-cells", cells, "--embedding", at / "genes.parquet"]
     fit += ["--max-steps", 200, "--n-components", 8]
     predict = ["predict-cells", at / "model.npz", "--perturbations", at / "wanted.txt"]
+    evaluate = ["evaluate", "--real", cells, "--pred", cells]
     return {
         "simulate": (["simulate", *size], OUT),
         "leaderboard": (board, OUT),
@@ -85,7 +86,7 @@ def commands(at):
         "embed": (embed, "out.h5ad"),
         "fit-cells": (fit, "out.npz"),
         "predict-cells": (predict, "out.h5ad"),
-        "evaluate": (["evaluate", cells, at / "predicted.h5ad"], OUT),
+        "evaluate": (evaluate, OUT),
     }
 
 
@@ -316,11 +317,8 @@ def prepare(at):
     for name, output in (
         ("simulate", "screen"),
         ("fit-cells", "model.npz"),
-        ("predict-cells", "predicted.h5ad"),
     ):
         arguments = [*every[name][0], "--output", at / output]
-        if name == "predict-cells":
-            arguments += ["--n-cells", 40, "--n-controls", 100]
         code = wait(start(arguments, at / "log"))
         assert code == 0, (at / "log").read_text()
 
