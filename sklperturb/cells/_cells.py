@@ -12,7 +12,8 @@ from scipy import sparse
 from sklperturb.cells._blocks import LazyMatrix, by_row, iter_rows, on_disk, rows_of
 from sklperturb.cells._checks import first_not_allowed, settled
 from sklperturb.cells._files import is_annotated, no_obs, x_of
-from sklperturb.files._store_checks import path_of
+from sklperturb.files._reading import reading
+from sklperturb.files._store_checks import KIND, path_of
 from sklperturb.files._stores import (
     close_store,
     decoded,
@@ -264,7 +265,8 @@ def _of_file(path, layer, obsm):
         store = open_store(path)
         files.callback(close_store, store)
         name = Path(path).name
-        held = {part: store.get(part, {}) for part in _HELD}
+        with reading(path, KIND):
+            held = {part: store.get(part, {}) for part in _HELD}
         matrix = _choose(stored_x(store), held, layer, obsm, name)
         genes, obs_names = (read_names(store, table) for table in ("var", "obs"))
         shape = len(obs_names), None if obsm is not None else len(genes)

@@ -123,6 +123,7 @@ def predict_cells(
     """
     from sklperturb.files._reading import check_file
     from sklperturb.files._writing import check_output, written_whole
+    from sklperturb.files._writing_hdf5 import write_h5ad
     from sklperturb.flow import CellScreenModel
 
     check_output(output, (".h5ad",), overwrite)
@@ -136,7 +137,7 @@ def predict_cells(
         names, n_cells, n_controls=n_controls, log1p=log1p, random_state=seed
     )
     with written_whole(output) as unfinished:
-        found.write_h5ad(unfinished, compression="gzip")
+        write_h5ad(unfinished, found, "gzip")
     width = f"{found.n_vars} genes"
     if model.space_ is None:
         width = f"{found.obsm[model.obsm].shape[1]} dimensions in {model.obsm}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sklperturb.cells import open_cells
+from sklperturb.cells import Cells, open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.files._identifiers import as_identifiers
 from sklperturb.files._stores import opened_store, read_part, stored_element
@@ -63,7 +63,7 @@ def read_layer(path, layer):
         values = None
         if wanted in layers:
             matrix = stored_element(store[f"layers/{wanted}"], (len(obs), len(var)))
-            with open_cells(matrix) as cells:
+            with open_cells(Cells(matrix, path.name)) as cells:
                 values = cells.rows(slice(None))
     if values is None:
         raise ValueError(

@@ -13,6 +13,7 @@ from sklperturb.conditions._labels import CONTROL, join_combination
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.datasets._gene_network import CellModel, make_gene_network
 from sklperturb.files._writing import check_output, written_whole
+from sklperturb.files._writing_hdf5 import created_hdf5
 from sklperturb.utils._progress import ProgressBar
 
 _BLOCK = 1024  # cells drawn together; what a seed gives depends on it
@@ -302,7 +303,6 @@ def _conditions(cells, names, n_contexts):
 def _draw_cells(model, cells, X, var, embedding, path):
     """Draw all cells a block at a time, into memory or into a file."""
     import anndata
-    import h5py
     from anndata.io import sparse_dataset, write_elem
 
     drawn = _draw_blocks(model, cells)
@@ -313,7 +313,7 @@ def _draw_cells(model, cells, X, var, embedding, path):
         head.X = sparse.vstack(counts, format="csr")
         return head, np.hstack(escaped)
     escaped = []
-    with written_whole(path) as unfinished, h5py.File(unfinished, "w") as file:
+    with written_whole(path) as unfinished, created_hdf5(unfinished) as file:
         write_elem(file, "/", head)
         for block, out in drawn:
             if escaped:

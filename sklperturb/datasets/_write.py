@@ -16,6 +16,7 @@ from sklperturb.files._writing import (
     unfinished_folder,
     written_whole,
 )
+from sklperturb.files._writing_hdf5 import write_h5ad
 
 SUFFIXES = (".csv", ".h5ad")
 _ANSWERS = "de_test.parquet"
@@ -241,9 +242,10 @@ def _write_csv(path, values, ids, genes):
 def _write_h5ad(path, values, ids, genes, uns):
     from anndata import AnnData
 
-    AnnData(
+    cells = AnnData(
         obs=pd.DataFrame(index=ids.astype(str)),
         var=pd.DataFrame(index=genes.astype(str)),
         layers={"prediction": values},
         uns=uns,
-    ).write_h5ad(path, compression="gzip")
+    )
+    write_h5ad(path, cells, "gzip")

@@ -18,6 +18,7 @@ from sklperturb.files._writing import (
     unfinished_folder,
     written_whole,
 )
+from sklperturb.files._writing_hdf5 import write_h5ad
 
 CONTROL = "non-targeting"
 # cell-eval takes no values for logarithms that are not below.
@@ -86,7 +87,7 @@ def write_cells(
     adata = AnnData(matrix, obs=obs, var=pd.DataFrame(index=genes))
     if path.suffix == ".h5ad":
         with written_whole(path) as unfinished:
-            adata.write_h5ad(unfinished)
+            write_h5ad(unfinished, adata)
     else:
         _write_archive(path, adata)
 
@@ -162,7 +163,7 @@ def _write_archive(path, adata):
         )
     with unfinished_folder(path.parent, path) as folder:
         file = folder / "pred.h5ad"
-        adata.write_h5ad(file)
+        write_h5ad(file, adata)
         subprocess.run([program, "-q", "--rm", str(file)], check=True)
         (folder / "watermark.txt").write_text("vcc-prep", encoding="utf-8")
         with tarfile.open(folder / path.name, "w") as archive:

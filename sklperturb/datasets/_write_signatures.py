@@ -5,6 +5,7 @@ from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._schema import KNOWN_SPELLINGS
 from sklperturb.datasets._write import replaced_files
 from sklperturb.files._writing import check_output_folder
+from sklperturb.files._writing_hdf5 import write_h5ad
 
 _ROLES = ("context", "perturbation", "smiles", "dose")
 _NAMES = ("de_train.h5ad", "id_map.csv", "de_test.h5ad")
@@ -114,4 +115,4 @@ def _write(path, signatures, renamed):
     obs = signatures.obs.drop(columns=taken, errors="ignore").rename(columns=renamed)
     written = signatures.copy()
     written.obs = obs
-    written.write_h5ad(path, compression="gzip")
+    write_h5ad(path, written, "gzip")

@@ -249,7 +249,7 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             else SECheckpoint(self.checkpoint)
         )
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with open_cells(X, layer=self.layer, needs="counts") as cells:
+        with open_cells(X, layer=self.layer, needs="finite") as cells:
             if not cells.shape[0]:
                 raise ValueError(
                     f"Found array with 0 sample(s) (shape={(0, cells.shape[1])}) while "
@@ -291,10 +291,11 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            If some cells were taken to hold counts and others log1p of counts.
+            If some cells were taken to hold counts and others log1p of counts, or
+            values are negative.
         """
         check_is_fitted(self)
-        with open_cells(X, layer=self.layer, needs="counts") as cells:
+        with open_cells(X, layer=self.layer, needs="finite") as cells:
             check_same_genes(cells, self)
             embedding, scales = embed_all(self, cells)
         warn_of_both_scales(*scales, stacklevel=4)
@@ -320,7 +321,7 @@ class SEEmbedding(TransformerMixin, BaseEstimator):
             Percent of the cell's expression.
         """
         check_is_fitted(self)
-        with open_cells(X, layer=self.layer, needs="counts") as cells:
+        with open_cells(X, layer=self.layer, needs="finite") as cells:
             check_same_genes(cells, self)
             tokens, counts = tokenize_all(self, cells)
         order = np.argsort(-counts[:, 1:], axis=1, kind="stable") + 1

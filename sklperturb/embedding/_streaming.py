@@ -9,14 +9,15 @@ import zlib
 from pathlib import Path
 
 import anndata
-import h5py
 import numpy as np
 import zarr
+from anndata.io import write_elem
 from sklearn.base import clone
 
 from sklperturb._version import __version__
 from sklperturb.cells import open_cells
 from sklperturb.embedding._batches import embedded_batches, warn_of_both_scales
+from sklperturb.embedding._runner import runner_of
 from sklperturb.files._reading import one_line
 from sklperturb.files._unfinished import (
     is_ours,
@@ -27,6 +28,7 @@ from sklperturb.files._unfinished import (
     unfinished_folder,
 )
 from sklperturb.files._writing import check_output, move_whole, written_whole
+from sklperturb.files._writing_hdf5 import created_hdf5
 from sklperturb.utils._progress import ProgressBar
 
 _KEY = "X_state"
@@ -138,6 +140,8 @@ def embed_file(
         if shard is not None:
             bounds = np.linspace(0, work.n_chunks, shard[1] + 1).astype(int)
             mine = range(bounds[shard[0] - 1], bounds[shard[0]])
+        if client is None:
+            runner_of(embedding)  # a damaged model is found before there is a folder
         with (
             room_for(output, "Finished chunks are kept"),
             work.begun(cells, shard, resume),
@@ -379,8 +383,8 @@ class _Work:
     def _write_h5ad(self, cells):
         array = self.array("r")
         with written_whole(self.output) as unfinished:
-            self._table_of(cells).write_h5ad(unfinished)
-            with h5py.File(unfinished, "r+") as file:
+            with created_hdf5(unfinished) as file:
+                write_elem(file, "/", self._table_of(cells))
                 dataset = file["obsm"].create_dataset(_KEY, array.shape, "float32")
                 dataset.attrs.update(_ENCODING)
                 for chunk in range(self.n_chunks):

@@ -1,5 +1,6 @@
 """Turn cells into sentences of genes, as Arc's State Embedding model reads them."""
 
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,10 @@ _STRIDE, _SAMPLE_BINS = 16, 128
 _MAX_LOG, _MAX_COUNTS = 35.0, 5e6
 _TINY = np.float32(1e-45)  # the smallest positive one
 _HUNDRED = np.float32(100.0)
+_NEGATIVE = (
+    "The expression holds negative values, which are taken for zeros, as the model's "
+    "own program does. Scaled values tell the model little: name a layer of counts."
+)
 
 
 class Tokenizer:
@@ -158,6 +163,8 @@ class Tokenizer:
         finite = np.isfinite(top).all()
         if values.view(np.int32).min(initial=0) < 0:  # negative values, and -0.0
             finite &= np.isfinite(values).all()
+            if finite and values.min() < 0:
+                warnings.warn(_NEGATIVE, UserWarning, stacklevel=2)
             values = np.maximum(values, 0.0) + np.float32(0.0)
             top = np.maximum(top, 0.0)
         if not finite:

@@ -216,9 +216,10 @@ def stored_element(element, shape=None):
 
 def stored_x(store):
     """Return the `X` of a store, None where there is none."""
-    if "X" not in store or store["X"].attrs.get("encoding-type") == "null":
-        return None
-    return store["X"]
+    with reading(path_of(store), KIND):
+        if "X" not in store or store["X"].attrs.get("encoding-type") == "null":
+            return None
+        return store["X"]
 
 
 def _check_tables(store, path):

@@ -10,6 +10,7 @@ from sklperturb.files._unfinished import unfinished_folder
 
 # What tells a .zarr folder from any other, in both versions of the format.
 _OF_ZARR = ("zarr.json", ".zgroup", ".zarray")
+_PACKED = (".gz", ".bz2", ".xz", ".zip", ".zst")
 # What some file systems say of folders, whose lists they write by themselves.
 _NEEDS_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
@@ -40,7 +41,10 @@ def check_output(path, suffixes, overwrite=False):
     """
     path = Path(path)
     if path.suffix not in suffixes:
-        raise ValueError(f"The output {path} must end in {' or '.join(suffixes)}.")
+        advice = " Compress it afterwards." if path.suffix in _PACKED else ""
+        raise ValueError(
+            f"The output {path} must end in {' or '.join(suffixes)}.{advice}"
+        )
     _check_replaceable(path)
     if path.exists() and not overwrite:
         raise FileExistsError(

@@ -21,7 +21,11 @@ from sklperturb.conditions._labels import (
     take_labels,
 )
 from sklperturb.conditions._near import near_misses, pairs
-from sklperturb.conditions._validation import resolve_schema, validate_conditions
+from sklperturb.conditions._validation import (
+    require_y,
+    resolve_schema,
+    validate_conditions,
+)
 from sklperturb.files._fields import (
     Array,
     Fields,
@@ -177,11 +181,7 @@ class CellScreenModel(BaseEstimator):
                 "X must be a data frame: predicted cells have columns of the same "
                 f"names. Got {type(X).__name__}."
             )
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
+        require_y(self, y)
         check_consistent_length(X, y)
         schema = resolve_schema(self.schema, X)
         schema.require(X, "perturbation")

@@ -56,7 +56,7 @@ def test_counts(cli, files, tmp_path, options):
     assert len(rows) == 4 and np.isfinite(rows["de_agreement"]).all()
     # Logarithms that come from counts are scored as these, by a convention of counts.
     done = cli("evaluate", *sides, "--convention", "vcc2026", "--no-anchors")
-    assert ("pred holds log1p of counts" in done.stderr) == bool(options)
+    assert ("pred (pred.h5ad) holds log1p of counts" in done.stderr) == bool(options)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

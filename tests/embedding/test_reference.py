@@ -31,6 +31,7 @@ def load(reference, case):
 
 
 @pytest.mark.filterwarnings("ignore:.*are in the vocabulary", "ignore:.*by columns")
+@pytest.mark.filterwarnings("ignore:.*negative values")
 @pytest.mark.parametrize("case", CASES)
 def test_cells(reference, opened, case):
     known = load(reference, f"in_{case}")

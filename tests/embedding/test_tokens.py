@@ -182,7 +182,8 @@ def test_negative_values_are_no_counts():
     """They are zeros before anyone asks whether a cell holds counts."""
     X = np.array([[-500, 3, 2, 1, 1]], np.float32)
     make_sentences = tokenizer(np.arange(5), 5)
-    _, counts = make_sentences(sparse.csr_matrix(X))
+    with pytest.warns(UserWarning, match="negative values, which are taken for zeros"):
+        _, counts = make_sentences(sparse.csr_matrix(X))
     assert (make_sentences.n_raw, make_sentences.n_log) == (0, 1)
     share, _ = by_the_rule(X[0], np.arange(5), 3, raw=False)
     assert_allclose(np.sort(counts[0, 1:]), np.sort(share)[1:], rtol=1e-5)

@@ -241,7 +241,7 @@ def test_bad_input(cells, split):
     with pytest.raises(ValueError, match="'mean_estimator' parameter"):
         make(cells[2], mean_estimator="mean").fit(X, y)
     doses = X.assign(dose="1+1")
-    with pytest.raises(ValueError, match="must hold doses"):
+    with pytest.raises(ValueError, match="is named as the dose"):
         make(cells[2], max_steps=1).fit(doses, y)
 
 
