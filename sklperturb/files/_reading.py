@@ -90,6 +90,8 @@ def one_line(error, length=300):
     """Return what an exception says, in one line of bounded length."""
     notes = getattr(error, "__notes__", ())
     text = " ".join(" ".join([f"{error}", *notes]).split()) or type(error).__name__
+    # What libraries quote of a damaged file may hold orders for the terminal.
+    text = "".join(c if c.isprintable() else "?" for c in text)
     if isinstance(error, KeyError):
         text = f"no {text}"
     return text if len(text) <= length else f"{text[:length]} ..."

@@ -223,7 +223,7 @@ def stored_x(store):
 
 
 def _check_tables(store, path):
-    """Refuse a file without tables of cells and genes."""
+    """Refuse a file without tables of cells and genes, or with other kinds of parts."""
     for table in ("obs", "var"):
         # Before anndata 0.7 a table was one data set of records.
         if table not in store or hasattr(store[table], "shape"):
@@ -232,6 +232,12 @@ def _check_tables(store, path):
                 f"0.7 or later; it holds {short(sorted(store))}. Pass a file written "
                 "by write_h5ad or write_zarr of a newer anndata."
             )
+        kind = store[table].attrs.get("encoding-type")
+        if kind != "dataframe":
+            raise FileError(f"{path}: {table} is {short(kind)}, not a table. {DAMAGED}")
+    for name in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
+        if name in store and hasattr(store[name], "shape"):
+            raise FileError(f"{path}: {name} is an array, not a group. {DAMAGED}")
 
 
 def _is_bytes(values):

@@ -132,8 +132,8 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         if not looks_like_counts(X):
             X.scan()  # which names the cell, where it is negative or not finite
             raise ValueError(
-                "X must hold raw counts: whole numbers, 0 or more. Use PCA for values "
-                "that were normalised already."
+                f"{X.source}: X must hold raw counts: whole numbers, 0 or more. Use "
+                "PCA for values that were normalised already."
             )
         n_top = min(self.n_top_genes, n_genes)
         if self.n_components >= min(n_cells, n_top + 1):

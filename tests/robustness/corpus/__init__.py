@@ -1,0 +1,25 @@
+"""Damaged and hostile inputs, by kind of file."""
+
+from tests.robustness.corpus import (
+    arrays,
+    checkpoints,
+    documents,
+    matrices,
+    resumed,
+    stores,
+    tables,
+)
+
+CASES = [
+    case
+    for module in (
+        tables,
+        documents,
+        arrays,
+        checkpoints,
+        stores,
+        matrices,
+        resumed,
+    )
+    for case in module.CASES
+]

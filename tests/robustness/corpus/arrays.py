@@ -1,0 +1,293 @@
+"""Arrays in archives: .npz and .safetensors, and models that fit-cells wrote."""
+
+import json
+import struct
+import warnings
+import zipfile
+import zlib
+
+import numpy as np
+
+from tests.robustness.cases import accepted, cases, refused, survived
+from tests.robustness.damage import (
+    SPECIAL,
+    arrays,
+    changed,
+    compressed,
+    content,
+    cut,
+    flipped,
+    folder,
+    members,
+)
+from tests.robustness.inputs import GENES
+
+_SPECIAL = [(name, damage, refused()) for name, damage in SPECIAL[:2]]
+
+
+class _Runs:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self):
+        import os
+
+        return os.system, ("touch ../canary",)
+
+
+def _objects(name):
+    """Let an array be pickled objects, which run something when they are read."""
+
+    def damage(path):
+        with np.load(path) as file:
+            found = dict(file)
+        hostile = np.array([_Runs()] * len(GENES), dtype=object)
+        np.savez(path.open("wb"), **(found | {name: hostile}))
+
+    return damage
+
+
+def _header(text):
+    """Return an array file with any text as its description."""
+    text = text.encode().ljust(118) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+def _described(member, shape, dtype="<f8", data=b""):
+    """Let an array claim a shape that it does not have."""
+    about = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
+
+    def change(found):
+        found[member] = _header(about) + data
+
+    return members(change)
+
+
+def bomb(member, size=2**30):
+    """Let an array be zeros, which take no room in the archive and all the memory."""
+
+    def damage(path):
+        about = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({size // 8},), }}"
+        block, packer = bytes(2**24), zlib.compressobj(9, zlib.DEFLATED, -15)
+        packed = packer.compress(_header(about)) + packer.flush(zlib.Z_FULL_FLUSH)
+        zeros = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+        packed += zeros * (size // len(block)) + packer.flush()
+        crc = zlib.crc32(_header(about))
+        for _ in range(size // len(block)):
+            crc = zlib.crc32(block, crc)
+        members(lambda found: {n: d for n, d in found.items() if n != member})(path)
+        with zipfile.ZipFile(path, "a") as archive:
+            about_it = zipfile.ZipInfo(member)
+            archive.writestr(about_it, packed)
+            # What the directory at the end says of it.
+            about_it.compress_type = zipfile.ZIP_DEFLATED
+            about_it.file_size, about_it.CRC = size + len(_header(about)), crc
+
+    return damage
+
+
+def _twice(path):
+    """Name a member twice, with different content."""
+    with zipfile.ZipFile(path) as archive:
+        name = archive.namelist()[0]
+        other = archive.read(archive.namelist()[-1])
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr(name, other)
+
+
+def _in_member(name, function):
+    def change(found):
+        found[name] = function(found[name])
+
+    return members(change)
+
+
+def _crc(path):
+    """Change a byte of what is stored, but not its checksum."""
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        place = archive.infolist()[-1].header_offset + 200
+    data[place] ^= 1
+    path.write_bytes(bytes(data))
+
+
+ARCHIVE = [
+    ("empty", content(""), refused()),
+    ("text", content("genes,v0\n"), refused()),
+    ("first half", cut(0.5), refused()),
+    ("without its end", cut(0.99), refused()),
+    ("compressed", compressed, refused()),
+    ("zeros at its end", changed(lambda d: d[:-64] + bytes(64)), refused()),
+    ("an array that is no archive", content(_header(
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }") + bytes(8)), refused()),
+    ("pickled", content(b"cos\nsystem\n(S'touch ../canary'\ntR."), refused()),
+    ("an empty archive", content(b"PK\x05\x06" + bytes(18)), refused()),
+    ("another checksum", _crc, refused()),
+    ("a folder", folder, refused()),
+    *_SPECIAL,
+]  # fmt: skip
+
+_NPZ = [
+    ("objects as genes", _objects("genes"), refused()),
+    ("objects as vectors", _objects("embeddings"), refused()),
+    ("objects under another name", _objects("more"), refused()),
+    ("vectors of 2^60", _described("embeddings.npy", (2**60, 3)), refused()),
+    ("a negative shape", _described("embeddings.npy", (-3, 3)), refused()),
+    ("fewer values than it says", _described("embeddings.npy", (24, 3), data=b"abc"), refused()),
+    ("a shape that is text", _described("embeddings.npy", "'ab'"), refused()),
+    ("a header that is code", _in_member("embeddings.npy", lambda d: _header(
+        "__import__('os').system('touch ../canary')")), refused()),
+    ("a header of brackets", _in_member("embeddings.npy", lambda d: _header("(" * 100)), refused()),
+    ("zeros of 1 GB", bomb("embeddings.npy"), refused()),
+    ("zeros of 1 GB under another name", bomb("more.npy"), refused()),
+    ("a member twice", _twice, refused()),
+    ("NaN", arrays(lambda a: a["embeddings"].__setitem__((2, 1), np.nan)), refused("GENE3")),
+    ("infinite", arrays(lambda a: a["embeddings"].__setitem__((2, 1), np.inf)), refused("GENE3")),
+    ("complex", arrays(lambda a: a | {"embeddings": a["embeddings"] * 1j}), refused()),
+    ("vectors of text", arrays(lambda a: a | {"embeddings": a["embeddings"].astype("U")}), survived()),
+    ("fewer genes", arrays(lambda a: a | {"genes": a["genes"][:-1]}), refused()),
+    ("no vectors", arrays(lambda a: {"genes": a["genes"]}), refused()),
+    ("three dimensions", arrays(lambda a: a | {"embeddings": a["embeddings"][..., None]}), refused()),
+    ("genes twice", arrays(lambda a: a | {
+        "genes": np.r_[a["genes"][:1], a["genes"][:1], a["genes"][2:]]}), survived()),
+    ("genes as bytes", arrays(lambda a: a | {"genes": a["genes"].astype("S")}), accepted()),
+    ("single precision", arrays(lambda a: a | {"embeddings": a["embeddings"].astype("f4")}), accepted(same=False)),
+    ("in the order of Fortran", arrays(
+        lambda a: a | {"embeddings": np.asfortranarray(a["embeddings"])}), accepted()),
+    ("other byte order", arrays(lambda a: a | {"embeddings": a["embeddings"].astype(">f8")}), accepted()),
+    ("a member outside", members(lambda f: {**f, "../../canary.npy": f["genes.npy"]}), survived()),
+]  # fmt: skip
+
+
+def _safe(function):
+    """Change the description of a safetensors file by ``function(description)``."""
+
+    def change(data):
+        size = struct.unpack("<Q", data[:8])[0]
+        about = json.loads(data[8 : 8 + size])
+        text = json.dumps(function(about) or about).encode()
+        return struct.pack("<Q", len(text)) + text + data[8 + size :]
+
+    return changed(change)
+
+
+def _tensor(**fields):
+    return _safe(lambda about: about["embeddings"].update(fields))
+
+
+_SAFETENSORS = [
+    ("empty", content(""), refused()),
+    ("eight bytes", content(bytes(8)), refused()),
+    ("first half", cut(0.5), refused()),
+    ("without its end", cut(0.99), refused()),
+    ("a description of 2^60 bytes", changed(
+        lambda d: struct.pack("<Q", 2**60) + d[8:]), refused()),
+    ("a description that is no JSON", changed(lambda d: d[:8] + b"[" * (len(d) - 8)), refused()),
+    ("values past the end", _tensor(data_offsets=[0, 10**9]), refused()),
+    ("values before the start", _tensor(data_offsets=[-8, 568]), refused()),
+    ("values that end before they start", _tensor(data_offsets=[576, 0]), refused()),
+    ("another shape", _tensor(shape=[24, 4]), refused()),
+    ("a shape of 2^62", _tensor(shape=[2**62, 8]), refused()),
+    ("another type", _tensor(dtype="F32"), refused()),
+    ("an unknown type", _tensor(dtype="F65"), refused()),
+    ("genes that are no JSON", _safe(lambda a: a["__metadata__"].update(genes="[")), refused()),
+    ("genes of brackets", _safe(lambda a: a["__metadata__"].update(genes="[" * 10**5)), refused()),
+    ("genes that are a number", _safe(lambda a: a["__metadata__"].update(genes="3")), refused()),
+    ("genes that are null", _safe(lambda a: a["__metadata__"].update(
+        genes=json.dumps([None] * len(GENES)))), refused()),
+    ("fewer genes", _safe(lambda a: a["__metadata__"].update(genes=json.dumps(GENES[:3]))), refused()),
+    ("genes as text", _safe(lambda a: a["__metadata__"].update(
+        genes=json.dumps("abcdefghijklmnopqrstuvwx"))), refused()),
+    ("a folder", folder, refused()),
+    *_SPECIAL,
+]  # fmt: skip
+
+
+def _state(function):
+    """Change the description of a model by ``function(description)``."""
+
+    def change(found):
+        state = json.loads(str(found["state"]))
+        function(state)
+        found["state"] = np.array(json.dumps(state))
+
+    return arrays(change)
+
+
+def _in_array(path_of, function):
+    """Change the array that the description of a model has at some place."""
+
+    def change(found):
+        place = json.loads(str(found["state"]))
+        for step in path_of.split("/"):
+            place = place[int(step) if step.isdigit() else step]
+        name = place["__array__"]
+        found[name] = np.asarray(function(found[name].copy()))
+
+    return arrays(change)
+
+
+def _set(place, value):
+    return lambda a: (a.__setitem__(place, value), a)[1]
+
+
+_SPACE = "learnt/space_"
+_MODEL = [
+    ("another format", _state(lambda s: s.update(format="sklperturb-cells-1")), refused("sklperturb-cells-1")),
+    ("no flow", _state(lambda s: s.pop("flow")), refused()),
+    ("a list", arrays(lambda a: a | {"state": np.array("[]")}), refused()),
+    ("no JSON", arrays(lambda a: a | {"state": np.array("{")}), refused()),
+    ("100,000 brackets", arrays(lambda a: a | {"state": np.array("[" * 10**5)}), refused()),
+    ("an unknown kind", _state(lambda s: s["flow"].update(__kind__="Popen")), refused()),
+    ("a kind in the wrong place", _state(lambda s: s.update(flow=s["learnt"]["space_"])), refused()),
+    ("a lost array", arrays(lambda a: a.pop("__array__12") is None), refused()),
+    ("objects", _objects("__array__12"), refused()),
+    ("zeros of 1 GB", bomb("more.npy"), refused()),
+    ("a member that nothing names", arrays(lambda a: a | {"more": np.zeros(3)}), refused()),
+    ("negative dispersion", _in_array(f"{_SPACE}/dispersion_", _set(2, -1.0)), refused()),
+    ("dispersion NaN", _in_array(f"{_SPACE}/dispersion_", _set(2, np.nan)), refused()),
+    ("genes out of range", _in_array(f"{_SPACE}/top_genes_", _set(2, 10**6)), refused()),
+    ("negative genes", _in_array(f"{_SPACE}/top_genes_", _set(2, -1)), refused()),
+    ("genes twice", _in_array(f"{_SPACE}/genes_/data", lambda g: np.r_[g[:1], g[:1], g[2:]]), refused()),
+    ("cells of 10^15 counts", _in_array(f"{_SPACE}/library_sizes_", lambda x: x * 0 + 1e15), refused()),
+    ("negative cells", _in_array(f"{_SPACE}/library_sizes_", lambda x: -x), refused()),
+    ("a decoder that is NaN", _in_array(f"{_SPACE}/decoder_", _set((0, 0), np.nan)), refused()),
+    ("a decoder of 10^30", _in_array(f"{_SPACE}/decoder_", _set((0, 0), 1e30)), survived()),
+    ("a decoder of another shape", _in_array(f"{_SPACE}/decoder_", lambda d: d[:, :-1]), refused()),
+    ("a decoder of text", _in_array(f"{_SPACE}/decoder_", lambda d: d.astype("U")), refused()),
+    ("a complex decoder", _in_array(f"{_SPACE}/decoder_", lambda d: d * 1j), refused()),
+    ("negative correction", _in_array(f"{_SPACE}/correction_", lambda c: -c), refused()),
+    ("a weight NaN", _state(lambda s: s["flow"].update(shape_weight=float("nan"))), refused()),
+    ("a weight of 10^30", _state(lambda s: s["flow"].update(shape_weight=1e30)), refused()),
+    ("a weight that is text", _state(lambda s: s["flow"].update(mean_weight="1")), refused()),
+    ("weights of the net NaN", _in_array("flow/generator/net/weights/head.bias", _set(0, np.nan)), refused()),
+    ("weights of another shape", _in_array("flow/generator/net/weights/head.bias", lambda b: b[:1]), refused()),
+    ("a million hidden units", _state(lambda s: s["flow"]["generator"]["net"]["architecture"].update(hidden_dim=10**6)), refused()),
+    ("a million layers", _state(lambda s: s["flow"]["generator"]["net"]["architecture"].update(n_layers=10**6)), refused()),
+    ("10^9 steps", _state(lambda s: s["flow"]["generator"].update(n_steps=10**9)), refused()),
+    ("no steps", _state(lambda s: s["flow"]["generator"].update(n_steps=0)), refused()),
+    ("negative steps", _state(lambda s: s["flow"]["generator"].update(n_steps=-3)), refused()),
+    ("vectors NaN", _in_array("flow/reader/embedding/embedding_", _set((0, 0), np.nan)), refused()),
+    ("fewer vectors", _in_array("flow/reader/embedding/embedding_", lambda v: v[:-1]), refused()),
+    ("pools NaN", _in_array("flow/pools/controls", _set((0, 0), np.nan)), refused()),
+    ("no pools", _in_array("flow/pools/controls", lambda c: c[:0]), refused()),
+    ("a scale of 0", _state(lambda s: s["flow"]["coordinates"].update(scale=0)), refused()),
+    ("a schema of numbers", _state(lambda s: s["flow"]["reader"]["schema"].update(perturbation=3)), refused()),
+    ("an attribute that is a method", _state(lambda s: s["learnt"].update(predict=3)), refused()),
+    ("an unknown parameter", _state(lambda s: s["parameters"].update(more=3)), refused()),
+    ("a device that is none", _state(lambda s: s["flow"]["generator"].update(device="warp")), survived()),
+    ("a bit", flipped(0.3), refused()),
+]  # fmt: skip
+
+CASES = [
+    *cases("npz", "table.npz", "LookupEmbedding npz", ARCHIVE + _NPZ),
+    *cases("safetensors", "table.safetensors", "LookupEmbedding safetensors", _SAFETENSORS),
+    *cases("parquet: vectors", "table.parquet", "LookupEmbedding parquet", [
+        ("empty", content(""), refused()),
+        ("first half", cut(0.5), refused()),
+        ("text", content("a,b\n"), refused()),
+        ("a bit", flipped(0.1), survived()),
+        *_SPECIAL,
+    ]),
+    *cases("npz: model", "model.npz", "predict-cells csv", ARCHIVE + _MODEL),
+]  # fmt: skip

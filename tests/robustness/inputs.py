@@ -1,0 +1,170 @@
+"""Good inputs of every kind, small; the corpus damages copies of them."""
+
+import json
+import os
+import shutil
+
+import anndata
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+GENES = [f"GENE{i + 1}" for i in range(24)]
+TARGETS = GENES[:4]
+N_CELLS = 72
+
+
+def write_all(folder):
+    """Write good inputs of every kind into a folder."""
+    _write_screens(folder)
+    _write_cells(folder)
+    _write_embeddings(folder)
+    _write_documents(folder)
+    _write_checkpoints(folder)
+    _write_model(folder)
+    _write_resumable(folder)
+
+
+def copy(good, names, folder):
+    """Copy some of the inputs into another folder."""
+    for name in names:
+        source, target = good / name, folder / name
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+def _write_screens(folder):
+    """Write a screen in the layouts of Kaggle and of the benchmark."""
+    from sklperturb.datasets import make_chemical_screen, write_screen
+
+    screen = make_chemical_screen(3, 8, 6, random_state=0)
+    write_screen(folder / "op2", screen)
+    (folder / "op2" / "de_test.parquet").unlink(missing_ok=True)
+    (folder / "h5").mkdir()
+    obs = screen.X.set_axis(screen.X.index.astype(str))
+    values = screen.y.to_numpy()
+    anndata.AnnData(
+        values,
+        obs=obs,
+        var=pd.DataFrame(index=screen.y.columns),
+        layers={"clipped_sign_log10_pval": sparse.csr_matrix(values)},
+    ).write_h5ad(folder / "h5" / "de_train.h5ad")
+    screen.id_map.to_csv(folder / "h5" / "id_map.csv", index=False)
+
+
+def make_cells():
+    """Return counts of controls and of four perturbations, in two cell types."""
+    rng = np.random.default_rng(0)
+    labels = np.resize(["control", *TARGETS, "control"], N_CELLS)
+    obs = pd.DataFrame(
+        {
+            "target_gene": labels,
+            "cell_type": np.repeat(["K562", "RPE1"], N_CELLS // 2),
+            "donor": np.resize(["d1", "d1", "d1", "d1", "d1", "d1", "d2"], N_CELLS),
+        },
+        index=[f"cell{i}" for i in range(N_CELLS)],
+    )
+    rate = rng.uniform(0.5, 20, len(GENES)) * np.ones((N_CELLS, 1))
+    for number, target in enumerate(TARGETS):
+        rate[labels == target, 4 + number] *= 4
+    counts = sparse.csr_matrix(rng.poisson(rate).astype(np.float32))
+    return anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=GENES))
+
+
+def _write_cells(folder):
+    from sklperturb.cells import log_normalise
+
+    cells = make_cells()
+    cells.write_h5ad(folder / "cells.h5ad")
+    anndata.settings.zarr_write_format = 2
+    cells.write_zarr(folder / "cells.zarr")
+    cells.X = sparse.csr_matrix(log_normalise(cells.X, 1e4))
+    cells.write_h5ad(folder / "real.h5ad")
+    cells.write_h5ad(folder / "pred.h5ad")
+    del cells.X
+    cells.obsm["X_own"] = np.random.default_rng(0).normal(size=(N_CELLS, 3))
+    cells.write_h5ad(folder / "embedded.h5ad")
+
+
+def _write_embeddings(folder):
+    from safetensors.numpy import save_file
+
+    vectors = np.random.default_rng(0).normal(size=(len(GENES), 3))
+    columns = [f"v{i}" for i in range(3)]
+    pd.DataFrame(vectors, index=GENES, columns=columns).to_parquet(
+        folder / "table.parquet"
+    )
+    np.savez(folder / "table.npz", genes=np.array(GENES), embeddings=vectors)
+    save_file(
+        {"embeddings": vectors},
+        folder / "table.safetensors",
+        metadata={"genes": json.dumps(GENES)},
+    )
+    lines = [
+        "\t".join([f"set{i}", "made up", *GENES[i : i + 6]]) for i in range(0, 18, 2)
+    ]
+    (folder / "sets.gmt").write_text("\n".join(lines) + "\n")
+
+
+def _write_documents(folder):
+    parts = {"train": [f"{TARGETS[0]}+ctrl", "ctrl"], "test": [f"{TARGETS[1]}+ctrl"]}
+    (folder / "split.json").write_text(json.dumps(parts | {"val": []}))
+    (folder / "split.toml").write_text(
+        '[zeroshot]\n"data.RPE1" = "test"\n[fewshot."data.K562"]\n'
+        f'test = ["{TARGETS[0]}"]\nval = ["{TARGETS[1]}"]\n'
+    )
+    rows = [f"cell{i},{'test' if i % 6 == 1 else 'train'}" for i in range(N_CELLS)]
+    (folder / "split.csv").write_text("\n".join(rows) + "\n")
+    (folder / "wanted.csv").write_text(
+        f"target_gene,n_cells\n{GENES[9]},4\n{TARGETS[0]}+{GENES[9]},3\n"
+    )
+    (folder / "wanted.txt").write_text(f"{GENES[9]}\n{TARGETS[0]}+{GENES[9]}\n")
+    best = {"model": "ridge", "params": {}, "scoring": "mrrmse", "score": 1.0}
+    (folder / "best.json").write_text(json.dumps(best))
+    pairs = [f"{name}\t{name}" for name in GENES]
+    (folder / "map.tsv").write_text("name\tsymbol\n" + "\n".join(pairs) + "\n")
+
+
+def _write_checkpoints(folder):
+    from sklperturb.embedding import SECheckpoint, SEConfig
+
+    config = SEConfig(
+        token_dim=6, width=8, n_heads=2, hidden_dim=8, n_layers=1, output_dim=6,
+        dataset_dim=2, length=12,
+    )  # fmt: skip
+    more = {"config": config, "genes": GENES, "random_state": 0}
+    SECheckpoint.create(folder / "small.ckpt", **more)
+    SECheckpoint.create(folder / "checkpoint", **more)
+
+
+def _write_model(folder):
+    from sklperturb.datasets import load_perturbseq
+    from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
+
+    screen = load_perturbseq(folder / "cells.h5ad")
+    table = pd.read_parquet(folder / "table.parquet")
+    flow = FlowMatchingRegressor(max_steps=2, random_state=0)
+    model = CellScreenModel(
+        table, space="counts", n_components=2, flow=flow, schema=screen.schema
+    )
+    model.fit(screen.X, screen.y).save(folder / "model.npz")
+
+
+def _write_resumable(folder):
+    """Leave what finished folds and trials leave."""
+    from tests.robustness import entries
+
+    (folder / "damage.json").write_text("{}")
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        entries.board("folds")
+        entries.search("study.log")
+    finally:
+        os.chdir(before)
+    # As if it were of a process that has ended.
+    journal = folder / "study.log"
+    journal.write_text(journal.read_text().replace('"alive":true', '"alive":false'))
