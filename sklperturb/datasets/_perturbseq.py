@@ -236,7 +236,8 @@ def _left_in_file(path, layer, obsm):
     if "layers" in store and obsm is None:
         stored = store["layers"]
         parts["layers"] = {name: stored_element(stored[name]) for name in stored}
-    return _annotated(cells, cells.matrix, **parts)
+    with reading(path, "AnnData"):
+        return _annotated(cells, cells.matrix, **parts)
 
 
 def _sliceable(cells):
