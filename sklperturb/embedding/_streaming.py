@@ -31,6 +31,7 @@ from sklperturb.files._writing import check_output, move_whole, written_whole
 from sklperturb.files._writing_hdf5 import created_hdf5
 from sklperturb.utils._progress import ProgressBar
 
+_KEPT = "Finished chunks are kept"
 _KEY = "X_state"
 _ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
 _NOTED = ("crc", "n_raw", "n_log")
@@ -142,10 +143,7 @@ def embed_file(
             mine = range(bounds[shard[0] - 1], bounds[shard[0]])
         if client is None:
             runner_of(embedding)  # a damaged model is found before there is a folder
-        with (
-            room_for(output, "Finished chunks are kept"),
-            work.begun(cells, shard, resume),
-        ):
+        with work.begun(cells, shard, resume):
             todo = [chunk for chunk in mine if not work.is_done(chunk)]
             if client is not None:
                 n_cells = _compute_on_cluster(client, embedding, path, work, todo)
@@ -184,7 +182,7 @@ class _Work:
     @contextlib.contextmanager
     def begun(self, cells, shard, resume):
         """Make the folder, or go on with the one there, and hold it meanwhile."""
-        with contextlib.ExitStack() as held:
+        with room_for(self.output, _KEPT), contextlib.ExitStack() as held:
             while True:
                 if not self.folder.exists():
                     self._make(cells)
@@ -205,7 +203,13 @@ class _Work:
                         break
                 held.close()
             self._check_manifest()
-            yield
+            try:
+                yield
+            except BaseException:
+                done = self.folder / "done"
+                if shard is None and done.is_dir() and not any(done.iterdir()):
+                    remove(self.folder)  # there is nothing to go on with
+                raise
 
     def _make(self, cells):
         with unfinished_folder(self.folder.parent, self.output) as made:
@@ -394,8 +398,9 @@ class _Work:
 
 def _changed(path):
     """Return the size and time of a file; of a folder, those of its description."""
-    files = [path] if path.is_file() else sorted(path.glob("*.json"))
-    files += sorted(path.glob(".z*"))
+    files = (
+        [path] if path.is_file() else sorted([*path.glob("*.json"), *path.glob(".z*")])
+    )
     return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files]
 
 

@@ -9,7 +9,7 @@ from sklperturb.files._reading import FileError, check_file, reading, short
 
 _MAX_BYTES = 2**34
 # Arrays of zeros shrink a thousandfold, but are not worth gigabytes.
-_MAX_RATIO, _FREE_BYTES = 200, 2**28
+_MAX_RATIO, _FREE_BYTES = 50, 2**28
 _MAX_HEADER = 2**26
 
 

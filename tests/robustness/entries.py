@@ -123,9 +123,7 @@ for _file in ("cells.h5ad", "cells.zarr"):
     for _name, _words in _CELLS.items():
         _words = tuple(word.format(_file) for word in _words)
         _needs = (_file, *_BESIDE.get(_name, ()))
-        # A cell that cannot be read is met when its chunk is; the others are kept.
-        _keeps = "out/embedded.h5ad.unfinished" if _name == "embed" else "\0"
-        _ALL.append(Entry(f"{_name} {_kind}", _needs, _words, keeps=_keeps))
+        _ALL.append(Entry(f"{_name} {_kind}", _needs, _words))
     _ALL += [
         _function(f"load_perturbseq {_kind}", (_file,), "perturbseq", _file),
         _function(f"load_perturbseq backed {_kind}", (_file,), "backed", _file),
