@@ -125,8 +125,8 @@ class GeneSetEncoder(GeneEmbedding):
         }
         if not sets:
             raise ValueError(
-                f"No gene set has between {self.min_size} and {self.max_size} genes; "
-                "lower min_size or raise max_size."
+                f"No gene set of {_named(self.gene_sets)} has between {self.min_size} "
+                f"and {self.max_size} genes; lower min_size or raise max_size."
             )
         self.sets_ = list(sets)
         codes, genes = pd.factorize(
@@ -141,6 +141,14 @@ class GeneSetEncoder(GeneEmbedding):
         if self.n_components is None:
             return self._finish_fit(genes, weights.toarray())
         return self._finish_fit(genes, scores(weights, self.n_components))
+
+
+def _named(gene_sets):
+    """Return what the sets are from, for messages."""
+    if isinstance(gene_sets, Mapping):
+        return "the mapping"
+    paths = [gene_sets] if isinstance(gene_sets, str | Path) else gene_sets
+    return short([str(path) for path in paths])
 
 
 def read_gene_sets(gene_sets):
