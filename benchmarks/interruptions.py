@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -111,6 +112,7 @@ def start(arguments, log, largest=None):
     except BaseException:
         traceback.print_exc()
     with contextlib.suppress(BaseException):
+        threading._shutdown()  # as at the end of Python: workers are told to go
         atexit._run_exitfuncs()
         sys.stdout.flush()
     os._exit(code)

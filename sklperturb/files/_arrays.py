@@ -1,6 +1,7 @@
 """Read arrays from .npz and .safetensors, without objects and within memory."""
 
 import math
+import sys
 import zipfile
 
 import numpy as np
@@ -100,7 +101,20 @@ def _read_member(archive, info, path):
             f"bytes and has {left}; the file is damaged."
         )
     with archive.open(info) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    is_text = dtype.kind == "U" and array.nbytes
+    if is_text and _code_points(array).max() > sys.maxunicode:
+        raise FileError(
+            f"{path}: array {short(info.filename)} holds text of characters that do "
+            "not exist; the file is damaged."
+        )
+    return array
+
+
+def _code_points(text):
+    """Return the numbers of the characters of an array of text."""
+    text = np.ascontiguousarray(text)
+    return text.view(np.dtype(np.uint32).newbyteorder(text.dtype.byteorder))
 
 
 def read_safetensors(path):

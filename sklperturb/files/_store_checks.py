@@ -14,6 +14,7 @@ KIND = "AnnData"
 DAMAGED = "The file is damaged; get it again, or write it anew with write_h5ad."
 _COPY = "so that cells would come from elsewhere. Write the file anew with write_h5ad."
 _FORMATS = ("csr", "csc")
+_NO_COLUMNS = (*_FORMATS, "dataframe", "dict", "anndata", "raw")
 _METADATA = {".zarray", ".zmetadata", "zarr.json"}
 _CODECS = ("codecs", "compressor", "filters")
 
@@ -126,12 +127,20 @@ def check_matrices(element, path):
         if element.shape and (hasattr(element, "file") or len(element.shape) > 1):
             check_dense(element, path)
         return
-    kind = str(element.attrs.get("encoding-type", ""))
-    if kind.removesuffix("_matrix") in _FORMATS or "h5sparse_format" in element.attrs:
+    kind = _kind_of(element)
+    if kind in _FORMATS or "h5sparse_format" in element.attrs:
         check_sparse_group(element)
         return
     for name in element:
+        if kind == "dataframe" and _kind_of(element[name]) in _NO_COLUMNS:
+            raise FileError(
+                f"{path}: {place_of(element, name)} is no column of a table. {DAMAGED}"
+            )
         check_matrices(element[name], path)
+
+
+def _kind_of(element):
+    return str(element.attrs.get("encoding-type", "")).removesuffix("_matrix")
 
 
 def refuse_links(file, path):

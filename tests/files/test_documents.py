@@ -109,6 +109,15 @@ SHAPE = b"(3,), }         "
         ([("a.npy", b"x")], "cannot be read as .npz"),
         ([("a.npy", _member(THREE, SHAPE, b"(999999999,), } "))], "file is damaged"),
         ([("a.npy", _member(THREE, SHAPE, b"(-3,), }        "))], "file is damaged"),
+        (
+            [
+                (
+                    "a.npy",
+                    _member(np.array(["ab"]), "b".encode("utf-32-le"), b"\xff" * 4),
+                )
+            ],
+            "characters that do not exist",
+        ),
         ([("a.npy", _member(THREE)[:-8])], "takes 24 bytes and has 16"),
     ],
 )

@@ -366,3 +366,12 @@ def test_signatures_are_read_as_cells_are(tmp_path):
         put(file["layers/clipped_sign_log10_pval"], "indices", [1, 2, 0, 1, -1])
     with pytest.raises(FileError, match="index -1"):
         read_layer(path, None)
+
+
+def test_a_matrix_is_no_column(path):
+    def move(file):
+        file["obs/target_gene"].attrs["encoding-type"] = "csr_matrix"
+
+    edit(path, move)
+    with pytest.raises(FileError, match="'obs/target_gene' is no column of a table"):
+        load_perturbseq(path)

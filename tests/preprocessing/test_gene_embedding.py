@@ -140,7 +140,9 @@ def test_gmt_files(tmp_path, shared_data):
     short.write_text("S1\tonly two\n")
     with pytest.raises(ValueError, match="line 1 has fewer than three fields"):
         GeneSetEncoder(short).fit(X)
-    with pytest.raises(ValueError, match="No gene set of the mapping has between 90 and 500"):
+    with pytest.raises(
+        ValueError, match="No gene set of the mapping has between 90 and 500"
+    ):
         GeneSetEncoder({"s": ["A", "B"]}, min_size=90).fit(X)
     folder = shared_data("gene_annotation")
     files = sorted(folder.glob("*.gmt"))
