@@ -44,7 +44,8 @@ from sklperturb.datasets import make_genetic_screen
 from sklperturb.embedding import SECheckpoint
 
 OUT = "out"
-MEASURED = "seconds|memory|_time|_mb"  # columns that differ between any two runs
+# Columns that differ between any two runs; a trial begun again has another number.
+MEASURED = "seconds|memory|_time|_mb|^trial$"
 LIMIT = 300  # seconds that a command may take
 
 
