@@ -166,6 +166,7 @@ def _read_perturbations(path, column, n_cells):
     """Return what is asked for, and the number of cells of each."""
     import pandas as pd
 
+    from sklperturb.conditions._near import did_you_mean, near_misses
     from sklperturb.files._reading import short
     from sklperturb.files._tables import read_table
     from sklperturb.files._text import read_lines, text_suffix
@@ -178,7 +179,12 @@ def _read_perturbations(path, column, n_cells):
     if not found:
         raise ValueError(
             f"{path} has the columns {list(table)}, and needs {column!r} or "
-            "'target_gene'."
+            f"'target_gene'.{did_you_mean(table, (column, 'target_gene'))}"
+        )
+    if near := near_misses(table, ("n_cells",)):
+        raise ValueError(
+            f"{path} has a column {next(iter(near))!r}; the numbers of cells are read "
+            "from 'n_cells'. Rename it, or remove it."
         )
     if table.empty:
         raise ValueError(f"{path} names no perturbation.")

@@ -7,8 +7,20 @@ import warnings
 import pandas as pd
 
 from sklperturb.conditions._frames import read_column
-from sklperturb.conditions._labels import as_text, each_label, is_control_label
-from sklperturb.conditions._near import fold, near_misses, pairs, quoted, twins
+from sklperturb.conditions._labels import (
+    CONTROL,
+    as_text,
+    each_label,
+    is_control_label,
+)
+from sklperturb.conditions._near import (
+    fold,
+    joined_otherwise,
+    near_misses,
+    pairs,
+    quoted,
+    twins,
+)
 
 _CONTROL_LIKE = re.compile(
     r"(sg)?(no|non|safe)?(target(ing|s)?|neg(ative)?|control|ctrl|ntc?|scr|scrambled?"
@@ -94,12 +106,70 @@ def doubtful_controls(labels, is_control, schema):
     known = sorted(texts[is_control].unique())
     call = f"schema=PerturbationSchema({schema.perturbation!r}, ..., control_labels="
     kept = f"; if not, {call}{_listed(*known)}) says so" if known else ""
+    label = f"the label {quoted(known[0])}" if known else f"the label {CONTROL!r}"
+    others = f"the controls are {_some(known)}" if known else "there are no others"
     return [
         f"Column {schema.perturbation!r} holds {_some(suspects)} in {n_rows} rows, "
-        "which read like controls and are taken as perturbations; the controls are "
-        f"{_some(known) or 'none'}. If they are controls too, pass {call}"
+        f"which read like controls and are taken as perturbations; {others}. If they "
+        f"are controls, give them {label} in the file. Or pass {call}"
         f"{_listed(*known, *suspects)}){kept}."
     ]
+
+
+def unmet_controls(labels, control_labels):
+    """Return a message if `control_labels` name controls but for their spelling.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_samples,)
+        As they are written.
+    control_labels : sequence of str
+        What the user said.
+
+    Returns
+    -------
+    messages : list of str
+        None or one.
+    """
+    near = near_misses(control_labels, [text.strip() for text in _present(labels)])
+    if not near:
+        return []
+    return [
+        "The controls that are named are not among the labels, but for their "
+        f"spelling. Did you mean {pairs(near)}?"
+    ]
+
+
+def doubtful_combinations(names, column):
+    """Return a message if names read like combinations, and are none.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of perturbations, as they are read.
+    column : str
+
+    Returns
+    -------
+    messages : list of str
+        None or one.
+    """
+    names = [name for name in set(names) if not _reads_like_control(name)]
+    found = {*joined_otherwise(names, set(names)), *filter(_joins_control, names)}
+    found = sorted(found)
+    if not found:
+        return []
+    return [
+        f"{len(found)} labels of column {column!r} read like combinations and are "
+        f"taken as one perturbation each: {_some(found)}. Write a plus sign between "
+        "the parts, as in 'A+B', if they are combinations."
+    ]
+
+
+def _joins_control(name):
+    """Return whether a name is as ``A_ctrl`` and ``NegCtrl0_A``."""
+    parts = name.split("_")
+    return len(parts) == 2 and all(parts) and any(map(_reads_like_control, parts))
 
 
 def doubtful_names(X, schema, is_control=None):
@@ -137,9 +207,9 @@ def doubtful_names(X, schema, is_control=None):
         near = twins(texts)
         if near:
             messages.append(
-                f"Column {column!r} holds names that differ in case, blanks or hyphens "
-                f"only and are taken as different: {pairs(near, of='and')}. Give each "
-                "one spelling if they are the same."
+                f"Column {column!r} holds names that differ in their spelling only and "
+                f"are taken as different: {pairs(near, of='and')}. Give each one "
+                "spelling if they are the same."
             )
     return messages
 

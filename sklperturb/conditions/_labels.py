@@ -235,7 +235,8 @@ def as_flags(values, described):
         raise ValueError(
             f"{described} marks controls and holds "
             f"{np.asarray(values, dtype=object)[unread][0]!r}; allowed are True, "
-            "False, 1 and 0, as values or as text."
+            "False, 1 and 0, as values or as text. Rename the column if it is no "
+            "flag, or correct it."
         )
     return flags.astype(bool)
 

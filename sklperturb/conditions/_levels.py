@@ -33,13 +33,19 @@ class LevelEncoder:
             texts = each_label(table[:, j], as_text)
             codes[:, j] = index.get_indexer(texts)
             unseen = texts[codes[:, j] < 0]
-            near = near_misses(unseen, index) if len(unseen) else {}
-            if near:
-                warn(
-                    f"{len(near)} names were not seen in fit, but for their spelling, "
-                    f"and are taken as unknown. Did you mean {pairs(near)}?"
-                )
+            if len(unseen):
+                warn_of_near_misses(unseen, index)
         return codes
+
+
+def warn_of_near_misses(unseen, known):
+    """Warn of names that were not seen in fit, but for their spelling."""
+    near = near_misses(unseen, known)
+    if near:
+        warn(
+            f"{len(near)} names were not seen in fit, but for their spelling, and are "
+            f"taken as unknown. Did you mean {pairs(near)}?"
+        )
 
 
 def number_levels(values):

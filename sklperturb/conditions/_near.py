@@ -10,6 +10,9 @@ from sklperturb.conditions._quantities import is_number, read_quantity
 _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015.]+")
 _QUOTED = reprlib.Repr()
 _QUOTED.maxstring = 60
+# What files write between the parts of a combination, but for the plus sign. Names of
+# one gene hold the latter ones too.
+_JOINTS, _JOINTS_OF_NAMES = (";", "|", "&", "\uff0b"), ("_", "-", ":", ",", "/")
 _BETWEEN_LETTERS = re.compile(r"(?<!\d)-|-(?!\d)")
 
 
@@ -70,6 +73,28 @@ def twins(names):
     return near
 
 
+def joined_otherwise(names, known):
+    """Return the names that combine known ones, but with another sign than a plus.
+
+    Parameters
+    ----------
+    names : iterable of str
+    known : set of str
+
+    Returns
+    -------
+    joined : list of str
+    """
+
+    def joins(name):
+        if any(len(parts_of(name, joint)) > 1 for joint in _JOINTS):
+            return True
+        cuts = (parts_of(name, joint) for joint in _JOINTS_OF_NAMES)
+        return any(len(parts) > 1 and known.issuperset(parts) for parts in cuts)
+
+    return [name for name in names if joins(name)]
+
+
 def did_you_mean(names, known):
     """Return a sentence to end a message with, or "" if no name is a near miss."""
     near = near_misses(names, known)
@@ -83,7 +108,14 @@ def quoted(name):
 
 def pairs(near, n=3, of="for"):
     """Return the first near misses as text: ``'B cells' for 'b cells', ...``."""
-    shown = [
-        f"{quoted(known)} {of} {quoted(name)}" for name, known in list(near.items())[:n]
-    ]
+    shown = []
+    for name, known in list(near.items())[:n]:
+        texts = [quoted(known), quoted(name)]
+        if _looks(known) == _looks(name):  # letters of which each is written otherwise
+            texts = [t.encode("ascii", "backslashreplace").decode() for t in texts]
+        shown.append(f"{texts[0]} {of} {texts[1]}")
     return ", ".join(shown) + (", ..." if len(near) > n else "")
+
+
+def _looks(name):
+    return unicodedata.normalize("NFKC", as_text(name))

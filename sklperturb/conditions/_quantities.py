@@ -72,15 +72,15 @@ def read_doses(values, described):
         If values are neither, or some have a unit and others, but for 0, have none.
     """
     values = np.asarray(values, dtype=object)
-    found = each_label(values, _read_dose)
+    found = each_label(values, read_dose)
     kinds = {kind for kind, _ in found}
     unread = [kind == "unread" for kind, _ in found]
     if any(unread):
         examples = [text[:60] for text in dict.fromkeys(map(as_text, values[unread]))]
         raise ValueError(
             f"{described} is named as the dose and holds {examples[:3]}. Allowed are "
-            "numbers, and amounts with a molar unit such as '50 nM'; convert the "
-            "others, or leave the role 'dose' out of the schema."
+            "numbers of 0 or more, and amounts with a molar unit such as '50 nM'; "
+            "convert the others, or leave the role 'dose' out of the schema."
         )
     if kinds >= {"amount", "number"}:
         bare = values[[kind == "number" for kind, _ in found]]
@@ -92,7 +92,7 @@ def read_doses(values, described):
     return doses, "amount" in kinds
 
 
-def _read_dose(value):
+def read_dose(value):
     """Return what kind of dose a value is, and the number."""
     missing = not isinstance(value, list | tuple | dict | np.ndarray) and pd.isna(value)
     text = "" if missing else as_text(value).strip()
@@ -100,6 +100,8 @@ def _read_dose(value):
         return "missing", np.nan
     if (isinstance(value, Real) and not isinstance(value, bool)) or is_number(text):
         number = float(text)
+        if not 0 <= number < np.inf:
+            return "unread", np.nan
         return ("zero" if number == 0 else "number"), number
     amount, unit = read_quantity(text) or (np.nan, None)
     return ("amount", amount) if unit == "uM" and amount >= 0 else ("unread", np.nan)

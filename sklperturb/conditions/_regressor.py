@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.conditions._frames import take_columns
-from sklperturb.conditions._levels import LevelEncoder
+from sklperturb.conditions._levels import LevelEncoder, warn_of_near_misses
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 
 
@@ -114,8 +114,16 @@ class ConditionRegressor(
 
     def _names(self, X):
         """Return (context codes, names of the perturbations), which may be new."""
-        context, _ = self._codes(X)
-        return context, take_columns(X, self._roles())[:, -1]
+        check_is_fitted(self)
+        X = validate_conditions(self, X, reset=False)
+        table = take_columns(X, self._roles())
+        names, known = table[:, -1].copy(), self.perturbations_
+        # Spelled otherwise is not unknown here, if it is split into the same parts.
+        parts = {part for name in known for part in self.schema_.split(name)}
+        new = {part for name in set(names) for part in self.schema_.split(name)}
+        warn_of_near_misses(new - parts, parts)
+        table[:, -1] = known[0]
+        return self._split(self._level_encoder.transform(table))[0], names
 
     def _shaped(self, y_pred):
         """Return a prediction with as many dimensions as `y` had in fit."""

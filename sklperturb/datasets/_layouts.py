@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from sklperturb.conditions._doubts import doubtful_controls, doubtful_names
+from sklperturb.conditions._doubts import (
+    doubtful_combinations,
+    doubtful_controls,
+    doubtful_names,
+    unmet_controls,
+)
 from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import (
     CONTROL,
@@ -21,7 +26,12 @@ from sklperturb.conditions._labels import (
     split_combination,
 )
 from sklperturb.conditions._near import did_you_mean
-from sklperturb.conditions._quantities import read_doses, read_quantity
+from sklperturb.conditions._quantities import (
+    is_number,
+    read_dose,
+    read_doses,
+    read_quantity,
+)
 from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema
 
@@ -206,7 +216,8 @@ def read_conditions(obs, schema, layout):
         is_control, CONTROL, each_label(labels, canonical)
     )
     if schema.dose is not None:
-        X[schema.dose], _ = read_doses(obs[schema.dose], f"Column {schema.dose!r}")
+        values = _doses_of(obs, schema.dose)
+        X[schema.dose], _ = read_doses(values, f"Column {schema.dose!r}")
     elif layout is not None and layout.name == "tahoe":
         amounts = each_label(obs["drugname_drugconc"], _tahoe_dose)
         X["dose_uM"] = amounts.astype(np.float64)
@@ -241,38 +252,86 @@ def doubts(obs, X, schema, layout, given):
     is_control, messages = X[schema.control].to_numpy(), []
     found = ((), _labels_of(layout))
     said = given and (given.control or given.control_labels not in found)
+    labels = read_column(obs, schema.perturbation, allow_missing=True)
     if not said:
-        labels = read_column(obs, schema.perturbation, allow_missing=True)
         messages += doubtful_controls(labels, is_control, schema)
+    elif not given.control:
+        messages += unmet_controls(labels, given.control_labels)
     messages += doubtful_names(X, schema, is_control)
+    if schema.labels_combine:
+        names = X.loc[~is_control, schema.perturbation].unique()
+        messages += doubtful_combinations(names, schema.perturbation)
     if not said and schema.dose is None:
         messages += _doubtful_doses(obs)
+    if schema.dose is not None and schema.dose not in obs:  # worked out by the layout
+        messages += _unread_doses(obs["drugname_drugconc"], X[schema.dose])
     return messages
+
+
+def _unread_doses(texts, doses):
+    """Return a message if texts name a dose, and it could not be read."""
+    unread = texts[(doses.isna() & texts.notna()).to_numpy()].unique()
+    if not len(unread):
+        return []
+    shown = [as_text(text)[:60] for text in unread[:3]]
+    return [
+        f"Column {texts.name!r} holds {shown}, of which no dose can be read, and it is "
+        "missing there. A dose is written as in \"[('Bortezomib', 0.05, 'uM')]\"."
+    ]
 
 
 def _doubtful_doses(obs):
     """Return a message for each column that is called a dose and holds none."""
     messages = []
     for column in obs.columns.intersection(KNOWN_SPELLINGS["dose"]):
-        held = (as_text(value)[:60] for value in obs[column].dropna().unique())
+        values = pd.Series(_doses_of(obs, column)).dropna().unique()
+        held = [as_text(value)[:60] for value in values]
         held = [text for text in held if not _COPIES.fullmatch(text)]
+        # First what is no dose by itself; else some have units and others none.
+        held.sort(key=lambda text: read_dose(text)[0] != "unread")
         if held:
             messages.append(
                 f"Column {column!r} is left out, since it holds {held[:3]} and not "
-                "only doses: numbers, or amounts such as '50 nM'."
+                "only doses: numbers of 0 or more, or amounts such as '50 nM', all of "
+                "them with a unit or none."
             )
     return messages
 
 
+def _doses_of(obs, column):
+    """Return the values of a column of doses, with the unit that stands beside it.
+
+    Where a second column names one unit for all and it is not molar, the numbers stay
+    as they are.
+    """
+    values = obs[column].to_numpy(dtype=object)
+    beside = [f"{column}_unit", f"{column}_units", "dose_unit", "dose_units"]
+    beside = [name for name in beside if name in obs]
+    if not beside or column.casefold().endswith("um"):
+        return values
+    units = _as_text(obs[beside[0]])
+    pairs = pd.Series(zip(values, units, strict=True))
+    whole = each_label(pairs, lambda pair: _with_unit(*pair))
+    kinds = set(units[[unit is not None for unit in units]])
+    if len(kinds) == 1 and read_quantity(f"1 {kinds.pop()}") is None:
+        return values
+    return whole
+
+
+def _with_unit(value, unit):
+    text = as_text(value).strip()
+    return f"{text} {unit.strip()}" if unit and is_number(text) else value
+
+
 def has_units(obs, column):
     """Return whether a column of doses holds amounts with a unit."""
-    return column in obs and read_doses(obs[column], "")[1]
+    return column in obs and read_doses(_doses_of(obs, column), "")[1]
 
 
 def _has_doses(obs, schema):
     """Return whether a column holds doses, and at least one."""
     try:
-        doses, _ = read_doses(obs[schema.dose], "")
+        doses, _ = read_doses(_doses_of(obs, schema.dose), "")
     except ValueError:
         return False
     return bool(np.isfinite(doses).any())
@@ -314,7 +373,7 @@ def _separators(obs, labels, layout):
 def _tahoe_dose(text):
     """Return the micromoles of, say, ``[('Bortezomib', 0.05, 'uM')]``."""
     try:
-        (_, amount, unit), *_ = ast.literal_eval(as_text(text))
+        ((_, amount, unit),) = ast.literal_eval(as_text(text))
         dose, unit = read_quantity(f"{float(amount)!r} {unit}")
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return np.nan

@@ -15,7 +15,6 @@ from sklperturb.cells._checks import settled
 from sklperturb.cells._files import check_unique_genes, is_annotated, x_of
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._doubts import warn
-from sklperturb.conditions._near import did_you_mean
 from sklperturb.datasets._layouts import (
     LAYOUT_NAMES,
     doubts,
@@ -146,7 +145,8 @@ def load_perturbseq(
     public use.
 
     Doses are numbers, taken as they are, or amounts with a molar unit such as
-    ``50 nM``, which become micromoles per litre. A column that `schema` names as the
+    ``50 nM``, which become micromoles per litre; a column ``dose_unit`` beside them
+    gives each its unit. A column that `schema` names as the
     dose must hold nothing else; one that was only found by its name is left out then,
     such as the ``1+1`` of GEARS. The dose of Tahoe is read from ``drugname_drugconc``.
 
@@ -182,12 +182,11 @@ def load_perturbseq(
     is_control = X[schema.control].to_numpy()
     if not is_control.any():
         labels = X[schema.perturbation].value_counts()
-        hint = did_you_mean(given.control_labels, labels.index) if given else ""
         warn(
             f"{source}: no cell is a control. The most frequent labels of "
             f"{schema.perturbation!r} are {list(labels.index[:5])}; if one of them is "
             "the control, pass schema=PerturbationSchema(perturbation="
-            f"{schema.perturbation!r}, ..., control_labels=...).{hint}"
+            f"{schema.perturbation!r}, ..., control_labels=...)."
         )
     return Bunch(
         X=X,

@@ -409,6 +409,9 @@ class CellScreenModel(BaseEstimator):
                 f"{len(near)} perturbations are in the training data but for their "
                 f"spelling, and are taken as new. Did you mean {pairs(near)}?"
             )
+        if self.flow_.schema_.labels_combine:
+            for message in self._spelling.doubts(numbers):
+                warn(message)
         if not isinstance(n_controls, Integral) or n_controls < 0:
             raise ValueError(
                 f"n_controls must be a whole number of 0 or more; got {n_controls!r}."

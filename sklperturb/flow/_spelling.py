@@ -13,6 +13,7 @@ from sklperturb.conditions._labels import (
     parts_of,
     split_combination,
 )
+from sklperturb.conditions._near import joined_otherwise, quoted
 from sklperturb.files._fields import Listed, Mapping, Text
 from sklperturb.flow._state import stored
 
@@ -81,6 +82,20 @@ class Spelling:
                 return name
         known = {part for name in self.written for part in parts_of(name)}
         return name_asked_for(label, known, schema, self.controls)
+
+    def doubts(self, names):
+        """Return a message if some names read like combinations of known ones."""
+        known = {part for name in self.written for part in parts_of(name)}
+        known.update(self.controls)
+        found = [name for name in names if name not in self.written]
+        found = joined_otherwise(sorted(found), known)
+        if not found:
+            return []
+        return [
+            f"{len(found)} perturbations read like combinations of known ones, and are "
+            f"taken as one new perturbation each, such as {quoted(found[0])}. Write a "
+            "plus sign between the parts, as in 'A+B', if they are combinations."
+        ]
 
     def write(self, name):
         """Return what the training data write, or would, for a name."""

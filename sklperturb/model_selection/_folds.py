@@ -7,8 +7,10 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
+from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import as_table, read_column
 from sklperturb.conditions._levels import number_levels
+from sklperturb.conditions._near import pairs, twins
 from sklperturb.conditions._validation import resolve_schema
 
 
@@ -97,7 +99,17 @@ def read_roles(X, schema, *roles):
     """Return one `(codes, names)` for each of the schema's `roles`."""
     X, schema = read_table(X, schema)
     schema.require(X, *roles)
-    return [number_levels(read_column(X, getattr(schema, role))) for role in roles]
+    columns = [getattr(schema, role) for role in roles]
+    found = [number_levels(read_column(X, column)) for column in columns]
+    for column, (_, names) in zip(columns, found, strict=True):
+        near = twins(names)
+        if near:
+            warn(
+                f"Column {column!r} holds names that differ in their spelling only and "
+                "are dealt into folds as different: "
+                f"{pairs(near, of='and')}. Give each one spelling if they are the same."
+            )
+    return found
 
 
 def check_list(wanted, parameter):

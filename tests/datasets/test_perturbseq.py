@@ -304,6 +304,70 @@ def test_a_dose_that_is_named_is_never_blanked(doses):
             assert "dose" not in load_perturbseq(cells).X
 
 
+@pytest.mark.parametrize("doses", [[0, 1, np.inf], [0, -1, 2], ["0", "-5 nM", "1 nM"]])
+def test_doses_are_finite_and_not_negative(doses):
+    cells = cells_of(drug=["DMSO", "A", "B"], dose=doses)
+    with pytest.raises(ValueError, match="numbers of 0 or more"):
+        load_perturbseq(cells, PerturbationSchema("drug", dose="dose"))
+    with pytest.warns(UserWarning, match=r"left out, since it holds \['(inf|-1|-5 nM)'"):
+        assert "dose" not in load_perturbseq(cells).X
+
+
+def test_a_column_of_units_beside_the_doses_is_read():
+    def load(units, doses=(0, 10, 10)):
+        drug = ["DMSO", "A", "B"]
+        return load_perturbseq(cells_of(drug=drug, dose=doses, dose_unit=units))
+
+    screen = load(["nM", "nM", "uM"])
+    assert screen.X["dose"].tolist() == [0, 0.01, 10]
+    assert "micromoles per litre" in screen.DESCR
+    assert load([None, "nM", "uM"], [None, 10, 10]).X["dose"].tolist()[1:] == [0.01, 10]
+    assert load(["ug/ml"] * 3).X["dose"].tolist() == [0, 10, 10]
+    with pytest.warns(UserWarning, match=r"left out, since it holds \['10 ug/ml'"):
+        load(["uM", "ug/ml", "uM"])
+
+
+def test_doses_of_tahoe_that_cannot_be_read_are_said():
+    texts = ["[('DMSO_TF', 0.0, 'uM')]", "[('A', 5, 'ug/ml')]"]
+    cells = cells_of(drug=["DMSO_TF", "A"], drugname_drugconc=texts)
+    with pytest.warns(UserWarning, match="'ug/ml'.* no dose can be read"):
+        assert load_perturbseq(cells).X["dose_uM"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("labels", "n_found"),
+    [
+        (["A;B", "A|B", "A & B", "A\uff0bB"], 4),
+        (["A_B", "A", "B"], 1),
+        (["A_ctrl", "NegCtrl0_B", "NegCtrl0_NegCtrl1"], 3),
+        (["A,B", "A/B", "A-B", "A", "B"], 3),
+        (["A_1", "HLA-A", "A", "NKX2-1", "NTC_1", "(A|-)-x", "A:C", "A+B"], 0),
+    ],
+)
+def test_combinations_with_another_sign_than_a_plus(labels, n_found):
+    cells = cells_of(perturbation=["control", *labels])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load_perturbseq(cells)
+        load_perturbseq(cells, PerturbationSchema("perturbation", combines=False))
+    found = [f"{w.message}" for w in caught if "like combinations" in f"{w.message}"]
+    assert len(found) == (n_found > 0)
+    assert all(f" {n_found} labels of column" in message for message in found)
+
+
+def test_one_of_several_controls_is_misspelt():
+    cells = cells_of(target_gene=["non-targeting", "NTC", "A"])
+    schema = PerturbationSchema("target_gene", control_labels=("non-targeting", "ntc"))
+    with pytest.warns(UserWarning, match="Did you mean 'NTC' for 'ntc'"):
+        load_perturbseq(cells, schema)
+
+
+def test_names_that_look_the_same_are_shown_letter_by_letter():
+    cells = cells_of(target_gene=["non-targeting", "e\u0301x", "\xe9x"])
+    with pytest.warns(UserWarning, match=r"'e\\u0301x' and '\\xe9x'"):
+        load_perturbseq(cells)
+
+
 def test_several_labels_of_controls():
     labels = ["non-targeting", "NTC", "safe-targeting", "B"]
     cells = cells_of(target_gene=labels)
