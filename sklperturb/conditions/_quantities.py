@@ -92,6 +92,48 @@ def read_doses(values, described):
     return doses, "amount" in kinds
 
 
+def unit_column(table, dose):
+    """Return the column that holds the units of a column of doses, or None."""
+    if str(dose).casefold().endswith("um"):  # says its unit itself
+        return None
+    names = (f"{dose}_unit", f"{dose}_units", "dose_unit", "dose_units")
+    return next((name for name in names if name in table), None)
+
+
+def doses_of(table, column):
+    """Return the values of a column of doses, with the unit that stands beside it.
+
+    Where the other column names one unit for all and it is not molar, the numbers stay
+    as they are.
+
+    Parameters
+    ----------
+    table : DataFrame of shape (n_samples, n_columns)
+    column : str
+
+    Returns
+    -------
+    values : ndarray of object of shape (n_samples,)
+        As `read_doses` takes them.
+    """
+    values = table[column].to_numpy(dtype=object)
+    beside = unit_column(table, column)
+    if beside is None:
+        return values
+    units = table[beside].astype(object)
+    units = ["" if pd.isna(unit) else as_text(unit).strip() for unit in units]
+    kinds = {unit for unit in units if unit}
+    if len(kinds) == 1 and read_quantity(f"1 {min(kinds)}") is None:
+        return values
+    pairs = pd.Series(zip(values, units, strict=True), dtype=object)
+    return each_label(pairs, lambda pair: _with_unit(*pair))
+
+
+def _with_unit(value, unit):
+    text = as_text(value).strip()
+    return f"{text} {unit}" if unit and is_number(text) else value
+
+
 def read_dose(value):
     """Return what kind of dose a value is, and the number."""
     missing = not isinstance(value, list | tuple | dict | np.ndarray) and pd.isna(value)

@@ -10,7 +10,7 @@ from pandas.api import types
 
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import as_flags, as_text, each_label
-from sklperturb.conditions._quantities import read_doses
+from sklperturb.conditions._quantities import doses_of, read_doses, unit_column
 from sklperturb.conditions._schema import KNOWN_SPELLINGS
 
 LINCS_ID = "sm_lincs_id"
@@ -117,7 +117,10 @@ def clean_conditions(X, schema, file_name):
         X[schema.control] = given and as_flags(X[schema.control], described)
     if schema.dose is not None and schema.dose in X:
         described = f"Column {schema.dose!r} of {file_name}"
-        X[schema.dose], _ = read_doses(X[schema.dose], described)
+        beside = unit_column(X, schema.dose)
+        X[schema.dose], converted = read_doses(doses_of(X, schema.dose), described)
+        if converted and beside is not None:
+            X[beside] = "uM"
     return X
 
 
@@ -126,7 +129,8 @@ def without_unread_dose(schema, X, file_name):
     if schema.dose is None:
         return schema
     try:
-        read_doses(X[schema.dose], f"Column {schema.dose!r} of {file_name}")
+        described = f"Column {schema.dose!r} of {file_name}"
+        read_doses(doses_of(X, schema.dose), described)
     except ValueError as error:
         warn(f"{error} Its text stays as it is, and is no dose.")
         return replace(schema, dose=None)

@@ -27,7 +27,7 @@ from sklperturb.conditions._labels import (
 )
 from sklperturb.conditions._near import did_you_mean
 from sklperturb.conditions._quantities import (
-    is_number,
+    doses_of,
     read_dose,
     read_doses,
     read_quantity,
@@ -216,7 +216,7 @@ def read_conditions(obs, schema, layout):
         is_control, CONTROL, each_label(labels, canonical)
     )
     if schema.dose is not None:
-        values = _doses_of(obs, schema.dose)
+        values = doses_of(obs, schema.dose)
         X[schema.dose], _ = read_doses(values, f"Column {schema.dose!r}")
     elif layout is not None and layout.name == "tahoe":
         amounts = each_label(obs["drugname_drugconc"], _tahoe_dose)
@@ -284,7 +284,7 @@ def _doubtful_doses(obs):
     """Return a message for each column that is called a dose and holds none."""
     messages = []
     for column in obs.columns.intersection(KNOWN_SPELLINGS["dose"]):
-        values = pd.Series(_doses_of(obs, column)).dropna().unique()
+        values = pd.Series(doses_of(obs, column)).dropna().unique()
         held = [as_text(value)[:60] for value in values]
         held = [text for text in held if not _COPIES.fullmatch(text)]
         # First what is no dose by itself; else some have units and others none.
@@ -298,40 +298,15 @@ def _doubtful_doses(obs):
     return messages
 
 
-def _doses_of(obs, column):
-    """Return the values of a column of doses, with the unit that stands beside it.
-
-    Where a second column names one unit for all and it is not molar, the numbers stay
-    as they are.
-    """
-    values = obs[column].to_numpy(dtype=object)
-    beside = [f"{column}_unit", f"{column}_units", "dose_unit", "dose_units"]
-    beside = [name for name in beside if name in obs]
-    if not beside or column.casefold().endswith("um"):
-        return values
-    units = _as_text(obs[beside[0]])
-    pairs = pd.Series(zip(values, units, strict=True))
-    whole = each_label(pairs, lambda pair: _with_unit(*pair))
-    kinds = set(units[[unit is not None for unit in units]])
-    if len(kinds) == 1 and read_quantity(f"1 {kinds.pop()}") is None:
-        return values
-    return whole
-
-
-def _with_unit(value, unit):
-    text = as_text(value).strip()
-    return f"{text} {unit.strip()}" if unit and is_number(text) else value
-
-
 def has_units(obs, column):
     """Return whether a column of doses holds amounts with a unit."""
-    return column in obs and read_doses(_doses_of(obs, column), "")[1]
+    return column in obs and read_doses(doses_of(obs, column), "")[1]
 
 
 def _has_doses(obs, schema):
     """Return whether a column holds doses, and at least one."""
     try:
-        doses, _ = read_doses(_doses_of(obs, schema.dose), "")
+        doses, _ = read_doses(doses_of(obs, schema.dose), "")
     except ValueError:
         return False
     return bool(np.isfinite(doses).any())

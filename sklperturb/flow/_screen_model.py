@@ -410,7 +410,9 @@ class CellScreenModel(BaseEstimator):
                 f"spelling, and are taken as new. Did you mean {pairs(near)}?"
             )
         if self.flow_.schema_.labels_combine:
-            for message in self._spelling.doubts(numbers):
+            lookup = self.flow_._flow.reader.embedding
+            genes = () if lookup is None else lookup.genes_
+            for message in self._spelling.doubts(numbers, genes):
                 warn(message)
         if not isinstance(n_controls, Integral) or n_controls < 0:
             raise ValueError(

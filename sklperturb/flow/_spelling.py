@@ -83,10 +83,10 @@ class Spelling:
         known = {part for name in self.written for part in parts_of(name)}
         return name_asked_for(label, known, schema, self.controls)
 
-    def doubts(self, names):
-        """Return a message if some names read like combinations of known ones."""
+    def doubts(self, names, genes=()):
+        """Return a message if names read like combinations of known ones or genes."""
         known = {part for name in self.written for part in parts_of(name)}
-        known.update(self.controls)
+        known.update(self.controls, genes)
         found = [name for name in names if name not in self.written]
         found = joined_otherwise(sorted(found), known)
         if not found:

@@ -1,11 +1,14 @@
 """The baselines against what pandas says."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.decomposition import PCA
 
 from sklperturb.baseline import (
+    AdditiveCombinationRegressor,
     AdditiveRegressor,
     GroupStatisticRegressor,
     NoChangeRegressor,
@@ -177,3 +180,14 @@ def test_no_known_column(screen):
         AdditiveRegressor().fit(screen.X[["cell_type"]], screen.y)
     with pytest.raises(TypeError, match="schema must be a PerturbationSchema"):
         AdditiveRegressor(schema={"context": "cell_type"}).fit(screen.X, screen.y)
+
+
+def test_a_combination_in_another_order_is_known():
+    X = pd.DataFrame({"target_gene": ["A", "B", "A+B"]})
+    model = AdditiveCombinationRegressor().fit(X, [1.0, 2.0, 4.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = model.predict(pd.DataFrame({"target_gene": ["B + A", "ctrl+B"]}))
+    assert found.tolist() == [3, 2]
+    with pytest.warns(UserWarning, match="1 names .* Did you mean 'A' for 'a'"):
+        model.predict(pd.DataFrame({"target_gene": ["a+B"]}))

@@ -55,3 +55,15 @@ def test_evaluate_without_anchors(cli, files):
 def test_evaluate_refuses(cli, files, options, message):
     paths = ("--pred", files / "pred.h5ad", "--real", files / "real.h5ad")
     assert message in cli("evaluate", *paths, *options, code=2).stderr
+
+
+def test_evaluate_says_that_a_label_reads_like_a_control(cli, files):
+    for name in ("real", "pred"):
+        cells = ad.read_h5ad(files / f"{name}.h5ad")
+        labels = cells.obs["target_gene"].astype(str)
+        cells.obs["target_gene"] = labels.replace("G2", "NTC")
+        cells.write_h5ad(files / f"{name}.h5ad")
+    paths = ("--pred", files / "pred.h5ad", "--real", files / "real.h5ad")
+    said = cli("evaluate", *paths, "--no-anchors").stderr
+    assert "holds 'NTC' in 40 rows, which read like controls" in said
+    assert "give them the label 'non-targeting' in the file" in said

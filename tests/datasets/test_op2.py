@@ -235,6 +235,16 @@ def test_spellings_of_the_control_flag(folder, train, spelling):
     assert screen.X["control"].dtype == bool
 
 
+def test_a_column_of_units_beside_the_doses_is_read(folder, train, tmp_path):
+    units = ["nM", "uM", "mM", "nM"]
+    train.assign(dose=[1000.0, 2, 3, 0], dose_unit=units).to_parquet(
+        folder / "de_train.parquet"
+    )
+    X = load_op2(folder).X
+    assert X["dose"].tolist() == [1, 2, 3000, 0]
+    assert set(X["dose_unit"]) == {"uM"}  # so that what is written is read alike
+
+
 def test_unknown_control_flag(folder, train):
     train["control"] = ["yes", "no", "no", "no"]
     train.to_parquet(folder / "de_train.parquet")

@@ -184,6 +184,8 @@ def test_embedded_cells(cli, fit, screen, unseen, tmp_path):
         ("target_gene\n" + "A" * 2000, "names no perturbation"),
         ("target_gene\n", "has a header and no rows"),
         ("", "is empty"),
+        ("target_gene,N_cells\nA,3\n", "a column 'N_cells'"),
+        ("Target_Gene\nA\n", "Did you mean 'target_gene' for 'Target_Gene'"),
     ],
 )
 def test_bad_tables(tmp_path, text, message):

@@ -229,6 +229,16 @@ def test_a_gene_that_is_spelled_like_a_control(screen):
     assert labels.value_counts().to_dict() == {"NTC": 3, "control": 3}
 
 
+def test_combinations_with_another_sign_than_a_plus_are_said(fitted, genes):
+    one, other = genes[:2]
+    for label in (f"{one}_{other}", f"{one};{other}", f"{one}_control"):
+        with pytest.warns(UserWarning, match="1 perturbations read like combinations"):
+            fitted.predict([label], 2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*like combinations")
+        fitted.predict([f"{one}+{other}", f"{one}_1"], 2)
+
+
 def test_bad_requests(screen, fitted, genes):
     with pytest.raises(ValueError, match="n_cells must be a whole number"):
         fitted.predict(genes, [3, 0])

@@ -1,6 +1,7 @@
 """The splitters: what they hold out, and what they refuse."""
 
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -558,3 +559,15 @@ def test_controls_on_both_sides():
         next(cv.split(X.iloc[:15]))
     with pytest.raises(ValueError, match="keep_controls='all'; allowed are True"):
         next(UnseenPerturbationKFold(keep_controls="all").split(X))
+
+
+@pytest.mark.parametrize("twin", ["a", "A ", "B + A"])
+def test_names_that_differ_in_spelling_only_are_said(twin):
+    X = pd.DataFrame({"target_gene": ["A", "B", "C", "A+B", twin]})
+    cv = UnseenPerturbationKFold(2, random_state=0)
+    with pytest.warns(UserWarning, match="dealt into folds as different") as caught:
+        next(cv.split(X))
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        next(cv.split(X[:4]))
