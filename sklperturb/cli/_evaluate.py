@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from sklperturb.cli._app import app, log, out, warn
+from sklperturb.cli._app import app, log, out
 from sklperturb.cli._options import Control, Layer, Obsm, Perturbation, Seed
 from sklperturb.cli._tables import check_tables, make_table, write, write_json
 from sklperturb.utils._choices import Convention
@@ -76,7 +76,7 @@ def _find_control(real, perturbation, control):
     """Return the column and label of the controls, looked for where not given."""
     from sklperturb.cells._files import read_obs
     from sklperturb.conditions import control_rows
-    from sklperturb.conditions._doubts import doubtful_controls
+    from sklperturb.conditions._doubts import doubtful_controls, warn
     from sklperturb.datasets._layouts import find_layout, settle_schema
 
     obs = read_obs(real)

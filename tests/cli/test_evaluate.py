@@ -67,3 +67,4 @@ def test_evaluate_says_that_a_label_reads_like_a_control(cli, files):
     said = cli("evaluate", *paths, "--no-anchors").stderr
     assert "holds 'NTC' in 40 rows, which read like controls" in said
     assert "give them the label 'non-targeting' in the file" in said
+    assert "schema=" not in said
