@@ -13,7 +13,8 @@ from sklperturb.files._store_checks import (
     path_of,
 )
 
-_LARGEST = np.finfo(np.float64).max
+# Beyond, floating point has no whole numbers one apart, and sums overflow.
+_LARGEST = {"finite": np.finfo(np.float64).max, "counts": 2.0**53}
 
 
 def settled(matrix, source):
@@ -110,7 +111,7 @@ def first_not_allowed(block, needs):
     ----------
     block : sparse matrix or ndarray of shape (n_rows, n_columns)
     needs : {"finite", "counts"}
-        "counts" are finite and not negative.
+        "counts" are finite, not negative, and at most 2**53.
 
     Returns
     -------
@@ -119,13 +120,16 @@ def first_not_allowed(block, needs):
     """
     values = block.data if sparse.issparse(block) else block
     low, high = values.min(initial=0), values.max(initial=0)
+    most = _LARGEST[needs]
     # NaN passes no comparison.
-    if (0 if needs == "counts" else -_LARGEST) <= low and high <= _LARGEST:
+    if (0 if needs == "counts" else -most) <= low and high <= most:
         return None
     found = sparse.coo_array(block)
     wrong, what = ~np.isfinite(found.data), "NaN or infinite"
     if not wrong.any():
         wrong, what = found.data < 0, "negative"
+    if not wrong.any():
+        wrong, what = found.data > most, "impossibly large"
     row, column = (places[wrong][0] for places in found.coords)
     return row, column, f"{what} values"
 

@@ -109,8 +109,10 @@ def predict_cells(
         ),
     ],
     output: Annotated[Path, Option(help="The .h5ad file to write.")],
-    n_cells: Annotated[int, Option(help="Cells of each.", min=1)] = 400,
-    n_controls: Annotated[int, Option(help="Controls to add.", min=0)] = 0,
+    n_cells: Annotated[int, Option(help="Cells of each.", min=1, max=_MAX_CELLS)] = 400,
+    n_controls: Annotated[
+        int, Option(help="Controls to add.", min=0, max=_MAX_CELLS)
+    ] = 0,
     log1p: Annotated[
         bool, Option(help="Write log(1 + x) at 10,000 a cell, not counts.")
     ] = False,

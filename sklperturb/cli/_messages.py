@@ -5,6 +5,8 @@ import re
 # Parameters of the library that have another name on the command line.
 _RENAMED = {"n_jobs": "jobs", "random_state": "seed", "control_labels": "control"}
 _SCHEMA = re.compile(r"schema=PerturbationSchema\((?:.*, )?(\w+)=\.\.\.\)")
+# How scikit-learn speaks of a parameter.
+_PARAMETER = re.compile(r"The '(\w+)' parameter of \w+ must")
 # ``name=value`` or a name with an underscore; not within a quoted label or a path.
 _NAMED = re.compile(r"(?<![\w'\"/.\-])(?:(\w+)=(True|False)?|(\w+_\w+)(?!\w))")
 
@@ -52,7 +54,12 @@ def in_options(message, parameters):
         after = found.string[found.end() : found.end() + 1]
         return spelled[0] + ("" if after in " .,;" else " ")
 
-    message = _NAMED.sub(of_parameter, _SCHEMA.sub(of_schema, message))
+    def of_constraint(found):
+        name = _RENAMED.get(found[1], found[1])
+        return f"{options[name][0]} must" if name in options else found[0]
+
+    message = _PARAMETER.sub(of_constraint, _SCHEMA.sub(of_schema, message))
+    message = _NAMED.sub(of_parameter, message)
     # Of "--layer or obsm= to", what this command does not have.
     message = re.sub(r"(--[\w-]+) or \w+= ", r"\1 ", message)
     sentences = re.split(r"(?<=\.) (?=[A-Z])", message)

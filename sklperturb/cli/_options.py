@@ -8,6 +8,8 @@ from typer import Argument, BadParameter, Option
 from sklperturb.cli._choices import Cv
 from sklperturb.utils._choices import OnNonfinite, Scoring
 
+_MOST_JOBS = 1024
+
 
 def number(value: float | None):
     """Refuse what is no number; that it is in a range is checked before."""
@@ -24,8 +26,10 @@ def positive(value: float | None):
 
 
 def _workers(value: int):
-    if value < 1 and value != -1:
-        raise BadParameter(f"{value} is not allowed; pass 1 or more, or -1.")
+    if not 1 <= value <= _MOST_JOBS and value != -1:
+        raise BadParameter(
+            f"{value} is not allowed; pass a number from 1 to {_MOST_JOBS}, or -1."
+        )
     return value
 
 

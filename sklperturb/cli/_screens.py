@@ -73,8 +73,8 @@ def simulate(
     output: Annotated[
         Path, Option(file_okay=False, help="Folder to write the screen to.")
     ],
-    n_contexts: Annotated[int, Option(help="Number of cell types.", min=1)] = 6,
-    n_compounds: Annotated[int, Option(help="Number of compounds.", min=1)] = 146,
+    n_contexts: Annotated[int, Option(help="Number of cell types.", min=3)] = 6,
+    n_compounds: Annotated[int, Option(help="Number of compounds.", min=2)] = 146,
     n_genes: Annotated[int, Option(help="Number of genes.", min=1)] = 18211,
     seed: Seed = 0,
     overwrite: Overwrite = False,

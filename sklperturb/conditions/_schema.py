@@ -86,6 +86,11 @@ class PerturbationSchema:
         labels = (labels,) if isinstance(labels, str) else tuple(labels)
         labels = tuple(as_text(label).strip() for label in labels)
         object.__setattr__(self, "control_labels", labels)
+        if self.perturbation is not None and self.perturbation == self.context:
+            raise ValueError(
+                f"Column {self.perturbation!r} cannot be both the perturbation and the "
+                "context; name another column as one of them."
+            )
 
     @property
     def labels_combine(self):

@@ -171,6 +171,8 @@ def load_perturbseq(
         found = None  # the schema reads another column than the layout
     cells = _assigned(cells, schema, drop_unassigned, source)
     check_unique_genes(cells.var_names, source)
+    if not cells.n_obs:
+        raise ValueError(f"{source} has no cells with a perturbation.")
     if not cells.n_vars:
         raise ValueError(
             f"{source} has no genes in {layer or obsm or 'X'!r}; pass layer= or obsm= "

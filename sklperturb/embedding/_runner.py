@@ -24,7 +24,7 @@ def runner_of(embedding):
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(device)
-        torch.empty(0, device=device)
+        torch.empty(1, device=device).cpu()  # "meta" holds no values
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={str(device)!r} cannot be used: {error}") from error
     if precision == "auto":

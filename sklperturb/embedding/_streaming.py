@@ -136,11 +136,14 @@ def embed_file(
         raise ValueError(f"shard={shard} must be (i, n) with i from 1 to n.")
     with open_cells(path, layer=embedding.layer, needs="counts") as cells:
         embedding = clone(embedding).fit(cells)
+        chunk_size = min(chunk_size, cells.shape[0])
         work = _Work(output, path, cells, embedding, chunk_size)
         mine = range(work.n_chunks)
         if shard is not None:
-            bounds = np.linspace(0, work.n_chunks, shard[1] + 1).astype(int)
-            mine = range(bounds[shard[0] - 1], bounds[shard[0]])
+            index, n_parts = shard
+            mine = range(
+                work.n_chunks * (index - 1) // n_parts, work.n_chunks * index // n_parts
+            )
         if client is None:
             runner_of(embedding)  # a damaged model is found before there is a folder
         with work.begun(cells, shard, resume):

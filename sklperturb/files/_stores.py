@@ -38,8 +38,7 @@ def check_store_path(path):
     if path.suffix not in _SUFFIXES:
         advice = "unpack it first" if path.suffix in _PACKED else advice
         raise FileError(
-            f"{path.name} ends in {path.suffix!r}; allowed are an .h5ad file and a "
-            f".zarr folder; {advice}."
+            f"{path.name} ends in {path.suffix!r}, and is no file of cells; {advice}."
         )
     check_file(path, folder=path.suffix == ".zarr")
     if path.suffix == ".zarr" and not path.is_dir():

@@ -132,8 +132,8 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         if not looks_like_counts(X):
             X.scan()  # which names the cell, where it is negative or not finite
             raise ValueError(
-                f"{X.source}: X must hold raw counts: whole numbers, 0 or more. Use "
-                "PCA for values that were normalised already."
+                f"{X.source}: X must hold raw counts: whole numbers, 0 or more, and "
+                "some above 1. Use PCA for values that were normalised already."
             )
         n_top = min(self.n_top_genes, n_genes)
         if self.n_components >= min(n_cells, n_top + 1):
@@ -279,6 +279,11 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             sums += np.asarray(logs.sum(axis=0)).ravel()
             squares += np.asarray((logs * logs).sum(axis=0)).ravel()
         self.library_sizes_ = np.concatenate(sizes)
+        if self.library_sizes_.max() > _LARGEST_LIBRARY:
+            raise ValueError(
+                f"A cell has {self.library_sizes_.max():.3g} counts, and no cell has "
+                f"more than {_LARGEST_LIBRARY:.0e}; leave it out."
+            )
         n_cells = len(self.library_sizes_)
         variance = squares / n_cells - np.square(sums / n_cells)
         self.top_genes_ = np.sort(np.argsort(-variance, kind="stable")[:n_top])

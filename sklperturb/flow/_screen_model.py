@@ -381,7 +381,7 @@ class CellScreenModel(BaseEstimator):
                 y = open_cells(y, obsm=self.obsm, needs="finite").rows(slice(None))
                 y = to_dense(y)
             return np.asarray(y, dtype=np.float32)
-        n_components = min(self.n_components, y.shape[1] - 1, y.shape[0] - 1)
+        n_components = max(min(self.n_components, y.shape[1] - 1, y.shape[0] - 1), 1)
         self.space_ = CountSpace(n_components, verbose=bool(verbose)).fit(y)
         return self.space_.transform(y).astype(np.float32)
 

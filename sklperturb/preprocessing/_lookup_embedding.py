@@ -21,10 +21,7 @@ from sklperturb.files._text import text_suffix
 from sklperturb.preprocessing._gene_embedding import GeneEmbedding, scores
 from sklperturb.utils._optional import import_extra
 
-_KINDS = (
-    "a DataFrame indexed by gene, a mapping, or a .parquet, .csv, .tsv, .npz or "
-    ".safetensors"
-)
+_KINDS = ".parquet, .csv, .tsv, .npz or .safetensors file"
 
 
 class LookupEmbedding(GeneEmbedding):
@@ -148,13 +145,16 @@ def read_gene_table(table):
         suffix = text_suffix(source)
         if suffix not in _READERS:
             raise ValueError(
-                f"{source.name} ends in {suffix!r}; allowed is {_KINDS} file."
+                f"{source.name} ends in {suffix!r}; allowed is a {_KINDS}."
             )
         table = _READERS[suffix](source)
     if isinstance(table, pd.DataFrame):
         genes, vectors = _named_by_text(table, source)
     elif not isinstance(table, Mapping):
-        raise ValueError(f"table is {type(table).__name__}; pass {_KINDS} file.")
+        raise ValueError(
+            f"table is {type(table).__name__}; pass a DataFrame indexed by gene, a "
+            f"mapping, or a {_KINDS}."
+        )
     elif {"genes", "embeddings"} <= table.keys():
         genes, vectors = np.ravel(table["genes"]), table["embeddings"]
     else:

@@ -165,6 +165,11 @@ def _of_contexts(labels, schema, names):
             f"hold_out_contexts={list(names)!r}: {unknown} are not in "
             f"{schema.context!r}, which holds {sorted(set(contexts))}."
         )
+    if set(names) == set(contexts):
+        raise ValueError(
+            f"hold_out_contexts={list(names)!r} are all contexts, so that nothing is "
+            "left to learn from; name fewer."
+        )
     return contexts.isin(names).to_numpy()
 
 

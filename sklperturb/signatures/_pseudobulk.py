@@ -208,6 +208,12 @@ def _groups(obs, groupby, min_cells):
         raise ValueError(
             f"groupby={groupby!r} must name columns of obs, which has {list(obs)}."
         )
+    columns = [*groupby, *obs.columns[obs.columns.isin(groupby)]]
+    if twice := [name for name in groupby if columns.count(name) > 2]:
+        raise ValueError(
+            f"groupby={groupby!r} and the columns of obs must name {twice[0]!r} once "
+            f"each; obs has {list(obs)}."
+        )
     missing = obs[groupby].isna().sum()
     if missing.any():
         counts = ", ".join(f"{c!r}: {n}" for c, n in missing[missing > 0].items())

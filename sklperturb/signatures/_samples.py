@@ -70,7 +70,7 @@ def sample_controls(obs, schema):
     raise ValueError(
         f"No sample is a control: of {schema.perturbation!r}, which holds "
         f"{sorted(set(obs[schema.perturbation].astype(str)))[:10]}, none is {wanted}. "
-        "Pass control= with the label, or a schema that names a column of flags."
+        "Pass control= with the label. A column of flags is named by schema=."
     )
 
 

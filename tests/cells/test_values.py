@@ -309,3 +309,9 @@ def test_the_index_may_be_named_as_a_column(values):
         for name, found in expected.items():
             np.testing.assert_array_equal(ENTRIES[name](cells), found)
         assert len(pseudobulk(cells, [column])) == cells.obs[column].nunique()
+
+
+def test_counts_that_no_cell_can_have_are_named():
+    with open_cells([[1.0, 3e38], [0.0, 2.0]], needs="counts") as cells:
+        with pytest.raises(ValueError, match=r"impossibly large values.* gene 1"):
+            cells.scan()

@@ -38,6 +38,14 @@ OPTIONS = [
         # What is quoted or part of a path stays as it is.
         ("'gene_map' in /data/layer=1/x.h5ad", "'gene_map' in /data/layer=1/x.h5ad"),
         ("path=3 and other=4 stay", "path=3 and other=4 stay"),
+        (
+            "The 'random_state' parameter of f must be an int. Got 'a' instead.",
+            "--seed must be an int. Got 'a' instead.",
+        ),
+        (
+            "The 'other' parameter of f must be 3.",
+            "The 'other' parameter of f must be 3.",
+        ),
     ],
 )
 def test_parameters_become_options(message, expected):

@@ -51,3 +51,8 @@ def test_known_roles_are_not_looked_for():
     assert PerturbationSchema.infer(X, context="line").context == "line"
     schema = PerturbationSchema.infer(X, perturbation="cell_type")
     assert (schema.perturbation, schema.context) == ("cell_type", None)
+
+
+def test_one_column_cannot_be_perturbation_and_context():
+    with pytest.raises(ValueError, match="'drug' cannot be both"):
+        PerturbationSchema("drug", context="drug")

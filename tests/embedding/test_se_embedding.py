@@ -333,7 +333,7 @@ def test_errors(checkpoint, cells, fitted, tmp_path):
     with pytest.raises(ValueError, match="cannot be read as AnnData"):
         fitted.transform(tmp_path / "a.h5ad")
     (tmp_path / "a.csv").write_text("text")
-    with pytest.raises(ValueError, match=r"allowed are an .h5ad file and a .zarr"):
+    with pytest.raises(ValueError, match=r"pass an .h5ad file or a .zarr folder"):
         fitted.transform(tmp_path / "a.csv")
     bad = cells.copy()
     bad.X[3, 4] = np.nan

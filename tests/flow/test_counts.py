@@ -146,3 +146,11 @@ def test_state_is_plain_and_complete(counts, space, tmp_path):
     drawn = (s.sample_counts(latent, random_state=0) for s in (space, again))
     assert np.array_equal(*map(dense, drawn))
     assert state["of_array"].genes_ is None
+
+
+def test_a_cell_too_large_to_be_read_again_is_refused(counts):
+    cells = counts.y[:50].copy()
+    cells.X = sparse.csr_array(cells.X, dtype=np.float64)
+    cells.X.data[0] = 3e12
+    with pytest.raises(ValueError, match=r"has 3e.12 counts"):
+        CountSpace(2).fit(cells)

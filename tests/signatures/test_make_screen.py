@@ -86,6 +86,7 @@ def test_share_is_drawn_by_the_seed(cells):
     ("options", "message"),
     [
         ({}, "Pass hold_out_contexts or hold_out_share"),
+        ({"hold_out_contexts": ["A", "B", "C"]}, "are all contexts"),
         ({"hold_out_contexts": ["D"]}, r"\['D'\] are not in 'line'"),
         ({"hold_out_share": 0.95}, "hold_out_share=0.95 must be from 0 to 0.9"),
         ({"hold_out_share": 0.9}, "can be held out with every perturbation"),

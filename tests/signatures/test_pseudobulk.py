@@ -135,6 +135,7 @@ def test_transformer(cells):
     [
         ({"groupby": "donor"}, "must name columns of obs, which has"),
         ({"groupby": []}, "must name columns"),
+        ({"groupby": ["drug", "drug"]}, "must name 'drug' once"),
         ({"groupby": "dose"}, "without a group .*dose"),
         ({"groupby": "drug", "layer": "raw"}, r"no layer 'raw'; it has \['counts'\]"),
         ({"groupby": "drug", "min_cells": 1000}, "No group has min_cells=1000"),
