@@ -162,6 +162,9 @@ def silence(stream):
 @contextlib.contextmanager
 def process():
     """Let no character, closed stream or failed clean-up end in a traceback."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # as a shell closes it by >&-
+            setattr(sys, name, open(os.devnull, "w"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names may hold what it cannot encode
             stream.reconfigure(errors="backslashreplace")

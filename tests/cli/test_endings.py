@@ -290,3 +290,14 @@ def test_a_full_output_is_one_line():
     assert process.returncode == 2
     [line] = process.stderr.splitlines()
     assert "no space left" in line
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_stream_that_is_closed_from_the_start_is_no_error(closed):
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *COMMAND, "models"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
