@@ -77,6 +77,8 @@ class _Program(TyperGroup):
                 code = error.exit_code
             except BrokenPipeError as error:  # of --help
                 code = report(error, [])
+        if received and not received[0].told:  # before the command began
+            code = report(received[0], [], received=received)
         if standalone_mode:
             sys.exit(code or 0)
         return code

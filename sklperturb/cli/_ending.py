@@ -18,12 +18,15 @@ _PACKAGE = Path(__file__).parents[1]
 _LENGTH = 1000
 _UNFINISHED = re.compile(r"\.unfinished-[^/\\'\"\s]+[/\\]?")
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
+_PATIENCE = 10  # seconds that ending well may take, with workers and folders
 # Codes, as shells give them to what a signal ends.
 _SIGNALS = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
 
 
 class Stopped(KeyboardInterrupt):
     """A signal has asked the command to end; its code is that of the process."""
+
+    told = False  # whether the user knows
 
     def __init__(self, signum):
         super().__init__()
@@ -58,13 +61,22 @@ def stopping():
     """Let a signal end the block by an exception, and a second one at once.
 
     Yield a list that gets the exception: a library may swallow it, and raise another.
+    Where one swallows it and goes on, as some do while they are imported, it is raised
+    again after a while.
     """
     received, before = [], {}
+    can_wait = hasattr(signal, "setitimer")
 
     def stop(signum, frame):
         for each in before:
             signal.signal(each, signal.SIG_DFL)
         received.append(Stopped(signum))
+        if can_wait:
+            signal.signal(signal.SIGALRM, stop_again)
+            signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+        raise received[0]
+
+    def stop_again(signum, frame):
         raise received[0]
 
     if threading.current_thread() is threading.main_thread():
@@ -75,6 +87,8 @@ def stopping():
     try:
         yield received
     finally:
+        if received and can_wait:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in before.items():
             signal.signal(signum, handler)
 
@@ -96,6 +110,8 @@ def report(error, parameters, *, received=(), show_traceback=False):
     if isinstance(error, KeyboardInterrupt):
         notes = getattr(error, "__notes__", None) or ["no output was written"]
         say(f"stopped; {'; '.join(notes)}")
+        for stop in received:
+            stop.told = True
         code = received[0].code if received else 128 + signal.SIGINT
     elif _is_of_user(error):
         say(f"error: {in_options(_told(error), parameters)}")

@@ -1,5 +1,6 @@
 """How commands end: on errors of every class, on signals, on closed outputs."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -161,7 +162,7 @@ def test_warnings_are_one_line_and_speak_of_options(cli, monkeypatch, tmp_path):
         ),
         (["leaderboard", "--data", "{data}", "--seed=-1"], "'-1'"),
         (["leaderboard", "--data", "{data}", "--seed", str(2**32)], "4294967296"),
-        (["leaderboard", "--data", "{data}", "--jobs", "0"], "pass 1 or more, or -1"),
+        (["leaderboard", "--data", "{data}", "--jobs", "0"], "pass a number from 1 to 1024, or -1"),
         (["leaderboard", "--data", "{data}", "--jobs", "-5"], "-5 is not allowed"),
         (["leaderboard", "--data", "{data}", "--clip", "0"], "a number above 0"),
         (["leaderboard", "--data", "{data}", "--clip", "nan"], "a number above 0"),
@@ -238,6 +239,15 @@ def test_a_second_signal_ends_at_once(signum, code):
     )
     assert done.stdout == f"{code} True\n"
     assert done.returncode == -signum
+
+
+def test_a_signal_that_a_library_swallows_comes_again(monkeypatch):
+    monkeypatch.setattr(_ending, "_PATIENCE", 0.05)
+    with pytest.raises(_ending.Stopped), _ending.stopping() as received:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert len(received) == 1
+        time.sleep(5)
 
 
 def test_handlers_of_signals_are_put_back():
