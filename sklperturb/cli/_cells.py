@@ -168,7 +168,7 @@ def _read_perturbations(path, column, n_cells):
     """Return what is asked for, and the number of cells of each."""
     import pandas as pd
 
-    from sklperturb.conditions._near import did_you_mean, near_misses
+    from sklperturb.conditions._near import near_misses, spelling_hint
     from sklperturb.files._reading import short
     from sklperturb.files._tables import read_table
     from sklperturb.files._text import read_lines, text_suffix
@@ -181,7 +181,7 @@ def _read_perturbations(path, column, n_cells):
     if not found:
         raise ValueError(
             f"{path} has the columns {list(table)}, and needs {column!r} or "
-            f"'target_gene'.{did_you_mean(table, (column, 'target_gene'))}"
+            f"'target_gene'.{spelling_hint(table, (column, 'target_gene'))}"
         )
     if near := near_misses(table, ("n_cells",)):
         raise ValueError(

@@ -21,13 +21,14 @@ from sklperturb.conditions._near import (
     quoted,
     twins,
 )
+from sklperturb.conditions._quantities import MISSING
 
 _CONTROL_LIKE = re.compile(
     r"(sg)?(no|non|safe)?(target(ing|s)?|neg(ative)?|control|ctrl|ntc?|scr|scrambled?"
     r"|untreated|unstimulated|unstim|unperturbed|vehicle|mock|dmso|pbs|wildtype"
     r"|emptyvector|aavs1|rosa26|lacz|luciferase|e?gfp|mcherry)+(guide|sg|g)?\d*"
 )
-_MISSING_LIKE = frozenset(("", "nan", "na", "n/a", "<na>", "none", "null", "-", "."))
+_MISSING_LIKE = MISSING | {"-", "."}
 _PACKAGES = ("sklperturb", "sklearn", "contextlib")
 
 

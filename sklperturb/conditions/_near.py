@@ -95,8 +95,11 @@ def joined_otherwise(names, known):
     return [name for name in names if joins(name)]
 
 
-def did_you_mean(names, known):
-    """Return a sentence to end a message with, or "" if no name is a near miss."""
+def spelling_hint(names, known):
+    """Return a sentence to end a message with, or "" if no name is a near miss.
+
+    Names that are typed, as options are, have `utils._choices.did_you_mean`.
+    """
     near = near_misses(names, known)
     return f" Did you mean {pairs(near)}?" if near else ""
 

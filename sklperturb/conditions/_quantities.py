@@ -22,7 +22,8 @@ _UNITS |= dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), (1.0, "h"))
 _UNITS |= dict.fromkeys(("min", "mins", "minute", "minutes"), (1 / 60, "h"))
 _UNITS |= dict.fromkeys(("d", "day", "days"), (24.0, "h"))
 _UNITS |= dict.fromkeys(("s", "sec", "second", "seconds"), (1 / 3600, "h"))
-_MISSING = frozenset(("", "nan", "na", "n/a", "<na>", "none", "null", "nat"))
+# How programs write that a value is missing, in small letters.
+MISSING = frozenset(("", "nan", "na", "n/a", "<na>", "none", "null"))
 
 
 def is_number(text):
@@ -138,7 +139,7 @@ def read_dose(value):
     """Return what kind of dose a value is, and the number."""
     missing = not isinstance(value, list | tuple | dict | np.ndarray) and pd.isna(value)
     text = "" if missing else as_text(value).strip()
-    if text.casefold() in _MISSING:
+    if text.casefold() in MISSING:
         return "missing", np.nan
     if (isinstance(value, Real) and not isinstance(value, bool)) or is_number(text):
         number = float(text)

@@ -10,7 +10,7 @@ from sklperturb.conditions._labels import (
     join_combination,
     split_combination,
 )
-from sklperturb.conditions._near import did_you_mean
+from sklperturb.conditions._near import spelling_hint
 
 # How public data sets spell each role, most specific first. Importers and
 # ``PerturbationSchema.infer`` read this table; no estimator holds a column name.
@@ -249,7 +249,7 @@ class PerturbationSchema:
                 raise ValueError(
                     f"The schema says that {role} is column {column!r}, which X "
                     f"does not have. X has {_cut(names)}."
-                    f"{did_you_mean([column], names)}"
+                    f"{spelling_hint([column], names)}"
                 )
 
 

@@ -25,7 +25,7 @@ from sklperturb.conditions._labels import (
     parts_of,
     split_combination,
 )
-from sklperturb.conditions._near import did_you_mean
+from sklperturb.conditions._near import spelling_hint
 from sklperturb.conditions._quantities import (
     doses_of,
     read_dose,
@@ -137,7 +137,7 @@ def settle_schema(obs, layout, schema=None, *, control=None, **named):
         if absent:
             raise ValueError(
                 f"The schema names the columns {sorted(absent)}, and the cells have "
-                f"{list(obs.columns)}.{did_you_mean(absent, obs.columns)}"
+                f"{list(obs.columns)}.{spelling_hint(absent, obs.columns)}"
             )
         return schema
     named = {role: column for role, column in named.items() if column is not None}
@@ -145,7 +145,7 @@ def settle_schema(obs, layout, schema=None, *, control=None, **named):
         if column not in obs:
             raise ValueError(
                 f"{role}={column!r} is no column of obs: {list(obs)}."
-                f"{did_you_mean([column], obs)}"
+                f"{spelling_hint([column], obs)}"
             )
     if layout is not None and named.get("perturbation") in (None, layout.perturbation):
         of_layout = {"perturbation": layout.perturbation, "control": None}
@@ -160,7 +160,7 @@ def settle_schema(obs, layout, schema=None, *, control=None, **named):
         if control.strip() not in labels:
             raise ValueError(
                 f"control={control!r} is no label of {schema.perturbation!r}, which "
-                f"holds {sorted(labels)[:10]}.{did_you_mean([control], labels)}"
+                f"holds {sorted(labels)[:10]}.{spelling_hint([control], labels)}"
             )
         schema = replace(schema, control=None, control_labels=control)
     return schema

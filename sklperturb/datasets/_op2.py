@@ -15,7 +15,7 @@ from sklperturb.conditions._doubts import (
     doubtful_new_names,
     warn,
 )
-from sklperturb.conditions._near import did_you_mean
+from sklperturb.conditions._near import spelling_hint
 from sklperturb.conditions._schema import KNOWN_SPELLINGS
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.datasets._clean import (
@@ -287,7 +287,7 @@ def _read_id_map(folder, X_known, schema, test_name):
         raise ValueError(
             f"{file_name} lacks the columns {absent}; it has {list(id_map.columns)}. "
             f"Needed are {['id', *labels]}, in any order, as de_train calls them."
-            f"{did_you_mean(absent, id_map.columns)}"
+            f"{spelling_hint(absent, id_map.columns)}"
         )
     ids = id_map["id"]
     if ids.isna().any():

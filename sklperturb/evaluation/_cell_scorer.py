@@ -10,7 +10,7 @@ from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_label
-from sklperturb.conditions._near import did_you_mean
+from sklperturb.conditions._near import spelling_hint
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.evaluation._conventions import CONVENTIONS
 from sklperturb.evaluation._evaluation import score_sides
@@ -103,7 +103,7 @@ class CellScorer:
                 "There is no control cell among those to score, from which effects are "
                 "measured. Where a splitter holds out perturbations, let it deal the "
                 'controls too, as UnseenPerturbationKFold(keep_controls="both") does.'
-                f"{did_you_mean(schema.control_labels, set(labels))}"
+                f"{spelling_hint(schema.control_labels, set(labels))}"
             )
         if is_control.all():
             raise ValueError("All cells to score are controls; there is no effect.")

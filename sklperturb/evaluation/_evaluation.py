@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.cells._files import sole_embedding
-from sklperturb.conditions._near import did_you_mean
+from sklperturb.conditions._near import spelling_hint
 from sklperturb.evaluation._anchors import halves, mean_response, no_response
 from sklperturb.evaluation._conventions import CONVENTIONS
 from sklperturb.evaluation._paired import with_control
@@ -247,11 +247,11 @@ def _check_labels(true, predicted, control, rule):
             raise ValueError(
                 f"{side} holds no control cells {control!r}; convention "
                 f"{rule.name!r} needs them. Its labels are {list(labels)[:5]} ..."
-                f"{did_you_mean([control], labels)}"
+                f"{spelling_hint([control], labels)}"
             )
     differing = sorted((true.rows.keys() ^ predicted.rows.keys()) - {control})
     if differing:
-        near = did_you_mean(predicted.rows, true.rows)
+        near = spelling_hint(predicted.rows, true.rows)
         raise ValueError(
             f"real and pred hold different perturbations: {len(differing)} are in one "
             f"only, such as {differing[:5]}. Predict those of real, and no others."

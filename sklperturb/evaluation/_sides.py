@@ -21,7 +21,7 @@ from sklperturb.cells._blocks import (
 from sklperturb.cells._counts import value_kind, whole_counts
 from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions._labels import as_text, each_label
-from sklperturb.conditions._near import did_you_mean
+from sklperturb.conditions._near import spelling_hint
 
 _logger = logging.getLogger("sklperturb")
 # Counts a cell is scaled to, and how far from it, as a share, a cell may be that is
@@ -93,7 +93,7 @@ def opened_sides(given, perturbation, **options):
                     f"{name} must have the genes of {first} in the same order; it has "
                     f"{len(side.genes)}, of which "
                     f"{len(genes.intersection(side.genes))} are among the "
-                    f"{len(genes)} of {first}.{did_you_mean(side.genes, genes)}"
+                    f"{len(genes)} of {first}.{spelling_hint(side.genes, genes)}"
                 )
         yield sides
 
@@ -102,7 +102,7 @@ def _population(cells, name, perturbation):
     if perturbation not in cells.obs:
         raise ValueError(
             f"perturbation={perturbation!r} is no column of obs of {name}: "
-            f"{list(cells.obs)}.{did_you_mean([perturbation], cells.obs)}"
+            f"{list(cells.obs)}.{spelling_hint([perturbation], cells.obs)}"
         )
     check_unique_genes(cells.genes, name)
     labels = cells.obs[perturbation]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 # Said by the system, and clear as they are.
 _CLEAR = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+# Ends of names of what has to be unpacked before it is read, or packed once written.
+PACKED = (".gz", ".bz2", ".xz", ".zip", ".zst")
 
 
 class FileError(ValueError):

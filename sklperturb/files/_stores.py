@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from sklperturb.files._reading import FileError, check_file, reading, short
+from sklperturb.files._reading import (
+    PACKED,
+    FileError,
+    check_file,
+    reading,
+    short,
+)
 from sklperturb.files._store_checks import (
     DAMAGED,
     KIND,
@@ -20,7 +26,6 @@ from sklperturb.files._store_checks import (
 )
 
 _SUFFIXES = (".h5ad", ".h5", ".zarr")
-_PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst")
 
 
 def check_store_path(path):
@@ -36,7 +41,7 @@ def check_store_path(path):
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; {advice}.")
     if path.suffix not in _SUFFIXES:
-        advice = "unpack it first" if path.suffix in _PACKED else advice
+        advice = "unpack it first" if path.suffix in PACKED else advice
         raise FileError(
             f"{path.name} ends in {path.suffix!r}, and is no file of cells; {advice}."
         )

@@ -17,14 +17,6 @@ _EXCEL = re.compile(r'"?sep=(.)"?\n')
 # A number with leading zeros is a name: of a plate, a well, an id.
 _CODE = re.compile(r"\s*[+-]?0\d")
 _CODE_WITHIN = re.compile(r'[,;\t|"\n ][+-]?0\d')
-TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
-
-
-def read_any_table(path, text=()):
-    """Read a table of any of `TABLE_SUFFIXES`; see `read_table`."""
-    if path.suffix.lower() == ".parquet":
-        return read_parquet(path)
-    return read_table(path, text)
 
 
 def read_table(path, text=(), *, comment=None, max_columns=20_000):

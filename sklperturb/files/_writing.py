@@ -6,11 +6,11 @@ import stat
 from contextlib import contextmanager
 from pathlib import Path
 
+from sklperturb.files._reading import PACKED
 from sklperturb.files._unfinished import unfinished_folder
 
 # What tells a .zarr folder from any other, in both versions of the format.
 _OF_ZARR = ("zarr.json", ".zgroup", ".zarray")
-_PACKED = (".gz", ".bz2", ".xz", ".zip", ".zst")
 # What some file systems say of folders, whose lists they write by themselves.
 _NEEDS_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
@@ -41,7 +41,7 @@ def check_output(path, suffixes, overwrite=False):
     """
     path = Path(path)
     if path.suffix not in suffixes:
-        advice = " Compress it afterwards." if path.suffix in _PACKED else ""
+        advice = " Compress it afterwards." if path.suffix in PACKED else ""
         raise ValueError(
             f"The output {path} must end in {' or '.join(suffixes)}.{advice}"
         )

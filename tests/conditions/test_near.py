@@ -10,7 +10,7 @@ import pytest
 from sklperturb.baseline import AdditiveRegressor
 from sklperturb.conditions import PerturbationSchema, resolve_schema
 from sklperturb.conditions._doubts import doubtful_controls, doubtful_names, warn
-from sklperturb.conditions._near import did_you_mean, fold, near_misses, twins
+from sklperturb.conditions._near import fold, near_misses, spelling_hint, twins
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_near_misses():
         "B_cell": "B cell",
         "b cell": "B cell",
     }
-    assert did_you_mean(["k562"], ["K562"]) == " Did you mean 'K562' for 'k562'?"
-    assert did_you_mean(["other"], ["K562"]) == ""
+    assert spelling_hint(["k562"], ["K562"]) == " Did you mean 'K562' for 'k562'?"
+    assert spelling_hint(["other"], ["K562"]) == ""
 
 
 def test_many_names_take_no_time():

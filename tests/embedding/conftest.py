@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 
-from sklperturb.embedding import SECheckpoint, SEConfig
+from sklperturb.embedding import SECheckpoint, SEConfig, SEEmbedding
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +46,21 @@ def cells():
         ),
         var=pd.DataFrame(index=np.array(names)[order]),
     )
+
+
+@pytest.fixture(scope="session")
+def model(checkpoint):
+    return SEEmbedding(checkpoint, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def path(cells, tmp_path_factory):
+    path = tmp_path_factory.mktemp("cells") / "cells.h5ad"
+    cells.write_h5ad(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def embedded(model, cells):
+    """What the model makes of the cells in memory."""
+    return clone(model).fit_transform(cells)

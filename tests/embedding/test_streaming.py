@@ -11,26 +11,9 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
-from sklperturb.embedding import SEEmbedding, _batches, _mapping, embed_file
+from sklperturb.embedding import _batches, _mapping, embed_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*were taken to hold counts")
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-    return SEEmbedding(checkpoint, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def path(cells, tmp_path_factory):
-    path = tmp_path_factory.mktemp("cells") / "cells.h5ad"
-    cells.write_h5ad(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def embedded(model, cells):
-    return clone(model).fit_transform(cells)
 
 
 def read(path):

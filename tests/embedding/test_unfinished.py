@@ -9,28 +9,10 @@ import anndata
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from sklearn.base import clone
 
-from sklperturb.embedding import SEEmbedding, _streaming, embed_file
+from sklperturb.embedding import _streaming, embed_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*were taken to hold counts")
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-    return SEEmbedding(checkpoint, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def path(cells, tmp_path_factory):
-    path = tmp_path_factory.mktemp("cells") / "cells.h5ad"
-    cells.write_h5ad(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def embedded(model, cells):
-    return clone(model).fit_transform(cells)
 
 
 def check(output, embedded):
