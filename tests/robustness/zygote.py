@@ -37,15 +37,24 @@ def _import():
     """Import all that readers import, and start no thread."""
     import anndata.io
     import h5py
+    import narwhals.stable.v2 as narwhals
     import optuna
+    import pandas as pd
+    import pyarrow.csv
+    import pyarrow.pandas_compat
     import pyarrow.parquet
+    import pydantic.types
     import safetensors.torch
     import sklearn.model_selection
+    import sqlalchemy
     import torch
     import zarr
 
+    import sklperturb.baseline
     import sklperturb.cli
     import sklperturb.comparison
+    import sklperturb.compose
+    import sklperturb.datasets
     import sklperturb.embedding
     import sklperturb.evaluation
     import sklperturb.flow
@@ -54,13 +63,15 @@ def _import():
     import sklperturb.signatures
     import sklperturb.tuning
 
-    del anndata, h5py, optuna, safetensors, sklearn, zarr, sklperturb
+    del anndata, h5py, optuna, safetensors, sklearn, sqlalchemy, zarr, sklperturb
     torch.set_num_threads(1)
     pyarrow.set_cpu_count(1)
     # These import more, when they are first used.
     with torch.device("meta"):
         torch.nn.Linear(1, 1)
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    narwhals.from_native(pd.DataFrame())
+    pydantic.TypeAdapter(int)
 
 
 def _address_space():
