@@ -13,7 +13,7 @@ from sklperturb.conditions._labels import CONTROL, join_combination
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.datasets._gene_network import CellModel, make_gene_network
 from sklperturb.files._writing import check_output, written_whole
-from sklperturb.files._writing_hdf5 import created_hdf5
+from sklperturb.files._writing_hdf5 import created_hdf5, put_cells
 from sklperturb.utils._progress import ProgressBar
 
 _BLOCK = 1024  # cells drawn together; what a seed gives depends on it
@@ -314,7 +314,7 @@ def _draw_cells(model, cells, X, var, embedding, path):
         return head, np.hstack(escaped)
     escaped = []
     with written_whole(path) as unfinished, created_hdf5(unfinished) as file:
-        write_elem(file, "/", head)
+        put_cells(file, head)
         for block, out in drawn:
             if escaped:
                 sparse_dataset(file["X"]).append(block)

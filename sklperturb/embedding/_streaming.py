@@ -11,7 +11,6 @@ from pathlib import Path
 import anndata
 import numpy as np
 import zarr
-from anndata.io import write_elem
 from sklearn.base import clone
 
 from sklperturb._version import __version__
@@ -28,14 +27,13 @@ from sklperturb.files._unfinished import (
     unfinished_folder,
 )
 from sklperturb.files._writing import check_output, move_whole, written_whole
-from sklperturb.files._writing_hdf5 import created_hdf5
+from sklperturb.files._writing_hdf5 import created_hdf5, put_cells
 from sklperturb.utils._progress import ProgressBar
 
-_KEPT = "Finished chunks are kept"
 _KEY = "X_state"
 _ENCODING = {"encoding-type": "array", "encoding-version": "0.2.0"}
 _NOTED = ("crc", "n_raw", "n_log")
-_SUFFIXES = (".h5ad", ".zarr")
+_SUFFIXES, _KEPT = (".h5ad", ".zarr"), "Finished chunks are kept"
 # Parameters that change no embedding.
 _ANY_VALUE = {"checkpoint", "batch_size", "device", "on_unmapped", "min_mapped"}
 # The estimator that a Dask worker used last: its model stays loaded between tasks.
@@ -391,7 +389,7 @@ class _Work:
         array = self.array("r")
         with written_whole(self.output) as unfinished:
             with created_hdf5(unfinished) as file:
-                write_elem(file, "/", self._table_of(cells))
+                put_cells(file, self._table_of(cells))
                 dataset = file["obsm"].create_dataset(_KEY, array.shape, "float32")
                 dataset.attrs.update(_ENCODING)
                 for chunk in range(self.n_chunks):

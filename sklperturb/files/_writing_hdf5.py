@@ -38,12 +38,19 @@ def write_h5ad(path, cells, compression=None):
         As `AnnData.write_h5ad` does, its columns of text become categories.
     compression : {"gzip", "lzf"}, default=None
     """
+    with created_hdf5(path) as file:
+        put_cells(file, cells, compression)
+
+
+def put_cells(file, cells, compression=None):
+    """Write an AnnData into an empty file, as `AnnData.write_h5ad` does."""
     from anndata.io import write_elem
 
     cells.strings_to_categoricals()
     options = {} if compression is None else {"compression": compression}
-    with created_hdf5(path) as file:
-        write_elem(file, "/", cells, dataset_kwargs=options)
+    write_elem(file, "/", cells, dataset_kwargs=options)
+    if cells.raw is None:
+        del file["raw"]  # a mark of nothing, which older versions cannot read
 
 
 class _Patient:

@@ -162,7 +162,10 @@ def test_warnings_are_one_line_and_speak_of_options(cli, monkeypatch, tmp_path):
         ),
         (["leaderboard", "--data", "{data}", "--seed=-1"], "'-1'"),
         (["leaderboard", "--data", "{data}", "--seed", str(2**32)], "4294967296"),
-        (["leaderboard", "--data", "{data}", "--jobs", "0"], "pass a number from 1 to 1024, or -1"),
+        (
+            ["leaderboard", "--data", "{data}", "--jobs", "0"],
+            "from 1 to 1024, or -1",
+        ),
         (["leaderboard", "--data", "{data}", "--jobs", "-5"], "-5 is not allowed"),
         (["leaderboard", "--data", "{data}", "--clip", "0"], "a number above 0"),
         (["leaderboard", "--data", "{data}", "--clip", "nan"], "a number above 0"),

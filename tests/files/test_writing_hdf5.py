@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +64,11 @@ def test_the_file_is_that_of_anndata(tmp_path, compression):
     cells = anndata.AnnData(values, obs=obs, obsm={"X_state": values})
     write_h5ad(tmp_path / "ours.h5ad", cells, compression)
     cells.write_h5ad(tmp_path / "theirs.h5ad", compression=compression)
+    with (
+        h5py.File(tmp_path / "ours.h5ad") as a,
+        h5py.File(tmp_path / "theirs.h5ad") as b,
+    ):
+        assert (sorted(a), dict(a.attrs)) == (sorted(b), dict(b.attrs))
     ours, theirs = (
         anndata.read_h5ad(tmp_path / f"{name}.h5ad") for name in ("ours", "theirs")
     )
