@@ -217,8 +217,7 @@ class _Work:
             work = made / "work"
             (work / "done").mkdir(parents=True)
             self._write_store(work / "store", cells)
-            manifest = json.dumps(self._manifest, indent=1)
-            (work / "manifest.json").write_text(manifest, encoding="utf-8")
+            (work / "manifest.json").write_text(self.identity, encoding="utf-8")
             mark(work).close()
             try:
                 move_whole(work, self.folder)
