@@ -71,7 +71,7 @@ TARGETS = [
 # Of the tables in the files, and what asks for more of them than they have: a message
 # that names one says where to look.
 COLUMNS = ("'target_gene'", "'cell_type'", "'donor'", "'sm_name'", "'control'")
-COLUMNS += ("min_replicates", "min_cells", "min_count", "min_size")
+COLUMNS += ("min_replicates", "min_cells", "min_count", "min_size", "learning_rate")
 # To read all of an HDF5 file with its own library and nothing else.
 READ_ALL = """
 import contextlib, sys, h5py

@@ -39,7 +39,7 @@ import sklperturb.comparison
 import sklperturb.evaluation
 import sklperturb.models
 import sklperturb.tuning  # noqa: F401
-from sklperturb.cli import main as program
+from sklperturb.__main__ import main as program
 from sklperturb.datasets import make_genetic_screen
 from sklperturb.embedding import SECheckpoint
 

@@ -23,6 +23,7 @@ from sklperturb.flow._state import Object, stored_estimator
 from sklperturb.utils._progress import ProgressBar
 
 _LARGEST_LIBRARY = 1e9  # counts of a cell; of a million at most in practice
+_LARGEST_RATE = 1e15  # beyond which counts are no whole numbers any more
 _LARGEST_DISPERSION = 100.0
 _LARGEST_LOG = 12.0  # of an expression that is decoded; e^12 of 10^4 is absurd
 
@@ -231,6 +232,11 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             rows = slice(start, start + 2048)
             mean = self._rates(Z[rows], library_sizes[rows])
             rates = rng.gamma(shape, mean / shape)
+            if not rates.max(initial=0) < _LARGEST_RATE:  # NaN too
+                raise ValueError(
+                    "The decoded cells have more counts than any cell has; fit the "
+                    "model again, or with a lower learning_rate or guidance."
+                )
             drawn.append(sparse.csr_array(rng.poisson(rates).astype(np.float32)))
         return sparse.vstack(drawn, format="csr")
 

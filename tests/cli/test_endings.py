@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import sklperturb
+from sklperturb.__main__ import main
 from sklperturb.cli import _ending
 from sklperturb.datasets import make_chemical_screen, write_screen
 
@@ -314,3 +315,14 @@ def test_a_stream_that_is_closed_from_the_start_is_no_error(closed):
         cwd=ROOT,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_stop_while_the_program_is_loaded_is_one_line(monkeypatch, capsys):
+    def stopped():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sklperturb.cli.main", stopped)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "stopped; no output was written\n"

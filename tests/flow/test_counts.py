@@ -86,6 +86,9 @@ def test_bad_counts(counts, space):
         CountSpace(5).fit(dense(counts.y.X)).transform(dense(counts.y.X)[:, :20])
     with pytest.raises(ValueError, match="library_sizes has shape"):
         space.sample_counts(np.zeros((3, 10)), [1.0])
+    for size in (1e20, np.nan):
+        with pytest.raises(ValueError, match="more counts than any cell has"):
+            space.sample_counts(np.zeros((1, 10)), [size])
 
 
 class OfAnyNumbers(CountSpace):
