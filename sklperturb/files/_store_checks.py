@@ -14,6 +14,7 @@ KIND = "AnnData"
 DAMAGED = "The file is damaged; get it again, or write it anew with write_h5ad."
 _COPY = "so that cells would come from elsewhere. Write the file anew with write_h5ad."
 _FORMATS = ("csr", "csc")
+_OLD_CATEGORIES = "__categories"  # of anndata before 0.8
 _NO_COLUMNS = (*_FORMATS, "dataframe", "dict", "anndata", "raw")
 _METADATA = {".zarray", ".zmetadata", "zarr.json"}
 _CODECS = ("codecs", "compressor", "filters")
@@ -131,12 +132,32 @@ def check_matrices(element, path):
     if kind in _FORMATS or "h5sparse_format" in element.attrs:
         check_sparse_group(element)
         return
+    if kind == "dataframe":
+        _check_columns(element, path)
     for name in element:
-        if kind == "dataframe" and _kind_of(element[name]) in _NO_COLUMNS:
-            raise FileError(
-                f"{path}: {place_of(element, name)} is no column of a table. {DAMAGED}"
-            )
         check_matrices(element[name], path)
+
+
+def _check_columns(table, path):
+    """Refuse columns that are not one value for each row."""
+    columns = {name: table[name] for name in table if name != _OLD_CATEGORIES}
+    n_rows = _n_rows(columns.get(table.attrs.get("_index")))
+    for name, column in columns.items():
+        if _kind_of(column) in _NO_COLUMNS or _n_rows(column) != n_rows:
+            raise FileError(
+                f"{path}: {place_of(table, name)} is no column of a table. {DAMAGED}"
+            )
+
+
+def _n_rows(column):
+    """Return the number of rows of a column, None where there is no such number."""
+    if hasattr(column, "shape"):
+        parts = [column]
+    else:  # codes of categories, or values and where they are missing
+        parts = [column[part] for part in column or () if part != "categories"]
+    shapes = {getattr(part, "shape", ()) for part in parts}
+    [shape] = shapes if len(shapes) == 1 else [()]
+    return shape[0] if len(shape) == 1 else None
 
 
 def _kind_of(element):

@@ -368,10 +368,15 @@ def test_signatures_are_read_as_cells_are(tmp_path):
         read_layer(path, None)
 
 
-def test_a_matrix_is_no_column(path):
-    def move(file):
-        file["obs/target_gene"].attrs["encoding-type"] = "csr_matrix"
+@pytest.mark.parametrize("change", ["kind", "shape", "length"])
+def test_a_column_has_a_value_for_each_row(path, change):
+    def damage(file):
+        codes = file["obs/target_gene"]
+        if change == "kind":
+            codes.attrs["encoding-type"] = "csr_matrix"
+        else:
+            put(codes, "codes", np.zeros((3, 1) if change == "shape" else 4, np.int8))
 
-    edit(path, move)
+    edit(path, damage)
     with pytest.raises(FileError, match="'obs/target_gene' is no column of a table"):
         load_perturbseq(path)
