@@ -93,7 +93,7 @@ def stopping():
             signal.signal(signum, handler)
 
 
-def report(error, parameters, *, received=(), show_traceback=False):
+def report(error, parameters, *, received=(), inputs=(), show_traceback=False):
     """Tell the user what ended the command; return its exit code.
 
     Parameters
@@ -102,6 +102,8 @@ def report(error, parameters, *, received=(), show_traceback=False):
     parameters : list of click.Parameter
         Those of the command, whose names the message is to use.
     received : list of Stopped
+    inputs : list of str
+        Files and folders that the command was given.
     show_traceback : bool, default=False
     """
     if isinstance(error, BrokenPipeError):
@@ -114,7 +116,7 @@ def report(error, parameters, *, received=(), show_traceback=False):
             stop.told = True
         code = received[0].code if received else 128 + signal.SIGINT
     elif _is_of_user(error):
-        say(f"error: {in_options(_told(error), parameters)}")
+        say(f"error: {_source(error, inputs)}{in_options(_told(error), parameters)}")
         code = 2
     else:
         told = _told(error)[: _LENGTH // 2].rstrip(".")
@@ -126,6 +128,15 @@ def report(error, parameters, *, received=(), show_traceback=False):
     if show_traceback:
         say("".join(traceback.format_exception(error)).rstrip(), one_line=False)
     return code
+
+
+def _source(error, inputs):
+    """Return which files an error is about that a library raised: it names none."""
+    of_options = type(error).__name__ == "InvalidParameterError"  # of scikit-learn
+    named = of_options or isinstance(error, OSError | ImportError) or _is_ours(error)
+    if named or any(Path(path).name in str(error) for path in inputs):
+        return ""
+    return f"{', '.join(inputs)}: " if inputs else ""
 
 
 def _is_of_user(error):
