@@ -105,6 +105,7 @@ TUNED = {
     "NearestCompoundRegressor": {"model__n_neighbors": [2, 5]},
     "PerturbationEffectRegressor": {"model__subtract_control": [True, False]},
     "ProductKernelRidge": {"model__context_kernel": ["learned", "identity"]},
+    "ResponseKernelRidge": {"model__scale_contexts": [True, False]},
     "PseudoLabelRegressor": {"model__estimator": [None, Ridge(100)]},
     "RescaledRegressor": {"model__clip": [True, False]},
     "SeedEnsembleRegressor": {"model__aggregate": ["median", "mean"]},

@@ -105,7 +105,7 @@ def select_models(models="default", schema=None, *, kind=None):
     >>> schema = PerturbationSchema(perturbation="compound", context="cell_type")
     >>> entries, left_out = select_models("default", schema, kind="kernel")
     >>> [entry.name for entry in entries]
-    ['product_kernel']
+    ['product_kernel', 'response_kernel']
     >>> sorted(left_out)
     ['tanimoto_kernel']
     """

@@ -33,6 +33,9 @@ _SUMMARIES = {
     "product_kernel": (
         "ridge on context x perturbation kernels, context similarity learnt"
     ),
+    "response_kernel": (
+        "ridge on how alike perturbations act in the other contexts x contexts"
+    ),
     "tanimoto_kernel": "ridge on the Tanimoto similarity of structures x contexts",
     "boosting": "boosted trees on the leading components of the targets",
     "token_mlp": "MLP on learnt codes of compound and cell type",
@@ -122,6 +125,7 @@ ENTRIES = (
     _entry("ridge", "linear", "linear_model:TargetEncodedRidge"),
     _entry("context_transfer", "linear", "linear_model:ContextTransferRidge"),
     _entry("product_kernel", "kernel", "linear_model:ProductKernelRidge"),
+    _entry("response_kernel", "kernel", "linear_model:ResponseKernelRidge"),
     _entry("tanimoto_kernel", "kernel", "linear_model:TanimotoKernelRidge", **_CHEM),
     _encoded("boosting", "boosting", "ensemble:BoostedTargetRegressor", **_BOOSTING),
     _entry("token_mlp", "network", "neural_network:TokenEmbeddingMLPRegressor"),

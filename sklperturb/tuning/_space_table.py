@@ -91,6 +91,9 @@ SPACES = {
         "context_kernel": _any("learned", "identity"),
         "scale_contexts": _any(True, False),
     },
+    "ResponseKernelRidge": {
+        "scale_contexts": _any(True, False),
+    },
     "TanimotoKernelRidge": {
         "centre": _any("median", "mean"),
         "leave_out": _any("perturbation", "row"),

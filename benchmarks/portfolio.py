@@ -1,0 +1,129 @@
+"""Cross-validate models on several screens at once, to choose defaults by.
+
+    python benchmarks/portfolio.py FOLDER [FOLDER ...] --models ridge,product_kernel
+
+A folder holds a screen in OP2's layout. The folds hold out what its id map asks for
+(`suggest_cv`), and nothing is looked at on the rows to predict; each seed deals other
+folds. Printed are, for each screen and model, the MRRMSE with its difference from the
+additive model on the same rows and their interval, its ratio to zeros, the row-wise
+Spearman correlation, seconds of a fit and memory; and last, over all screens, the
+geometric mean of the ratio to the additive model, and the worst one.
+
+Finished folds are kept in --cache, and a run that was stopped goes on from there.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sklperturb.comparison import compare
+from sklperturb.datasets import load_op2, make_chemical_screen
+from sklperturb.model_selection import suggest_cv
+from sklperturb.models import make_model
+
+REFERENCE = "additive_joint"
+# Heavy tails of combined z-scores; every other screen is read as it is.
+CLIP = {"l1000_consensus_op2_layout": 10.0}
+HEADER = (
+    "| model | MRRMSE | from additive (95 %) | rel. zeros | Spearman | fit s | MB |\n"
+    "|---|---:|---:|---:|---:|---:|---:|"
+)
+
+
+def main():
+    """Print a table of every screen, and one over all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--models", default="ridge,product_kernel,response_kernel")
+    parser.add_argument("--generated", type=int, default=0, help="screens to generate")
+    parser.add_argument("--seeds", type=int, default=1, help="deals of the folds")
+    parser.add_argument("--n-splits", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--cache", type=Path)
+    options = parser.parse_args()
+    names = options.models.split(",")
+    ratios = {}
+    for name, screen in screens(options):
+        for seed in range(options.seeds):
+            print(f"{name}, seed {seed} ...", file=sys.stderr, flush=True)
+            table = run(screen, names, seed, options)
+            print(f"\n**{name}**, seed {seed}, {len(screen.X)} rows\n")
+            print_screen(table)
+            errors = table["mean"]
+            ratios[name, seed] = errors / errors[REFERENCE]
+    print_all(pd.DataFrame(ratios))
+
+
+def screens(options):
+    """Yield (name, screen) of the folders, and of generated ones."""
+    for folder in options.folders:
+        yield folder.name, load_op2(folder, clip=CLIP.get(folder.name))
+    for seed in range(options.generated):
+        yield f"generated {seed}", make_chemical_screen(6, 60, 500, random_state=seed)
+
+
+def run(screen, names, seed, options):
+    """Return one row for each model, with the correlation beside the error."""
+    cv = suggest_cv(
+        screen.X,
+        screen.X_test,
+        n_splits=options.n_splits,
+        schema=screen.schema,
+        random_state=seed,
+    )
+    summary = compare(
+        names,
+        screen.X,
+        screen.y,
+        cv=cv,
+        scoring=["mrrmse", "spearman"],
+        # As an estimator, since differences are from what is given as a baseline.
+        baselines={REFERENCE: make_model(REFERENCE, schema=screen.schema)},
+        schema=screen.schema,
+        n_jobs=options.jobs,
+        error_score=np.nan,
+        random_state=seed,
+        cache=options.cache,
+    ).summary
+    by_metric = {
+        name: part.set_index("model") for name, part in summary.groupby("metric")
+    }
+    table = by_metric["mrrmse"]
+    return table.assign(spearman=by_metric["spearman"]["mean"]).sort_values("mean")
+
+
+def print_screen(table):
+    """Print the models of one screen, best first."""
+    print(HEADER)
+    for name, row in table.iterrows():
+        difference = (
+            ""
+            if name == REFERENCE
+            else "{:+.4f} ({:+.4f} to {:+.4f})".format(
+                *row[["difference", "difference_low", "difference_high"]]
+            )
+        )
+        print(
+            f"| {name} | {row['mean']:.4f} | {difference} "
+            f"| {row['relative_to_zeros']:.3f} | {row['spearman']:.3f} "
+            f"| {row['fit_seconds']:.1f} | {row['peak_memory_mb']:.0f} |",
+            flush=True,
+        )
+
+
+def print_all(ratios):
+    """Print how the models do over the screens, each screen weighing the same."""
+    of_screens = np.log(ratios).T.groupby(level=0).mean().T
+    over_all = np.exp(of_screens.mean(axis=1)).sort_values()
+    print("\n**All screens**: MRRMSE relative to the additive model\n")
+    print("| model | geometric mean | worst screen |\n|---|---:|---:|")
+    for name, ratio in over_all.items():
+        worst = np.exp(of_screens.loc[name]).max()
+        print(f"| {name} | {ratio:.4f} | {worst:.4f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""Kernel ridge on how alike perturbations act in the other contexts."""
+
+from numbers import Integral
+
+import numpy as np
+from scipy import linalg
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval
+
+from sklperturb.conditions._levels import level_means, pair_means, take_levels
+from sklperturb.linear_model._kernel import context_similarity
+from sklperturb.linear_model._latent import LatentConditionRegressor
+from sklperturb.linear_model._variances import combined, likeliest_variances
+
+# What of contexts is multiplied with what of perturbations.
+_PARTS = (
+    ("any", "any"),
+    ("alike", "any"),
+    ("same", "any"),
+    ("any", "same"),
+    ("alike", "same"),
+    ("same", "same"),
+    ("any", "response"),
+    ("alike", "response"),
+)
+
+
+class ResponseKernelRidge(LatentConditionRegressor):
+    r"""Learn from perturbations that act alike in the other contexts.
+
+    The response of (context :math:`c`, perturbation :math:`p`) is a Gaussian process
+    whose covariance is a sum of products of a kernel of contexts (one, how alike they
+    are, the same one) and one of perturbations: one, the same, and **how alike they
+    act elsewhere**,
+
+    .. math:: R_{cp,c'p'} = \cos\big((x_{dp})_{d \ne c}, (x_{dp'})_{d \ne c'}\big)
+
+    with the responses :math:`x_{dp}` in the contexts :math:`d`, centred on these, and
+    zero where nothing was measured. The response of a row is left out of its own
+    similarity, which makes :math:`R` a kernel between rows, and one that a row to be
+    predicted has as well. How much each product explains is found by marginal
+    likelihood.
+
+    Parameters
+    ----------
+    max_iter : int, default=60
+        Steps of the search for the variances.
+    scale_contexts : bool, default=True
+        Whether to divide responses by how strongly their context responds in general
+        before fitting, and to multiply predictions by it.
+    n_components : "full", int, float or "gavish-donoho", default="full"
+        Basis of the targets (see `TargetReducer`); "full" loses nothing.
+    schema : PerturbationSchema, default=None
+        Roles of the columns. None infers them from the column names.
+
+    Attributes
+    ----------
+    variances_ : dict of {(str, str): float}
+        What each product of a kernel of contexts and one of perturbations explains, in
+        units of the mean square of a response.
+    noise_ : float
+        What is left, in the same units.
+    n_iter_ : int
+        Steps that the search took.
+    context_similarity_ : ndarray of shape (n_contexts, n_contexts)
+    context_scales_ : ndarray of shape (n_contexts,)
+    dual_coef_ : ndarray of shape (n_samples, n_components)
+    left_out_ : ndarray of shape (n_samples, n_components)
+        Each training row as predicted from the others, in the basis of the targets and
+        at the scale of the typical context: features for a model that follows.
+    reducer_ : TargetReducer
+    contexts_, perturbations_ : ndarray
+        Levels seen in `fit`.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    See Also
+    --------
+    ProductKernelRidge : With the identity in place of the responses.
+    ContextTransferRidge : One model for each context.
+
+    Notes
+    -----
+    A perturbation that was not seen is like no other: it gets the effect of its
+    context. A context that was not seen is as like each of the others as these are to
+    it on average. Time is cubic in the number of rows, once for each step, and linear
+    in the number of genes.
+
+    The similarity of two perturbations elsewhere holds responses of training rows, so
+    leaving a row out in closed form is slightly optimistic; cross-validation is not.
+
+    References
+    ----------
+    .. [1] Rasmussen and Williams, "Gaussian Processes for Machine Learning", MIT
+       Press, 2006, section 5.4.1. :doi:`10.7551/mitpress/3206.001.0001`
+
+    Examples
+    --------
+    >>> from sklperturb.datasets import make_chemical_screen
+    >>> from sklperturb.linear_model import ResponseKernelRidge
+    >>> screen = make_chemical_screen(4, 20, 50, n_shared=5, random_state=0)
+    >>> model = ResponseKernelRidge().fit(screen.X, screen.y)
+    >>> model.predict(screen.X_test).shape == screen.y_test.shape
+    True
+    """
+
+    _parameter_constraints = {
+        **LatentConditionRegressor._parameter_constraints,
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+    }
+    del _parameter_constraints["alphas"]
+
+    def __init__(
+        self, max_iter=60, *, scale_contexts=True, n_components="full", schema=None
+    ):
+        self.max_iter = max_iter
+        self.scale_contexts = scale_contexts
+        self.n_components = n_components
+        self.schema = schema
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Compare the responses elsewhere, and find what each kernel explains.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+            Conditions.
+        y : array-like of shape (n_samples,) or (n_samples, n_genes)
+            Responses.
+
+        Returns
+        -------
+        self : ResponseKernelRidge
+        """
+        *self._train_codes, targets = self._start_latent_fit(X, y)
+        context = self._train_codes[0]
+        n_levels = len(self.contexts_), len(self.perturbations_)
+        self.context_similarity_ = np.eye(n_levels[0])
+        if n_levels[0] > 1:
+            self.context_similarity_ = context_similarity(
+                *self._train_codes, targets, n_levels[0]
+            )
+        centred = targets - level_means(context, n_levels[0], targets)[0][context]
+        self._products = _products_by_context(*self._train_codes, n_levels, centred)
+        kernels = self._kernels(*self._train_codes)
+        variances, self.noise_, self.n_iter_ = likeliest_variances(
+            kernels, targets, max_iter=self.max_iter
+        )
+        self.variances_ = dict(zip(_PARTS, variances.tolist(), strict=True))
+        covariance = combined(kernels, variances)
+        covariance[np.diag_indices_from(covariance)] += self.noise_
+        precision = linalg.inv(covariance, overwrite_a=True)
+        self.dual_coef_ = precision @ targets
+        self.left_out_ = targets - self.dual_coef_ / np.diag(precision)[:, None]
+        return self
+
+    def predict(self, X):
+        """Return the expected response of each row's condition.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+            Conditions.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
+        """
+        context, perturbation = self._codes(X)
+        kernel = combined(
+            self._kernels(context, perturbation), self.variances_.values()
+        )
+        return self._shaped(self._decode(kernel @ self.dual_coef_, context))
+
+    def _kernels(self, context, perturbation):
+        """Return the products of kernels between the given codes and training rows."""
+        train_context, train_perturbation = self._train_codes
+        # Row -1: a context that was not seen is as like each as the others are.
+        n_others = max(len(self.contexts_) - 1, 1)
+        typical = (self.context_similarity_.sum(axis=0) - 1) / n_others
+        padded = np.vstack([self.context_similarity_, typical])
+        shape = len(context), len(train_context)
+        of_contexts = {
+            "any": np.ones(shape),
+            "alike": padded[context][:, train_context],
+            "same": (context[:, None] == train_context).astype(float),
+        }
+        of_perturbations = {
+            "any": np.ones(shape),
+            "same": (perturbation[:, None] == train_perturbation).astype(float),
+            "response": self._alike_elsewhere(context, perturbation),
+        }
+        return [of_contexts[c] * of_perturbations[p] for c, p in _PARTS]
+
+    def _alike_elsewhere(self, context, perturbation):
+        """Return the cosine of responses in contexts that are those of neither row."""
+        train_context, train_perturbation = self._train_codes
+        products = np.zeros((len(context), len(train_context)))
+        for other, known in enumerate(self._products):
+            rows = np.flatnonzero((context != other) & (perturbation >= 0))
+            columns = np.flatnonzero(train_context != other)
+            products[np.ix_(rows, columns)] += known[
+                np.ix_(perturbation[rows], train_perturbation[columns])
+            ]
+        left = self._energy_elsewhere(context, perturbation)
+        right = self._energy_elsewhere(train_context, train_perturbation)
+        norms = np.sqrt(np.outer(left, right))
+        return np.divide(products, norms, out=np.zeros_like(norms), where=norms > 0)
+
+    def _energy_elsewhere(self, context, perturbation):
+        """Return the squared length of each row's responses in the other contexts."""
+        energy = np.diagonal(self._products, axis1=1, axis2=2)
+        here = take_levels(energy, context, 0.0)
+        here = here[np.arange(len(context)), perturbation]
+        total = energy.sum(axis=0)[perturbation] - here
+        # Rounding must not leave a trace where there is no other context.
+        return np.where((perturbation >= 0) & (total > 1e-9 * here), total, 0.0)
+
+
+def _products_by_context(context, perturbation, n_levels, targets):
+    """Return the inner products of perturbations within each context.
+
+    Returns
+    -------
+    products : ndarray of shape (n_contexts, n_perturbations, n_perturbations)
+        Zero where a perturbation was not measured.
+    """
+    means, place = pair_means(context, perturbation, n_levels, targets)
+    products = np.zeros((n_levels[0], n_levels[1], n_levels[1]))
+    for known, row in zip(products, place, strict=True):
+        measured = np.flatnonzero(row >= 0)
+        responses = means[row[measured]]
+        known[np.ix_(measured, measured)] = responses @ responses.T
+    return products
