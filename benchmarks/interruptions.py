@@ -95,11 +95,16 @@ def commands(at):
 
 def start(arguments, log, largest=None):
     """Run the program in a process of its own session; return its number."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    # A signal that comes before the program is there waits for it.
+    blocked = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+        os.close(file)
         return pid
     os.setsid()
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
     if largest is not None:
@@ -107,6 +112,7 @@ def start(arguments, log, largest=None):
     sys.argv = ["sklperturb", *map(str, arguments)]
     code = 1
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
         program()
     except SystemExit as end:
         code = end.code or 0
