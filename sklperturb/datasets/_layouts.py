@@ -151,6 +151,12 @@ def settle_schema(obs, layout, schema=None, *, control=None, **named):
         of_layout = {"perturbation": layout.perturbation, "control": None}
         named |= of_layout | {"control_labels": _labels_of(layout)}
     schema = PerturbationSchema.infer(obs, **named)
+    if schema.perturbation not in obs:  # of a table of numbers it is a place
+        raise ValueError(
+            f"The columns of the cells are called {list(obs)[:5]}, so none is known as "
+            "the perturbation. Give them names, or pass "
+            "schema=PerturbationSchema(perturbation=...)."
+        )
     # A column that was only found by its name may hold no doses, such as "1+1".
     if schema.dose is not None and "dose" not in named and not _has_doses(obs, schema):
         schema = replace(schema, dose=None)

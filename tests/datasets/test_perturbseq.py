@@ -420,3 +420,11 @@ def test_labels_of_several_types():
     X = load_perturbseq(cells).X
     assert X["perturbation"].tolist()[:4] == ["control", "1", "1", "1"]
     assert X["batch"].tolist() == ["1", "2", "1", None, "2"]
+
+
+def test_columns_that_are_numbers():
+    obs = pd.DataFrame({1: ["A", "B"]}, index=list("xy"))
+    cells = anndata.AnnData(np.ones((2, 2)))
+    cells.obs = obs.set_index(cells.obs_names)
+    with pytest.raises(ValueError, match=r"are called \[1\], so none is known"):
+        load_perturbseq(cells)
