@@ -141,7 +141,10 @@ def check_matrices(element, path):
 def _check_columns(table, path):
     """Refuse columns that are not one value for each row."""
     columns = {name: table[name] for name in table if name != _OLD_CATEGORIES}
-    n_rows = _n_rows(columns.get(table.attrs.get("_index")))
+    index = table.attrs.get("_index")
+    if index not in columns:
+        return  # said where the names are read
+    n_rows = _n_rows(columns[index])
     for name, column in columns.items():
         if _kind_of(column) in _NO_COLUMNS or _n_rows(column) != n_rows:
             raise FileError(
