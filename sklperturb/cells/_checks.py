@@ -130,7 +130,7 @@ def first_not_allowed(block, needs):
         wrong, what = found.data < 0, "negative"
     if not wrong.any():
         wrong, what = found.data > most, "impossibly large"
-    row, column = (places[wrong][0] for places in found.coords)
+    row, column = (places[wrong][0] for places in (found.row, found.col))
     return row, column, f"{what} values"
 
 
@@ -138,7 +138,9 @@ def _sound(matrix, source):
     """Return a sparse matrix in memory as CSR or CSC with valid indices."""
     try:
         if matrix.format == "coo":
-            for places, size in zip(matrix.coords, matrix.shape, strict=True):
+            for places, size in zip(
+                (matrix.row, matrix.col), matrix.shape, strict=True
+            ):
                 if len(places) and not 0 <= places.min() <= places.max() < size:
                     raise ValueError("a coordinate is outside of the matrix")
         elif matrix.format in ("csr", "csc", "bsr"):

@@ -36,7 +36,8 @@ def as_identifier(value):
     if isinstance(value, Real) and not isinstance(value, bool | Integral):
         if np.isnan(value):
             return None
-        return str(int(value)) if value == np.floor(value) < np.inf else str(value)
+        whole = np.isfinite(value) and value == np.floor(value)
+    return str(int(value)) if whole else str(value)
     text = (value.decode() if isinstance(value, bytes) else str(value)).strip()
     number = _INTEGER.fullmatch(text)
     return number[1] if number else text or None
