@@ -255,7 +255,7 @@ def test_any_sparse_format_is_read(values, kind):
     with open_cells(matrix) as opened:
         np.testing.assert_array_equal(opened.rows(slice(None)).toarray(), values)
     coo = sparse.coo_array(values)
-    coo.coords[1][3] = 400
+    coo.col[3] = 400
     with pytest.raises(ValueError, match="outside of the matrix"):
         open_cells(coo)
 
