@@ -37,7 +37,7 @@ def as_identifier(value):
         if np.isnan(value):
             return None
         whole = np.isfinite(value) and value == np.floor(value)
-    return str(int(value)) if whole else str(value)
+        return str(int(value)) if whole else str(value)
     text = (value.decode() if isinstance(value, bytes) else str(value)).strip()
     number = _INTEGER.fullmatch(text)
     return number[1] if number else text or None

@@ -89,7 +89,7 @@ def test_suffixes():
         *((0.5, "0.5"), (True, "True"), (10**20, "1" + "0" * 20)),
         *((value, None) for value in (None, float("nan"), "", "  ")),
         *((name, name) for name in ("NA", "nan", "None")),
-        (float("inf"), "inf"),
+        *((float(text), text) for text in ("inf", "-inf")),
     ],
 )
 def test_identifiers(value, expected):
