@@ -65,7 +65,8 @@ class _Program(TyperGroup):
         if no_text:  # libraries that write files would fail after the work
             say(f"error: {no_text[0]!r} is no UTF-8 text; rename the file.")
             sys.exit(2)
-        self._inputs = [a for a in args if len(a) < 4096 and os.path.exists(a)]
+        outputs = _given(args, ("--output",))
+        self._inputs = [a for a in args if a not in outputs and os.path.exists(a)]
         with stopping() as received:
             options |= {"obj": received, "standalone_mode": False}
             try:

@@ -7,7 +7,8 @@ import joblib
 import numpy as np
 
 from sklperturb._version import __version__
-from sklperturb.files._reading import FileError, check_file, reading
+from sklperturb.files._documents import read_json
+from sklperturb.files._reading import FileError, reading
 from sklperturb.files._writing import written_whole
 
 # What is kept under another number is not read. The first could hold folds of networks
@@ -55,9 +56,8 @@ class FoldCache:
             return None
         path = self._path(key)
         try:
-            check_file(path)
             with reading(path, "the scores of a fold"):
-                result = json.loads(path.read_text(encoding="utf-8"))
+                result = read_json(path)
                 self._check(result, n_rows)
         except FileNotFoundError:
             return None

@@ -17,6 +17,7 @@ from sklperturb._version import __version__
 from sklperturb.cells import open_cells
 from sklperturb.embedding._batches import embedded_batches, warn_of_both_scales
 from sklperturb.embedding._runner import runner_of
+from sklperturb.files._documents import read_json
 from sklperturb.files._reading import one_line
 from sklperturb.files._unfinished import (
     is_ours,
@@ -255,8 +256,7 @@ class _Work:
                 )
 
     def _read_manifest(self):
-        text = (self.folder / "manifest.json").read_text(encoding="utf-8")
-        return dict(json.loads(text))
+        return dict(read_json(self.folder / "manifest.json"))
 
     def _check_manifest(self):
         found, wanted = self._read_manifest(), json.loads(json.dumps(self._manifest))
@@ -301,7 +301,7 @@ class _Work:
         """Return the note on a chunk, None if there is none or it is damaged."""
         path = self.folder / "done" / f"{chunk}.json"
         try:
-            note = json.loads(path.read_text(encoding="utf-8"))
+            note = read_json(path)
             return {name: int(note[name]) for name in _NOTED}
         except FileNotFoundError:
             return None

@@ -1,6 +1,5 @@
 """What a file of cells may not hold: values from elsewhere, or a broken matrix."""
 
-import json
 import math
 import os
 import warnings
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sklperturb.files._documents import read_json
 from sklperturb.files._reading import FileError, reading, short
 
 KIND = "AnnData"
@@ -227,7 +227,7 @@ def refuse_folder(path):
             if os.path.commonpath([inside, os.path.realpath(link)]) != inside:
                 raise FileError(f"{path}: {link} is a link out of the folder, {_COPY}")
         for name in _METADATA.intersection(files):
-            about = json.loads(Path(folder, name).read_text(encoding="utf-8"))
+            about = read_json(Path(folder, name), allow_nan=True)
             if _has_pickles(about):
                 raise FileError(
                     f"{path}: {Path(folder, name)} asks for pickles, which can run "

@@ -17,6 +17,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from sklperturb.files._documents import read_json
+
 try:
     import fcntl
 except ImportError:  # on Windows, where nobody is then known to be dead
@@ -170,11 +172,8 @@ def _remove_dead(parent):
 
 
 def _read_mark(folder):
-    path = folder / MARK
     try:
-        if not path.is_file() or path.stat().st_size > 1000:
-            return None
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(folder / MARK)
     except (OSError, ValueError):
         return None
     is_mark = isinstance(found, dict) and found.get("made_by") == "sklperturb"

@@ -96,13 +96,17 @@ SPARSE = {
 }
 
 
-@pytest.mark.parametrize("fault", SPARSE)
-@pytest.mark.parametrize("layer", [None, "csc"])
+@pytest.mark.parametrize(
+    ("fault", "layer"),
+    [
+        *((fault, None) for fault in SPARSE),
+        # That has pointers of its own.
+        *((fault, "csc") for fault in SPARSE if SPARSE[fault][0] == "indices"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:.*stored by columns", "ignore:indices array has")
 def test_sparse_matrices_that_cannot_be(path, fault, layer):
     part, values, words = SPARSE[fault]
-    if layer == "csc" and part == "indptr":
-        pytest.skip("has other pointers")
     edit(path, lambda f: put(f[f"layers/{layer}" if layer else "X"], part, values))
     if layer == "csc":
         with pytest.raises(FileError, match=words):
@@ -136,10 +140,9 @@ def test_dense_shapes_fit_the_tables(path):
         read_all(path, "dense")
 
 
+@pytest.mark.filterwarnings("ignore:.*does not have a Zarr")  # text of fixed length
 @pytest.mark.parametrize("values", [VALUES.astype(complex), VALUES.astype("S3")])
 def test_values_are_real_numbers(path, values):
-    if path.suffix == ".zarr" and values.dtype.kind == "S":
-        pytest.skip("zarr warns of these")
     edit(path, lambda file: put(file["layers"], "dense", values))
     with pytest.raises(ValueError, match=r"cells.*real numbers.*dtype"):
         read_all(path, "dense")
