@@ -65,9 +65,6 @@ class ResponseKernelRidge(LatentConditionRegressor):
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
     context_scales_ : ndarray of shape (n_contexts,)
     dual_coef_ : ndarray of shape (n_samples, n_components)
-    left_out_ : ndarray of shape (n_samples, n_components)
-        Each training row as predicted from the others, in the basis of the targets and
-        at the scale of the typical context: features for a model that follows.
     reducer_ : TargetReducer
     contexts_, perturbations_ : ndarray
         Levels seen in `fit`.
@@ -85,9 +82,6 @@ class ResponseKernelRidge(LatentConditionRegressor):
     context. A context that was not seen is as like each of the others as these are to
     it on average. Time is cubic in the number of rows, once for each step, and linear
     in the number of genes.
-
-    The similarity of two perturbations elsewhere holds responses of training rows, so
-    leaving a row out in closed form is slightly optimistic; cross-validation is not.
 
     References
     ----------
@@ -150,9 +144,7 @@ class ResponseKernelRidge(LatentConditionRegressor):
         self.variances_ = dict(zip(_PARTS, variances.tolist(), strict=True))
         covariance = combined(kernels, variances)
         covariance[np.diag_indices_from(covariance)] += self.noise_
-        precision = linalg.inv(covariance, overwrite_a=True)
-        self.dual_coef_ = precision @ targets
-        self.left_out_ = targets - self.dual_coef_ / np.diag(precision)[:, None]
+        self.dual_coef_ = linalg.solve(covariance, targets, assume_a="pos")
         return self
 
     def predict(self, X):
