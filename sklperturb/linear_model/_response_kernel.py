@@ -3,12 +3,11 @@
 from numbers import Integral
 
 import numpy as np
-from scipy import linalg
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions._levels import level_means, pair_means, take_levels
-from sklperturb.linear_model._kernel import context_similarity
+from sklperturb.linear_model._kernel import context_similarity, loo_kernel_ridge
 from sklperturb.linear_model._latent import LatentConditionRegressor
 from sklperturb.linear_model._variances import combined, likeliest_variances
 
@@ -39,10 +38,13 @@ class ResponseKernelRidge(LatentConditionRegressor):
     zero where nothing was measured. The response of a row is left out of its own
     similarity, which makes :math:`R` a kernel between rows, and one that a row to be
     predicted has as well. How much each product explains is found by marginal
-    likelihood.
+    likelihood; the penalty, by closed-form leave-one-out, since what is likeliest for
+    a few strong responses is not what predicts most rows best.
 
     Parameters
     ----------
+    alphas : array-like of float, default=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
+        Penalties to choose from, in units of the kernel's mean diagonal.
     max_iter : int, default=60
         Steps of the search for the variances.
     scale_contexts : bool, default=True
@@ -56,10 +58,10 @@ class ResponseKernelRidge(LatentConditionRegressor):
     Attributes
     ----------
     variances_ : dict of {(str, str): float}
-        What each product of a kernel of contexts and one of perturbations explains, in
-        units of the mean square of a response.
-    noise_ : float
-        What is left, in the same units.
+        Share of each product of a kernel of contexts and one of perturbations in what
+        they explain together.
+    alpha_ : float
+        The chosen penalty.
     n_iter_ : int
         Steps that the search took.
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
@@ -102,11 +104,17 @@ class ResponseKernelRidge(LatentConditionRegressor):
         **LatentConditionRegressor._parameter_constraints,
         "max_iter": [Interval(Integral, 1, None, closed="left")],
     }
-    del _parameter_constraints["alphas"]
 
     def __init__(
-        self, max_iter=60, *, scale_contexts=True, n_components="full", schema=None
+        self,
+        alphas=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+        *,
+        max_iter=60,
+        scale_contexts=True,
+        n_components="full",
+        schema=None,
     ):
+        self.alphas = alphas
         self.max_iter = max_iter
         self.scale_contexts = scale_contexts
         self.n_components = n_components
@@ -138,13 +146,14 @@ class ResponseKernelRidge(LatentConditionRegressor):
         centred = targets - level_means(context, n_levels[0], targets)[0][context]
         self._products = _products_by_context(*self._train_codes, n_levels, centred)
         kernels = self._kernels(*self._train_codes)
-        variances, self.noise_, self.n_iter_ = likeliest_variances(
+        variances, _, self.n_iter_ = likeliest_variances(
             kernels, targets, max_iter=self.max_iter
         )
+        variances /= np.trace(combined(kernels, variances)) / len(targets) or 1.0
         self.variances_ = dict(zip(_PARTS, variances.tolist(), strict=True))
-        covariance = combined(kernels, variances)
-        covariance[np.diag_indices_from(covariance)] += self.noise_
-        self.dual_coef_ = linalg.solve(covariance, targets, assume_a="pos")
+        _, self.alpha_, self.dual_coef_ = loo_kernel_ridge(
+            combined(kernels, variances), targets, self.alphas
+        )
         return self
 
     def predict(self, X):
