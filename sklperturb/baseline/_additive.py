@@ -1,5 +1,6 @@
 """A context effect plus a perturbation effect."""
 
+import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 
@@ -9,6 +10,7 @@ from sklperturb.conditions._statistics import (
     LevelStatistics,
     estimate_smoothing,
     joint_effects,
+    share_of_centre,
 )
 
 
@@ -21,13 +23,16 @@ class AdditiveRegressor(ConditionRegressor):
         "means" is the textbook form, context mean + perturbation mean - grand mean,
         which double-counts when strong compounds were measured in few contexts.
         "joint" fits both effects together with empirical-Bayes shrinkage, which is
-        right for unbalanced designs.
+        right for unbalanced designs, and gives a new context only the share of the
+        grand mean that contexts have in common.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
 
     Attributes
     ----------
     grand_mean_ : ndarray of shape (n_genes,)
+    centre_share_ : float
+        Share, 0 to 1, of the grand mean in a context that was not seen.
     context_effects_ : ndarray of shape (n_contexts, n_genes)
     perturbation_effects_ : ndarray of shape (n_perturbations, n_genes)
     contexts_, perturbations_ : ndarray
@@ -92,6 +97,7 @@ class AdditiveRegressor(ConditionRegressor):
         n_levels = [len(self.contexts_), len(self.perturbations_)]
         self.grand_mean_ = y.mean(axis=0)
         centred = y - self.grand_mean_
+        self.centre_share_ = 1.0
         if self.effects == "means":
             columns = LevelStatistics.of_columns(
                 codes,
@@ -105,6 +111,7 @@ class AdditiveRegressor(ConditionRegressor):
         else:
             lambdas = estimate_smoothing(codes, n_levels, centred, crossed=True)
             found = joint_effects(codes, n_levels, centred, lambdas)
+            self.centre_share_ = share_of_centre(codes[0], n_levels[0], y)
         self.context_effects_, self.perturbation_effects_ = found
         return self
 
@@ -121,8 +128,9 @@ class AdditiveRegressor(ConditionRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         context, perturbation = self._codes(X)
+        share = np.where(context < 0, self.centre_share_, 1.0)[:, None]
         return self._shaped(
-            self.grand_mean_
+            share * self.grand_mean_
             + take_levels(self.context_effects_, context, 0.0)
             + take_levels(self.perturbation_effects_, perturbation, 0.0)
         )

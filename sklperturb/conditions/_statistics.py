@@ -7,7 +7,7 @@ from numbers import Real
 import numpy as np
 from scipy import linalg
 
-from sklperturb.conditions._levels import indicator, take_levels
+from sklperturb.conditions._levels import indicator, level_means, take_levels
 
 
 def parse_statistic(statistic):
@@ -114,6 +114,25 @@ def joint_effects(codes, n_levels, centred, lambdas):
         gram[rows, rows] += np.eye(n_levels[i]) * max(min(lambdas[i], 1e6), 1e-3)
     solved = np.linalg.inv(gram).astype(centred.dtype) @ right
     return [solved[bounds[i] : bounds[i + 1]] for i in range(len(codes))]
+
+
+def share_of_centre(code, n_levels, y):
+    """Return which share, 0 to 1, of the mean of all rows holds for a new level.
+
+    Each level's mean is predicted by a share of the mean of the others' rows. Levels
+    count by their rows and not by how strong they are, as in a mean of row-wise errors.
+    With a single level, nothing speaks against the mean: 1.
+    """
+    means, counts = level_means(code, n_levels, y)
+    total = counts @ means
+    along = energy = 0.0
+    for mean, count in zip(means, counts, strict=True):
+        size = np.linalg.norm(mean)
+        if size > 0 and 0 < count < len(y):
+            others = (total - count * mean) / (len(y) - count)
+            along += count * (others @ mean) / size
+            energy += count * (others @ others) / size
+    return float(np.clip(along / energy, 0, 1)) if energy > 0 else 1.0
 
 
 def compact_rows(y):

@@ -45,7 +45,7 @@ class ContextTransferRidge(LatentConditionRegressor):
         of a context's responses.
     min_shared : int, default=3
         With fewer perturbations measured both in a context and elsewhere, nothing is
-        learnt for that context, and :math:`\bar x_p` is predicted.
+        learnt for that context, and a share of :math:`\bar x_p` is predicted.
     scale_contexts : bool, default=True
         Whether to divide responses by how strongly their context responds in general
         before fitting, and to multiply predictions by it.
@@ -59,6 +59,10 @@ class ContextTransferRidge(LatentConditionRegressor):
     weights_ : ndarray of shape (n_contexts, n_contexts + 1)
         A row for each target context: weights of the other contexts, and last that of
         their mean.
+    mean_share_ : float
+        Share, 0 to 1, of :math:`\bar x_p` that predicts the contexts best, all of them
+        together: what is predicted where no weights are learnt. In a screen of a few
+        perturbations that differ between contexts it is small.
     alphas_ : ndarray of shape (n_contexts,)
         Chosen penalties of the kernel; infinite where it does not help.
     weight_alphas_ : ndarray of shape (n_contexts,)
@@ -79,10 +83,10 @@ class ContextTransferRidge(LatentConditionRegressor):
 
     Notes
     -----
-    A perturbation that was not seen gets the effect of its context; in a context that
-    was not seen, the mean over contexts; measured in the target context alone, its
-    response there. Responses are centred on the mean of all rows, so that zero stands
-    for that mean.
+    A perturbation that was not seen gets the effect of its context. In a context that
+    was not seen, a share of the mean over contexts is predicted, and of a perturbation
+    measured in the target context alone the same share of its response there.
+    Responses are centred on the mean of all rows, so that zero stands for that mean.
 
     The response of a row never enters its own features. The kernel's penalty is chosen
     on what the weights leave of the rows they were fitted on, which is slightly
@@ -155,9 +159,10 @@ class ContextTransferRidge(LatentConditionRegressor):
         lambdas = estimate_smoothing(codes, n_levels, targets, crossed=True)
         self.context_effects_ = joint_effects(codes, n_levels, targets, lambdas)[0]
         self._cells = _Cells(*pair_means(*codes, n_levels, targets))
-        # A context that shares too little predicts the mean of the others.
+        # A context that shares too little predicts a share of the mean of the others.
+        self.mean_share_ = self._cells.share_of_mean()
         self.weights_ = np.zeros((n_contexts, n_contexts + 1))
-        self.weights_[:, -1] = 1.0
+        self.weights_[:, -1] = self.mean_share_
         self.alphas_ = np.full(n_contexts, np.inf)
         self.weight_alphas_ = np.full(n_contexts, np.inf)
         self._corrections = [
@@ -209,11 +214,11 @@ class ContextTransferRidge(LatentConditionRegressor):
 
     def _predict_context(self, target, perturbation):
         # Code -1, a context that was not seen, leaves no context out of the mean.
-        only_mean = np.r_[np.zeros(len(self.contexts_)), 1.0]
-        weights = only_mean if target < 0 else self.weights_[target]
+        of_mean = np.r_[np.zeros(len(self.contexts_)), self.mean_share_]
+        weights = of_mean if target < 0 else self.weights_[target]
         latent = self._cells.blend(target, perturbation, weights)
         alone = ~self._cells.elsewhere(target, perturbation)
-        latent[alone] = self._cells.blend(-1, perturbation[alone], only_mean)
+        latent[alone] = self._cells.blend(-1, perturbation[alone], of_mean)
         correction = None if target < 0 else self._corrections[target]
         if correction is not None:
             queries, back = np.unique(perturbation[~alone], return_inverse=True)
@@ -305,6 +310,24 @@ class _Cells:
             shape=(len(perturbation), len(self.values)),
         )
         return mixing @ self.values
+
+    def share_of_mean(self):
+        """Return which share, 0 to 1, of the mean elsewhere predicts responses best.
+
+        By least squares over all pairs, in which strong responses do not count for
+        more than weak ones, as in a mean of row-wise errors.
+        """
+        only_mean = np.r_[np.zeros(len(self.place)), 1.0]
+        along = energy = 0.0
+        for target in range(len(self.place)):
+            shared = self.shared(target)
+            truth = self.of(target, shared)
+            means = self.blend(target, shared, only_mean)
+            size = np.linalg.norm(truth, axis=1)
+            size = np.where(size > 0, size, np.inf)
+            along += (np.einsum("ij,ij->i", means, truth) / size).sum()
+            energy += (np.einsum("ij,ij->i", means, means) / size).sum()
+        return float(np.clip(along / energy, 0, 1)) if energy > 0 else 1.0
 
     def products(self, target, left, right):
         """Return inner products of perturbations over all other contexts."""

@@ -4,13 +4,18 @@ import numpy as np
 
 from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
+from sklperturb.conditions._statistics import share_of_centre
 from sklperturb.linear_model._kernel import context_scales
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.utils._grid import Grid
 
 
 class LatentConditionRegressor(ConditionRegressor):
-    """Base of the models of responses at one strength of all contexts, in a basis."""
+    """Base of the models of responses at one strength of all contexts, in a basis.
+
+    Coordinates are centred on the mean of all rows. In a context that was not seen,
+    only the share of this mean that contexts have in common is predicted.
+    """
 
     _parameter_constraints = {
         "alphas": [Grid()],
@@ -26,10 +31,14 @@ class LatentConditionRegressor(ConditionRegressor):
         if self.scale_contexts:
             self.context_scales_ = context_scales(context, perturbation, y, n_contexts)
         y = y / self.context_scales_[context][:, None]
+        self._centre_share = share_of_centre(context, n_contexts, y)
         self.reducer_ = TargetReducer(self.n_components).fit(y)
         return context, perturbation, self.reducer_.transform(y)
 
     def _decode(self, latent, context):
         """Return the responses that coordinates stand for."""
         scale = take_levels(self.context_scales_, context, 1.0)
-        return self.reducer_.inverse_transform(latent) * scale[:, None]
+        y_pred = self.reducer_.inverse_transform(latent)
+        # Of what all rows have in common, only a share holds for another context.
+        y_pred[context < 0] -= (1 - self._centre_share) * self.reducer_.mean_
+        return y_pred * scale[:, None]

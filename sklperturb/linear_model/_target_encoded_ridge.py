@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._levels import indicator
-from sklperturb.linear_model._kernel import loo_kernel_ridge
+from sklperturb.linear_model._kernel import loo_correction
 from sklperturb.linear_model._latent import LatentConditionRegressor
 from sklperturb.preprocessing import TargetStatisticsEncoder
 
@@ -22,7 +22,8 @@ class TargetEncodedRidge(LatentConditionRegressor):
     Ridge regression of what that leaves on the statistics, and on those of the
     perturbation once more for each context, then learns where a cell type answers to
     a compound's usual effect more, less or differently. The penalty is chosen by
-    closed-form leave-one-out; an infinite one is the additive model.
+    closed-form leave-one-out; it is infinite, and the model additive, unless the
+    correction helps perturbations that are left out by more than chance.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class TargetEncodedRidge(LatentConditionRegressor):
     Attributes
     ----------
     alpha_ : float
-        The chosen penalty.
+        The chosen penalty; infinite where there is no correction.
     coef_ : ndarray of shape (n_features, n_components)
     context_scales_ : ndarray of shape (n_contexts,)
     encoder_ : TargetStatisticsEncoder
@@ -136,7 +137,7 @@ class TargetEncodedRidge(LatentConditionRegressor):
             If a penalty is not positive, `n_statistics` is no positive int, or a
             parameter of the encoder is out of range.
         """
-        context, _, targets = self._start_latent_fit(X, y)
+        context, perturbation, targets = self._start_latent_fit(X, y)
         self.encoder_ = TargetStatisticsEncoder(
             ("mean",), None, columns=self._roles(), smooth=self.smooth, cv=self.cv
         )
@@ -144,8 +145,10 @@ class TargetEncodedRidge(LatentConditionRegressor):
         additive, features = self._features(encoded, context)
         self._feature_mean = features.mean(axis=0)
         features = features - self._feature_mean
-        _, self.alpha_, dual_coef = loo_kernel_ridge(
-            features @ features.T, targets - additive, self.alphas
+        # A row's response is in the statistics of its perturbation's other rows, which
+        # must not vouch for the correction.
+        self.alpha_, dual_coef = loo_correction(
+            features @ features.T, targets - additive, self.alphas, perturbation
         )
         self.coef_ = features.T @ dual_coef
         return self

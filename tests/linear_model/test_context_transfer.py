@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from sklperturb.baseline import AdditiveRegressor, GroupStatisticRegressor
+from sklperturb.conditions._statistics import share_of_centre
 from sklperturb.linear_model import ContextTransferRidge
 from sklperturb.metrics import mrrmse
 
@@ -124,8 +125,14 @@ def test_what_was_not_seen(screen):
     by_context = (
         pd.DataFrame(y[rows.index]).groupby(rows["cell_type"].to_numpy()).mean()
     )
-    np.testing.assert_allclose(mean, by_context.mean().to_numpy())
-    np.testing.assert_allclose(overall, y.mean(axis=0))
+    centre, share = y.mean(axis=0), model.mean_share_
+    expected = centre + share * (by_context.mean().to_numpy() - centre)
+    # Of the centre, a new context gets the share that contexts have in common.
+    context, levels = pd.factorize(screen.X["cell_type"])
+    in_common = share_of_centre(context, len(levels), y)
+    assert 0 < in_common < 1
+    np.testing.assert_allclose(mean, expected - (1 - in_common) * centre)
+    np.testing.assert_allclose(overall, in_common * centre)
 
 
 def test_few_shared_perturbations_predict_the_mean(screen):
@@ -137,7 +144,19 @@ def test_few_shared_perturbations_predict_the_mean(screen):
         X["cell_type"] != row["cell_type"].iloc[0]
     )
     by_context = pd.DataFrame(y[rows]).groupby(X["cell_type"][rows].to_numpy()).mean()
-    np.testing.assert_allclose(model.predict(row)[0], by_context.mean().to_numpy())
+    centre, share = y.mean(axis=0), model.mean_share_
+    expected = centre + share * (by_context.mean().to_numpy() - centre)
+    np.testing.assert_allclose(model.predict(row)[0], expected)
+
+
+@pytest.mark.parametrize(("shared", "low", "high"), [(1, 0.95, 1), (0, 0, 0.05)])
+def test_the_share_of_the_mean_is_how_alike_contexts_respond(shared, low, high):
+    rng = np.random.default_rng(0)
+    context, perturbation = np.divmod(np.arange(20), 5)
+    effects = 10 * rng.normal(size=(5, 300))
+    y = shared * effects[perturbation] + rng.normal(size=(20, 300))
+    X = np.column_stack([context, perturbation])
+    assert low <= ContextTransferRidge(**PLAIN).fit(X, y).mean_share_ <= high
 
 
 def test_one_context_gives_the_mean_of_each_perturbation(screen):

@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from sklperturb.linear_model._kernel import context_similarity, loo_kernel_ridge
+from sklperturb.linear_model._kernel import (
+    context_similarity,
+    loo_correction,
+    loo_kernel_ridge,
+)
 
 ALPHAS = [0.01, 0.3, 3.0, 100.0]
 
@@ -36,6 +40,30 @@ def test_leave_one_out_is_that_of_refits(rank, noise):
     score, chosen, _ = loo_kernel_ridge(kernel, targets, ALPHAS)
     assert score == pytest.approx(min(expected))
     assert chosen == ALPHAS[int(np.argmin(expected))]
+
+
+def test_a_correction_that_its_own_group_vouches_for_is_left_out():
+    """Rows of a group are twins: left out alone, each is told by the other."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(8), 2)
+    noise = rng.normal(size=(8, 30))[groups]
+    features = rng.normal(size=(8, 20))[groups]
+    kernel = features @ features.T
+    alpha = loo_kernel_ridge(kernel, noise, ALPHAS)[1]
+    assert alpha < 100
+    alpha, dual_coef = loo_correction(kernel, noise, ALPHAS, groups)
+    assert alpha == np.inf and not dual_coef.any()
+    kernel += 30 * np.ones_like(kernel)
+    signal = 5 + 0.1 * noise
+    expected = loo_kernel_ridge(kernel, signal, ALPHAS)
+    alpha, dual_coef = loo_correction(kernel, signal, ALPHAS, groups)
+    assert alpha == expected[1]
+    np.testing.assert_array_equal(dual_coef, expected[2])
+
+
+def test_one_group_gives_no_correction():
+    ones = np.ones((3, 3))
+    assert loo_correction(ones, ones, ALPHAS, np.zeros(3, int))[0] == np.inf
 
 
 def naive_similarity(context, perturbation, targets, n_contexts, min_shared):

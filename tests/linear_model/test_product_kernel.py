@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from sklperturb.baseline import AdditiveRegressor, NoChangeRegressor
+from sklperturb.conditions._statistics import share_of_centre
 from sklperturb.datasets import PerturbationSchema
 from sklperturb.linear_model import ProductKernelRidge
 from sklperturb.metrics import mrrmse
@@ -72,11 +73,13 @@ def test_identity_kernel_and_fewer_components():
     assert np.linalg.matrix_rank(model.predict(X_new)) <= 5
 
 
-def test_condition_of_unseen_levels_is_the_mean_of_like_rows():
+def test_condition_of_unseen_levels_is_a_share_of_the_mean():
     X, y, *_ = make_strengths(0)
     model = ProductKernelRidge(perturbation_shares=[0], scale_contexts=False).fit(X, y)
     new = X[:1].assign(cell_type="new", sm_name="new")
-    np.testing.assert_allclose(model.predict(new)[0], y.mean(axis=0))
+    code, levels = pd.factorize(X["cell_type"])
+    share = share_of_centre(code, len(levels), y)
+    np.testing.assert_allclose(model.predict(new)[0], share * y.mean(axis=0))
 
 
 def test_without_a_context_column(screen):

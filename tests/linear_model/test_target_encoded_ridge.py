@@ -34,16 +34,36 @@ def test_better_than_simple_means_on_unseen_pairs():
     assert errors[0] < 0.97 * min(errors[1:])
 
 
-@pytest.mark.parametrize("interactions", [False, True])
-def test_correction_is_that_of_ridge_on_the_encodings(screen, interactions):
-    model = TargetEncodedRidge(
-        [10.0], n_statistics=4, interactions=interactions, scale_contexts=False
+def unlike_contexts():
+    """Return (conditions, responses without noise, rows to hold out)."""
+    rng = np.random.default_rng(0)
+    context, compound = np.divmod(np.arange(5 * 60), 60)
+    X = pd.DataFrame(
+        {"cell_type": context.astype(str), "sm_name": compound.astype(str)}
     )
-    model.fit(screen.X, screen.y)
+    strength = np.array([0.2, 0.6, 1.0, 1.5, 2.0])[context]
+    truth = strength[:, None] * rng.normal(size=(60, 10))[compound]
+    return X, truth, rng.random(len(X)) < 0.25
+
+
+@pytest.mark.parametrize("interactions", [False, True])
+def test_correction_is_that_of_ridge_on_the_encodings(interactions):
+    X, y, held = unlike_contexts()
+    X_test, X, y = X[held], X[~held], y[~held]
+    # Shrunk too much, the statistics need a correction with and without interactions.
+    model = TargetEncodedRidge(
+        [10.0],
+        n_statistics=4,
+        interactions=interactions,
+        scale_contexts=False,
+        smooth=20.0,
+    )
+    model.fit(X, y)
+    assert model.alpha_ == 10
     names = ["cell_type", "sm_name"]
-    reducer = TargetReducer().fit(screen.y.to_numpy())
-    targets = reducer.transform(screen.y.to_numpy())
-    encoder = TargetStatisticsEncoder(["mean"], None)
+    reducer = TargetReducer().fit(y)
+    targets = reducer.transform(y)
+    encoder = TargetStatisticsEncoder(["mean"], None, smooth=20.0)
 
     def additive_and_features(encoded, X):
         of_type, of_compound = np.hsplit(encoded, 2)
@@ -54,18 +74,18 @@ def test_correction_is_that_of_ridge_on_the_encodings(screen, interactions):
                 features.append(inside * of_compound[:, :4])
         return of_type + of_compound, np.hstack(features)
 
-    encoded = encoder.fit_transform(screen.X[names], targets)
-    additive, features = additive_and_features(encoded, screen.X)
+    encoded = encoder.fit_transform(X[names], targets)
+    additive, features = additive_and_features(encoded, X)
     centred = features - features.mean(axis=0)
     gram = centred.T @ centred + 10 * np.eye(features.shape[1])
     coef = np.linalg.solve(gram, centred.T @ (targets - additive))
     np.testing.assert_allclose(model.coef_, coef, atol=1e-6)
-    encoded = encoder.transform(screen.X_test[names])
-    additive, new = additive_and_features(encoded, screen.X_test)
+    encoded = encoder.transform(X_test[names])
+    additive, new = additive_and_features(encoded, X_test)
     expected = reducer.inverse_transform(
         additive + (new - features.mean(axis=0)) @ coef
     )
-    np.testing.assert_allclose(model.predict(screen.X_test), expected, atol=1e-6)
+    np.testing.assert_allclose(model.predict(X_test), expected, atol=1e-6)
 
 
 def test_infinite_penalty_is_the_additive_model():
@@ -88,15 +108,8 @@ def test_interactions_repeat_the_perturbation_for_each_context(screen):
 
 
 def test_interactions_find_contexts_that_answer_more_strongly():
-    rng = np.random.default_rng(0)
-    context, compound = np.divmod(np.arange(5 * 60), 60)
-    X = pd.DataFrame(
-        {"cell_type": context.astype(str), "sm_name": compound.astype(str)}
-    )
-    strength = np.array([0.2, 0.6, 1.0, 1.5, 2.0])[context]
-    truth = strength[:, None] * rng.normal(size=(60, 10))[compound]
-    y = truth + 0.3 * rng.normal(size=truth.shape)
-    held = rng.random(len(X)) < 0.25
+    X, truth, held = unlike_contexts()
+    y = truth + 0.3 * np.random.default_rng(1).normal(size=truth.shape)
     errors = [
         mrrmse(
             truth[held],
@@ -116,6 +129,8 @@ def test_penalty_is_strong_where_there_is_only_noise():
     )
     noise = np.random.default_rng(0).normal(size=(160, 30))
     assert TargetEncodedRidge(smooth=1.0).fit(X, noise).alpha_ >= 100
+    few = compound < 3
+    assert TargetEncodedRidge().fit(X[few], noise[few]).alpha_ == np.inf
 
 
 def test_without_a_context_column(screen):

@@ -1,0 +1,36 @@
+"""Statistics of levels: what a level that was not seen gets of the mean."""
+
+import numpy as np
+import pytest
+
+from sklperturb.conditions._statistics import share_of_centre
+
+
+@pytest.mark.parametrize(
+    ("own", "low", "high"), [(0, 0.99, 1), (1, 0.4, 0.95), (9, 0, 0.1)]
+)
+def test_levels_that_differ_have_little_in_common(own, low, high):
+    rng = np.random.default_rng(0)
+    code = np.repeat([0, 1, 2], [4, 8, 12])
+    y = rng.normal(size=1000) + own * rng.normal(size=(3, 1000))[code]
+    assert low <= share_of_centre(code, 3, y) <= high
+
+
+def test_the_share_predicts_a_left_out_level_best():
+    rng = np.random.default_rng(1)
+    code = np.repeat([0, 1, 2], 5)
+    y = rng.normal(size=400) + rng.normal(size=(3, 400))[code]
+    y /= np.linalg.norm(y, axis=1, keepdims=True)
+
+    def error(share):
+        left = [y[code == c].mean(0) - share * y[code != c].mean(0) for c in range(3)]
+        return sum(part @ part for part in left)
+
+    found = share_of_centre(code, 3, y)
+    assert error(found) < min(error(found - 0.02), error(found + 0.02))
+
+
+def test_nothing_speaks_against_the_mean_of_one_level_or_of_zeros():
+    assert share_of_centre(np.zeros(3, int), 1, np.ones((3, 2))) == 1
+    assert share_of_centre(np.array([0, 1]), 2, np.zeros((2, 2))) == 1
+    assert share_of_centre(np.array([0, 1]), 3, np.ones((2, 2))) == 1
