@@ -113,8 +113,8 @@ def explain_gaps(table):
     scored = table["mean"].notna()
     if (table.loc[scored, "ci_low"].isna()).any():
         log.info(
-            "No intervals: they are drawn from perturbations, and the folds hold out a "
-            "single one."
+            f"No intervals: they are drawn from {table['unit'].iloc[0]}s, and the "
+            "folds hold out a single one."
         )
     if not scored.all():
         names = ", ".join(table.loc[~scored, "model"])

@@ -4,10 +4,11 @@ import numpy as np
 
 
 class ClusterBootstrap:
-    """Resample whole clusters (perturbations), the same ones for every model.
+    """Resample whole clusters, the same ones for every model.
 
-    Rows of one perturbation fail together, so an interval from resampled rows is too
-    narrow; and differences between models need the same draws for both.
+    Rows of one perturbation, or of one context, fail together, so an interval from
+    resampled rows is too narrow; and differences between models need the same draws
+    for both.
 
     Parameters
     ----------
@@ -19,17 +20,19 @@ class ClusterBootstrap:
 
     def __init__(self, clusters, n_resamples, confidence, rng):
         _, self._codes = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
-        self._n = self._codes.max() + 1
-        draws = rng.randint(self._n, size=(n_resamples, self._n))
+        self.n_clusters = self._codes.max() + 1
+        draws = rng.randint(self.n_clusters, size=(n_resamples, self.n_clusters))
         # How often each cluster was drawn: a resampled mean is then two products.
-        self._times = np.stack([np.bincount(draw, minlength=self._n) for draw in draws])
+        self._times = np.stack(
+            [np.bincount(draw, minlength=self.n_clusters) for draw in draws]
+        )
         self._tails = [50 * (1 - confidence), 50 * (1 + confidence)]
 
     def interval(self, values):
         """Return the percentile interval of the mean of `values`, (n_rows,)."""
-        if self._n < 2 or np.isnan(values).any():
+        if self.n_clusters < 2 or np.isnan(values).any():
             return np.nan, np.nan
-        sums = np.bincount(self._codes, weights=values, minlength=self._n)
-        counts = np.bincount(self._codes, minlength=self._n)
+        sums = np.bincount(self._codes, weights=values, minlength=self.n_clusters)
+        counts = np.bincount(self._codes, minlength=self.n_clusters)
         means = (self._times @ sums) / (self._times @ counts)
         return tuple(np.percentile(means, self._tails))

@@ -16,10 +16,12 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from sklperturb.comparison._bootstrap import ClusterBootstrap
 from sklperturb.comparison._comparison import Comparison
+from sklperturb.comparison._evidence import doubts, held_out_units
 from sklperturb.comparison._fold_cache import FoldCache
 from sklperturb.comparison._summary import summarise, tabulate_folds
 from sklperturb.conditions import PerturbationSchema, resolve_schema
-from sklperturb.conditions._frames import as_pandas, read_column
+from sklperturb.conditions._doubts import warn
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.metrics import get_metric
 from sklperturb.metrics._checks import without_annotation
 from sklperturb.model_selection._fold import FoldFit, describe_error
@@ -93,7 +95,7 @@ def compare(
     error_score : "raise" or float, default="raise"
         Value of a fold in which a model failed, with a FitFailedWarning.
     n_resamples : int, default=2000
-        Bootstrap resamples of perturbations.
+        Bootstrap resamples of perturbations, or of contexts where these are held out.
     confidence : float, default=0.95
         Level of the intervals.
     random_state : int, RandomState instance or None, default=0
@@ -115,6 +117,12 @@ def compare(
     ValueError
         If there is nothing to compare, a name is taken twice, or no fold holds
         anything out.
+
+    Warns
+    -----
+    UserWarning
+        If the intervals rest on few perturbations or contexts, or if no model is
+        better than the best baseline by an interval that excludes 0.
 
     See Also
     --------
@@ -154,14 +162,17 @@ def compare(
     estimators = {name: estimator for name, (_, estimator) in models.items()}
     results = _run(estimators, X, y, folds, metrics, cache, n_jobs, error_score)
     held_out = np.concatenate([test for _, test in folds])
-    clusters = read_column(X, schema.perturbation)[held_out]
+    unit, units = held_out_units(X, folds, schema)
     rng = check_random_state(random_state)
-    bootstrap = ClusterBootstrap(clusters, n_resamples, confidence, rng)
+    bootstrap = ClusterBootstrap(units, n_resamples, confidence, rng)
     y_held_out = _values(_safe_indexing(y, held_out))
     kinds = {name: kind for name, (kind, _) in models.items()}
     table = tabulate_folds(results, kinds, metrics)
-    summary = summarise(table, results, kinds, metrics, y_held_out, bootstrap)
-    return Comparison(table, summary, left_out)
+    summary = summarise(table, results, kinds, metrics, y_held_out, bootstrap, unit)
+    notes = doubts(summary)
+    for note in notes:
+        warn(note)
+    return Comparison(table, summary, left_out, notes)
 
 
 def _collect(estimators, baselines, schema, random_state):

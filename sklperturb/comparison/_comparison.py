@@ -20,14 +20,18 @@ class Comparison:
     summary : DataFrame
         One row for each model and metric: ``model``, ``kind``, ``metric``,
         ``greater_is_better``, ``mean`` (over all held-out rows), ``std`` (over folds),
-        ``ci_low`` and ``ci_high`` (bootstrap over perturbations), ``best_baseline``,
+        ``ci_low`` and ``ci_high`` (bootstrap over units), ``best_baseline``,
         ``difference`` from it on the same rows with ``difference_low`` and
         ``difference_high`` (negative is better for errors), ``relative_to_zeros``
         (mean over rows of the error relative to that of predicting zeros, NaN for
-        correlations), ``fit_seconds`` (mean over folds) and ``peak_memory_mb``
-        (largest).
+        correlations), ``unit`` ("perturbation", or "context" where every fold tests
+        contexts that it does not train on) with ``n_units``, how many are held out,
+        ``fit_seconds`` (mean over folds) and ``peak_memory_mb`` (largest).
     left_out : dict of str to str
         Registered models of a set such as "default" that could not run, and why.
+    notes : list of str
+        What `compare` has warned of: few units behind the intervals, and that no model
+        is better than the best baseline.
 
     See Also
     --------
@@ -50,3 +54,4 @@ class Comparison:
     folds: pd.DataFrame
     summary: pd.DataFrame
     left_out: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)

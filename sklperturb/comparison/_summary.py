@@ -35,7 +35,7 @@ def tabulate_folds(results, kinds, metrics):
     return pd.DataFrame(table)
 
 
-def summarise(folds, results, kinds, metrics, y, bootstrap):
+def summarise(folds, results, kinds, metrics, y, bootstrap, unit):
     """Return one row for each metric and model.
 
     Parameters
@@ -46,6 +46,8 @@ def summarise(folds, results, kinds, metrics, y, bootstrap):
         Responses of the held-out rows, fold after fold.
     bootstrap : ClusterBootstrap
         On the same rows.
+    unit : str
+        What it resamples.
     """
     n_folds = folds["fold"].max() + 1
     means, costs = _over_folds(folds)
@@ -67,6 +69,8 @@ def summarise(folds, results, kinds, metrics, y, bootstrap):
                 "greater_is_better": metric.greater_is_better,
                 **means.loc[metric.name, model],
                 **_over_rows(rows, model, best, zero_errors, bootstrap),
+                "unit": unit,
+                "n_units": bootstrap.n_clusters,
                 **costs.loc[metric.name, model],
             }
             for model in kinds

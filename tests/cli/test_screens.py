@@ -60,6 +60,8 @@ def test_simulate_then_leaderboard_then_submit(cli, tmp_path):
         "difference_low",
         "difference_high",
         "relative_to_zeros",
+        "unit",
+        "n_units",
         "fit_seconds",
         "peak_memory_mb",
     ]

@@ -14,10 +14,11 @@ from sklearn.metrics import root_mean_squared_error
 from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
 from sklperturb.comparison import compare, leaderboard
 from sklperturb.comparison._bootstrap import ClusterBootstrap
+from sklperturb.comparison._evidence import held_out_units
 from sklperturb.compose import LatentTargetRegressor
 from sklperturb.datasets import PerturbationSchema, make_chemical_screen
 from sklperturb.metrics import neg_mrrmse_scorer, rowwise_pearson_scorer
-from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.model_selection import UnseenContextKFold, UnseenPairKFold
 from sklperturb.models import select_models
 
 FITS = []
@@ -279,3 +280,87 @@ def test_bootstrap_interval_covers_and_respects_clusters():
         ratio.append((high - low) / (naive[1] - naive[0]))
     assert 160 <= covered <= 195  # 90 % nominal
     assert np.median(ratio) > 1.8  # rows of a cluster are no independent evidence
+
+
+@pytest.mark.parametrize(
+    ("by", "unit"),
+    [
+        ("context", "context"),
+        ("perturbation", "perturbation"),
+        ("pair", "perturbation"),
+        ("both", "context"),
+    ],
+)
+def test_what_the_folds_hold_out_is_resampled(by, unit):
+    pairs = [(f"c{c}", f"p{p}") for c in range(4) for p in range(5)]
+    X = pd.DataFrame(pairs, columns=["cell_type", "sm_name"])
+    new = {"context": X["cell_type"] == "c0"}
+    new["perturbation"] = X["sm_name"].isin(["p0", "p1"])
+    new["pair"] = new["both"] = new["context"] & new["perturbation"]
+    kept = ~new[by]
+    if by == "both":
+        kept = ~new["context"] & ~new["perturbation"]
+    folds = [(np.flatnonzero(kept), np.flatnonzero(new[by]))]
+    schema = PerturbationSchema.infer(X)
+    found, units = held_out_units(X, folds, schema)
+    assert found == unit
+    assert units.tolist() == X.loc[new[by], getattr(schema, unit)].tolist()
+
+
+def test_held_out_contexts_are_resampled_and_few_are_told(screen):
+    cv = UnseenContextKFold(3, random_state=0)
+    with pytest.warns(UserWarning, match=r"4 contexts are held out\. .* fewer than 10"):
+        comparison = compare(["gene_mean"], screen.X, screen.y, cv=cv)
+    summary = comparison.summary
+    assert set(summary["unit"]) == {"context"}
+    assert set(summary["n_units"]) == {screen.X["cell_type"].nunique()}
+    assert len(comparison.notes) == 1
+
+
+class Oracle(RegressorMixin, BaseEstimator):
+    """Knows the answers, times a factor."""
+
+    def __init__(self, answers, factor=1.0):
+        self.answers = answers
+        self.factor = factor
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return self.factor * self.answers.loc[X.index].to_numpy()
+
+
+@pytest.mark.parametrize(("factor", "told"), [(0.9, False), (-1.0, True)])
+@pytest.mark.parametrize("scoring", ["mrrmse", "pearson"])
+def test_that_no_model_is_better_is_told(screen, cv, factor, told, scoring):
+    found = compare(
+        {"oracle": Oracle(screen.y, factor)},
+        screen.X,
+        screen.y,
+        cv=cv,
+        scoring=scoring,
+        baselines=["gene_mean"],
+    )
+    none_better = [n for n in found.notes if n.startswith("No model is better than")]
+    assert bool(none_better) == told
+    if told:
+        assert (
+            f"gene_mean on these folds ({scoring}): the best, oracle" in found.notes[0]
+        )
+
+
+def test_of_a_single_perturbation_nothing_is_shown(screen):
+    rows = np.arange(3)
+    X = screen.X.iloc[rows].assign(sm_name="one")
+    folds = [(rows[1:], rows[:1])]
+    found = compare(
+        {"oracle": Oracle(screen.y)},
+        X,
+        screen.y.iloc[rows],
+        cv=folds,
+        baselines=["gene_mean"],
+        schema=PerturbationSchema(perturbation="sm_name"),
+    )
+    assert found.notes[0].startswith("A single perturbation is held out.")
+    assert "with 1 perturbations" not in found.notes[1]
