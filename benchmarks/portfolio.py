@@ -4,10 +4,13 @@
 
 A folder holds a screen in OP2's layout. The folds hold out what its id map asks for
 (`suggest_cv`), and nothing is looked at on the rows to predict; each seed deals other
-folds. Printed are, for each screen and model, the MRRMSE with its difference from the
-additive model on the same rows and their interval, its ratio to zeros, the row-wise
-Spearman correlation, seconds of a fit and memory; and last, over all screens, the
-geometric mean of the ratio to the additive model, and the worst one.
+folds. An id map that asks for perturbations measured elsewhere and for ones that never
+were is two tasks, each with folds of its own. Printed are, for each task and model, the
+MRRMSE with its difference from the additive model on the same rows and their interval,
+its ratio to zeros, the row-wise Spearman correlation, seconds of a fit and memory; with
+several seeds, the mean difference and its interval over the seeds, which tells of the
+deals alone; and last, over all tasks, the geometric mean of the ratio to the additive
+model, and the worst one.
 
 Finished folds are kept in --cache, and a run that was stopped goes on from there.
 """
@@ -18,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from sklperturb.comparison import compare
 from sklperturb.datasets import load_op2, make_chemical_screen
@@ -25,6 +29,8 @@ from sklperturb.model_selection import suggest_cv
 from sklperturb.models import make_model
 
 REFERENCE = "additive_joint"
+# A part of an id map with a smaller share of its rows is no task of its own.
+LEAST_SHARE = 0.1
 # Heavy tails of combined z-scores; every other screen is read as it is.
 CLIP = {"l1000_consensus_op2_layout": 10.0}
 HEADER = (
@@ -46,14 +52,18 @@ def main():
     options = parser.parse_args()
     names = options.models.split(",")
     ratios = {}
-    for name, screen in screens(options):
+    for name, screen, asked in tasks(options):
+        differences = {}
         for seed in range(options.seeds):
             print(f"{name}, seed {seed} ...", file=sys.stderr, flush=True)
-            table = run(screen, names, seed, options)
+            table = run(screen, asked, names, seed, options)
             print(f"\n**{name}**, seed {seed}, {len(screen.X)} rows\n")
             print_screen(table)
             errors = table["mean"]
             ratios[name, seed] = errors / errors[REFERENCE]
+            differences[seed] = table["difference"]
+        if options.seeds > 1:
+            print_seeds(name, pd.DataFrame(differences))
     print_all(pd.DataFrame(ratios))
 
 
@@ -65,11 +75,23 @@ def screens(options):
         yield f"generated {seed}", make_chemical_screen(6, 60, 500, random_state=seed)
 
 
-def run(screen, names, seed, options):
+def tasks(options):
+    """Yield (name, screen, rows to predict) of what each screen's id map asks."""
+    for name, screen in screens(options):
+        column = screen.schema.perturbation
+        seen = screen.X_test[column].isin(screen.X[column])
+        if LEAST_SHARE <= seen.mean() <= 1 - LEAST_SHARE:
+            yield f"{name}, seen", screen, screen.X_test[seen]
+            yield f"{name}, unseen", screen, screen.X_test[~seen]
+        else:
+            yield name, screen, screen.X_test
+
+
+def run(screen, asked, names, seed, options):
     """Return one row for each model, with the correlation beside the error."""
     cv = suggest_cv(
         screen.X,
-        screen.X_test,
+        asked,
         n_splits=options.n_splits,
         schema=screen.schema,
         random_state=seed,
@@ -114,14 +136,26 @@ def print_screen(table):
         )
 
 
+def print_seeds(name, differences):
+    """Print the differences from the additive model, with intervals over seeds."""
+    n_seeds = differences.shape[1]
+    mean = differences.mean(axis=1, skipna=False).sort_values()
+    half = stats.t.ppf(0.975, n_seeds - 1) * differences.std(axis=1) / np.sqrt(n_seeds)
+    print(f"\n**{name}**, {n_seeds} seeds\n")
+    print("| model | from additive (95 % over seeds) |\n|---|---:|")
+    for model in mean.index.drop(REFERENCE):
+        low, high = mean[model] - half[model], mean[model] + half[model]
+        print(f"| {model} | {mean[model]:+.4f} ({low:+.4f} to {high:+.4f}) |")
+
+
 def print_all(ratios):
-    """Print how the models do over the screens, each screen weighing the same."""
-    of_screens = np.log(ratios).T.groupby(level=0).mean().T
-    over_all = np.exp(of_screens.mean(axis=1)).sort_values()
-    print("\n**All screens**: MRRMSE relative to the additive model\n")
-    print("| model | geometric mean | worst screen |\n|---|---:|---:|")
+    """Print how the models do over the tasks, each task weighing the same."""
+    of_tasks = np.log(ratios).T.groupby(level=0).mean().T
+    over_all = np.exp(of_tasks.mean(axis=1)).sort_values()
+    print("\n**All tasks**: MRRMSE relative to the additive model\n")
+    print("| model | geometric mean | worst task |\n|---|---:|---:|")
     for name, ratio in over_all.items():
-        worst = np.exp(of_screens.loc[name]).max()
+        worst = np.exp(of_tasks.loc[name]).max()
         print(f"| {name} | {ratio:.4f} | {worst:.4f} |")
 
 

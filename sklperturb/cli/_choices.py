@@ -125,9 +125,52 @@ def make_splitter(name, screen, n_splits, seed):
             f"--n-splits {n_splits} becomes {made}, all that can be held out apart; "
             "--cv chooses other folds."
         )
+    if name == "auto":
+        _tell_of_mixed(screen, splitter)
     shown = [f"{k}={v!r}" for k, v in vars(splitter).items() if k != "schema"]
     log.info(f"Folds: {type(splitter).__name__}({', '.join(shown)})")
     return splitter
+
+
+def _tell_of_mixed(screen, splitter):
+    """Warn where the id map asks for seen and unseen perturbations at once."""
+    column = screen.schema.perturbation
+    new = ~screen.X_test[column].isin(screen.X[column])
+    if not 0.1 <= new.mean() <= 0.9:
+        return
+    asks_new = type(splitter).__name__ == "UnseenPerturbationKFold"
+    others, cv = (~new, "unseen-pair") if asks_new else (new, "unseen-perturbation")
+    kind = "was measured elsewhere" if asks_new else "was never measured"
+    warn(
+        f"{others.sum()} of the {len(others)} rows to predict have a perturbation that "
+        f"{kind}, which these folds do not ask for; for them, run again with --cv {cv}."
+    )
+
+
+def tell_of_asked(screen, splitter=None):
+    """Say how the perturbations to predict differ from those that folds hold out.
+
+    Parameters
+    ----------
+    screen : Bunch
+        As `load_op2` returns it.
+    splitter : splitter, default=None
+        None takes the one that asks what the id map asks.
+    """
+    from sklperturb.comparison import asked_difference
+    from sklperturb.model_selection import suggest_cv
+
+    if splitter is None:
+        splitter = suggest_cv(screen.X, screen.X_test, schema=screen.schema)
+    try:
+        folds = list(splitter.split(screen.X))
+    except ValueError:  # too small to cut; where folds are needed, that is an error
+        return
+    found = asked_difference(
+        screen.X, screen.y, screen.X_test, folds, schema=screen.schema
+    )
+    if found is not None:
+        log.info(str(found))
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from sklperturb.cli._choices import (
     named,
     refuse_inputs,
     set_tuned,
+    tell_of_asked,
 )
 from sklperturb.cli._ending import keeping
 from sklperturb.cli._options import (
@@ -132,6 +133,7 @@ def leaderboard(
     screen = load_screen(data, layer, clip, on_nonfinite)
     models = fitting(models, screen.schema)
     splitter = make_splitter(cv, screen, n_splits, seed)
+    tell_of_asked(screen, splitter)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     kept = "nothing is kept without --output"
@@ -199,6 +201,7 @@ def submit(
         raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
     screen = load_screen(data, layer, clip, on_nonfinite)
     fitting([model], screen.schema)
+    tell_of_asked(screen)
     start = time.perf_counter()
     estimator = make_model(model, schema=screen.schema, random_state=seed)
     if budget is not None:

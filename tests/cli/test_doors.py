@@ -279,3 +279,29 @@ def test_models_can_be_read_at_any_width(monkeypatch, width, lines):
     at = next(i for i, row in enumerate(rows) if row.startswith("additive_combination"))
     after = next(i for i, row in enumerate(rows) if row.startswith("nearest_compound"))
     assert after - at <= lines + 1
+
+
+@pytest.mark.parametrize(
+    ("n_new", "told"), [(1, None), (8, "perturbation"), (40, "pair")]
+)
+def test_questions_that_the_folds_do_not_ask_are_told(n_new, told, folder, monkeypatch):
+    warned = []
+    monkeypatch.setattr(_choices, "warn", warned.append)
+    screen = load_op2(folder)
+    asked = screen.X_test.iloc[np.arange(20) % len(screen.X_test)]
+    new = asked.iloc[np.arange(n_new) % 20].assign(sm_name="new")
+    screen.X_test = pd.concat([asked, new], ignore_index=True)
+    _choices.make_splitter("auto", screen, 3, 0)
+    assert bool(warned) == bool(told)
+    if told:
+        assert f"of the {20 + n_new} rows" in warned[0]
+        assert warned[0].endswith(f"--cv unseen-{told}.")
+
+
+def test_what_is_asked_is_compared_with_what_folds_hold_out(cli, folder, tmp_path):
+    told = "The perturbations to predict respond "
+    board = ["leaderboard", "--data", folder, "--models", "gene_mean"]
+    assert told in cli(*board).stderr
+    output = tmp_path / "x.csv"
+    done = cli("submit", "--data", folder, "--model", "gene_mean", "--output", output)
+    assert told in done.stderr
