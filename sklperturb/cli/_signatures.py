@@ -97,7 +97,7 @@ def signatures(
     perturbation by context grid that were not measured.
     """
     from sklperturb.datasets import write_signatures
-    from sklperturb.datasets._write_signatures import check_signature_folder
+    from sklperturb.datasets._write import check_signature_folder
     from sklperturb.signatures import make_signature_screen
 
     check_signature_folder(output, overwrite)

@@ -6,9 +6,12 @@ from sklperturb.datasets._genetic_screen import make_genetic_screen
 from sklperturb.datasets._op2 import load_op2
 from sklperturb.datasets._perturbseq import load_perturbseq
 from sklperturb.datasets._screen import make_chemical_screen
-from sklperturb.datasets._write import write_screen, write_submission
+from sklperturb.datasets._write import (
+    write_screen,
+    write_signatures,
+    write_submission,
+)
 from sklperturb.datasets._write_cells import write_cells
-from sklperturb.datasets._write_signatures import write_signatures
 
 __all__ = [
     "PerturbationSchema",

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 
+from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._schema import KNOWN_SPELLINGS
 from sklperturb.datasets._files import check_unique_ids
 from sklperturb.files._identifiers import as_identifiers
 from sklperturb.files._writing import (
@@ -21,6 +23,8 @@ from sklperturb.files._writing_hdf5 import write_h5ad
 SUFFIXES = (".csv", ".h5ad")
 _ANSWERS = "de_test.parquet"
 _SCREEN = ("de_train.parquet", "id_map.csv", "sample_submission.csv", _ANSWERS)
+_ROLES = ("context", "perturbation", "smiles", "dose")
+_SIGNATURES = ("de_train.h5ad", "id_map.csv", "de_test.h5ad")
 
 
 def write_screen(folder, screen, *, overwrite=False):
@@ -80,6 +84,113 @@ def write_screen(folder, screen, *, overwrite=False):
 def check_screen_folder(folder, overwrite=False):
     """Return `folder` as a Path if a screen can be written into it."""
     return check_output_folder(folder, _SCREEN, overwrite)
+
+
+def write_signatures(folder, screen, *, overwrite=False):
+    """Write signatures in the layout of the Open Problems benchmark.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Made if it does not exist.
+    screen : :class:`~sklearn.utils.Bunch` or dict
+        As given by :func:`~sklperturb.signatures.make_signature_screen`:
+
+        signatures : AnnData of shape (n_samples, n_genes)
+            To learn from; all layers are kept.
+        to_predict : DataFrame of shape (n_test, n_columns)
+            Conditions to predict; the columns of perturbation and context are needed.
+        test : AnnData of shape (n_test, n_genes) or None
+            Signatures of the conditions to predict, where they are known.
+        schema : PerturbationSchema
+            Roles of the columns. Columns of perturbation, context, structure and dose
+            are given OP2's names, so that the folder is read without a schema.
+    overwrite : bool, default=False
+        Replace the files of signatures that are already there.
+
+    Returns
+    -------
+    folder : Path
+        So that ``load_op2(write_signatures(...))`` works.
+
+    Raises
+    ------
+    OSError
+        If one of the files is there and `overwrite` is False, the folder holds a
+        screen in the Kaggle layout, or it cannot be written to.
+    ValueError
+        If `to_predict` is empty or lacks a column.
+
+    See Also
+    --------
+    load_op2 : Read the folder; any layer with ``layer=``.
+    write_screen : Write a screen in the Kaggle layout.
+    sklperturb.signatures.make_signature_screen : Compute one from counts.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import anndata as ad
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklperturb.datasets import PerturbationSchema, load_op2, write_signatures
+    >>> obs = pd.DataFrame(
+    ...     {"cell_line": ["K562", "K562", "A549"], "drug": ["a", "b", "a"]},
+    ...     index=["1", "2", "3"],
+    ... )
+    >>> layers = {"clipped_sign_log10_pval": np.eye(3)}
+    >>> screen = {
+    ...     "signatures": ad.AnnData(obs=obs, layers=layers),
+    ...     "to_predict": pd.DataFrame({"cell_line": ["A549"], "drug": ["b"]}),
+    ...     "test": None,
+    ...     "schema": PerturbationSchema("drug", context="cell_line"),
+    ... }
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     screen = load_op2(write_signatures(folder, screen))
+    >>> screen.X_test[["cell_type", "sm_name"]].to_numpy().tolist()
+    [['A549', 'b']]
+    """
+    schema, to_predict = screen["schema"], as_pandas(screen["to_predict"])
+    schema.require(to_predict, "perturbation", *["context"] * bool(schema.context))
+    if len(to_predict) == 0:
+        raise ValueError("to_predict is empty: name at least one condition to predict.")
+    check_unique_genes(screen["signatures"].var_names, "signatures")
+    folder = check_signature_folder(folder, overwrite)
+    renamed = {
+        getattr(schema, role): KNOWN_SPELLINGS[role][0]
+        for role in _ROLES
+        if getattr(schema, role) is not None
+    }
+    id_map = to_predict[[c for c in renamed if c in to_predict]].rename(columns=renamed)
+    id_map = id_map.reset_index(drop=True).rename_axis("id").reset_index()
+    with replaced_files(folder, _SIGNATURES) as unfinished:
+        _write_layers(unfinished / _SIGNATURES[0], screen["signatures"], renamed)
+        id_map.to_csv(unfinished / _SIGNATURES[1], index=False)
+        if screen["test"] is not None:
+            _write_layers(unfinished / _SIGNATURES[2], screen["test"], renamed)
+    return folder
+
+
+def check_signature_folder(folder, overwrite):
+    """Return `folder` as a Path, or raise if signatures cannot be written to it."""
+    folder = check_output_folder(folder, _SIGNATURES, overwrite)
+    # load_op2 would read these instead.
+    kaggle = [name for name in _SCREEN if name not in _SIGNATURES]
+    other = [name for name in kaggle if (folder / name).exists()]
+    if other:
+        raise FileExistsError(
+            f"{folder} holds a screen in the Kaggle layout ({other}), which would be "
+            "read instead. Choose another folder."
+        )
+    return folder
+
+
+def _write_layers(path, signatures, renamed):
+    taken = [name for name in renamed.values() if name not in renamed]
+    obs = signatures.obs.drop(columns=taken, errors="ignore").rename(columns=renamed)
+    written = signatures.copy()
+    written.obs = obs
+    write_h5ad(path, written, "gzip")
 
 
 @contextmanager
@@ -147,9 +258,9 @@ def write_submission(
     1,-1.25
     """
     path = check_output(path, SUFFIXES, overwrite=True)
-    ids = _ids(as_pandas(id_map))
+    ids = submission_ids(id_map)
     genes = pd.Index(target_names)
-    values = _check_predictions(as_pandas(y_pred), ids, genes)
+    values = check_predictions(y_pred, ids, genes)
     uns = {"dataset_id": dataset_id, "method_id": method_id}
     uns = {key: value for key, value in uns.items() if value is not None}
     if uns and path.suffix == ".csv":
@@ -165,7 +276,9 @@ def write_submission(
     return path
 
 
-def _ids(id_map):
+def submission_ids(id_map):
+    """Return the ids of the rows to predict, each once, as an index."""
+    id_map = as_pandas(id_map)
     if "id" in getattr(id_map, "columns", ()):
         ids = pd.Index(id_map["id"], name="id")
     elif getattr(getattr(id_map, "index", None), "name", None) == "id":
@@ -173,14 +286,15 @@ def _ids(id_map):
     else:
         raise ValueError(
             "id_map has neither a column nor an index named 'id'. Pass the id_map or "
-            "the X_test that load_op2 gives."
+            "the X_test of the screen."
         )
     check_unique_ids(ids, "id_map")
     return ids
 
 
-def _check_predictions(y_pred, ids, genes):
-    """Return the predictions as an array in the order of ids and genes."""
+def check_predictions(y_pred, ids, genes):
+    """Return finite predictions as an array in the order of ids and genes."""
+    y_pred = as_pandas(y_pred)
     if not genes.is_unique:
         raise ValueError(
             f"target_names names {genes[genes.duplicated()][0]!r} more than once."
