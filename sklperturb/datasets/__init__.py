@@ -6,10 +6,12 @@ from sklperturb.datasets._genetic_screen import make_genetic_screen
 from sklperturb.datasets._op2 import load_op2
 from sklperturb.datasets._perturbseq import load_perturbseq
 from sklperturb.datasets._screen import make_chemical_screen
+from sklperturb.datasets._vcpi import load_vcpi
 from sklperturb.datasets._write import (
     write_screen,
     write_signatures,
     write_submission,
+    write_vcpi_submission,
 )
 from sklperturb.datasets._write_cells import write_cells
 
@@ -18,10 +20,12 @@ __all__ = [
     "describe_perturbseq",
     "load_op2",
     "load_perturbseq",
+    "load_vcpi",
     "make_chemical_screen",
     "make_genetic_screen",
     "write_cells",
     "write_screen",
     "write_signatures",
     "write_submission",
+    "write_vcpi_submission",
 ]

@@ -18,25 +18,28 @@ LAYOUTS = (
 DEFAULT_LAYER = "clipped_sign_log10_pval"
 
 
-def open_folder(folder):
-    """Return `folder` as a path, or raise if it is not a folder."""
+def open_folder(folder, layouts=LAYOUTS):
+    """Return `folder` as a path, or raise if it is not a folder.
+
+    `layouts` says in the message what it may hold.
+    """
     folder = Path(folder)
     if not folder.exists():
-        raise FileNotFoundError(f"The folder {folder} does not exist. {LAYOUTS}.")
+        raise FileNotFoundError(f"The folder {folder} does not exist. {layouts}.")
     if not folder.is_dir():
         raise NotADirectoryError(
-            f"{folder} is a file; pass the folder that holds it. {LAYOUTS}."
+            f"{folder} is a file; pass the folder that holds it. {layouts}."
         )
     return folder
 
 
-def missing_file(folder, name):
+def missing_file(folder, name, layouts=LAYOUTS):
     """Return the error that names the missing file and what is there."""
     present = sorted(path.name for path in folder.iterdir())
     if len(present) > 12:
         present = [*present[:12], f"... {len(present) - 12} more"]
     return FileNotFoundError(
-        f"{name} is not in {folder}, which holds {present or 'nothing'}. {LAYOUTS}."
+        f"{name} is not in {folder}, which holds {present or 'nothing'}. {layouts}."
     )
 
 

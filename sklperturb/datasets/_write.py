@@ -1,10 +1,12 @@
 """Write screens and predictions, whole or not at all."""
 
 import csv
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import gen_batches
 
 from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions._frames import as_pandas
@@ -21,6 +23,8 @@ from sklperturb.files._writing import (
 from sklperturb.files._writing_hdf5 import write_h5ad
 
 SUFFIXES = (".csv", ".h5ad")
+VCPI_SUFFIXES = (".csv", ".parquet")
+_ROWS_AT_ONCE = 64  # of a long table
 _ANSWERS = "de_test.parquet"
 _SCREEN = ("de_train.parquet", "id_map.csv", "sample_submission.csv", _ANSWERS)
 _ROLES = ("context", "perturbation", "smiles", "dose")
@@ -276,6 +280,68 @@ def write_submission(
     return path
 
 
+def write_vcpi_submission(path, y_pred, id_map, target_names):
+    """Write predictions as the VCPI contest of 2026 expects them.
+
+    Parameters
+    ----------
+    path : str or path-like
+        ``.csv`` or ``.parquet``, which is several times smaller.
+    y_pred : array-like of shape (n_test, n_genes)
+        Expression, log2(CPM + 1).
+    id_map : DataFrame
+    target_names : list of str
+        As in :func:`write_submission`; ids are the compounds.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        If the suffix is unknown, compounds or genes repeat, the shape or the names do
+        not fit, or a value is not finite.
+
+    Warns
+    -----
+    UserWarning
+        If values are below 0. They are written as 0, since the contest allows none and
+        no expression is below.
+
+    Notes
+    -----
+    The table is long: `compound`, `gene_id`, `predicted_expression`, with a row for
+    each of the pairs, compound by compound. The file gets its name when it is whole.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from sklperturb.datasets import write_vcpi_submission
+    >>> id_map, genes = pd.DataFrame({"id": ["9321914"]}), ["ENSG1", "ENSG2"]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_vcpi_submission(
+    ...         f"{folder}/sub.parquet", [[0.5, 3.25]], id_map, genes
+    ...     )
+    ...     pd.read_parquet(path)["predicted_expression"].tolist()
+    [0.5, 3.25]
+    """
+    path = check_output(path, VCPI_SUFFIXES, overwrite=True)
+    ids, genes = submission_ids(id_map), pd.Index(target_names)
+    values = check_predictions(y_pred, ids, genes)
+    n_negative = int((values < 0).sum())
+    if n_negative:
+        warnings.warn(
+            f"{n_negative} of {values.size} predictions are below 0 and written as 0.",
+            UserWarning,
+            stacklevel=2,
+        )
+    with written_whole(path) as unfinished:
+        _write_long(unfinished, values, as_identifiers(ids), as_identifiers(genes))
+    return path
+
+
 def submission_ids(id_map):
     """Return the ids of the rows to predict, each once, as an index."""
     id_map = as_pandas(id_map)
@@ -363,3 +429,20 @@ def _write_h5ad(path, values, ids, genes, uns):
         uns=uns,
     )
     write_h5ad(path, cells, "gzip")
+
+
+def _write_long(path, values, ids, genes):
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    names = ["compound", "gene_id", "predicted_expression"]
+    types = [pa.string(), pa.string(), pa.from_numpy_dtype(values.dtype)]
+    ids, genes = pa.array(ids, pa.string()), pa.array(genes, pa.string())
+    writer = pa.csv.CSVWriter if path.suffix == ".csv" else pq.ParquetWriter
+    with writer(path, pa.schema(zip(names, types, strict=True))) as file:
+        for rows in gen_batches(len(ids), _ROWS_AT_ONCE):
+            part = np.maximum(values[rows], 0)
+            row, gene = np.indices(part.shape)
+            labels = ids[rows].take(row.ravel()), genes.take(gene.ravel())
+            file.write_table(pa.Table.from_arrays([*labels, part.ravel()], names))

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from contextlib import contextmanager
 
 import pandas as pd
 import psutil
@@ -107,16 +108,27 @@ def read_parquet(path):
     return frame.reset_index(level=named).reset_index(drop=True)
 
 
-def read_indexed_parquet(path):
-    """Read a parquet file with the index that pandas wrote; see `read_parquet`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def read_parquet_header(path):
+    """Read the names of the columns of a parquet file; see `read_parquet`."""
+    with _parquet(path) as file:
+        return file.schema_arrow.names
 
-    path = check_file(path)
-    with reading(path, "parquet"), path.open("rb") as opened:
-        file = pq.ParquetFile(opened, page_checksum_verification=True)
+
+def read_indexed_parquet(path, columns=None):
+    """Read a parquet file with the index that pandas wrote; see `read_parquet`.
+
+    Parameters
+    ----------
+    path : path-like
+    columns : list of str, default=None
+        Those to read, and no other; None reads all. The index comes besides.
+    """
+    import pyarrow as pa
+
+    with _parquet(path) as file:
         schema = file.schema_arrow
-        check_unique_columns(schema.names, path)
+        if columns is not None:
+            schema = pa.schema([schema.field(name) for name in columns])
         if nested := [f.name for f in schema if pa.types.is_nested(f.type)]:
             raise FileError(
                 f"{path} has columns of lists or the like, such as {nested[:3]}; "
@@ -128,9 +140,21 @@ def read_indexed_parquet(path):
                 f"{path} needs {needed / 2**30:.1f} GiB of memory, and "
                 f"{free / 2**30:.1f} GiB are free."
             )
-        frame = file.read().to_pandas()
+        frame = file.read(columns, use_pandas_metadata=True).to_pandas()
         frame.columns = frame.columns.astype(str)
     return frame
+
+
+@contextmanager
+def _parquet(path):
+    """Yield an open parquet file, whose columns have different names."""
+    import pyarrow.parquet as pq
+
+    path = check_file(path)
+    with reading(path, "parquet"), path.open("rb") as opened:
+        file = pq.ParquetFile(opened, page_checksum_verification=True)
+        check_unique_columns(file.schema_arrow.names, path)
+        yield file
 
 
 def check_unique_columns(names, path):
