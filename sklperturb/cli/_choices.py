@@ -89,11 +89,35 @@ def refuse_inputs(inputs, outputs):
 
 
 def load_screen(data, layer, clip, on_nonfinite):
-    from sklperturb.datasets import load_op2
+    """Return the screen of a folder in one of the layouts."""
+    from sklperturb.datasets import load_op2, load_vcpi
+    from sklperturb.datasets._vcpi import is_vcpi
 
-    screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
+    if is_vcpi(data):
+        if layer is not None or clip is not None:
+            raise ValueError(
+                f"{data} holds counts in the layout of VCPI 2026, and --layer and "
+                "--clip are for signatures. Leave them out."
+            )
+        screen = load_vcpi(data)
+    else:
+        screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
     log.info(screen.DESCR)
     return screen
+
+
+def make_scoring(name, screen):
+    """Return the metric of a name, with the weights of the screen where it has any."""
+    from sklperturb.metrics import WeightedMSEScorer, get_metric
+
+    if name != WeightedMSEScorer.name:
+        return get_metric(name)
+    if screen.get("weights") is None:
+        raise ValueError(
+            "--scoring wmse needs weights of compounds and genes: a weights.parquet in "
+            "a folder in the layout of VCPI 2026."
+        )
+    return WeightedMSEScorer(screen.weights, by=screen.schema.perturbation)
 
 
 def read_schema(path, **roles):

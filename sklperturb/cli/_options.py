@@ -42,7 +42,9 @@ Cells = Annotated[
 Data = Annotated[
     Path,
     Option(
-        exists=True, file_okay=False, help="Folder with a screen in the OP2 layout."
+        exists=True,
+        file_okay=False,
+        help="Folder with a screen in the layout of OP2, or of VCPI 2026.",
     ),
 ]
 
@@ -123,8 +125,9 @@ NSplits = Annotated[
 Metric = Annotated[
     Scoring,
     Option(
-        help="Mean score of a row. mrrmse and mrmae are errors, lower is better; of "
-        "pearson, spearman and cosine, higher is better."
+        help="Mean score of a row. mrrmse, mrmae and wmse are errors, lower is better; "
+        "of pearson, spearman and cosine, higher is better. wmse is weighted, by the "
+        "weights.parquet of a VCPI folder."
     ),
 ]
 

@@ -12,6 +12,7 @@ from sklperturb.cli._choices import (
     Cv,
     fitting,
     load_screen,
+    make_scoring,
     make_splitter,
     named,
     refuse_inputs,
@@ -132,6 +133,7 @@ def leaderboard(
     check_leaderboard(output)
     screen = load_screen(data, layer, clip, on_nonfinite)
     models = fitting(models, screen.schema)
+    scoring = make_scoring(scoring, screen)
     splitter = make_splitter(cv, screen, n_splits, seed)
     tell_of_asked(screen, splitter)
     if output is not None:
@@ -145,7 +147,7 @@ def leaderboard(
             screen.X,
             screen.y,
             cv=splitter,
-            scoring=scoring,
+            scoring=[scoring],
             schema=screen.schema,
             n_jobs=jobs,
             error_score=float("nan"),
@@ -164,7 +166,11 @@ def submit(
     data: Data,
     model: Annotated[str, Option(help="A name that `sklperturb models` lists.")],
     output: Annotated[
-        Path, Option(dir_okay=False, help="The .csv or .h5ad file to write.")
+        Path,
+        Option(
+            dir_okay=False,
+            help="File to write: .csv or .h5ad, of a VCPI folder .csv or .parquet.",
+        ),
     ],
     params: Annotated[
         Path | None,
@@ -186,14 +192,16 @@ def submit(
     """Fit a model on everything and write its predictions for the id map."""
     from sklearn.utils.validation import has_fit_parameter
 
-    from sklperturb.datasets import write_submission
-    from sklperturb.datasets._write import SUFFIXES
+    from sklperturb.datasets import write_submission, write_vcpi_submission
+    from sklperturb.datasets._vcpi import VCPI_FILES, is_vcpi
+    from sklperturb.datasets._write import SUFFIXES, VCPI_SUFFIXES
     from sklperturb.files._writing import check_output
     from sklperturb.metrics import mrrmse
     from sklperturb.models import make_model
 
-    check_output(output, SUFFIXES, overwrite)
-    refuse_inputs([data / name for name in _INPUTS], [output])
+    long = is_vcpi(data)
+    check_output(output, VCPI_SUFFIXES if long else SUFFIXES, overwrite)
+    refuse_inputs([data / name for name in (*_INPUTS, *VCPI_FILES)], [output])
     estimator = make_model(model)  # tells at once what is not installed
     if params is not None:
         log.info(f"Parameters: {set_tuned(estimator, model, params)}")
@@ -216,8 +224,9 @@ def submit(
     n_rows, n_genes = screen.y.shape
     log.info(f"Fitting {model} to {n_rows} rows of {n_genes} genes.")
     y_pred = estimator.fit(screen.X, screen.y, **known).predict(screen.X_test)
+    write = write_vcpi_submission if long else write_submission
     uns = {"method_id": model} if output.suffix == ".h5ad" else {}
-    write_submission(output, y_pred, screen.id_map, screen.target_names, **uns)
+    write(output, y_pred, screen.id_map, screen.target_names, **uns)
     n_rows, n_genes = y_pred.shape
     seconds = time.perf_counter() - start
     out.print(f"{n_rows} rows, {n_genes} genes, {seconds:.1f} s: {output}")

@@ -19,6 +19,7 @@ from sklperturb.cli._choices import (
     connected,
     fitting,
     load_screen,
+    make_scoring,
     make_splitter,
 )
 from sklperturb.cli._ending import keeping
@@ -98,7 +99,6 @@ def tune(
     """
     from joblib import parallel_config
 
-    from sklperturb.metrics import get_metric
     from sklperturb.models import make_model
     from sklperturb.tuning import PerturbationSearchCV
     from sklperturb.tuning._study import open_storage
@@ -115,12 +115,13 @@ def tune(
     screen = load_screen(data, layer, clip, on_nonfinite)
     fitting([model], screen.schema)
     splitter = make_splitter(cv, screen, n_splits, seed)
-    sign = 1 if get_metric(scoring).greater_is_better else -1
+    metric = make_scoring(scoring, screen)
+    sign = 1 if metric.greater_is_better else -1
     progress = _Trials(n_trials, scoring, sign)
     search = PerturbationSearchCV(
         make_model(model, schema=screen.schema, random_state=seed),
         cv=splitter,
-        scoring=scoring,
+        scoring=metric.scorer,
         n_trials=n_trials,
         timeout=timeout,
         storage=storage,

@@ -22,7 +22,7 @@ from sklperturb.comparison._summary import summarise, tabulate_folds
 from sklperturb.conditions import PerturbationSchema, resolve_schema
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import as_pandas
-from sklperturb.metrics import get_metric
+from sklperturb.metrics import WeightedMSEScorer, get_metric
 from sklperturb.metrics._checks import without_annotation
 from sklperturb.model_selection._fold import FoldFit, describe_error
 from sklperturb.models import get_entry, make_model, select_models
@@ -83,7 +83,7 @@ def compare(
         Folds, such as `UnseenPairKFold`. Beware of an int: rows of one compound then
         fall on both sides.
     scoring : str, scorer of `sklperturb.metrics`, or list of these, default="mrrmse"
-        Row-wise metrics.
+        Row-wise metrics, such as "spearman" or `WeightedMSEScorer`.
     baselines : dict, list of str, "default", "all" or None, default="default"
         As `estimators`; "default" and "all" take registered baselines only. None runs
         none, and leaves the columns that refer to one empty.
@@ -156,8 +156,12 @@ def compare(
     folds = list(check_cv(cv).split(X, y))
     if not folds:
         raise ValueError(f"cv={cv!r} gives no folds; there is nothing to compare on.")
+    # What scores depend on besides: the weights, which a repr tells apart.
+    weighted = [repr(m) for m in metrics if isinstance(m, WeightedMSEScorer)]
     cache = FoldCache(
-        None if cache is None else Path(cache), [m.name for m in metrics], X, y
+        None if cache is None else Path(cache),
+        [m.name for m in metrics],
+        *(X, y, *weighted),
     )
     estimators = {name: estimator for name, (_, estimator) in models.items()}
     results = _run(estimators, X, y, folds, metrics, cache, n_jobs, error_score)
@@ -165,10 +169,19 @@ def compare(
     unit, units = held_out_units(X, folds, schema)
     rng = check_random_state(random_state)
     bootstrap = ClusterBootstrap(units, n_resamples, confidence, rng)
-    y_held_out = _values(_safe_indexing(y, held_out))
+    X_held_out, y_held_out = (_safe_indexing(table, held_out) for table in (X, y))
     kinds = {name: kind for name, (kind, _) in models.items()}
     table = tabulate_folds(results, kinds, metrics)
-    summary = summarise(table, results, kinds, metrics, y_held_out, bootstrap, unit)
+    summary = summarise(
+        table,
+        results,
+        kinds,
+        metrics,
+        X_held_out,
+        _values(y_held_out),
+        bootstrap,
+        unit,
+    )
     notes = doubts(summary)
     for note in notes:
         warn(note)
@@ -241,11 +254,11 @@ def _fit_and_score(name, fold, estimator, train, test, key, X, y, metrics, error
                 error.add_note(f"This was model {name!r} in fold {fold}.")
                 raise
             failure = describe_error(error)
-    y_true = _values(task.y_test)
+    y_true = without_annotation(task.y_test)
     rows = {
         metric.name: [float(error_score)] * len(y_true)
         if failure
-        else metric.row_function(y_true, y_pred).tolist()
+        else metric.of_rows(task.X_test)(y_true, y_pred).tolist()
         for metric in metrics
     }
     result = {"rows": rows, "seconds": meter.seconds, "memory": meter.peak_memory_mb}

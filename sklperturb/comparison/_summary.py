@@ -14,7 +14,7 @@ def tabulate_folds(results, kinds, metrics):
         "seconds", and "memory" in MB.
     kinds : dict of str to str
         Kind of each model; their order is that of the table.
-    metrics : list of RowwiseMetric
+    metrics : list of RowwiseMetric or WeightedMSEScorer
     """
     n_folds = max(fold for _, fold in results) + 1
     table = [
@@ -35,15 +35,16 @@ def tabulate_folds(results, kinds, metrics):
     return pd.DataFrame(table)
 
 
-def summarise(folds, results, kinds, metrics, y, bootstrap, unit):
+def summarise(folds, results, kinds, metrics, X, y, bootstrap, unit):
     """Return one row for each metric and model.
 
     Parameters
     ----------
     folds : DataFrame
         Of `tabulate_folds`, with the parameters that it had.
+    X : DataFrame of shape (n_held_out, n_columns)
     y : ndarray of shape (n_held_out, n_genes)
-        Responses of the held-out rows, fold after fold.
+        Conditions and responses of the held-out rows, fold after fold.
     bootstrap : ClusterBootstrap
         On the same rows.
     unit : str
@@ -60,7 +61,7 @@ def summarise(folds, results, kinds, metrics, y, bootstrap, unit):
             for model in kinds
         }
         best = _best_baseline(rows, kinds, metric)
-        zero_errors = _zero_errors(metric, y)
+        zero_errors = _zero_errors(metric, X, y)
         summary += [
             {
                 "model": model,
@@ -123,8 +124,8 @@ def _best_baseline(rows, kinds, metric):
     return (max if metric.greater_is_better else min)(means, key=means.get)
 
 
-def _zero_errors(metric, y):
+def _zero_errors(metric, X, y):
     """Return the error of predicting zeros on each row, None for correlations."""
     if metric.greater_is_better:
         return None
-    return np.maximum(metric.row_function(y, np.zeros_like(y)), np.finfo(float).tiny)
+    return np.maximum(metric.of_rows(X)(y, np.zeros_like(y)), np.finfo(float).tiny)

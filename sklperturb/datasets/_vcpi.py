@@ -35,6 +35,7 @@ _DOSE = ("compound_concentration", "compound_concentration_unit")
 _SCHEMA = PerturbationSchema(
     "compound", "cell_line", control="control", smiles="smiles"
 )
+_MOST = 2**53  # whole numbers beyond are not exact
 # Columns of counts that are in memory at a time.
 _SAMPLES_AT_ONCE = 512
 
@@ -219,10 +220,12 @@ def _read_samples(path, id_map):
     samples = _identifiers(table["sequenced_id"], path)
     check_unique_ids(samples, path.name)
     compounds = _identifiers(table["user_compound_id"], path)
-    kept = np.isin(_micromolar(table), _micromolar(id_map)) | (compounds == _VEHICLE)
+    alike = np.isin(_micromolar(table), _micromolar(id_map))
+    vehicle = compounds == _VEHICLE
+    kept = alike | vehicle
     for name in fixed:
         kept &= as_identifiers(table[name]).isin(as_identifiers(id_map[name]))
-    if not kept.any():
+    if not (kept & ~vehicle).any():
         columns = [*fixed, *_DOSE]
         first, wanted = (t[columns].iloc[0].tolist() for t in (table, id_map))
         raise FileError(
@@ -314,7 +317,8 @@ def _check_counts(table, path):
     counts = table.to_numpy(dtype=np.float64, na_value=np.nan)
     # Infinity less itself is NaN, which is no count either.
     with np.errstate(invalid="ignore"):
-        bad = ~((counts >= 0) & (counts - np.floor(counts) == 0)).all(axis=0)
+        whole = counts - np.floor(counts) == 0
+        bad = ~((counts >= 0) & (counts <= _MOST) & whole).all(axis=0)
     if bad.any():
         raise FileError(
             f"{path} holds values that are no counts, in {int(bad.sum())} samples such "

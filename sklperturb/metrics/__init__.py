@@ -50,11 +50,17 @@ from sklperturb.metrics._table import (
     rowwise_spearman_scorer,
 )
 from sklperturb.metrics._transport import sinkhorn_divergence, wasserstein_distance
+from sklperturb.metrics._weighted import (
+    WeightedMSEScorer,
+    weighted_mean_squared_error,
+    wmse,
+)
 
 __all__ = [
     "POPULATION_METRICS",
     "ROWWISE_METRICS",
     "RowwiseMetric",
+    "WeightedMSEScorer",
     "centroid_accuracy",
     "clustering_agreement",
     "differential_weights",
@@ -87,6 +93,8 @@ __all__ = [
     "sliced_wasserstein_distance",
     "variance_ratio",
     "wasserstein_distance",
+    "weighted_mean_squared_error",
     "weighted_r2",
     "weighted_squared_error",
+    "wmse",
 ]

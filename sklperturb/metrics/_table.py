@@ -19,6 +19,7 @@ from sklperturb.metrics._rowwise import (
     rowwise_root_mean_squared_error,
     rowwise_spearman,
 )
+from sklperturb.metrics._weighted import WeightedMSEScorer
 from sklperturb.utils._choices import one_of
 
 
@@ -55,6 +56,19 @@ class RowwiseMetric:
     scorer: Callable
     description: str
 
+    def of_rows(self, X):
+        """Return the function that scores predictions for some rows: the same for all.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_samples, n_columns)
+
+        Returns
+        -------
+        row_function : callable
+        """
+        return self.row_function
+
 
 _ERRORS = {"mrrmse", "mrmae"}
 ROWWISE_METRICS = {
@@ -90,13 +104,13 @@ def get_metric(metric):
 
     Parameters
     ----------
-    metric : str, RowwiseMetric or callable
+    metric : str, RowwiseMetric, WeightedMSEScorer or callable
         A key of ``ROWWISE_METRICS``, or one of the toolkit's scorer objects or
         a copy of one.
 
     Returns
     -------
-    metric : RowwiseMetric
+    metric : RowwiseMetric or WeightedMSEScorer
 
     Raises
     ------
@@ -113,8 +127,13 @@ def get_metric(metric):
     >>> get_metric(neg_mrrmse_scorer).name
     'mrrmse'
     """
-    if isinstance(metric, RowwiseMetric):
+    if isinstance(metric, RowwiseMetric | WeightedMSEScorer):
         return metric
+    if metric == WeightedMSEScorer.name:
+        raise ValueError(
+            "'wmse' needs weights: pass sklperturb.metrics.WeightedMSEScorer(weights, "
+            "by=...)."
+        )
     if isinstance(metric, str):
         return ROWWISE_METRICS[one_of(metric, ROWWISE_METRICS, "rowwise metric")]
     # Searches and workers copy and pickle scorers, so a scorer is recognised by

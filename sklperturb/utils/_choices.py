@@ -59,7 +59,7 @@ def _names(title, *values):
     return Names(title, values, module=__name__)
 
 
-Scoring = _names("Scoring", "mrrmse", "mrmae", "pearson", "spearman", "cosine")
+Scoring = _names("Scoring", "mrrmse", "mrmae", "pearson", "spearman", "cosine", "wmse")
 Convention = _names(
     "Convention", "robust", "vcc2025", "cell_eval", "vcc2026", "populations"
 )

@@ -12,6 +12,7 @@ import pytest
 
 from sklperturb.datasets import make_chemical_screen, write_screen
 from sklperturb.models._best import BUDGETS
+from tests.vcpi import write_vcpi
 
 MANY_FOLDS = ["--n-splits", "99", "--cv", "unseen-pair"]
 COMMAND = [sys.executable, "-m", "sklperturb"]
@@ -175,3 +176,42 @@ def test_real_layouts(cli, shared_data, tmp_path):
         written = pd.read_csv(output)
         assert written.shape == shape
         assert written["id"].tolist() == pd.read_csv(data / "id_map.csv")["id"].tolist()
+
+
+def test_folder_of_the_vcpi_contest(cli, tmp_path):
+    data, results = write_vcpi(tmp_path / "vcpi"), tmp_path / "results"
+    models = ("--models", "additive", "--n-splits", 3, "--output", results)
+    done = cli("leaderboard", "--data", data, *models, "--scoring", "wmse")
+    assert "wmse (95 % interval)" in done.stdout
+    assert "2 of other conditions" in done.stderr
+    table = pd.read_csv(results / "leaderboard.csv").set_index("model")["mean"]
+    assert table["gene_mean"] < table["no_change"] / 20
+
+    arguments = ("submit", "--data", data, "--model", "gene_mean", "--output")
+    done = cli(*arguments, tmp_path / "sub.h5ad", code=2)
+    assert "must end in .csv or .parquet" in done.stderr
+    cli(*arguments, tmp_path / "sub.parquet")
+    submission = pd.read_parquet(tmp_path / "sub.parquet")
+    assert submission.columns.tolist() == [
+        "compound",
+        "gene_id",
+        "predicted_expression",
+    ]
+    assert len(submission) == 3 * 5
+    done = cli(*arguments, data / "weights.parquet", "--overwrite", code=2)
+    assert "is read by this command" in done.stderr
+
+    done = cli("leaderboard", "--data", data, "--clip", 4, code=2)
+    assert "Leave them out" in done.stderr
+    (data / "weights.parquet").unlink()
+    done = cli("leaderboard", "--data", data, "--scoring", "wmse", code=2)
+    assert "--scoring wmse needs weights" in done.stderr
+
+
+def test_tune_by_the_weighted_error(cli, tmp_path):
+    data = write_vcpi(tmp_path / "vcpi")
+    options = ("--data", data, "--model", "ridge", "--n-trials", 2, "--n-splits", 2)
+    done = cli("tune", *options, "--scoring", "wmse", "--output", tmp_path / "out")
+    assert '"scoring": "wmse"' in done.stdout
+    done = cli("tune", *options, "--scoring", "wmse", "--output", tmp_path / "out")
+    assert '"trials": 2' in done.stdout  # goes on, with nothing left to do

@@ -11,6 +11,13 @@ import pandas as pd
 from scipy import sparse
 
 SCREEN = ("op2/de_train.parquet", "op2/id_map.csv", "op2/sample_submission.csv")
+VCPI = tuple(
+    f"vcpi/{name}"
+    for name in (
+        *("test_compounds.csv", "gene_filter.csv", "weights.parquet"),
+        *(f"train_{part}.parquet" for part in ("counts", "metadata", "chemistry")),
+    )
+)
 BENCHMARK = ("h5/de_train.h5ad", "h5/id_map.csv")
 MODEL = ("--n-components", "2", "--max-steps", "2")
 
@@ -58,6 +65,7 @@ def _function(name, needs, *words):
 _ALL = [
     _function("load_op2", SCREEN, "op2", "op2"),
     _function("load_op2 h5ad", BENCHMARK, "op2", "h5"),
+    _function("load_vcpi", VCPI, "vcpi", "vcpi"),
     _command(
         *("submit", SCREEN, "submit", "--data", "op2"),
         *("--model", "ridge", "--output", "../out/sub.csv"),
@@ -165,6 +173,13 @@ def op2(folder):
 
     screen = load_op2(folder)
     return screen.X, screen.y, screen.X_test, screen.id_map
+
+
+def vcpi(folder):
+    from sklperturb.datasets import load_vcpi
+
+    screen = load_vcpi(folder)
+    return screen.X, screen.y, screen.X_test, screen.id_map, screen.weights
 
 
 def lookup(path):

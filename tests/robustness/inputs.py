@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from tests.vcpi import write_vcpi
+
 GENES = [f"GENE{i + 1}" for i in range(24)]
 TARGETS = GENES[:4]
 N_CELLS = 72
@@ -17,6 +19,7 @@ N_CELLS = 72
 def write_all(folder):
     """Write good inputs of every kind into a folder."""
     _write_screens(folder)
+    write_vcpi(folder / "vcpi")
     _write_cells(folder)
     _write_embeddings(folder)
     _write_documents(folder)

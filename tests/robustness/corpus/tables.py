@@ -242,4 +242,97 @@ _gene_map = cases(
     ],
 )  # fmt: skip
 
-CASES = [*_id_map, *_submission, *_parquet, *_wanted, *_sets, *_gene_map]
+_contest = (
+    cases(
+        "csv: compounds to predict",
+        "vcpi/test_compounds.csv",
+        "load_vcpi",
+        [
+            ("empty", content(""), refused()),
+            ("a header only", _first_rows(lambda rows: []), refused()),
+            ("semicolons", edited(lambda t: t.replace(",", ";")), refused()),
+            ("UTF-16", encoded("utf-16"), accepted()),
+            ("no structures", _renamed_column("smiles", "structure"), refused("smiles")),
+            ("a compound twice", _first_rows(lambda r: [r[0], *r]), refused("9000000")),
+            ("another dose", edited(lambda t: t.replace(",10.0,", ",1.0,")), refused("sample")),
+            ("a dose that is none", edited(lambda t: t.replace(",10.0,", ",high,")), refused("sample")),
+            ("a million characters", edited(lambda t: t.replace("CC", "C" * 10**6, 1)), survived()),
+            *_SPECIAL[:2],
+        ],
+    )
+    + cases(
+        "csv: genes to score",
+        "vcpi/gene_filter.csv",
+        "load_vcpi",
+        [
+            ("empty", content(""), refused()),
+            ("a gene twice", edited(lambda t: t + "ENSG1\n"), refused("ENSG1")),
+            ("an unknown gene", edited(lambda t: t + "ENSG7\n"), refused("ENSG7")),
+            ("another header", _renamed_column("gene_id", "gene"), refused("gene_id")),
+            ("null characters", edited(lambda t: t.replace("1", "\0")), refused()),
+            *_SPECIAL[:2],
+        ],
+    )
+    + cases(
+        "parquet: counts",
+        "vcpi/train_counts.parquet",
+        "load_vcpi",
+        [
+            ("first half", cut(0.5), refused()),
+            ("the magic number only", content(b"PAR1PAR1"), refused()),
+            ("no genes", _frame(lambda f: f.drop(columns="gene_id")), refused("gene_id")),
+            ("no rows", _frame(lambda f: f.iloc[:0]), refused()),
+            ("a sample less", _frame(lambda f: f.drop(columns="105")), refused("105")),
+            ("a sample more", _frame(lambda f: f.assign(x=1)), accepted()),
+            ("infinite", _frame(lambda f: f.assign(**{"101": np.inf})), refused("101")),
+            ("logarithms", _frame(lambda f: f.assign(**{"101": 0.5})), refused("101")),
+            ("negative", _frame(lambda f: f.assign(**{"101": -1})), refused("101")),
+            ("beyond all numbers", _frame(lambda f: f.assign(**{"101": 1e308})), refused("101")),
+            ("text", _frame(lambda f: f.assign(**{"101": "x"})), refused("101")),
+            ("lists", _frame(lambda f: f.assign(**{"101": [[1]] * len(f)})), refused("101")),
+            ("floats", _frame(lambda f: f.astype({"101": float})), accepted()),
+            ("all zero", _frame(lambda f: f.assign(**dict.fromkeys(f.columns[1:], 0))), refused()),
+            *_SPECIAL[:2],
+        ],
+    )
+    + cases(
+        "parquet: samples",
+        "vcpi/train_metadata.parquet",
+        "load_vcpi",
+        [
+            ("text", content("sequenced_id\n"), refused()),
+            ("no compounds", _frame(lambda f: f.drop(columns="user_compound_id")), refused("user_compound_id")),
+            ("missing compounds", _frame(lambda f: f.assign(user_compound_id=None)), refused("user_compound_id")),
+            ("one id for all", _frame(lambda f: f.assign(sequenced_id=101)), refused("101")),
+            ("ids as floats", _frame(lambda f: f.astype({"sequenced_id": float})), accepted()),
+            ("other cells", _frame(lambda f: f.assign(cell_line="K562")), refused("K562")),
+        ],
+    )
+    + cases(
+        "parquet: structures",
+        "vcpi/train_chemistry.parquet",
+        "load_vcpi",
+        [
+            ("no structures", _frame(lambda f: f.drop(columns="smiles")), refused("smiles")),
+            ("missing structures", _frame(lambda f: f.assign(smiles=None)), accepted(same=False)),
+            ("no rows", _frame(lambda f: f.iloc[:0]), refused("no rows")),
+        ],
+    )
+    + cases(
+        "parquet: weights",
+        "vcpi/weights.parquet",
+        "load_vcpi",
+        [
+            ("first half", cut(0.5), refused()),
+            ("negative", _frame(lambda f: -f), refused()),
+            ("NaN", _frame(lambda f: f * np.nan), refused()),
+            ("zeros", _frame(lambda f: 0 * f), refused("weighs no gene")),
+            ("text", _frame(lambda f: f.astype(str)), refused()),
+            ("turned around", _frame(lambda f: f.T), refused()),
+            ("a compound less", _frame(lambda f: f.iloc[:, 1:]), warned("left out", same=False)),
+            ("missing", removed, accepted(same=False)),
+        ],
+    )
+)  # fmt: skip
+
+CASES = [*_contest, *_id_map, *_submission, *_parquet, *_wanted, *_sets, *_gene_map]
