@@ -229,8 +229,8 @@ def _read_samples(path, id_map):
         columns = [*fixed, *_DOSE]
         first, wanted = (t[columns].iloc[0].tolist() for t in (table, id_map))
         raise FileError(
-            f"{path} has no sample of the conditions to predict, {wanted}; its first "
-            f"is of {first}."
+            f"{path} has no sample of the conditions of {_TEST}, {wanted}; its "
+            f"first is of {first}."
         )
     compounds = pd.Series(compounds, samples)[kept]
     return compounds, int((~kept).sum())

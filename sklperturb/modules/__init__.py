@@ -8,7 +8,7 @@ from sklperturb.modules._gan import (
     gradient_norms,
 )
 from sklperturb.modules._latent_net import LatentNet
-from sklperturb.modules._losses import MixedLoss, RowwiseRMSELoss
+from sklperturb.modules._losses import MixedLoss, RowwiseRMSELoss, WeightedMSELoss
 from sklperturb.modules._population import DeepSets, NeighborGraphSets
 from sklperturb.modules._sequence_net import SequenceNet
 from sklperturb.modules._state_embedding import (
@@ -37,5 +37,6 @@ __all__ = [
     "StateEmbedding",
     "TokenMLP",
     "VelocityNet",
+    "WeightedMSELoss",
     "gradient_norms",
 ]

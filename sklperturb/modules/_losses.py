@@ -68,3 +68,37 @@ class MixedLoss(nn.Module):
             F.binary_cross_entropy_with_logits(y_pred, y_true.sigmoid()),
         )
         return sum(w * part for w, part in zip(self.weights, parts, strict=True))
+
+
+class WeightedMSELoss(nn.Module):
+    """Mean squared error in which each gene of each row has its own weight.
+
+    Targets come with their weights beside them, (n_rows, n_outputs + n_genes), so that
+    whatever shuffles or splits the rows keeps both together. Without, all count alike.
+
+    Parameters
+    ----------
+    basis : tensor of shape (n_outputs, n_genes), default=None
+        Turns outputs into genes, on which the weights are; None where they are genes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklperturb.modules import WeightedMSELoss
+    >>> y, weights = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.5, 1.5]])
+    >>> WeightedMSELoss()(torch.zeros(1, 2), torch.cat([y, weights], 1)).item()
+    3.25
+    """
+
+    def __init__(self, basis: torch.Tensor | None = None):
+        super().__init__()
+        self.register_buffer("basis", basis)
+
+    def forward(self, y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:
+        targets, weights = y_true.tensor_split([y_pred.shape[1]], dim=1)
+        error = y_pred - targets
+        if weights.shape[1] == 0:
+            return error.square().mean()
+        if self.basis is not None:
+            error = error @ self.basis
+        return (weights * error.square()).mean()

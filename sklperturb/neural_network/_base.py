@@ -6,7 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch import NeuralNetRegressor
@@ -14,7 +14,7 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRSc
 from skorch.dataset import ValidSplit
 from skorch.utils import noop
 
-from sklperturb.modules import RowwiseRMSELoss
+from sklperturb.modules import RowwiseRMSELoss, WeightedMSELoss
 from sklperturb.neural_network._batches import (
     TensorBatches,
     TensorDataset,
@@ -29,6 +29,7 @@ LOSSES = {
     "mae": torch.nn.L1Loss,
     "mse": torch.nn.MSELoss,
     "mrrmse": RowwiseRMSELoss,
+    "wmse": WeightedMSELoss,
 }
 
 
@@ -139,7 +140,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
     }
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X, y, target_weight=None):
         """Train the network.
 
         Parameters
@@ -148,6 +149,9 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
             Encoded conditions.
         y : array-like of shape (n_samples,) or (n_samples, n_genes)
             Responses.
+        target_weight : array-like of shape (n_samples, n_genes), default=None
+            What the errors count with ``loss="wmse"``, which is the only one that
+            takes it; only their proportions in a row matter. None is all alike.
 
         Returns
         -------
@@ -155,6 +159,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
         """
         vars(self).pop("net_", None)  # fits the attributes that are about to change
         X, y = self._read_training(X, y)
+        weights = self._check_target_weight(target_weight, y.reshape(len(y), -1).shape)
         self._y_ndim = y.ndim
         self._prepare(X, y)
         targets = self._encode_targets(y.astype(np.float64).reshape(len(y), -1))
@@ -165,7 +170,7 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
             torch.manual_seed(seed)
             self.net_ = self._make_net(targets, seed)  # watchers predict on the way
             try:
-                self._train(X, targets)
+                self._train(X, np.hstack([targets, weights]))
                 self._check_weights()
             except BaseException:
                 del self.net_
@@ -213,6 +218,24 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
                 "sklperturb.preprocessing.make_condition_encoder() before it in a "
                 "Pipeline."
             ) from error
+
+    def _check_target_weight(self, weights, shape):
+        """Return weights of mean 1 in a row, without columns where there are none."""
+        if weights is None:
+            return np.empty((shape[0], 0), dtype=np.float32)
+        if getattr(self, "loss", None) != "wmse":
+            raise ValueError(
+                "target_weight weighs the errors of the loss 'wmse'; pass loss='wmse', "
+                "or no target_weight."
+            )
+        weights = check_array(weights, dtype=np.float32, input_name="target_weight")
+        total = weights.sum(axis=1, keepdims=True)
+        if weights.shape != shape or weights.min() < 0 or not total.all():
+            raise ValueError(
+                f"target_weight has shape {weights.shape}; it needs {shape}, as y, and "
+                "values of 0 or more, not all of them 0 in a row."
+            )
+        return weights * (shape[1] / total)
 
     def _read(self, X):
         """Validate what `predict` was given; return a float32 table."""
@@ -297,6 +320,9 @@ class BaseNetRegressor(RegressorMixin, BaseEstimator):
             verbose=0,
             **{f"module__{name}": value for name, value in sizes.items()},
         )
+        if self.loss == "wmse" and self.reducer_ is not None:
+            basis = np.ascontiguousarray(self.reducer_.components_, dtype=np.float32)
+            params["criterion__basis"] = torch.as_tensor(basis)
         changed = self.net_params or {}
         if "optimizer" not in changed and self.device.split(":")[0] in ("cpu", "cuda"):
             # One kernel for all weights: several times faster on networks this small.

@@ -47,9 +47,10 @@ class DualBranchRegressor(NamedConditionsMixin, BaseNetRegressor):
     input_noise : float, default=0.1
         Standard deviation of the Gaussian noise added to the standardised vectors in
         training.
-    loss : {"mrrmse", "mse", "mae", "huber"}, default="mrrmse"
+    loss : {"mrrmse", "mse", "mae", "huber", "wmse"}, default="mrrmse"
         "mrrmse" is the competition's metric itself. Losses act on the targets'
-        coordinates (see Notes).
+        coordinates (see Notes), but "wmse" on genes, weighed by the `target_weight` of
+        `fit`.
     learning_rate : float, default=0.003
         Initial step of Adam.
     weight_decay : float, default=1e-4

@@ -32,10 +32,11 @@ class LatentNetRegressor(BaseNetRegressor):
         Attention heads.
     dropout : float, default=0.5
         Share of activations dropped in training.
-    loss : {"huber", "mse", "mrrmse", "mae"}, default="mrrmse"
+    loss : {"huber", "mse", "mrrmse", "mae", "wmse"}, default="mrrmse"
         Acts on the latent coordinates. Where these are an orthonormal basis of the
         genes, as in PCA and without a latent space, "mrrmse" is the competition's
-        metric and "mse" the squared error over genes.
+        metric and "mse" the squared error over genes. "wmse" weighs the squared error
+        of each coordinate of `y` by the `target_weight` of `fit`.
     learning_rate : float, default=0.001
         Initial step of Adam.
     weight_decay : float, default=1e-4

@@ -29,10 +29,11 @@ class SequenceNetRegressor(BaseNetRegressor):
         Share of activations dropped in training.
     gradient_clip : float or None, default=1.0
         Largest norm of the gradient of all weights; longer ones are scaled down.
-    loss : {"mrrmse", "mixed", "mse", "mae", "huber"}, default="mrrmse"
+    loss : {"mrrmse", "mixed", "mse", "mae", "huber", "wmse"}, default="mrrmse"
         "mrrmse" is the competition's metric itself. "mixed" is that of the winning
         entry: 0.32 squared error, 0.24 absolute error, 0.24 log-cosh and 0.20
-        cross-entropy of sigmoids. Losses act on the targets' coordinates (see Notes).
+        cross-entropy of sigmoids. Losses act on the targets' coordinates (see Notes),
+        but "wmse" on genes, weighed by the `target_weight` of `fit`.
     learning_rate : float, default=0.003
         Initial step of Adam.
     weight_decay : float, default=1e-4

@@ -45,9 +45,10 @@ class TokenEmbeddingMLPRegressor(NamedConditionsMixin, BaseNetRegressor):
     category_dropout : float, default=0.05
         Share of codes replaced by "unknown" in training, for each column on its own.
         With 0 the code of an unseen level is random.
-    loss : {"mrrmse", "mae", "mse", "huber"}, default="mrrmse"
+    loss : {"mrrmse", "mae", "mse", "huber", "wmse"}, default="mrrmse"
         "mrrmse" is the competition's metric itself. Losses act on the targets'
-        coordinates (see Notes).
+        coordinates (see Notes), but "wmse" on genes, weighed by the `target_weight` of
+        `fit`.
     learning_rate : float, default=0.03
         Peak step of Adam. The rate rises to it and falls to nothing over the training
         batches (one-cycle schedule [2]_).

@@ -34,11 +34,12 @@ class TransformerRegressor(BaseNetRegressor):
         Depth, attention heads and feed-forward width of the encoder.
     dropout : float, default=0.3
         Share of activations dropped in training.
-    loss : {"huber", "mse", "mrrmse", "mae"}, default="huber"
+    loss : {"huber", "mse", "mrrmse", "mae", "wmse"}, default="huber"
         "mrrmse" is the competition's metric itself. Losses act on the targets'
         coordinates (see `target_components`): for "mse" and "mrrmse" this equals the
         loss over genes; "huber" and "mae" are then robust against rows with large
-        coordinates instead of against single genes.
+        coordinates instead of against single genes. "wmse" acts on genes, weighed by
+        the `target_weight` of `fit`.
     learning_rate : float, default=0.002
         Initial step of Adam.
     weight_decay : float, default=1e-4
