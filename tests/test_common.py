@@ -113,6 +113,7 @@ TUNED = {
     "StretchedRegressor": {"model__stretch": [None, Stretch()]},
     "TanimotoKernelRidge": {"model__leave_out": ["perturbation", "row"]},
     "TargetEncodedRidge": {"model__n_statistics": [2, 4]},
+    "WeightedErrorRegressor": {"model__estimator": [None, Ridge(100)]},
 }
 
 

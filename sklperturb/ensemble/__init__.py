@@ -8,6 +8,7 @@ from sklperturb.ensemble._rescale import RescaledRegressor
 from sklperturb.ensemble._seeds import SeedEnsembleRegressor
 from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
 from sklperturb.ensemble._stretch import Stretch, StretchedRegressor
+from sklperturb.ensemble._weighted import WeightedErrorRegressor
 
 __all__ = [
     "BlendRegressor",
@@ -19,4 +20,5 @@ __all__ = [
     "SeenUnseenRegressor",
     "Stretch",
     "StretchedRegressor",
+    "WeightedErrorRegressor",
 ]

@@ -95,7 +95,7 @@ def weighted_squared_error(y_true, y_pred, *, weights):
     array([1.75])
     """
     truth, prediction = finite_pair(y_true, y_pred)
-    weights = _gene_weights(weights, truth.shape)
+    weights = gene_weights(weights, truth.shape)
     return (weights * (prediction - truth) ** 2).sum(axis=1) / weights.sum(axis=1)
 
 
@@ -148,7 +148,7 @@ def weighted_r2(y_true, y_pred, *, weights, reference=None):
     array([0.875, 1.   ])
     """
     truth, prediction = finite_pair(y_true, y_pred)
-    weights = _gene_weights(weights, truth.shape)
+    weights = gene_weights(weights, truth.shape)
     effects = truth - _reference(truth, reference)
     residual = (weights * (prediction - truth) ** 2).sum(axis=1)
     centre = (weights * effects).sum(axis=1) / weights.sum(axis=1)
@@ -205,7 +205,8 @@ def _reference(truth, reference):
     return reference
 
 
-def _gene_weights(weights, shape):
+def gene_weights(weights, shape):
+    """Return weights as float64 of a shape, or raise if they are none."""
     weights = np.asarray(weights, dtype=np.float64)
     if weights.shape not in (shape, shape[1:]):
         raise ValueError(

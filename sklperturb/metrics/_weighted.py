@@ -7,7 +7,7 @@ import pandas as pd
 from sklperturb.conditions._frames import as_pandas, read_column
 from sklperturb.files._identifiers import as_identifiers
 from sklperturb.metrics._checks import check_weights, without_annotation
-from sklperturb.metrics._effects import weighted_squared_error
+from sklperturb.metrics._effects import gene_weights, weighted_squared_error
 
 
 def weighted_mean_squared_error(y_true, y_pred, *, weights, sample_weight=None):
@@ -186,33 +186,44 @@ class WeightedMSEScorer:
         ValueError
             If a row has no weights.
         """
-        weights = self.weights if self.by is None else self.take(X)
+        weights = self._take(X)
 
         def errors(y_true, y_pred):
             truth = without_annotation(y_true)
-            names = [getattr(table, "columns", None) for table in (truth, weights)]
-            if all(n is not None for n in names) and not names[0].equals(names[1]):
-                raise ValueError(
-                    f"weights has the genes {list(names[1][:3])} ..., and y "
-                    f"{list(names[0][:3])} ...; bring them in one order."
-                )
+            w = _of_genes(weights, truth)
             truth = np.asarray(truth).reshape(len(truth), -1)
             prediction = np.asarray(y_pred).reshape(len(truth), -1)
-            return weighted_squared_error(truth, prediction, weights=weights)
+            return weighted_squared_error(truth, prediction, weights=w)
 
         return errors
 
-    def take(self, X):
-        """Return the weights of rows, by the labels of their column.
+    def weights_for(self, X, y):
+        """Return the weights of rows.
 
         Parameters
         ----------
         X : DataFrame of shape (n_samples, n_columns)
+        y : array-like, DataFrame or AnnData of shape (n_samples, n_genes)
+            Names the genes, where it does.
 
         Returns
         -------
-        weights : DataFrame of shape (n_samples, n_genes)
+        weights : ndarray of shape (n_samples, n_genes), float64
+
+        Raises
+        ------
+        ValueError
+            If a row has no weights, theirs are for other genes, or they are negative,
+            not finite or all 0 in a row.
         """
+        y = without_annotation(y)
+        shape = (len(y), np.size(y) // max(len(y), 1))
+        return np.array(gene_weights(_of_genes(self._take(X), y), shape))
+
+    def _take(self, X):
+        """Return the weights of rows, by the labels of their column."""
+        if self.by is None:
+            return self.weights
         labels = as_identifiers(read_column(X, self.by))
         found = self.weights.index.get_indexer(labels)
         if (found < 0).any():
@@ -224,3 +235,14 @@ class WeightedMSEScorer:
                 "them weights."
             )
         return self.weights.iloc[found]
+
+
+def _of_genes(weights, y):
+    """Return weights as an array, or raise if their genes are not those of `y`."""
+    names = [getattr(table, "columns", None) for table in (weights, y)]
+    if all(n is not None for n in names) and not names[0].equals(names[1]):
+        raise ValueError(
+            f"weights has the genes {list(names[0][:3])} ..., and y "
+            f"{list(names[1][:3])} ...; bring them in one order."
+        )
+    return np.asarray(weights)

@@ -68,6 +68,7 @@ SPACES = {
     "StretchedRegressor": {},
     "SeedEnsembleRegressor": {"aggregate": _any("median", "mean")},
     "SeenUnseenRegressor": {},
+    "WeightedErrorRegressor": {},
     # sklperturb.flow
     "CellScreenModel": {"n_components": _int(20, 100)},
     "CountSpace": {"n_components": _int(20, 100)},

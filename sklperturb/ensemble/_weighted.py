@@ -1,0 +1,153 @@
+"""Fit predictions to a squared error that weighs each gene of each row."""
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils.validation import check_is_fitted
+
+from sklperturb.conditions._frames import as_pandas
+from sklperturb.ensemble._meta import MetaRegressor, check_rows
+from sklperturb.metrics import WeightedMSEScorer, differential_weights
+
+
+class WeightedErrorRegressor(MetaRegressor):
+    r"""Shift and stretch predictions of any estimator for the least weighted error.
+
+    Where strong responses weigh more, as in the error of VCPI 2026 (wMSE), the best
+    prediction without any knowledge is the weighted mean of a gene, and estimators that
+    are fitted to the plain error predict too little of what they know. Out of fold,
+    this estimator learns a centre for each gene and one factor for all:
+
+    .. math::
+        \hat y_{ij} = c_j + b \, (f_{ij} - d_j)
+
+    Parameters
+    ----------
+    estimator : regressor, default=None
+        Predicts :math:`f`, fitted as it is. None is ``Ridge()``.
+    weights : DataFrame of shape (n_labels, n_genes), or array-like of shape \
+            (n_genes,), default=None
+        As in :class:`~sklperturb.metrics.WeightedMSEScorer`. None makes them of the
+        training responses in the contest's way, but without replicates: what a gene
+        differs from its mean, in its standard deviations, by `differential_weights`.
+    by : str, int or None, default=None
+        Column of `X` with the labels of `weights`.
+    cv : int, splitter or iterable, default=None
+        Folds on which the map is learnt. None and integers shuffle rows, 5 folds.
+    n_jobs : int, default=None
+        Number of fits at a time; None is 1 unless in a `joblib.parallel_config`.
+    random_state : int, RandomState instance or None, default=None
+        Shuffles the rows where `cv` is None or an integer.
+
+    Attributes
+    ----------
+    estimator_ : regressor
+    factor_ : float
+        :math:`b`, at least 0; above 1 where predictions are stretched.
+    centre_, origin_ : ndarray of shape (n_genes,)
+        :math:`c` and :math:`d`, weighted means of the responses and of the predictions
+        out of fold.
+    n_features_in_ : int
+        Only if the fitted estimator has it.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if the fitted estimator has it.
+
+    See Also
+    --------
+    RescaledRegressor : A factor for the error of the OP2 benchmark.
+    sklperturb.metrics.weighted_mean_squared_error : The error.
+
+    Examples
+    --------
+    >>> from sklperturb.baseline import AdditiveRegressor
+    >>> from sklperturb.datasets import make_chemical_screen
+    >>> from sklperturb.ensemble import WeightedErrorRegressor
+    >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
+    >>> model = WeightedErrorRegressor(AdditiveRegressor(), random_state=0)
+    >>> bool(model.fit(screen.X, screen.y).factor_ > 0)
+    True
+    """
+
+    _parameter_constraints = {
+        **MetaRegressor._parameter_constraints,
+        "weights": ["array-like", None],
+        "by": [str, int, None],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        weights=None,
+        *,
+        by=None,
+        cv=None,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.weights = weights
+        self.by = by
+        self.cv = cv
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y):
+        """Learn the map out of fold, then fit the estimator on all rows.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            Whatever the estimator reads, and the labels of the weights.
+        y : array-like of shape (n_samples,) or (n_samples, n_genes)
+            Responses.
+
+        Returns
+        -------
+        self : WeightedErrorRegressor
+
+        Raises
+        ------
+        ValueError
+            If a row has no weights, or theirs are for other genes.
+        """
+        X, targets = check_rows(self, X, y)
+        weights = self._weights_of(X, as_pandas(y), targets.reshape(len(targets), -1))
+        folds, predicted, truth = self._out_of_fold(X, targets)
+        weights = weights[np.concatenate([test for _, test in folds])]
+        # A gene that nothing weighs is centred as if all rows did alike.
+        weights[:, ~weights.any(axis=0)] = weights.mean() * 1e-9
+        self.centre_ = np.average(truth, axis=0, weights=weights)
+        self.origin_ = np.average(predicted, axis=0, weights=weights)
+        moved = predicted - self.origin_
+        spread = np.vdot(weights, moved**2)
+        together = np.vdot(weights, moved * (truth - self.centre_))
+        self.factor_ = max(float(together / spread), 0.0) if spread > 0 else 1.0
+        self._fit_estimator(X, y)
+        return self
+
+    def predict(self, X):
+        """Return the shifted and stretched predictions.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
+        """
+        check_is_fitted(self)
+        y_pred = np.asarray(self.estimator_.predict(X), dtype=np.float64)
+        rows = y_pred.reshape(len(y_pred), -1) - self.origin_
+        return (self.centre_ + self.factor_ * rows).reshape(y_pred.shape)
+
+    def _weights_of(self, X, y, targets):
+        """Return weights of the training rows, of sum 1 in a row."""
+        if self.weights is None:
+            spread = targets.std(axis=0)
+            deviations = targets - targets.mean(axis=0)
+            weights = differential_weights(deviations / np.where(spread > 0, spread, 1))
+        else:
+            scorer = WeightedMSEScorer(self.weights, by=self.by)
+            weights = scorer.weights_for(X, y)
+        return weights / weights.sum(axis=1, keepdims=True)

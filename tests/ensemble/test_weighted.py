@@ -1,0 +1,91 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.dummy import DummyRegressor
+
+from sklperturb.ensemble import WeightedErrorRegressor
+from sklperturb.metrics import WeightedMSEScorer, wmse
+from sklperturb.model_selection import UnseenPerturbationKFold
+
+
+class Shrunken(RegressorMixin, BaseEstimator):
+    """Knows the response, and predicts half of it, moved by 1."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return 0.5 * X.to_numpy()[:, 1:].astype(float) + 1
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    y = 8 + rng.normal(size=(60, 5))
+    labels = [f"c{i}" for i in range(60)]
+    X = pd.DataFrame(y).set_axis(list("abcde"), axis=1)
+    X.insert(0, "compound", labels)
+    weights = pd.DataFrame(rng.random((60, 5)), labels)
+    return X, y, weights
+
+
+def test_shrinkage_and_shift_are_undone(data):
+    X, y, weights = data
+    model = WeightedErrorRegressor(Shrunken(), weights, by="compound", random_state=0)
+    model.fit(X, y)
+    assert model.factor_ == pytest.approx(2)
+    np.testing.assert_allclose(model.predict(X), y)
+
+
+def test_without_knowledge_it_is_the_weighted_mean(data):
+    X, y, weights = data
+    w = (weights.T / weights.sum(axis=1)).T.to_numpy()
+    expected = (w * y).sum(axis=0) / w.sum(axis=0)
+    model = WeightedErrorRegressor(
+        DummyRegressor(strategy="constant", constant=[0.0] * 5)
+    )
+    model.set_params(weights=weights, by="compound").fit(X, y)
+    np.testing.assert_allclose(model.predict(X)[0], expected)
+    given = {"weights": weights}
+    mean = np.broadcast_to(y.mean(axis=0), y.shape)
+    assert wmse(y, model.predict(X), **given) < wmse(y, mean, **given)
+
+
+def test_map_is_the_best_out_of_fold(data):
+    X, y, weights = data
+    rng = np.random.default_rng(1)
+    X.iloc[:, 1:] += rng.normal(size=y.shape)
+    cv = UnseenPerturbationKFold(3, random_state=0)
+    model = WeightedErrorRegressor(Shrunken(), weights, by="compound", cv=cv)
+    model.fit(X, y)
+    best = wmse(y, model.predict(X), weights=weights)
+    for change in (0.9, 1.1):  # the inner estimator is the same in all folds
+        moved = Shrunken().predict(X) - model.origin_
+        other = model.centre_ + change * model.factor_ * moved
+        assert wmse(y, other, weights=weights) > best
+    scorer = WeightedMSEScorer(weights, by="compound")
+    assert scorer(model, X, y) == pytest.approx(-best)
+
+
+def test_gene_weights_and_genes_that_count_nothing(data):
+    X, y, _ = data
+    model = WeightedErrorRegressor(Shrunken(), [1.0, 0, 0, 2, 1], random_state=0)
+    np.testing.assert_allclose(model.fit(X, y).predict(X), y)
+
+
+def test_weights_of_the_responses(data):
+    X, y, _ = data
+    model = WeightedErrorRegressor(Shrunken(), random_state=0).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), y)
+
+
+def test_messages(data):
+    X, y, weights = data
+    with pytest.raises(ValueError, match="no row for 1 labels"):
+        WeightedErrorRegressor(weights=weights[1:], by="compound").fit(X, y)
+    with pytest.raises(ValueError, match="weights has shape"):
+        WeightedErrorRegressor(weights=[1.0, 2.0]).fit(X.iloc[:, 1:], y)
+    with pytest.raises(ValueError, match="in one order"):
+        frame = pd.DataFrame(y, columns=list("abcde"))
+        WeightedErrorRegressor(weights=weights, by="compound").fit(X, frame)
