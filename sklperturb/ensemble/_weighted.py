@@ -2,20 +2,23 @@
 
 import numpy as np
 from sklearn.base import _fit_context
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.ensemble._meta import MetaRegressor, check_rows
 from sklperturb.metrics import WeightedMSEScorer, differential_weights
 
+CENTRES = ("mean", "weighted")
+
 
 class WeightedErrorRegressor(MetaRegressor):
-    r"""Shift and stretch predictions of any estimator for the least weighted error.
+    r"""Stretch predictions of any estimator for the least weighted error.
 
-    Where strong responses weigh more, as in the error of VCPI 2026 (wMSE), the best
-    prediction without any knowledge is the weighted mean of a gene, and estimators that
-    are fitted to the plain error predict too little of what they know. Out of fold,
-    this estimator learns a centre for each gene and one factor for all:
+    Where strong responses weigh more, as in the error of VCPI 2026 (wMSE), estimators
+    that are fitted to the plain error predict too little of what they know. Out of
+    fold, this one learns the factor by which predictions are moved away from a centre
+    of each gene:
 
     .. math::
         \hat y_{ij} = c_j + b \, (f_{ij} - d_j)
@@ -31,6 +34,11 @@ class WeightedErrorRegressor(MetaRegressor):
         differs from its mean, in its standard deviations, by `differential_weights`.
     by : str, int or None, default=None
         Column of `X` with the labels of `weights`.
+    centre : {"auto", "mean", "weighted"}, default="auto"
+        Centres of the genes: their means, or the weighted means of responses, for
+        :math:`c`, and of predictions, for :math:`d`, which are better where there are
+        many rows and follow a few of them where there are not. "auto" chooses by the
+        error on each fold of the map of the others.
     cv : int, splitter or iterable, default=None
         Folds on which the map is learnt. None and integers shuffle rows, 5 folds.
     n_jobs : int, default=None
@@ -44,8 +52,7 @@ class WeightedErrorRegressor(MetaRegressor):
     factor_ : float
         :math:`b`, at least 0; above 1 where predictions are stretched.
     centre_, origin_ : ndarray of shape (n_genes,)
-        :math:`c` and :math:`d`, weighted means of the responses and of the predictions
-        out of fold.
+        :math:`c` and :math:`d`.
     n_features_in_ : int
         Only if the fitted estimator has it.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -55,6 +62,12 @@ class WeightedErrorRegressor(MetaRegressor):
     --------
     RescaledRegressor : A factor for the error of the OP2 benchmark.
     sklperturb.metrics.weighted_mean_squared_error : The error.
+
+    Notes
+    -----
+    Scaling genes by the root of their weights before a fit is another way to a weighted
+    error, and needs no estimator: it changes nothing where all genes have one linear
+    smoother, as in kernel methods.
 
     Examples
     --------
@@ -71,6 +84,7 @@ class WeightedErrorRegressor(MetaRegressor):
         **MetaRegressor._parameter_constraints,
         "weights": ["array-like", None],
         "by": [str, int, None],
+        "centre": [StrOptions({"auto", *CENTRES})],
     }
 
     def __init__(
@@ -79,6 +93,7 @@ class WeightedErrorRegressor(MetaRegressor):
         weights=None,
         *,
         by=None,
+        centre="auto",
         cv=None,
         n_jobs=None,
         random_state=None,
@@ -86,6 +101,7 @@ class WeightedErrorRegressor(MetaRegressor):
         self.estimator = estimator
         self.weights = weights
         self.by = by
+        self.centre = centre
         self.cv = cv
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -114,19 +130,17 @@ class WeightedErrorRegressor(MetaRegressor):
         weights = self._weights_of(X, as_pandas(y), targets.reshape(len(targets), -1))
         folds, predicted, truth = self._out_of_fold(X, targets)
         weights = weights[np.concatenate([test for _, test in folds])]
-        # A gene that nothing weighs is centred as if all rows did alike.
-        weights[:, ~weights.any(axis=0)] = weights.mean() * 1e-9
-        self.centre_ = np.average(truth, axis=0, weights=weights)
-        self.origin_ = np.average(predicted, axis=0, weights=weights)
-        moved = predicted - self.origin_
-        spread = np.vdot(weights, moved**2)
-        together = np.vdot(weights, moved * (truth - self.centre_))
-        self.factor_ = max(float(together / spread), 0.0) if spread > 0 else 1.0
+        parts = [weights, predicted, truth]
+        kinds = list(CENTRES) if self.centre == "auto" else [self.centre]
+        if len(kinds) > 1:
+            ends = np.cumsum([len(test) for _, test in folds])
+            kinds.sort(key=lambda kind: _held_out_error(parts, ends, kind))
+        self.centre_, self.origin_, self.factor_ = _fit_map(*parts, kinds[0])
         self._fit_estimator(X, y)
         return self
 
     def predict(self, X):
-        """Return the shifted and stretched predictions.
+        """Return the stretched predictions.
 
         Parameters
         ----------
@@ -138,8 +152,8 @@ class WeightedErrorRegressor(MetaRegressor):
         """
         check_is_fitted(self)
         y_pred = np.asarray(self.estimator_.predict(X), dtype=np.float64)
-        rows = y_pred.reshape(len(y_pred), -1) - self.origin_
-        return (self.centre_ + self.factor_ * rows).reshape(y_pred.shape)
+        moved = y_pred.reshape(len(y_pred), -1) - self.origin_
+        return (self.centre_ + self.factor_ * moved).reshape(y_pred.shape)
 
     def _weights_of(self, X, y, targets):
         """Return weights of the training rows, of sum 1 in a row."""
@@ -151,3 +165,34 @@ class WeightedErrorRegressor(MetaRegressor):
             scorer = WeightedMSEScorer(self.weights, by=self.by)
             weights = scorer.weights_for(X, y)
         return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _fit_map(weights, predicted, truth, kind):
+    """Return the centres of responses and of predictions by gene, and the factor."""
+    if kind == "weighted":
+        # A gene that nothing weighs is centred as if all rows did alike.
+        by_gene = np.where(weights.any(axis=0), weights, 1.0)
+        centre, origin = (
+            np.average(side, axis=0, weights=by_gene) for side in (truth, predicted)
+        )
+    else:
+        centre = origin = truth.mean(axis=0)
+    moved = predicted - origin
+    spread = np.vdot(weights, moved**2)
+    together = np.vdot(weights, moved * (truth - centre))
+    factor = max(float(together / spread), 0.0) if spread > 0 else 1.0
+    return centre, origin, factor
+
+
+def _held_out_error(parts, ends, kind):
+    """Return the weighted error of the rows of each fold, by the map of the others."""
+    error, start = 0.0, 0
+    for end in ends:
+        inside = np.arange(start, end)
+        others = [np.delete(part, inside, axis=0) for part in parts]
+        centre, origin, factor = _fit_map(*others, kind)
+        weights, predicted, truth = (part[inside] for part in parts)
+        y_pred = centre + factor * (predicted - origin)
+        error += np.vdot(weights, (truth - y_pred) ** 2)
+        start = end
+    return error

@@ -10,19 +10,20 @@ from sklperturb.model_selection import UnseenPerturbationKFold
 
 
 class Shrunken(RegressorMixin, BaseEstimator):
-    """Knows the response, and predicts half of it, moved by 1."""
+    """Knows the response, and predicts half of its distance from 8."""
 
     def fit(self, X, y):
         return self
 
     def predict(self, X):
-        return 0.5 * X.to_numpy()[:, 1:].astype(float) + 1
+        return 0.5 * X.to_numpy()[:, 1:].astype(float) + 4
 
 
 @pytest.fixture
 def data():
     rng = np.random.default_rng(0)
-    y = 8 + rng.normal(size=(60, 5))
+    y = rng.normal(size=(60, 5))
+    y += 8 - y.mean(axis=0)
     labels = [f"c{i}" for i in range(60)]
     X = pd.DataFrame(y).set_axis(list("abcde"), axis=1)
     X.insert(0, "compound", labels)
@@ -30,7 +31,7 @@ def data():
     return X, y, weights
 
 
-def test_shrinkage_and_shift_are_undone(data):
+def test_shrinkage_is_undone(data):
     X, y, weights = data
     model = WeightedErrorRegressor(Shrunken(), weights, by="compound", random_state=0)
     model.fit(X, y)
@@ -38,21 +39,31 @@ def test_shrinkage_and_shift_are_undone(data):
     np.testing.assert_allclose(model.predict(X), y)
 
 
-def test_without_knowledge_it_is_the_weighted_mean(data):
+def test_centres(data):
     X, y, weights = data
     w = (weights.T / weights.sum(axis=1)).T.to_numpy()
-    expected = (w * y).sum(axis=0) / w.sum(axis=0)
-    model = WeightedErrorRegressor(
-        DummyRegressor(strategy="constant", constant=[0.0] * 5)
-    )
-    model.set_params(weights=weights, by="compound").fit(X, y)
-    np.testing.assert_allclose(model.predict(X)[0], expected)
-    given = {"weights": weights}
-    mean = np.broadcast_to(y.mean(axis=0), y.shape)
-    assert wmse(y, model.predict(X), **given) < wmse(y, mean, **given)
+    centres = {"mean": y.mean(axis=0), "weighted": (w * y).sum(axis=0) / w.sum(axis=0)}
+    for centre, expected in centres.items():
+        model = WeightedErrorRegressor(DummyRegressor(), weights, by="compound")
+        model.set_params(centre=centre).fit(X, y)
+        np.testing.assert_allclose(model.centre_, expected)
 
 
-def test_map_is_the_best_out_of_fold(data):
+@pytest.mark.parametrize(("strength", "chosen"), [(0.0, "mean"), (2.0, "weighted")])
+def test_weighted_centre_is_taken_where_it_holds_out_of_fold(data, strength, chosen):
+    X, y, _ = data
+    # Weights of high values, or of a few rows of any value.
+    rng = np.random.default_rng(2)
+    values = np.exp(strength * y) if strength else rng.pareto(0.3, y.shape)
+    weights = pd.DataFrame(values, X["compound"])
+    options = {"by": "compound", "random_state": 0}
+    auto = WeightedErrorRegressor(DummyRegressor(), weights, **options).fit(X, y)
+    options["centre"] = chosen
+    other = WeightedErrorRegressor(DummyRegressor(), weights, **options).fit(X, y)
+    np.testing.assert_array_equal(auto.centre_, other.centre_)
+
+
+def test_factor_is_the_best_out_of_fold(data):
     X, y, weights = data
     rng = np.random.default_rng(1)
     X.iloc[:, 1:] += rng.normal(size=y.shape)
