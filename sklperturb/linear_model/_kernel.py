@@ -89,6 +89,35 @@ def _left_out_errors(kernel, targets, alphas, groups):
         yield np.sqrt(np.einsum("ij,ij->i", left_out, left_out)), alpha, dual_coef
 
 
+def left_out_residuals(kernel, alpha, dual_coef, together=None):
+    """Return what kernel ridge misses each row by when the row is left out.
+
+    Parameters
+    ----------
+    kernel : ndarray of shape (n_samples, n_samples)
+    alpha : float
+        The penalty.
+    dual_coef : ndarray of shape (n_samples, n_targets)
+        Coefficients that were fitted with it.
+    together : list of ndarray of int, default=None
+        For each row, the rows to leave out with it, itself among them. None leaves out
+        each row on its own.
+
+    Returns
+    -------
+    residuals : ndarray of shape (n_samples, n_targets)
+    """
+    precision = linalg.inv(kernel + alpha * np.eye(len(kernel)), overwrite_a=True)
+    residuals = dual_coef / np.diag(precision)[:, None]
+    for row, rows in enumerate(together or ()):
+        if len(rows) > 1:
+            block = precision[np.ix_(rows, rows)]
+            # The row of the block's inverse that belongs to the row itself.
+            own = linalg.solve(block, (rows == row).astype(float), assume_a="pos")
+            residuals[row] = own @ dual_coef[rows]
+    return residuals
+
+
 def best_product(same_context, alike, targets, shares, alphas, groups=None):
     """Fit products of two kernels with a share of what is common to all.
 

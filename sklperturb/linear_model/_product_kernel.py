@@ -1,11 +1,14 @@
 """Kernel ridge on the product of a context and a perturbation kernel."""
 
 import numpy as np
-from scipy import linalg
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 
-from sklperturb.linear_model._kernel import best_product, context_similarity
+from sklperturb.linear_model._kernel import (
+    best_product,
+    context_similarity,
+    left_out_residuals,
+)
 from sklperturb.linear_model._latent import LatentConditionRegressor
 from sklperturb.utils._grid import Grid
 
@@ -150,9 +153,9 @@ class ProductKernelRidge(LatentConditionRegressor):
         self.alpha_, self.dual_coef_, *shares = best
         self.context_share_, self.perturbation_share_ = shares
         kernel = self._kernel(*self._train_codes)
-        kernel[np.diag_indices_from(kernel)] += self.alpha_
-        precision = linalg.inv(kernel, overwrite_a=True)
-        self.left_out_ = targets - self.dual_coef_ / np.diag(precision)[:, None]
+        self.left_out_ = targets - left_out_residuals(
+            kernel, self.alpha_, self.dual_coef_
+        )
         return self
 
     def predict(self, X):

@@ -7,7 +7,11 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions._levels import level_means, pair_means, take_levels
-from sklperturb.linear_model._kernel import context_similarity, loo_kernel_ridge
+from sklperturb.linear_model._kernel import (
+    context_similarity,
+    left_out_residuals,
+    loo_kernel_ridge,
+)
 from sklperturb.linear_model._latent import LatentConditionRegressor
 from sklperturb.linear_model._variances import combined, likeliest_variances
 
@@ -67,6 +71,10 @@ class ResponseKernelRidge(LatentConditionRegressor):
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
     context_scales_ : ndarray of shape (n_contexts,)
     dual_coef_ : ndarray of shape (n_samples, n_components)
+    left_out_ : ndarray of shape (n_samples, n_components)
+        Each training row as predicted from the others, in the basis of the targets and
+        at the scale of the typical context: features for a model that follows. Its
+        response still counts in how alike the others act.
     reducer_ : TargetReducer
     contexts_, perturbations_ : ndarray
         Levels seen in `fit`.
@@ -151,8 +159,10 @@ class ResponseKernelRidge(LatentConditionRegressor):
         )
         variances /= np.trace(combined(kernels, variances)) / len(targets) or 1.0
         self.variances_ = dict(zip(_PARTS, variances.tolist(), strict=True))
-        _, self.alpha_, self.dual_coef_ = loo_kernel_ridge(
-            combined(kernels, variances), targets, self.alphas
+        kernel = combined(kernels, variances)
+        _, self.alpha_, self.dual_coef_ = loo_kernel_ridge(kernel, targets, self.alphas)
+        self.left_out_ = targets - left_out_residuals(
+            kernel, self.alpha_, self.dual_coef_
         )
         return self
 
@@ -168,11 +178,24 @@ class ResponseKernelRidge(LatentConditionRegressor):
         -------
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
+        return self._shaped(self._decode(*self._coordinates(X)))
+
+    def _coordinates(self, X):
+        """Return (predictions in the basis of the targets, context codes)."""
         context, perturbation = self._codes(X)
-        kernel = combined(
-            self._kernels(context, perturbation), self.variances_.values()
+        return self._kernel(context, perturbation) @ self.dual_coef_, context
+
+    def _left_out_together(self, together):
+        """Return training rows as predicted without the rows named with each."""
+        kernel = self._kernel(*self._train_codes)
+        targets = kernel @ self.dual_coef_ + self.alpha_ * self.dual_coef_
+        return targets - left_out_residuals(
+            kernel, self.alpha_, self.dual_coef_, together
         )
-        return self._shaped(self._decode(kernel @ self.dual_coef_, context))
+
+    def _kernel(self, context, perturbation):
+        """Return what was learnt to explain, between codes and training rows."""
+        return combined(self._kernels(context, perturbation), self.variances_.values())
 
     def _kernels(self, context, perturbation):
         """Return the products of kernels between the given codes and training rows."""

@@ -82,3 +82,22 @@ def test_one_context(screen):
 def test_zeros():
     X = pd.DataFrame({"cell_type": list("AABB"), "sm_name": list("uvuv")})
     assert (ResponseKernelRidge().fit(X, np.zeros((4, 3))).predict(X) == 0).all()
+
+
+def test_rows_left_out_are_predicted_as_from_the_other_rows(screen):
+    X, y, *_ = screen
+    model = ResponseKernelRidge(scale_contexts=False).fit(X, y)
+    context, perturbation = model._train_codes
+    together = [np.flatnonzero(perturbation == p) for p in perturbation]
+    kernel = model._kernel(context, perturbation)
+    centred = y - y.mean(axis=0)
+    for left_out, rows in (
+        (model.left_out_, [0]),
+        (model._left_out_together(together), together[0]),
+    ):
+        others = np.setdiff1d(np.arange(len(y)), rows)
+        penalised = kernel[np.ix_(others, others)] + model.alpha_ * np.eye(len(others))
+        dual = np.linalg.solve(penalised, centred[others])
+        expected = kernel[0, others] @ dual + y.mean(axis=0)
+        predicted = model.reducer_.inverse_transform(left_out[0])
+        assert_allclose(predicted, expected, atol=1e-8)
