@@ -102,6 +102,7 @@ TUNED = {
     "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
     "KernelResidualRegressor": {"model__n_features": [2, 4]},
     "LatentTargetRegressor": {"model__transformer": [None, TargetReducer(1)]},
+    "LongFormBoostingRegressor": {"model__learning_rate": [0.1, 0.2]},
     "NearestCompoundRegressor": {"model__n_neighbors": [2, 5]},
     "PerturbationEffectRegressor": {"model__subtract_control": [True, False]},
     "ProductKernelRidge": {"model__context_kernel": ["learned", "identity"]},

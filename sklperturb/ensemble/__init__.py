@@ -3,6 +3,7 @@
 from sklperturb.ensemble._blend import BlendRegressor
 from sklperturb.ensemble._boosting import BoostedTargetRegressor
 from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
+from sklperturb.ensemble._long_form import LongFormBoostingRegressor
 from sklperturb.ensemble._pseudo_label import PseudoLabelRegressor
 from sklperturb.ensemble._rescale import RescaledRegressor
 from sklperturb.ensemble._seeds import SeedEnsembleRegressor
@@ -14,6 +15,7 @@ __all__ = [
     "BlendRegressor",
     "BoostedTargetRegressor",
     "KernelResidualRegressor",
+    "LongFormBoostingRegressor",
     "PseudoLabelRegressor",
     "RescaledRegressor",
     "SeedEnsembleRegressor",

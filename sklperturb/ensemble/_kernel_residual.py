@@ -11,9 +11,9 @@ from sklperturb.conditions._regressor import ConditionRegressor
 
 
 class KernelResidualRegressor(ConditionRegressor):
-    r"""Let a second model learn what a product kernel leaves.
+    r"""Let a second model learn what a kernel model leaves.
 
-    `ProductKernelRidge` gives, in closed form, what each training row would have been
+    The kernel models give, in closed form, what each training row would have been
     predicted if it had been left out. The second model learns the difference between
     the measured response and that, from the condition and the leading coordinates of
     the prediction. It thus sees errors as large as they will be on new rows; errors on
@@ -21,8 +21,8 @@ class KernelResidualRegressor(ConditionRegressor):
 
     Parameters
     ----------
-    kernel : ProductKernelRidge, default=None
-        The first model. None is the default one.
+    kernel : ProductKernelRidge or ResponseKernelRidge, default=None
+        The first model. None is a `ProductKernelRidge`.
     regressor : regressor, default=None
         The second. It is given a DataFrame with the context, the perturbation and
         `n_features` numbers. None is a `SeedEnsembleRegressor` of five
@@ -36,7 +36,7 @@ class KernelResidualRegressor(ConditionRegressor):
 
     Attributes
     ----------
-    kernel_ : ProductKernelRidge
+    kernel_ : ProductKernelRidge or ResponseKernelRidge
     regressor_ : regressor
     contexts_, perturbations_ : ndarray
         Levels seen in `fit`.
@@ -45,6 +45,7 @@ class KernelResidualRegressor(ConditionRegressor):
 
     See Also
     --------
+    LongFormBoostingRegressor : Trees, gene by gene, on what the response kernel leaves.
     BlendRegressor : Adds up models that were fitted on their own.
 
     Notes

@@ -38,6 +38,9 @@ _SUMMARIES = {
     ),
     "tanimoto_kernel": "ridge on the Tanimoto similarity of structures x contexts",
     "boosting": "boosted trees on the leading components of the targets",
+    "long_boosting": (
+        "boosted trees over (condition, gene) that correct response_kernel"
+    ),
     "token_mlp": "MLP on learnt codes of compound and cell type",
     "transformer": "transformer over one-hot and target-statistic tokens",
     "latent": "two stages: a network predicts an autoencoder's latent space",
@@ -128,6 +131,13 @@ ENTRIES = (
     _entry("response_kernel", "kernel", "linear_model:ResponseKernelRidge"),
     _entry("tanimoto_kernel", "kernel", "linear_model:TanimotoKernelRidge", **_CHEM),
     _encoded("boosting", "boosting", "ensemble:BoostedTargetRegressor", **_BOOSTING),
+    _entry(
+        "long_boosting",
+        "boosting",
+        "ensemble:LongFormBoostingRegressor",
+        default=False,
+        **_BOOSTING,
+    ),
     _entry("token_mlp", "network", "neural_network:TokenEmbeddingMLPRegressor"),
     # The metric as the loss: on TG-GATEs 0.03 to 0.05 better than Huber's.
     _encoded(

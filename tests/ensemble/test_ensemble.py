@@ -23,7 +23,7 @@ from sklperturb.ensemble._blend import (
     least_squares_weights,
     mrrmse_weights,
 )
-from sklperturb.linear_model import ProductKernelRidge
+from sklperturb.linear_model import ProductKernelRidge, ResponseKernelRidge
 from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
 from sklperturb.preprocessing import make_condition_encoder
@@ -268,7 +268,8 @@ def test_the_kernels_left_out_rows_are_left_out(screen):
     assert np.abs(moved - predicted).max() < 2 * 100 / len(X)
 
 
-def test_residuals_are_of_rows_left_out(screen):
+@pytest.mark.parametrize("kernel", [None, ResponseKernelRidge()])
+def test_residuals_are_of_rows_left_out(screen, kernel):
     seen = {}
 
     class Recording(NoChangeRegressor):
@@ -276,7 +277,7 @@ def test_residuals_are_of_rows_left_out(screen):
             seen["columns"], seen["y"] = list(X.columns), y
             return super().fit(X, y)
 
-    model = KernelResidualRegressor(regressor=Recording(), n_features=2)
+    model = KernelResidualRegressor(kernel, Recording(), n_features=2)
     model.fit(screen.X, screen.y)
     assert seen["columns"] == ["context", "perturbation", "kernel0", "kernel1"]
     fitted = screen.y - model.kernel_.predict(screen.X)
