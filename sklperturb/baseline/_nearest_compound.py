@@ -33,8 +33,8 @@ class NearestCompoundRegressor(ConditionRegressor):
     shrinkage : float, default=1
         Weight of the context's mean; that of an identical compound is 1. With 0 the
         neighbours alone decide, however far they are.
-    kind : {"morgan_counts", "morgan_bits", "atom_pairs", "maccs"}, \
-            default="morgan_counts"
+    kind : {"morgan_counts", "morgan_bits", "morgan_features", "atom_pairs", \
+            "torsions", "pharmacophores", "maccs"}, default="morgan_counts"
         Fingerprint to compare (see `CompoundFingerprint`).
     radius, n_bits : int, default=2 and 2048
         Radius and length of the fingerprint.

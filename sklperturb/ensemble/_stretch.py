@@ -1,80 +1,11 @@
 """Make predictions the stronger, the stronger they are."""
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.optimize import minimize
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.ensemble._meta import MetaRegressor, check_rows
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A factor for each row, a power of the strength that is predicted for it.
-
-    Attributes
-    ----------
-    scale : float
-        Factor of a row of typical strength.
-    exponent : float
-    low, typical, high : float
-        Root mean squares of predicted rows: the factor is constant beyond the outer
-        two, which were the least and the largest that it was learnt from.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklperturb.ensemble import Stretch
-    >>> stretch = Stretch(2.0, 0.5, low=1.0, typical=1.0, high=4.0)
-    >>> stretch(np.array([[1.0, -1.0], [4.0, 4.0], [16.0, 16.0]]))
-    array([[ 2., -2.],
-           [16., 16.],
-           [64., 64.]])
-    """
-
-    scale: float = 1.0
-    exponent: float = 0.0
-    low: float = 1.0
-    typical: float = 1.0
-    high: float = 1.0
-
-    def __call__(self, y_pred):
-        rows = y_pred.reshape(len(y_pred), -1)
-        strength = np.clip(_strength(rows), self.low, self.high)
-        factor = self.scale * (strength / self.typical) ** self.exponent
-        return y_pred * factor.reshape(-1, *[1] * (y_pred.ndim - 1))
-
-    @classmethod
-    def learn(cls, truth, y_pred):
-        """Return the stretch with the least mean of the rows' RMSE.
-
-        Parameters
-        ----------
-        truth, y_pred : ndarray of shape (n_rows, n_genes)
-            `y_pred` by estimators that were fitted on other rows.
-        """
-        strength = _strength(y_pred)
-        strength = strength[strength > 0]
-        if len(strength) < 2:
-            return cls()
-        ends = strength.min(), np.median(strength), strength.max()
-        relative = np.log(np.clip(_strength(y_pred), ends[0], None) / ends[1])
-        energy, moment, gram = (
-            np.einsum("rg,rg->r", a, b)
-            for a, b in ((truth, truth), (truth, y_pred), (y_pred, y_pred))
-        )
-
-        def error(parameters):
-            factor = np.exp(parameters[0] + parameters[1] * relative)
-            squared = energy - 2 * factor * moment + factor**2 * gram
-            return np.sqrt(np.maximum(squared, 0)).mean()
-
-        found = minimize(
-            error, [0.0, 0.0], method="Nelder-Mead", bounds=[(-2, 2), (-1, 1)]
-        ).x
-        return cls(float(np.exp(found[0])), float(found[1]), *map(float, ends))
+from sklperturb.linear_model._calibration import Stretch
 
 
 class StretchedRegressor(MetaRegressor):
@@ -186,7 +117,3 @@ class StretchedRegressor(MetaRegressor):
         """
         check_is_fitted(self)
         return self.stretch_(np.asarray(self.estimator_.predict(X)))
-
-
-def _strength(rows):
-    return np.sqrt(np.mean(np.square(rows, dtype=np.float64), axis=1))

@@ -10,7 +10,12 @@ from sklperturb.conditions._levels import level_means
 from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
 
 
-def loo_kernel_ridge(kernel, targets, alphas, groups=None):
+def mean_norm(left_out):
+    """Return the mean length of the rows."""
+    return np.sqrt(np.einsum("ij,ij->i", left_out, left_out)).mean()
+
+
+def loo_kernel_ridge(kernel, targets, alphas, groups=None, score=mean_norm):
     r"""Fit kernel ridge for every penalty and keep the best by leave-one-out.
 
     With :math:`A = K + \alpha I` and :math:`C = A^{-1} Z`, the residuals of the rows
@@ -21,17 +26,19 @@ def loo_kernel_ridge(kernel, targets, alphas, groups=None):
     ----------
     groups : ndarray of int of shape (n_samples,), default=None
         Rows to leave out together; None leaves out each on its own.
+    score : callable, default=mean_norm
+        What to minimise, of the residuals of the left-out rows. The mean of their
+        norms is, in orthonormal coordinates of the genes, the MRRMSE up to one
+        constant factor.
 
     Returns
     -------
     score : float
-        Mean over rows of the left-out row's RMSE; in orthonormal coordinates of the
-        genes, the MRRMSE up to one constant factor.
     alpha : float
     dual_coef : ndarray of shape (n_samples, n_targets)
     """
-    path = _left_out_errors(kernel, targets, alphas, groups)
-    fits = ((errors.mean(), *fit) for errors, *fit in path)
+    path = _left_out(kernel, targets, alphas, groups)
+    fits = ((score(left_out), *fit) for left_out, *fit in path)
     return min(fits, key=itemgetter(0))
 
 
@@ -55,8 +62,8 @@ def loo_correction(kernel, targets, alphas, groups):
     dual_coef : ndarray of shape (n_samples, n_targets)
     """
     _, alpha, dual_coef = loo_kernel_ridge(kernel, targets, alphas)
-    [(errors, *_)] = _left_out_errors(kernel, targets, [alpha], groups)
-    gains = np.linalg.norm(targets, axis=1) - errors
+    [(left_out, *_)] = _left_out(kernel, targets, [alpha], groups)
+    gains = np.linalg.norm(targets, axis=1) - np.linalg.norm(left_out, axis=1)
     gains = np.bincount(groups, gains) / np.bincount(groups)
     n_groups = len(gains)
     if n_groups > 1 and gains.mean() > 2 * gains.std(ddof=1) / np.sqrt(n_groups):
@@ -64,14 +71,9 @@ def loo_correction(kernel, targets, alphas, groups):
     return np.inf, np.zeros_like(dual_coef)
 
 
-def _left_out_errors(kernel, targets, alphas, groups):
-    """Yield (norms of the rows' left-out residuals, alpha, dual_coef)."""
-    counts = np.ones(1, int) if groups is None else np.bincount(groups)
-    if counts.max() > 1:
-        # Rows group by group; groups of equal size are then solved in one go.
-        order = np.argsort(groups, kind="stable")
-        sizes = counts[groups][order]
-        batches = [order[sizes == n].reshape(-1, n) for n in np.unique(sizes)]
+def _left_out(kernel, targets, alphas, groups):
+    """Yield (residuals of the left-out rows, alpha, dual_coef) of each penalty."""
+    batches = _batches(groups)
     eigenvalues, vectors = linalg.eigh(kernel)
     eigenvalues = np.maximum(eigenvalues, 0)
     projected = vectors.T @ targets
@@ -79,14 +81,14 @@ def _left_out_errors(kernel, targets, alphas, groups):
     for alpha in alphas:
         weights = 1 / (eigenvalues + alpha)
         dual_coef = vectors @ (weights[:, None] * projected)
-        if counts.max() == 1:
+        if batches is None:
             left_out = dual_coef / (squared @ weights)[:, None]
         else:
             left_out = np.empty_like(dual_coef)
             for rows in batches:
                 blocks = (vectors[rows] * weights) @ vectors[rows].transpose(0, 2, 1)
                 left_out[rows] = np.linalg.solve(blocks, dual_coef[rows])
-        yield np.sqrt(np.einsum("ij,ij->i", left_out, left_out)), alpha, dual_coef
+        yield left_out, alpha, dual_coef
 
 
 def left_out_residuals(kernel, alpha, dual_coef, together=None):
@@ -118,7 +120,25 @@ def left_out_residuals(kernel, alpha, dual_coef, together=None):
     return residuals
 
 
-def best_product(same_context, alike, targets, shares, alphas, groups=None):
+def rows_of_groups(groups):
+    """Return for each row the rows of its group, to be left out with it."""
+    order = np.argsort(groups, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(groups))[:-1])
+    return [members[group] for group in groups]
+
+
+def _batches(groups):
+    """Return the rows group by group, groups of a size together; None if all are 1."""
+    if groups is None or np.bincount(groups).max() == 1:
+        return None
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)[groups][order]
+    return [order[sizes == n].reshape(-1, n) for n in np.unique(sizes)]
+
+
+def best_product(
+    same_context, alike, targets, shares, alphas, groups=None, score=mean_norm
+):
     """Fit products of two kernels with a share of what is common to all.
 
     Parameters
@@ -136,7 +156,7 @@ def best_product(same_context, alike, targets, shares, alphas, groups=None):
 
     def fit(a, b):
         kernel = (a + same_context) * (b + alike)
-        return *loo_kernel_ridge(kernel, targets, alphas, groups), a, b
+        return *loo_kernel_ridge(kernel, targets, alphas, groups, score), a, b
 
     return min(starmap(fit, product(*shares)), key=itemgetter(0))
 

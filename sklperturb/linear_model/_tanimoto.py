@@ -10,12 +10,21 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.linear_model._kernel import best_product
+from sklperturb.linear_model._calibration import Calibration, component_factors
+from sklperturb.linear_model._kernel import (
+    best_product,
+    left_out_residuals,
+    rows_of_groups,
+    mean_norm,
+)
 from sklperturb.preprocessing import TargetReducer, tanimoto_similarity
 from sklperturb.preprocessing._fingerprint import FINGERPRINT_SIZES, check_kinds
 from sklperturb.preprocessing._molecules import COUNT_KINDS, fingerprints
 from sklperturb.preprocessing._structures import read_structures
 from sklperturb.utils._grid import Grid
+
+# Rows that a prediction counts for, next to measurements of the same compound.
+_REPEAT_PRIORS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 def spatial_median(points, *, max_iter=200, tol=1e-6):
@@ -55,15 +64,17 @@ class TanimotoKernelRidge(ConditionRegressor):
     ----------
     alphas : array-like of float, default=(0.03, 0.1, 0.3, 1, 3, 10)
         Ridge penalties to choose from.
-    powers : array-like of float, default=(1, 2, 3, 4, 6)
+    powers : array-like of float, default=(1, 2, 4)
         Values of :math:`q`. That the kernel is one is sure for integers only.
     context_shares : array-like of float, default=(0.1, 0.3, 1)
         Values of :math:`a`. With one context it is a scale, and the first is taken.
     perturbation_shares : array-like of float, default=(0, 0.1)
-        Values of :math:`b`.
-    kind : str or list of str, default=("morgan_counts", "atom_pairs")
-        Fingerprints to compare: "morgan_counts", "morgan_bits", "atom_pairs" and
-        "maccs" (see `CompoundFingerprint`).
+        Values of :math:`b`. With one context it adds to the typical response, and the
+        first is taken.
+    kind : str or list of str, default=all but "morgan_bits"
+        Fingerprints to compare: "morgan_counts", "morgan_bits", "morgan_features",
+        "atom_pairs", "torsions", "pharmacophores" and "maccs" (see
+        `CompoundFingerprint`).
     radius, n_bits : int, default=2 and 2048
         Radius and length of the fingerprints.
     leave_out : {"perturbation", "row"}, default="perturbation"
@@ -76,6 +87,11 @@ class TanimotoKernelRidge(ConditionRegressor):
         The typical response: the point of the least mean distance to the training
         responses, which suits row-wise scores of data with a few very strong
         compounds, or their mean.
+    calibrate : bool, default=True
+        Whether to multiply each component of the targets by how well it is predicted
+        when compounds (or rows) are left out, then each row by a power of its
+        predicted strength (see `sklperturb.ensemble.Stretch`). The choices above are
+        then made by the error that remains.
     n_components : "full", int, float or "gavish-donoho", default="full"
         Basis of the targets (see `TargetReducer`); "full" loses nothing.
     schema : PerturbationSchema, default=None
@@ -106,6 +122,11 @@ class TanimotoKernelRidge(ConditionRegressor):
     A row without a SMILES takes the structure that training has for the compound's
     name. Compounds without any structure are like themselves, by name, and like no
     other: an unseen one gets the typical response and its context's effect.
+
+    What is predicted of a row is changed by nothing that is asked at the same time.
+    A row of a compound that was measured in its context, under whatever name, gets
+    the mean of these measurements, shrunken towards what the other compounds say as
+    far as repeats in training disagree.
 
     Time is cubic in the number of rows, once for each :math:`(a, b, q)`.
 
@@ -138,6 +159,7 @@ class TanimotoKernelRidge(ConditionRegressor):
         **FINGERPRINT_SIZES,
         "leave_out": [StrOptions({"perturbation", "row"})],
         "centre": [StrOptions({"median", "mean"})],
+        "calibrate": ["boolean"],
         "n_components": TargetReducer._parameter_constraints["n_components"],
     }
 
@@ -145,14 +167,22 @@ class TanimotoKernelRidge(ConditionRegressor):
         self,
         alphas=(0.03, 0.1, 0.3, 1, 3, 10),
         *,
-        powers=(1, 2, 3, 4, 6),
+        powers=(1, 2, 4),
         context_shares=(0.1, 0.3, 1),
         perturbation_shares=(0, 0.1),
-        kind=("morgan_counts", "atom_pairs"),
+        kind=(
+            "morgan_counts",
+            "morgan_features",
+            "atom_pairs",
+            "torsions",
+            "pharmacophores",
+            "maccs",
+        ),
         radius=2,
         n_bits=2048,
         leave_out="perturbation",
         centre="median",
+        calibrate=True,
         n_components="full",
         schema=None,
     ):
@@ -165,6 +195,7 @@ class TanimotoKernelRidge(ConditionRegressor):
         self.n_bits = n_bits
         self.leave_out = leave_out
         self.centre = centre
+        self.calibrate = calibrate
         self.n_components = n_components
         self.schema = schema
 
@@ -204,10 +235,9 @@ class TanimotoKernelRidge(ConditionRegressor):
         targets = self.reducer_.transform(y)
         centre = spatial_median(targets) if self.centre == "median" else 0 * targets[0]
         self.centre_ = self.reducer_.inverse_transform(centre[None])[0]
-        groups = None
-        if self.leave_out == "perturbation":
-            groups = _same_compound(perturbation, smiles)
-        self._choose(targets - centre, groups, np.sqrt(y.shape[1]))
+        compound = _same_compound(perturbation, smiles)
+        self._number_compounds(perturbation, smiles, compound)
+        self._choose(targets - centre, compound, np.sqrt(y.shape[1]))
         return self
 
     def predict(self, X):
@@ -232,29 +262,115 @@ class TanimotoKernelRidge(ConditionRegressor):
         same_context, similarity = self._similarities(
             context, perturbation, *self._compounds(smiles)
         )
-        kernel = (self.context_share_ + same_context) * (
-            self.perturbation_share_ + similarity**self.power_
-        )
-        deviation = kernel @ self.dual_coef_ @ self.reducer_.components_
-        return self._shaped(self.centre_ + deviation)
+        kernel = self._kernel(same_context, similarity)
+        deviation = self._calibrated(kernel @ self.dual_coef_)
+        repeats = self._repeats(context, self._compound_of(perturbation, smiles))
+        self._move_to_repeats(deviation, repeats, self.repeat_prior_)
+        return self._shaped(self.centre_ + deviation @ self.reducer_.components_)
 
-    def _choose(self, targets, groups, scale):
-        """Fit every combination of the grids and keep the best."""
+    def _choose(self, targets, compound, scale):
+        """Fit every combination of the grids and keep the best, then correct it."""
         same_context, similarity = self._similarities(*self._train)
-        shares = self.context_shares[: None if len(self.contexts_) > 1 else 1]
-        shares = shares, self.perturbation_shares
+        n_choices = None if len(self.contexts_) > 1 else 1
+        shares = self.context_shares[:n_choices], self.perturbation_shares[:n_choices]
+        groups = compound if self.leave_out == "perturbation" else None
+
+        def score(left_out):
+            if not self.calibrate:
+                return mean_norm(left_out)
+            y_pred = targets - left_out
+            return mean_norm(targets - y_pred * component_factors(targets, y_pred))
 
         def fit(power):
             alike = similarity**power
-            found = best_product(
-                same_context, alike, targets, shares, self.alphas, groups
+            error, alpha, dual_coef, a, b = best_product(
+                same_context, alike, targets, shares, self.alphas, groups, score
             )
-            return *found, power
+            calibration = None
+            if self.calibrate:
+                # The stretch is a search, so only the best of a power gets one.
+                kernel = (a + same_context) * (b + alike)
+                y_pred = targets - left_out_residuals(
+                    kernel, alpha, dual_coef, rows_of_groups(groups)
+                )
+                calibration = Calibration.learn(targets, y_pred)
+                error = mean_norm(targets - calibration(y_pred))
+            return error, alpha, dual_coef, a, b, power, calibration
 
         fits = map(fit, self.powers)
-        score, self.alpha_, self.dual_coef_, *chosen = min(fits, key=itemgetter(0))
-        self.context_share_, self.perturbation_share_, self.power_ = chosen
-        self.left_out_error_ = score / scale
+        error, self.alpha_, self.dual_coef_, *chosen = min(fits, key=itemgetter(0))
+        self.context_share_, self.perturbation_share_, *chosen = chosen
+        self.power_, self.calibration_ = chosen
+        self.left_out_error_ = error / scale
+        kernel = self._kernel(same_context, similarity)
+        self._learn_repeats(kernel, targets, compound)
+
+    def _learn_repeats(self, kernel, targets, compound):
+        """Learn how much to believe the same compound, measured in the same context."""
+        context = self._train[0]
+        self.repeat_prior_ = np.inf
+        self._measured = (context, compound, targets, None)
+        repeats = self._repeats(context, compound)
+        np.fill_diagonal(repeats, 0)
+        repeated = repeats.any(axis=1)
+        if not repeated.any():
+            return
+        cells = np.unique([context, compound], axis=1, return_inverse=True)[1].ravel()
+        residuals = left_out_residuals(
+            kernel, self.alpha_, self.dual_coef_, rows_of_groups(cells)
+        )
+        without = self._calibrated(targets - residuals)
+        self._measured = (context, compound, targets, without)
+
+        def error(prior):
+            moved = np.empty_like(targets[repeated])
+            self._move_to_repeats(moved, repeats[repeated], prior)
+            return mean_norm(targets[repeated] - moved)
+
+        self.repeat_prior_ = float(min(_REPEAT_PRIORS, key=error))
+
+    def _repeats(self, context, compound):
+        """Return which training rows are of the same compound in the same context."""
+        same_context = context[:, None] == self._measured[0]
+        return (same_context & (compound[:, None] == self._measured[1])).astype(float)
+
+    def _move_to_repeats(self, y_pred, repeats, prior):
+        """Average what was measured with what would be predicted without it.
+
+        With an infinite `prior`, where nothing tells how repeats agree, predictions
+        stay as they are.
+        """
+        *_, measured, without = self._measured
+        counts = repeats.sum(axis=1)
+        rows = np.flatnonzero(counts) if np.isfinite(prior) else []
+        if len(rows):
+            total, count = repeats[rows] @ measured, counts[rows, None]
+            alone = repeats[rows] @ without / count
+            y_pred[rows] = (total + prior * alone) / (count + prior)
+
+    def _calibrated(self, y_pred):
+        return y_pred if self.calibration_ is None else self.calibration_(y_pred)
+
+    def _kernel(self, same_context, similarity):
+        return (self.context_share_ + same_context) * (
+            self.perturbation_share_ + similarity**self.power_
+        )
+
+    def _number_compounds(self, perturbation, smiles, compound):
+        """Remember the number of each name's and each structure's compound."""
+        self._by_name = np.zeros(len(self.perturbations_), dtype=int)
+        self._by_name[perturbation] = compound
+        self._by_structure = dict(zip(smiles, compound.tolist(), strict=True))
+        self._by_structure.pop(None, None)
+
+    def _compound_of(self, perturbation, smiles):
+        """Return the compound of each row, -1 where training does not have it."""
+        by_name = np.where(perturbation >= 0, self._by_name[perturbation], -1)
+        found = [
+            self._by_structure.get(text, -1 if text else number)
+            for text, number in zip(smiles, by_name, strict=True)
+        ]
+        return np.array(found)
 
     def _compounds(self, smiles):
         """Return what compounds are compared by: (fingerprints, whether they have one).

@@ -145,7 +145,12 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
     kind : str or list of str, default="morgan_counts"
         - "morgan_counts": how often each circular substructure [1]_ occurs;
         - "morgan_bits": whether it occurs (ECFP4 with the default radius);
+        - "morgan_features": the same counts, of atoms by their role, such as donor,
+          acceptor or aromatic (FCFP);
         - "atom_pairs": counts of pairs of atoms and the distance between them;
+        - "torsions": counts of chains of four atoms;
+        - "pharmacophores": pairs of roles and the distance between them in the reduced
+          graph (ErG), 315 of them, in tenths;
         - "maccs": 166 named substructures, as bits 1 to 166 of 167;
         - "descriptors": all two-dimensional descriptors of rdkit;
         - "physchem": twelve of them that a chemist reads: weight (Da), logP, polar
@@ -157,8 +162,8 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
     radius : int, default=2
         Radius of the circular substructures, in bonds.
     n_bits : int, default=2048
-        Length of Morgan and atom-pair fingerprints, onto which substructures are
-        hashed.
+        Length of Morgan, atom-pair and torsion fingerprints, onto which substructures
+        are hashed.
     schema : PerturbationSchema, default=None
         Names the SMILES column. None infers it from the column names.
     column : "auto", str, int or list, default="auto"

@@ -13,13 +13,18 @@ from scipy import sparse
 KINDS = (
     "morgan_counts",
     "morgan_bits",
+    "morgan_features",
     "atom_pairs",
+    "torsions",
+    "pharmacophores",
     "maccs",
     "descriptors",
     "physchem",
 )
 # What has a similarity by overlap; descriptors have none.
-COUNT_KINDS = KINDS[:4]
+COUNT_KINDS = KINDS[:7]
+# Of these, the ones that are hashed to a length of choice.
+_HASHED = KINDS[:5]
 
 _PHYSCHEM = (
     "MolWt",
@@ -35,6 +40,7 @@ _PHYSCHEM = (
     "FormalCharge",
     "qed",
 )
+_WIDTHS = {"maccs": 167, "pharmacophores": 315}
 # Some descriptors, such as Ipc, grow exponentially with the size of a molecule.
 _LARGEST_DESCRIPTOR = 1e6
 _CACHE_SIZE = 50_000
@@ -104,7 +110,7 @@ def fingerprints(
     key = (
         kind,
         radius if kind.startswith("morgan") else None,
-        n_bits if kind in COUNT_KINDS[:3] else None,
+        n_bits if kind in _HASHED else None,
     )
     with _cache_lock:
         known = {s: cache[*key, s] for s in unique if (*key, s) in cache}
@@ -142,7 +148,7 @@ def feature_names(kind, n_bits):
 
         names = [name for name, _ in Descriptors.descList]
     else:
-        names = range(167 if kind == "maccs" else n_bits)
+        names = range(_WIDTHS.get(kind, n_bits))
     return [f"{kind}_{name}" for name in names]
 
 
@@ -180,10 +186,18 @@ def _read_molecules(smiles):
 def _function_of(kind, radius, n_bits):
     """Return the function from a molecule to the values of its features."""
     chem, _ = import_rdkit("Fingerprints")
-    from rdkit.Chem import Descriptors, rdFingerprintGenerator, rdMolDescriptors
+    from rdkit.Chem import (
+        Descriptors,
+        rdFingerprintGenerator,
+        rdMolDescriptors,
+        rdReducedGraphs,
+    )
 
     if kind == "maccs":
         return lambda molecule: list(rdMolDescriptors.GetMACCSKeysFingerprint(molecule))
+    if kind == "pharmacophores":
+        # Tenths, so that equal counts are equal.
+        return lambda molecule: rdReducedGraphs.GetErGFingerprint(molecule).round(1)
     if kind == "descriptors":
         return lambda molecule: [f(molecule) for _, f in Descriptors.descList]
     if kind == "physchem":
@@ -191,8 +205,15 @@ def _function_of(kind, radius, n_bits):
         return lambda molecule: [of_name[name](molecule) for name in _PHYSCHEM]
     if kind == "atom_pairs":
         generator = rdFingerprintGenerator.GetAtomPairGenerator(fpSize=n_bits)
-        return generator.GetCountFingerprintAsNumPy
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bits)
+    elif kind == "torsions":
+        generator = rdFingerprintGenerator.GetTopologicalTorsionGenerator(fpSize=n_bits)
+    else:
+        roles = rdFingerprintGenerator.GetMorganFeatureAtomInvGen()
+        generator = rdFingerprintGenerator.GetMorganGenerator(
+            radius=radius,
+            fpSize=n_bits,
+            atomInvariantsGenerator=roles if kind == "morgan_features" else None,
+        )
     if kind == "morgan_bits":
         return generator.GetFingerprintAsNumPy
     return generator.GetCountFingerprintAsNumPy

@@ -105,6 +105,7 @@ SPACES = {
         "scale_contexts": _any(True, False),
     },
     "TanimotoKernelRidge": {
+        "calibrate": _any(True, False),
         "centre": _any("median", "mean"),
         "leave_out": _any("perturbation", "row"),
         "radius": _int(1, 3),

@@ -27,7 +27,12 @@ from sklperturb.testing import check_perturbation_estimator
 
 rdkit = pytest.importorskip("rdkit", reason="fingerprints need rdkit")
 from rdkit import Chem, DataStructs  # noqa: E402
-from rdkit.Chem import Descriptors, MACCSkeys, rdFingerprintGenerator  # noqa: E402
+from rdkit.Chem import (  # noqa: E402
+    Descriptors,
+    MACCSkeys,
+    rdFingerprintGenerator,
+    rdReducedGraphs,
+)
 
 SMILES = ["CCO", "c1ccccc1C(=O)O", "CC(=O)Nc1ccc(O)cc1", "CN1C=NC2=C1C(=O)N(C)C(=O)N2C"]
 MOLECULES = [Chem.MolFromSmiles(text) for text in SMILES]
@@ -46,10 +51,18 @@ def column(*smiles):
 def rdkit_fingerprints(kind, radius=2, n_bits=2048):
     morgan = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bits)
     pairs = rdFingerprintGenerator.GetAtomPairGenerator(fpSize=n_bits)
+    torsions = rdFingerprintGenerator.GetTopologicalTorsionGenerator(fpSize=n_bits)
+    roles = rdFingerprintGenerator.GetMorganGenerator(
+        radius=radius,
+        fpSize=n_bits,
+        atomInvariantsGenerator=rdFingerprintGenerator.GetMorganFeatureAtomInvGen(),
+    )
     compute = {
         "morgan_counts": morgan.GetCountFingerprint,
         "morgan_bits": morgan.GetFingerprint,
+        "morgan_features": roles.GetCountFingerprint,
         "atom_pairs": pairs.GetCountFingerprint,
+        "torsions": torsions.GetCountFingerprint,
         "maccs": MACCSkeys.GenMACCSKeys,
     }[kind]
     return [compute(molecule) for molecule in MOLECULES]
@@ -61,7 +74,9 @@ def rdkit_fingerprints(kind, radius=2, n_bits=2048):
         ("morgan_counts", 2, 2048),
         ("morgan_counts", 3, 64),
         ("morgan_bits", 1, 512),
+        ("morgan_features", 1, 512),
         ("atom_pairs", 2, 1024),
+        ("torsions", 2, 256),
         ("maccs", 2, 2048),
     ],
 )
@@ -76,6 +91,14 @@ def test_fingerprints_and_similarity_are_those_of_rdkit(kind, radius, n_bits):
         [DataStructs.TanimotoSimilarity(a, b) for b in expected] for a in expected
     ]
     np.testing.assert_allclose(tanimoto_similarity(features[:, :-1]), similarity)
+
+
+def test_pharmacophores_are_those_of_rdkit_in_tenths():
+    features = CompoundFingerprint("pharmacophores").fit_transform(column(*SMILES))
+    expected = [rdReducedGraphs.GetErGFingerprint(m) for m in MOLECULES]
+    np.testing.assert_allclose(features[:, :-1], expected, atol=0.05)
+    np.testing.assert_allclose(10 * features, np.round(10 * features), atol=1e-5)
+    assert features[:, :-1].any(axis=1).sum() >= 3
 
 
 def test_descriptors_and_physchem():
