@@ -121,7 +121,9 @@ def left_out_residuals(kernel, alpha, dual_coef, together=None):
 
 
 def rows_of_groups(groups):
-    """Return for each row the rows of its group, to be left out with it."""
+    """Return for each row the rows of its group, to be left out with it, or None."""
+    if groups is None:
+        return None
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(groups))[:-1])
     return [members[group] for group in groups]

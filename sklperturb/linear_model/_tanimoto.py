@@ -14,8 +14,8 @@ from sklperturb.linear_model._calibration import Calibration, component_factors
 from sklperturb.linear_model._kernel import (
     best_product,
     left_out_residuals,
-    rows_of_groups,
     mean_norm,
+    rows_of_groups,
 )
 from sklperturb.preprocessing import TargetReducer, tanimoto_similarity
 from sklperturb.preprocessing._fingerprint import FINGERPRINT_SIZES, check_kinds

@@ -8,6 +8,7 @@ from sklperturb.linear_model._kernel import (
     left_out_residuals,
     loo_kernel_ridge,
     mean_norm,
+    rows_of_groups,
 )
 
 
@@ -64,6 +65,7 @@ def test_left_out_residuals_are_those_that_were_scored():
             scored.append(left_out)
             return mean_norm(left_out)
 
-        loo_kernel_ridge(kernel, targets, [0.7], groups, keep)
-        found = left_out_residuals(kernel, 0.7, targets, groups)
+        _, _, dual_coef = loo_kernel_ridge(kernel, targets, [0.7], groups, keep)
+        together = rows_of_groups(groups)
+        found = left_out_residuals(kernel, 0.7, dual_coef, together)
         np.testing.assert_allclose(found, scored[0], rtol=1e-8)
