@@ -109,6 +109,7 @@ TUNED = {
     "ResponseKernelRidge": {"model__scale_contexts": [True, False]},
     "PseudoLabelRegressor": {"model__estimator": [None, Ridge(100)]},
     "RescaledRegressor": {"model__clip": [True, False]},
+    "ResidualRegressor": {"model__base": [None, GroupStatisticRegressor()]},
     "SeedEnsembleRegressor": {"model__aggregate": ["median", "mean"]},
     "SeenUnseenRegressor": {"model__seen": [None, GroupStatisticRegressor()]},
     "StretchedRegressor": {"model__stretch": [None, Stretch()]},

@@ -6,6 +6,7 @@ from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
 from sklperturb.ensemble._long_form import LongFormBoostingRegressor
 from sklperturb.ensemble._pseudo_label import PseudoLabelRegressor
 from sklperturb.ensemble._rescale import RescaledRegressor
+from sklperturb.ensemble._residual import ResidualRegressor
 from sklperturb.ensemble._seeds import SeedEnsembleRegressor
 from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
 from sklperturb.ensemble._stretch import Stretch, StretchedRegressor
@@ -18,6 +19,7 @@ __all__ = [
     "LongFormBoostingRegressor",
     "PseudoLabelRegressor",
     "RescaledRegressor",
+    "ResidualRegressor",
     "SeedEnsembleRegressor",
     "SeenUnseenRegressor",
     "Stretch",

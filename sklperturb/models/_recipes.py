@@ -9,6 +9,7 @@ from sklperturb.ensemble import (
     BlendRegressor,
     PseudoLabelRegressor,
     RescaledRegressor,
+    ResidualRegressor,
     SeedEnsembleRegressor,
     SeenUnseenRegressor,
     StretchedRegressor,
@@ -20,7 +21,7 @@ from sklperturb.linear_model import (
 )
 from sklperturb.models._entry import load
 from sklperturb.neural_network import AutoencoderTransformer, TokenEmbeddingMLPRegressor
-from sklperturb.preprocessing import make_condition_encoder
+from sklperturb.preprocessing import TargetReducer, make_condition_encoder
 
 
 def encoded(regressor, schema, random_state, **parameters):
@@ -39,6 +40,24 @@ def effect(regressor, schema):
     return PerturbationEffectRegressor(load(regressor)(schema=schema), schema=schema)
 
 
+def on_additive(regressor, schema):
+    """Return a regressor of what a shrunken additive model leaves, and that model."""
+    return ResidualRegressor(AdditiveRegressor("joint", schema=schema), regressor)
+
+
+def token_mlp(schema, random_state):
+    network = TokenEmbeddingMLPRegressor(
+        schema=schema, clip=False, random_state=random_state
+    )
+    return on_additive(network, schema)
+
+
+def transformer(schema, random_state):
+    path = "sklperturb.neural_network:TransformerRegressor"
+    # The metric as the loss: on TG-GATEs 0.03 to 0.05 better than Huber's.
+    return on_additive(encoded(path, schema, random_state, loss="mrrmse"), schema)
+
+
 def latent(schema, random_state):
     return LatentTargetRegressor(
         encoded("sklperturb.neural_network:LatentNetRegressor", schema, random_state),
@@ -48,10 +67,11 @@ def latent(schema, random_state):
 
 def token_ensemble(schema, random_state):
     network = TokenEmbeddingMLPRegressor(
-        schema=schema, hidden_dim=512, target_components=None, clip=False
+        schema=schema, target_components=None, clip=False
     )
+    # One basis for all seeds.
     return LatentTargetRegressor(
-        SeedEnsembleRegressor(network, random_state=random_state)
+        SeedEnsembleRegressor(network, random_state=random_state), TargetReducer(100)
     )
 
 

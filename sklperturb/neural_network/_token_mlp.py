@@ -58,8 +58,10 @@ class TokenEmbeddingMLPRegressor(NamedConditionsMixin, BaseNetRegressor):
         Rows in a training batch, at least 2.
     max_epochs : int, default=40
         Passes over the training rows.
-    target_components : "full", "gavish-donoho", int, float or None, default="full"
+    target_components : "full", "gavish-donoho", int, float or None, default=100
         Train in this basis of the targets (see `TargetReducer`); None trains on genes.
+        On noisy screens, such as OP2's, a network that is to fit the weak directions
+        too learns little of the strong ones.
     clip : bool, default=True
         Whether to keep predictions of a gene within the range of its training values.
     net_params : dict, default=None
@@ -158,7 +160,7 @@ class TokenEmbeddingMLPRegressor(NamedConditionsMixin, BaseNetRegressor):
         weight_decay=3e-5,
         batch_size=64,
         max_epochs=40,
-        target_components="full",
+        target_components=100,
         clip=True,
         net_params=None,
         device="cpu",

@@ -74,6 +74,7 @@ SPACES = {
     },
     "PseudoLabelRegressor": {"weight": _float(0.1, 1.0), "n_rounds": _int(1, 3)},
     "RescaledRegressor": {},
+    "ResidualRegressor": {},
     "StretchedRegressor": {},
     "SeedEnsembleRegressor": {"aggregate": _any("median", "mean")},
     "SeenUnseenRegressor": {},

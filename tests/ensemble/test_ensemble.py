@@ -9,12 +9,17 @@ from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
 
-from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
+from sklperturb.baseline import (
+    AdditiveRegressor,
+    GroupStatisticRegressor,
+    NoChangeRegressor,
+)
 from sklperturb.ensemble import (
     BlendRegressor,
     KernelResidualRegressor,
     PseudoLabelRegressor,
     RescaledRegressor,
+    ResidualRegressor,
     SeedEnsembleRegressor,
     SeenUnseenRegressor,
 )
@@ -26,6 +31,7 @@ from sklperturb.ensemble._blend import (
 from sklperturb.linear_model import ProductKernelRidge, ResponseKernelRidge
 from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.neural_network import TokenEmbeddingMLPRegressor
 from sklperturb.preprocessing import make_condition_encoder
 
 
@@ -287,3 +293,26 @@ def test_residuals_are_of_rows_left_out(screen, kernel):
     )
     with pytest.raises(ValueError, match="'n_features' parameter"):
         KernelResidualRegressor(n_features=0).fit(screen.X, screen.y)
+
+
+def test_what_the_base_leaves_is_learnt(linear):
+    X, y = linear
+    base = Ridge(1000.0)
+    model = ResidualRegressor(base, LinearRegression()).fit(X, y)
+    np.testing.assert_allclose(model.base_.predict(X), base.fit(X, y).predict(X))
+    np.testing.assert_allclose(
+        model.predict(X), LinearRegression().fit(X, y).predict(X), atol=1e-10
+    )
+    nothing = ResidualRegressor(base, NoChangeRegressor()).fit(X, y)
+    np.testing.assert_allclose(nothing.predict(X), base.predict(X))
+
+
+def test_a_network_on_the_additive_model_errs_less_than_either(screen):
+    network = TokenEmbeddingMLPRegressor(max_epochs=10, clip=False, random_state=0)
+    base = AdditiveRegressor("joint")
+    both = ResidualRegressor(base, network)
+    single, alone, together = (
+        mrrmse(screen.y_test, model.fit(screen.X, screen.y).predict(screen.X_test))
+        for model in (network, base, both)
+    )
+    assert together < min(single, 1.02 * alone)
