@@ -1,11 +1,17 @@
 """A flexible model on top of a simple one."""
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.ensemble._meta import MetaRegressor, check_rows, copy_feature_names
+from sklperturb.ensemble._meta import (
+    MetaRegressor,
+    check_rows,
+    copy_feature_names,
+    out_of_fold,
+)
 
 
 class ResidualRegressor(MetaRegressor):
@@ -13,8 +19,8 @@ class ResidualRegressor(MetaRegressor):
 
     Most of a response is a context's and a perturbation's own effect, which a shrunken
     additive model finds without error where networks find it with some. A network that
-    is given the rest can only be as wrong as the rest is large, and where it learns
-    nothing the simple model stands.
+    is given the rest starts where the simple model ends. With `cv`, only as much of
+    what it says is added as helped on rows that were left out, which may be nothing.
 
     Parameters
     ----------
@@ -25,11 +31,18 @@ class ResidualRegressor(MetaRegressor):
     regressor : regressor, default=None
         The flexible model; it sees the same `X`, and may be a Pipeline. None is
         ``ProductKernelRidge()``.
+    cv : int, cross-validation generator, iterable or None, default=None
+        Folds on which the share of the second prediction is learnt, from 0 to 1: that
+        of the least MRRMSE. An int shuffles the rows. None adds the whole.
+    random_state : int, RandomState instance or None, default=None
+        Shuffles the rows for `cv`; it does not seed `regressor`.
 
     Attributes
     ----------
     base_, regressor_ : regressor
         The fitted models, whose predictions are added up.
+    share_ : float
+        What the second prediction is multiplied by.
     n_features_in_ : int
         Only if the fitted base has it.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -62,18 +75,23 @@ class ResidualRegressor(MetaRegressor):
     >>> screen = make_chemical_screen(4, 20, 50, n_shared=5, random_state=0)
     >>> network = TokenEmbeddingMLPRegressor(max_epochs=5, clip=False, random_state=0)
     >>> model = ResidualRegressor(AdditiveRegressor("joint"), network)
-    >>> model.fit(screen.X, screen.y).predict(screen.X_test).shape
-    (44, 50)
+    >>> y_pred = model.fit(screen.X, screen.y).predict(screen.X_test)
+    >>> y_pred.shape == screen.y_test.shape
+    True
     """
 
     _parameter_constraints = {
         "base": [HasMethods(["fit", "predict"]), None],
         "regressor": [HasMethods(["fit", "predict"]), None],
+        "cv": ["cv_object"],
+        "random_state": ["random_state"],
     }
 
-    def __init__(self, base=None, regressor=None):
+    def __init__(self, base=None, regressor=None, *, cv=None, random_state=None):
         self.base = base
         self.regressor = regressor
+        self.cv = cv
+        self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
@@ -96,6 +114,7 @@ class ResidualRegressor(MetaRegressor):
             If `base` or `regressor` is no regressor.
         """
         X, y = check_rows(self, X, y)
+        self.share_ = 1.0 if self.cv is None else self._learn_share(X, y)
         self.base_ = clone(self._base()).fit(X, y)
         copy_feature_names(self, self.base_)
         residual = y - np.reshape(self.base_.predict(X), y.shape)
@@ -115,7 +134,22 @@ class ResidualRegressor(MetaRegressor):
         """
         check_is_fitted(self)
         y_base = np.asarray(self.base_.predict(X))
-        return y_base + np.reshape(self.regressor_.predict(X), y_base.shape)
+        correction = np.reshape(self.regressor_.predict(X), y_base.shape)
+        return y_base + self.share_ * correction
+
+    def _learn_share(self, X, y):
+        """Return the share that predicts rows left out best."""
+        whole = clone(self).set_params(cv=None)
+        _, (y_base, y_pred), truth = out_of_fold(
+            [self._base(), whole], X, y, self.cv, random_state=self.random_state
+        )
+
+        def error(share):
+            rows = truth - y_base - share * (y_pred - y_base)
+            return np.sqrt(np.mean(rows**2, axis=1)).mean()
+
+        # A mean of norms is convex in the share: one search finds the least.
+        return float(minimize_scalar(error, bounds=(0, 1), method="bounded").x)
 
     def _base(self):
         from sklperturb.baseline import AdditiveRegressor

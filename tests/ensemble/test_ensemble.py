@@ -316,3 +316,13 @@ def test_a_network_on_the_additive_model_errs_less_than_either(screen):
         for model in (network, base, both)
     )
     assert together < min(single, 1.02 * alone)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(1.0, 1.0), (2.0, 0.5), (-1.0, 0.0)])
+def test_only_the_share_that_helps_is_added(linear, share, expected):
+    X, y = linear
+    model = ResidualRegressor(NoChangeRegressor(), Shrinking(share), cv=3)
+    assert model.fit(X, y).share_ == pytest.approx(expected, abs=0.05)
+    np.testing.assert_allclose(
+        model.predict(X), model.share_ * Shrinking(share).fit(X, y).predict(X)
+    )
