@@ -60,7 +60,6 @@ class SmallCheckpoint(SECheckpoint):
 # A pretrained model gets random weights, with the genes of the checks' screen.
 FOLDER = tempfile.TemporaryDirectory()
 CHEAP = {
-    "budget": ((0, 0, 1), (0, 0, 1), 2),
     "max_epochs": 5,
     "max_steps": 5,
     "n_trials": 2,
@@ -76,6 +75,7 @@ CHEAP = {
 NAMES = ["Badrodolin", "Bapratinib", "Cerodolin", "Lokotinib", "Zesetinib"]
 TABLE = pd.DataFrame(np.eye(5), index=NAMES)
 GIVEN = {
+    "BestRegressor": {"parts": ["response", "ridge"]},
     "GeneSetEncoder": {"gene_sets": {"s": NAMES[:4], "t": NAMES[2:]}},
     "KernelResidualRegressor": {
         "regressor": SeedEnsembleRegressor(
@@ -93,7 +93,7 @@ BY_CONTEXT = PerturbationSchema(perturbation="cell_type", context=None)
 TUNED = {
     "AdditiveCombinationRegressor": {"model__schema": [None, BY_CONTEXT]},
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},
-    "BestRegressor": {"model__budget": [((0, 0, 0), (0, 0, 0), 2), CHEAP["budget"]]},
+    "BestRegressor": {"model__parts": [["ridge"], ["transfer", "context"]]},
     "BilinearGeneRegressor": {"model__embedding": [None, LookupEmbedding(TABLE)]},
     "BlendRegressor": {"model__method": ["mrrmse", "greedy", "nnls"]},
     "BoostedTargetRegressor": {"model__n_components": [2, 4]},

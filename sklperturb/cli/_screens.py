@@ -38,7 +38,7 @@ from sklperturb.cli._tables import (
     render_leaderboard,
     write_leaderboard,
 )
-from sklperturb.utils._choices import Budget, OnNonfinite, Scoring
+from sklperturb.utils._choices import OnNonfinite, Scoring
 
 _INPUTS = ("de_train.h5ad", "de_test.h5ad", "id_map.csv", "sample_submission.csv")
 
@@ -183,8 +183,11 @@ def submit(
     on_nonfinite: NonFinite = OnNonfinite.error,
     seed: Seed = 0,
     budget: Annotated[
-        Budget | None,
-        Option(help="How long the model best is trained. By default fast."),
+        str | None,
+        Option(
+            metavar="[fast|thorough|SECONDS]",
+            help="How long the model best is trained. By default fast.",
+        ),
     ] = None,
     jobs: Jobs = -1,
     overwrite: Overwrite = False,
@@ -207,6 +210,12 @@ def submit(
         log.info(f"Parameters: {set_tuned(estimator, model, params)}")
     if budget is not None and model != "best":
         raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
+    if budget is not None:
+        from sklperturb.models._parts import check_budget
+
+        # Before anything is read, so that a wrong one costs nothing.
+        budget = float(budget) if _is_number(budget) else budget
+        check_budget(budget)
     screen = load_screen(data, layer, clip, on_nonfinite)
     fitting([model], screen.schema)
     tell_of_asked(screen)
@@ -232,3 +241,11 @@ def submit(
     out.print(f"{n_rows} rows, {n_genes} genes, {seconds:.1f} s: {output}")
     if screen.y_test is not None:
         out.print(f"MRRMSE on the known answers: {mrrmse(screen.y_test, y_pred):.4f}")
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

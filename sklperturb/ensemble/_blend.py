@@ -1,10 +1,11 @@
 """Several estimators, weighted by how they predict rows that they have not seen."""
 
+from itertools import pairwise
 from numbers import Integral
 
 import numpy as np
 from joblib import Parallel, delayed
-from scipy.optimize import minimize, minimize_scalar, nnls
+from scipy.stats import rankdata
 from sklearn.base import RegressorMixin, _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
@@ -13,9 +14,17 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.ensemble._meta import (
     check_rows,
     copy_feature_names,
-    inherit_tags,
     out_of_fold,
 )
+from sklperturb.ensemble._spectrum import Spectrum
+from sklperturb.ensemble._weights import (
+    RowMoments,
+    correlation_weights,
+    greedy_weights,
+    least_squares_weights,
+    mrrmse_weights,
+)
+from sklperturb.utils._grid import Grid
 
 
 class BlendRegressor(RegressorMixin, _BaseComposition):
@@ -31,15 +40,22 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
     estimators : list of (str, regressor), default=None
         Names and estimators. None is a `ProductKernelRidge` and an
         `AdditiveRegressor`.
-    method : {"mrrmse", "greedy", "nnls"}, default="mrrmse"
+    method : {"mrrmse", "spearman", "nnls", "greedy"}, default="mrrmse"
         "mrrmse" finds the weights of the least mean over rows of the RMSE, a convex
-        problem. "greedy" picks estimators one after another, with replacement, so that
-        it falls most [1]_, and scales their average to the least error: fewer
-        estimators, with a little more error. "nnls" is non-negative least squares
-        [2]_, for squared error.
-    weights : array-like of shape (n_estimators,), default=None
+        problem. "spearman" finds those of the largest mean correlation of a row with
+        the ranks of its responses. "nnls" is non-negative least squares [2]_, for
+        squared error. "greedy" picks estimators one after another, with replacement, so
+        that the mean RMSE falls most [1]_, and scales their average to the least error:
+        fewer estimators, with a little more error.
+    weights : array-like of shape (n_estimators,) or (n_estimators, n_bands), \
+            default=None
         Weights to take as they are; nothing is then learnt, and nothing is fitted out
         of fold.
+    bands : array-like of int, default=None
+        Numbers of components of the training responses where a band of them ends, such
+        as ``(10, 25, 50)`` for four bands. Estimators then have a weight in each band:
+        what many responses have in common is predicted by all, the rest is mostly noise
+        in some. None is one weight each.
     cv : int, splitter or iterable, default=None
         Folds of the out-of-fold predictions; they should hold out what will be asked,
         such as `UnseenPairKFold`. None and integers shuffle rows, 5 folds.
@@ -52,9 +68,11 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
 
     Attributes
     ----------
-    weights_ : ndarray of shape (n_estimators,)
+    weights_ : ndarray of shape (n_estimators,) or (n_estimators, n_bands)
     estimators_ : list of regressor
         Fitted on all rows. Estimators of weight zero are not fitted: None.
+    spectrum_ : Spectrum or None
+        The components that bands are made of.
     n_features_in_ : int
         Only if the fitted estimators have it.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -86,8 +104,9 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
 
     _parameter_constraints = {
         "estimators": [list, None],
-        "method": [StrOptions({"mrrmse", "greedy", "nnls"})],
+        "method": [StrOptions({"mrrmse", "spearman", "nnls", "greedy"})],
         "weights": ["array-like", None],
+        "bands": [Grid(), None],
         "cv": ["cv_object"],
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
@@ -100,6 +119,7 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
         *,
         method="mrrmse",
         weights=None,
+        bands=None,
         cv=None,
         n_rounds=20,
         n_jobs=None,
@@ -108,6 +128,7 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
         self.estimators = estimators
         self.method = method
         self.weights = weights
+        self.bands = bands
         self.cv = cv
         self.n_rounds = n_rounds
         self.n_jobs = n_jobs
@@ -131,30 +152,22 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
         Raises
         ------
         ValueError
-            If there are no estimators, two have one name, or `weights` are negative
-            or not one for each.
+            If there are no estimators, two have one name, `weights` are negative or
+            not one for each, or `bands` do not ascend.
         """
         estimators = self._check_estimators()
         X, targets = check_rows(self, X, y)
+        flat = targets.reshape(len(targets), -1)
+        edges = check_bands(self.bands)
+        self.spectrum_ = Spectrum(flat, edges) if edges else None
+        shape = (len(estimators), len(edges) + 1)[: 2 if edges else 1]
         if self.weights is not None:
-            self.weights_ = self._check_weights(len(estimators))
-        elif len(estimators) == 1:
+            self.weights_ = self._check_weights(shape)
+        elif len(estimators) == 1 and not edges:
             self.weights_ = np.ones(1)
         else:
-            _, predictions, truth = out_of_fold(
-                estimators,
-                X,
-                targets,
-                self.cv,
-                n_jobs=self.n_jobs,
-                random_state=self.random_state,
-            )
-            if self.method == "greedy":
-                self.weights_ = greedy_weights(truth, predictions, self.n_rounds)
-            else:
-                learn = {"mrrmse": mrrmse_weights, "nnls": least_squares_weights}
-                self.weights_ = learn[self.method](truth, predictions)
-        used = self.weights_ > 0
+            self.weights_ = self._learn(estimators, X, flat, edges).reshape(shape)
+        used = self.weights_.reshape(len(estimators), -1).any(axis=1)
         used[0] |= not used.any()  # the shape of a prediction has to come from one
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_if)(keep, estimator, X, targets)
@@ -175,11 +188,14 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         check_is_fitted(self)
-        return sum(
-            weight * fitted.predict(X)
-            for weight, fitted in zip(self.weights_, self.estimators_, strict=True)
-            if fitted is not None
-        )
+        fitted = [f for f in self.estimators_ if f is not None]
+        weights = self.weights_[[f is not None for f in self.estimators_]]
+        predictions = (f.predict(X) for f in fitted)
+        if self.spectrum_ is None:
+            return sum(w * p for w, p in zip(weights, predictions, strict=True))
+        predictions = list(predictions)
+        rows = [p.reshape(len(p), -1) for p in predictions]
+        return self.spectrum_.weigh(rows, weights).reshape(predictions[0].shape)
 
     def get_params(self, deep=True):
         """Return the parameters, and with `deep` those of the estimators by name.
@@ -234,98 +250,69 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
                 )
         return [estimator for _, estimator in pairs]
 
-    def _check_weights(self, n_estimators):
+    def _check_weights(self, shape):
         weights = np.array(self.weights, dtype=np.float64)
-        if weights.shape != (n_estimators,) or not (weights >= 0).all():
+        if weights.shape != shape or not (weights >= 0).all():
+            each = " in each band" if len(shape) == 2 else ""
             raise ValueError(
-                f"weights={self.weights!r} must be {n_estimators} numbers, 0 or more: "
-                "one for each estimator."
+                f"weights={self.weights!r} must be numbers, 0 or more, of shape "
+                f"{shape}: one for each estimator{each}."
             )
         return weights
 
-    def __sklearn_tags__(self):
-        first = (self.estimators or self._default_estimators())[0][1]
-        return inherit_tags(super().__sklearn_tags__(), first)
-
-
-def least_squares_weights(truth, predictions):
-    """Return the non-negative weights of least squared error over all genes."""
-    flat = predictions.reshape(len(predictions), -1)
-    # The normal equations: as many unknowns as estimators, however many genes.
-    gram, moment = flat @ flat.T, flat @ truth.ravel()
-    gram[np.diag_indices_from(gram)] += 1e-10 * max(gram.trace(), 1e-300)
-    root = np.linalg.cholesky(gram)
-    return nnls(root.T, np.linalg.solve(root, moment))[0]
-
-
-def mrrmse_weights(truth, predictions):
-    """Return the non-negative weights of the least mean of the rows' RMSE.
-
-    The mean of norms of linear functions is convex, so that any descent finds its
-    least value.
-    """
-    errors = _RowErrors(truth, predictions)
-    n_estimators = len(predictions)
-    found = minimize(
-        errors.with_gradient,
-        np.zeros(n_estimators),  # what changes nothing stays out
-        jac=True,
-        bounds=[(0, None)] * n_estimators,
-        method="L-BFGS-B",
-    ).x
-    # What is left of an estimator that the descent was about to drop.
-    return np.where(found > 1e-3 * found.max(), found, 0.0)
-
-
-def greedy_weights(truth, predictions, n_rounds=20):
-    """Return the weights of greedy selection by the mean of the rows' RMSE."""
-    errors = _RowErrors(truth, predictions)
-    n_estimators = len(predictions)
-    picked = np.zeros(n_estimators)
-    best_weights, best_error = picked, np.inf
-    for n_picked in range(1, n_rounds + 1):
-        candidates = (picked + np.eye(n_estimators)) / n_picked
-        found = [errors(weights) for weights in candidates]
-        winner = int(np.argmin(found))
-        picked = candidates[winner] * n_picked
-        if found[winner] < best_error:
-            best_weights, best_error = candidates[winner], found[winner]
-    # A mean of norms is convex in the scale: one search finds the least.
-    scale = minimize_scalar(
-        lambda factor: errors(factor * best_weights), bounds=(0, 3), method="bounded"
-    ).x
-    return scale * best_weights
-
-
-class _RowErrors:
-    """The mean of the rows' RMSE as a function of the weights.
-
-    Each row's squared error is quadratic in the weights, so that its few coefficients
-    stand for all genes and trying weights costs nothing.
-    """
-
-    def __init__(self, truth, predictions):
-        self.gram = np.einsum("mrg,nrg->rmn", predictions, predictions, optimize=True)
-        self.moment = np.einsum("mrg,rg->rm", predictions, truth, optimize=True)
-        self.energy = np.einsum("rg,rg->r", truth, truth)
-        self.n_genes = truth.shape[1]
-
-    def __call__(self, weights):
-        squared = (
-            self.energy
-            - 2 * self.moment @ weights
-            + np.einsum("rmn,m,n->r", self.gram, weights, weights)
+    def _learn(self, estimators, X, targets, edges):
+        """Return the weights that suit held-out rows."""
+        folds, predictions, truth = out_of_fold(
+            estimators,
+            X,
+            targets,
+            self.cv,
+            n_jobs=self.n_jobs,
+            random_state=self.random_state,
         )
-        return np.sqrt(np.maximum(squared, 0) / self.n_genes).mean()
+        moments, by_rank, start = [], [], 0
+        for train, test in folds:
+            rows = slice(start, start + len(test))
+            start += len(test)
+            # Components of the fold's own training rows: those of all rows would know
+            # the ones that are held out.
+            spectrum = Spectrum(targets[train], edges)
+            moments.append(spectrum.moments(truth[rows], predictions[:, rows]))
+            if self.method == "spearman":
+                ranks = centred_ranks(truth[rows])
+                level = np.full(ranks.shape[1], ranks.shape[1] ** -0.5)
+                by_rank.append(
+                    spectrum.moments(ranks, predictions[:, rows], level=level)
+                )
+        moments = RowMoments.stacked(moments)
+        match self.method:
+            case "spearman":
+                weights = correlation_weights(RowMoments.stacked(by_rank))
+                return weights * moments.scale(weights)
+            case "nnls":
+                return least_squares_weights(moments)
+            case "greedy":
+                return greedy_weights(moments, self.n_rounds)
+        return mrrmse_weights(moments)
 
-    def with_gradient(self, weights):
-        """Return the error, and its derivative by each weight."""
-        projected = self.gram @ weights
-        squared = self.energy + (projected - 2 * self.moment) @ weights
-        rows = np.sqrt(np.maximum(squared, 1e-12 * self.energy) / self.n_genes)
-        # A row that is predicted without error has no slope.
-        slope = np.divide(1, rows * self.n_genes, out=0 * rows, where=rows > 0)
-        return rows.mean(), slope @ (projected - self.moment) / len(rows)
+
+def centred_ranks(rows):
+    """Return the ranks within each row, without their mean."""
+    ranks = rankdata(rows, axis=1)
+    return ranks - ranks.mean(axis=1, keepdims=True)
+
+
+def check_bands(bands):
+    """Return the ends of bands as a list, or raise a ValueError."""
+    edges = [] if bands is None else [int(edge) for edge in bands]
+    if not np.array_equal(edges, [] if bands is None else bands) or any(
+        high <= low for low, high in pairwise(edges)
+    ):
+        raise ValueError(
+            f"bands={bands!r} must be whole numbers of components that ascend, such as "
+            "(10, 25, 50)."
+        )
+    return edges
 
 
 def _fit_if(wanted, estimator, X, y):

@@ -34,23 +34,28 @@ def likeliest_variances(kernels, targets, *, max_iter=60):
     .. [1] Rasmussen and Williams, "Gaussian Processes for Machine Learning", MIT
        Press, 2006, section 5.4.1. :doi:`10.7551/mitpress/3206.001.0001`
     """
-    gram = targets @ targets.T
-    mean_square = np.trace(gram) / len(gram)
+    n_samples = len(targets)
+    mean_square = np.square(targets).sum() / n_samples
     if mean_square == 0:
         return np.zeros(len(kernels)), 1.0, 1
-    gram /= mean_square
-    eye = np.eye(len(gram))
+    # No more columns than rows: what counts is their products.
+    if targets.shape[1] > n_samples:
+        values, vectors = linalg.eigh(targets @ targets.T)
+        targets = vectors * np.sqrt(np.maximum(values, 0))
+    targets = targets / np.sqrt(mean_square)
+    lower = np.tri(n_samples, k=-1, dtype=bool)
 
     def loss(logarithms):
         *variances, noise = np.exp(logarithms)
         covariance = combined(kernels, variances)
         covariance[np.diag_indices_from(covariance)] += noise
-        factor, lower = linalg.cho_factor(covariance, lower=True, overwrite_a=True)
-        precision = linalg.cho_solve((factor, lower), eye)
-        explained = precision @ gram
-        value = np.log(np.diag(factor)).sum() + 0.5 * np.trace(explained)
+        factor = linalg.cholesky(covariance, lower=True, overwrite_a=True)
+        explained = linalg.cho_solve((factor, True), targets)
+        value = np.log(np.diag(factor)).sum() + 0.5 * np.vdot(targets, explained)
+        precision = linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)[0]
+        np.copyto(precision.T, precision, where=lower)
         # The derivative by a covariance; that by the logarithm of a variance is a sum.
-        slope = 0.5 * (precision - explained @ precision)
+        slope = 0.5 * (precision - explained @ explained.T)
         slopes = [np.vdot(slope, kernel) for kernel in kernels]
         return value, np.array([*slopes, np.trace(slope)]) * np.exp(logarithms)
 
@@ -61,7 +66,7 @@ def likeliest_variances(kernels, targets, *, max_iter=60):
         jac=True,
         method="L-BFGS-B",
         bounds=[_LOG_BOUNDS] * len(start),
-        options={"maxiter": max_iter},
+        options={"maxiter": max_iter, "ftol": 1e-6},
     )
     *variances, noise = np.exp(found.x)
     # What the data do not ask for is left out altogether.

@@ -1,96 +1,110 @@
 """What the toolkit recommends for a screen of signatures, as one estimator."""
 
 import logging
-from importlib.util import find_spec
 from numbers import Integral
 
 import numpy as np
 import pandas as pd
 from sklearn.base import _fit_context, clone
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils._param_validation import StrOptions
 
-from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._frames import as_pandas, take_columns
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._schema import PerturbationSchema
-from sklperturb.ensemble._blend import BlendRegressor, mrrmse_weights
-from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
-from sklperturb.ensemble._meta import check_rows, out_of_fold
-from sklperturb.ensemble._rescale import RescaledRegressor
-from sklperturb.ensemble._seeds import SeedEnsembleRegressor
-from sklperturb.ensemble._seen_unseen import SeenUnseenRegressor
-from sklperturb.ensemble._stretch import Stretch, StretchedRegressor
+from sklperturb.ensemble._blend import centred_ranks
+from sklperturb.ensemble._meta import check_rows
+from sklperturb.ensemble._spectrum import Spectrum
+from sklperturb.model_selection import UnseenPerturbationKFold
+from sklperturb.models._learning import (
+    EDGES,
+    MIN_ROWS,
+    Clock,
+    alone,
+    held_out_predictions,
+    learn_weights,
+    moments_of,
+)
+from sklperturb.models._parts import check_budget, seen_parts, unseen_parts
 from sklperturb.models._trials import trial_folds
-from sklperturb.utils._choices import Budget
 
 logger = logging.getLogger(__name__)
 
-# (Seeds of the networks on their own, of those that are trained for longer, and of
-# those that correct the kernel model): while the weights are learnt, and at the end;
-# and the folds of the first.
-BUDGETS = {
-    Budget.fast: ((3, 2, 2), (8, 4, 4), 4),
-    Budget.thorough: ((8, 4, 4), (40, 20, 20), 5),
-}
+# In how many other contexts a perturbation was measured, where the next kind begins.
+_KINDS = (2, 3, 5)
 
 
 class BestRegressor(ConditionRegressor):
     """Predict a screen's missing signatures with what did best across screens.
 
-    Perturbations measured in other contexts are predicted by a blend of five models
-    that err in different ways: a product kernel over contexts and perturbations
-    (`ProductKernelRidge`), ridge from context to context (`ContextTransferRidge`),
-    networks on learnt codes (`TokenEmbeddingMLPRegressor`), the same trained three
-    times as long, which is better where there is little noise, and networks that
-    correct the kernel's leave-one-out errors (`KernelResidualRegressor`), each network
-    with several seeds. The weights are learnt on held-out pairs of the contexts that
-    are to be predicted; or, where the perturbations measured in these have much
-    stronger or weaker effects than the others, on other contexts, held out but for
-    these perturbations. They need not add up to one, and what is predicted for strong
-    perturbations is made stronger (`StretchedRegressor`), where the data say so.
+    Perturbations measured in other contexts are predicted by a blend of models that err
+    in different ways: kernel ridge on how alike perturbations act in the other contexts
+    (`ResponseKernelRidge`), ridge on target statistics (`TargetEncodedRidge`), ridge
+    from context to context (`ContextTransferRidge`) and networks on learnt codes
+    (`TokenEmbeddingMLPRegressor`). Perturbations that were never measured are predicted
+    from their structure (`TanimotoKernelRidge`) where there are SMILES and rdkit is
+    installed, and by their context's effect.
 
-    Perturbations that were never measured are predicted from their structure
-    (`TanimotoKernelRidge`) where there are SMILES and rdkit is installed, else by the
-    context's effect.
+    The weights are learnt on held-out pairs of the contexts that are to be predicted;
+    or, where the perturbations measured in these have much stronger or weaker effects
+    than the others, on other contexts, held out but for these perturbations. A part has
+    a weight of its own in each band of components of the responses: some know what is
+    common to many responses, some also what is particular. Rows whose perturbation was
+    measured in one, two, three or more other contexts get weights of their own, where
+    enough of them were held out. The weights need not add up to one, and what is
+    predicted for strong perturbations is made stronger (`StretchedRegressor`), where
+    the data say so.
 
     Parameters
     ----------
-    budget : {"fast", "thorough"} or tuple, default="fast"
-        How many seeds the networks get, 8, 4 and 4, or 40, 20 and 20 (less than half
-        of these while the weights are learnt); and on how many folds the weights are
-        learnt, 4 or 5. Networks with a weight of zero are not trained again.
-
-        A tuple ``(trial, final, n_splits)`` sets them: `trial` is the number of seeds
-        of the networks on their own, of those trained longer and of those that correct
-        the kernel model while the weights are learnt, `final` that at the end, and
-        `n_splits` the number of folds. Networks without a seed are left out:
-        ``((1, 0, 0), (1, 0, 0), 2)`` is for a quick trial.
+    budget : {"fast", "thorough"} or float, default="fast"
+        How many seeds the networks get, and whether there are networks of several
+        sizes. A number is a time limit in seconds, within which as much is done as
+        can be; what that is depends on the machine.
+    parts : list of str, default=None
+        Of the parts "response", "ridge", "transfer", "network", "wide network", "long
+        network", "structure" and "context" those to use; None is all that the budget
+        has.
+    scoring : {"mrrmse", "spearman", "mse"}, default="mrrmse"
+        What the weights make best: the mean over rows of the RMSE, the mean over rows
+        of the correlation with the ranks of the responses, or the squared error.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
         Number of networks trained at a time; None is 1 unless in a
         `joblib.parallel_config`.
     random_state : int, RandomState instance or None, default=None
-        Seeds the networks.
+        Seeds the networks and deals the folds.
 
     Attributes
     ----------
-    model_ : SeenUnseenRegressor
-        The fitted parts.
-    weights_ : dict of {str: float}
-        Weight of each part in the blend.
-    stretch_ : Stretch
-        What the blend's rows are multiplied by.
+    weights_ : DataFrame
+        Weights by kind of row and part, with a column for each band of components.
+        Kinds are "seen", "seen in 1", ... and "unseen".
+    estimates_ : DataFrame of shape (n_kinds, 4)
+        For "seen" and "unseen", the MRRMSE of held-out rows, by weights that were
+        learnt without them, its interval of 95 % over perturbations, and their number.
+        Kinds whose weights could not be learnt are not there.
+    stretch_ : dict of {str: Stretch}
+        What the blend's rows are multiplied by, by "seen" and "unseen".
+    parts_ : dict of {str: dict of {str: regressor}}
+        The fitted parts that have a weight, by "seen" and "unseen".
+    spectrum_ : Spectrum
+        The components that bands are made of.
     contexts_, perturbations_ : ndarray
         Levels seen in `fit`.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
 
+    See Also
+    --------
+    sklperturb.ensemble.BlendRegressor : Blends any estimators, in bands or not.
+
     Notes
     -----
     What is learnt from a screen is learnt inside `fit`, so cross-validation of this
     estimator is nested and its score honest. The parts and their sizes were chosen by
-    cross-validation on other rows than those that the documentation reports
-    (``benchmarks/best_ablation.py``).
+    cross-validation of several screens (``benchmarks/portfolio.py``).
 
     References
     ----------
@@ -104,8 +118,8 @@ class BestRegressor(ConditionRegressor):
     >>> from sklperturb.models import BestRegressor
     >>> from sklperturb.metrics import mrrmse
     >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
-    >>> quick = ((1, 0, 1), (1, 0, 1), 2)
-    >>> model = BestRegressor(quick, random_state=0).fit(screen.X, screen.y)
+    >>> model = BestRegressor(parts=["response", "ridge"], random_state=0)
+    >>> model = model.fit(screen.X, screen.y)
     >>> error = mrrmse(screen.y_test, model.predict(screen.X_test))
     >>> bool(error < mrrmse(screen.y_test, 0 * screen.y_test))
     True
@@ -113,20 +127,33 @@ class BestRegressor(ConditionRegressor):
 
     _parameter_constraints = {
         "budget": "no_validation",  # by check_budget
+        "parts": [list, None],
+        "scoring": [StrOptions({"mrrmse", "spearman", "mse"})],
         "schema": [PerturbationSchema, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
 
-    def __init__(self, budget="fast", *, schema=None, n_jobs=None, random_state=None):
+    def __init__(
+        self,
+        budget="fast",
+        *,
+        parts=None,
+        scoring="mrrmse",
+        schema=None,
+        n_jobs=None,
+        random_state=None,
+    ):
         self.budget = budget
+        self.parts = parts
+        self.scoring = scoring
         self.schema = schema
         self.n_jobs = n_jobs
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, X_unlabeled=None):
-        """Learn the weights out of fold and fit all parts.
+        """Learn the weights out of fold and fit all parts that have one.
 
         Parameters
         ----------
@@ -136,9 +163,10 @@ class BestRegressor(ConditionRegressor):
             Responses.
         X_unlabeled : DataFrame or array-like of shape (n_unlabeled, n_columns), \
                 default=None
-            Conditions that will be predicted, where they are known. Only their
-            contexts are used. None takes the contexts with less than a quarter of the
-            perturbations, or all if there are none.
+            Conditions that will be predicted, where they are known: weights are learnt
+            for their contexts, and for seen or unseen perturbations as there are. None
+            takes the contexts with less than a quarter of the perturbations, or all if
+            there are none, and learns for both.
 
         Returns
         -------
@@ -149,27 +177,68 @@ class BestRegressor(ConditionRegressor):
         ValueError
             If a parameter is none of the allowed values.
         """
-        trial_sizes, sizes, n_splits = check_budget(self.budget)
+        plan = check_budget(self.budget)
         X, y = check_rows(self, X, y)
-        self._start_fit(X, y)
-        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=4)
-        trial_parts, parts = (
-            seen_parts(self.schema_, *size, seeds, self.n_jobs)
-            for size in (trial_sizes, sizes)
+        codes = self._start_fit(X, y)
+        *seeds, fold_seed = check_random_state(self.random_state).randint(
+            2**31 - 1, size=4
         )
-        targets = self._target_contexts(X, X_unlabeled)
-        cv = trial_folds(X, y, self.schema_, targets, n_splits, int(seeds[3]))
-        names = [name for name, _ in parts]
-        logger.info("Learning the weights of %s.", ", ".join(names))
-        weights, self.stretch_ = learn_blend(trial_parts, X, y, cv)
-        self.weights_ = dict(zip(names, weights.tolist(), strict=True))
-        shown = ", ".join(f"{n} {w:.2f}" for n, w in self.weights_.items() if w)
-        logger.info("Fitting all rows; weights are %s.", shown)
-        blend = BlendRegressor(parts, weights=weights)
-        seen = StretchedRegressor(blend, stretch=self.stretch_)
-        unseen = unseen_model(self.schema_)
-        model = SeenUnseenRegressor(seen, unseen, schema=self.schema_)
-        self.model_ = clone(model).fit(X, y)
+        catalogue = {
+            "seen": seen_parts(self.schema_, plan, seeds, self.n_jobs),
+            "unseen": unseen_parts(self.schema_),
+        }
+        if self.parts is not None:
+            catalogue = _chosen(catalogue, self.parts)
+        y = y.reshape(len(y), -1)
+        self._measured = _measured(*codes[:2], self)
+        # A rotation that loses nothing: as many columns as rows, however many genes.
+        self._rotation = Spectrum(y, [len(y)]).components
+        rotated = y @ self._rotation.T
+        folds = {
+            "seen": self._seen_folds(X, rotated, X_unlabeled, plan, int(fold_seed)),
+            "unseen": self._unseen_folds(X, X_unlabeled, plan, int(fold_seed)),
+        }
+        self.spectrum_ = Spectrum(rotated, EDGES)
+        ranks, level = None, None
+        if self.scoring == "spearman":
+            ranks = centred_ranks(y) @ self._rotation.T
+            level = self._rotation.sum(axis=1) * y.shape[1] ** -0.5
+        clock = Clock(plan.seconds)
+        self.parts_, self._learnt, learnt_names, estimates = {}, {}, {}, {}
+        for kind, parts in catalogue.items():
+            names, learnt = list(parts), alone(len(parts))
+            n_final = dict.fromkeys(parts, plan.n_final)
+            if folds[kind] is not None and len(parts):
+                predictions = held_out_predictions(
+                    parts, plan, clock, X, rotated, folds[kind]
+                )
+                held_out = moments_of(
+                    predictions,
+                    rotated,
+                    ranks,
+                    level,
+                    folds[kind],
+                    self._kinds_in(folds[kind], *codes[:2]),
+                    y.shape[1],
+                )
+                names, learnt = held_out.names, learn_weights(held_out, self.scoring)
+                n_final = {name: n for name, (n, _) in predictions.items()}
+                estimates[kind] = _estimate(learnt.errors, codes[1][held_out.rows])
+                logger.info("%s", _told(kind, names, learnt, estimates[kind]))
+            used = learnt.used()
+            self.parts_[kind] = {
+                name: clone(parts[name](n_final[name])).fit(X, rotated)
+                for name, keep in zip(names, used, strict=True)
+                if keep
+            }
+            for key, weights in learnt.weights.items():
+                learnt.weights[key] = weights[used]
+            self._learnt[kind], learnt_names[kind] = learnt, list(self.parts_[kind])
+        self.stretch_ = {kind: learnt.stretch for kind, learnt in self._learnt.items()}
+        self.weights_ = _weights_table(self._learnt, learnt_names)
+        self.estimates_ = pd.DataFrame(
+            estimates, index=["mrrmse", "low", "high", "n_rows"]
+        ).T
         return self
 
     def predict(self, X):
@@ -184,8 +253,54 @@ class BestRegressor(ConditionRegressor):
         -------
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
-        self._codes(X)
-        return np.asarray(self.model_.predict(X), dtype=np.float64)
+        context, perturbation = self._codes(X)
+        X = as_pandas(X)
+        kinds = _kinds(self._measured, context, perturbation)
+        carries_over = self._measured.sum(axis=0).max() > 1
+        seen = (perturbation >= 0) & carries_over & bool(self.parts_["seen"])
+        rotated = np.zeros((len(context), len(self._rotation)))
+        for name, rows in (("seen", seen), ("unseen", ~seen)):
+            rows, parts = np.flatnonzero(rows), self.parts_[name]
+            if not len(rows) or not parts:
+                continue
+            learnt = self._learnt[name]
+            predictions = [p.predict(_safe_indexing(X, rows)) for p in parts.values()]
+            for kind in np.unique(kinds[rows]):
+                inside = kinds[rows] == kind
+                rotated[rows[inside]] = self.spectrum_.weigh(
+                    [p[inside] for p in predictions],
+                    learnt.weights.get(kind, learnt.weights[None]),
+                )
+            strengths = np.sqrt(
+                np.square(rotated[rows]).sum(axis=1) / self._rotation.shape[1]
+            )
+            rotated[rows] *= learnt.stretch.factors(strengths)[:, None]
+        return self._shaped(rotated @ self._rotation)
+
+    def _seen_folds(self, X, y, X_unlabeled, plan, seed):
+        """Return folds of pairs, or None if nothing of that kind is to be learnt."""
+        if self._asks_for(X_unlabeled, seen=True):
+            targets = self._target_contexts(X, X_unlabeled)
+            cv = trial_folds(X, y, self.schema_, targets, plan.n_splits, seed)
+            if cv is not None:
+                return list(cv) if isinstance(cv, list) else list(cv.split(X))
+        return None
+
+    def _unseen_folds(self, X, X_unlabeled, plan, seed):
+        """Return folds of perturbations, or None if there is nothing to be learnt."""
+        enough = len(self.perturbations_) >= MIN_ROWS
+        if not enough or not self._asks_for(X_unlabeled, seen=False):
+            return None
+        cv = UnseenPerturbationKFold(
+            plan.n_splits, schema=self.schema_, random_state=seed
+        )
+        return list(cv.split(X))
+
+    def _asks_for(self, X_unlabeled, *, seen):
+        if X_unlabeled is None:
+            return True
+        asked = take_columns(X_unlabeled, self._roles()[-1:])[:, 0]
+        return bool((np.isin(asked, self.perturbations_) == seen).any())
 
     def _target_contexts(self, X, X_unlabeled):
         """Return the training contexts that are likely to be asked for."""
@@ -198,82 +313,79 @@ class BestRegressor(ConditionRegressor):
         measured = pd.DataFrame(take_columns(X, roles)).groupby(0)[1].nunique()
         return list(measured.index[measured < 0.25 * len(self.perturbations_)])
 
-
-def check_budget(budget):
-    """Return the numbers of seeds and of folds, or raise a ValueError."""
-    match BUDGETS.get(budget) if isinstance(budget, str) else budget:
-        case [[*trial], [*final], n_splits] if (
-            len(trial) == len(final) == 3
-            and all(isinstance(n, Integral) for n in (*trial, *final, n_splits))
-            and min(*trial, *final) >= 0
-            and np.array_equal(np.sign(trial), np.sign(final))
-            and n_splits >= 2
-        ):
-            return trial, final, n_splits
-    raise ValueError(
-        f"budget={budget!r} is not allowed; pass one of {list(BUDGETS)}, or a tuple "
-        "such as ((1, 1, 1), (2, 1, 1), 2): three numbers of seeds while the weights "
-        "are learnt, three at the end, zero in the same places, and at least 2 folds."
-    )
+    def _kinds_in(self, folds, context, perturbation):
+        """Return the kind of each held-out row, by what its fold has of it."""
+        kinds = []
+        for train, test in folds:
+            measured = _measured(context[train], perturbation[train], self)
+            kinds.append(_kinds(measured, context[test], perturbation[test]))
+        return np.concatenate(kinds)
 
 
-def learn_blend(parts, X, y, cv):
-    """Return the weights and the stretch that predict held-out pairs best."""
-    if cv is None:  # too few pairs to tell the parts apart
-        return np.full(len(parts), 1 / len(parts)), Stretch()
-    predictions = []
-    for number, (name, part) in enumerate(parts, 1):
-        logger.info("Learning the weight of %s, %d of %d.", name, number, len(parts))
-        _, [predicted], truth = out_of_fold([part], X, y, cv)
-        predictions.append(predicted)
-    predictions = np.stack(predictions)
-    weights = mrrmse_weights(truth, predictions)
-    return weights, Stretch.learn(truth, np.tensordot(weights, predictions, 1))
+def _measured(context, perturbation, model):
+    """Return whether each perturbation was measured in each context."""
+    measured = np.zeros((len(model.contexts_), len(model.perturbations_)), bool)
+    measured[context, perturbation] = True
+    return measured
 
 
-def seen_parts(schema, n_networks, n_long, n_residual, seeds, n_jobs):
-    """Return the unfitted models of perturbations that were measured elsewhere."""
-    from sklperturb.compose import LatentTargetRegressor
-    from sklperturb.linear_model import ContextTransferRidge, ProductKernelRidge
-    from sklperturb.neural_network import TokenEmbeddingMLPRegressor
+def _kinds(measured, context, perturbation):
+    """Return 0 for rows of perturbations measured nowhere else, then by `_KINDS`."""
+    elsewhere = measured.sum(axis=0)[perturbation]
+    elsewhere = elsewhere - (measured[context, perturbation] & (context >= 0))
+    elsewhere = np.where(perturbation >= 0, elsewhere, 0)
+    return np.where(elsewhere > 0, np.searchsorted(_KINDS, elsewhere, "right") + 1, 0)
 
-    def ensemble(network, n_seeds, seed):
-        # Responses are brought into a basis once, outside of the ensemble: each network
-        # would otherwise compute and keep one of its own, most of its memory.
-        return LatentTargetRegressor(
-            SeedEnsembleRegressor(
-                network, n_seeds, n_jobs=n_jobs, random_state=int(seed)
-            )
+
+def _chosen(catalogue, names):
+    known = [name for parts in catalogue.values() for name in parts]
+    if not names or not set(names) <= set(known):
+        raise ValueError(
+            f"parts={names!r} is not allowed; pass some of {known}, which are those of "
+            "this budget and of these data, or None for all."
         )
+    return {
+        kind: {name: part for name, part in parts.items() if name in names}
+        for kind, parts in catalogue.items()
+    }
 
-    plain = {"target_components": None, "clip": False}
-    own = TokenEmbeddingMLPRegressor(schema=schema, hidden_dim=512, **plain)
-    long = clone(own).set_params(max_epochs=120, batch_size=128)
-    correcting = TokenEmbeddingMLPRegressor(numeric_columns="rest", **plain)
-    residual = KernelResidualRegressor(
-        regressor=ensemble(correcting, n_residual, seeds[2]), schema=schema
+
+def _estimate(errors, perturbation):
+    """Return the mean error, its interval over perturbations, and how many rows."""
+    mean = errors.mean()
+    deviations = np.bincount(perturbation, errors - mean)
+    n_groups = len(np.unique(perturbation))
+    spread = np.sqrt(np.square(deviations).sum() * n_groups / max(n_groups - 1, 1))
+    half = 1.96 * spread / len(errors)
+    return mean, mean - half, mean + half, len(errors)
+
+
+def _told(kind, names, learnt, estimate):
+    """Return what was learnt as a line for the log."""
+    weights = learnt.weights[None].mean(axis=1)
+    shown = ", ".join(
+        f"{n} {w:.2f}" for n, w in zip(names, weights, strict=True) if w > 0
     )
-    networks = [
-        ("network", n_networks, ensemble(own, n_networks, seeds[0])),
-        ("long", n_long, ensemble(long, n_long, seeds[1])),
-        ("residual", n_residual, residual),
-    ]
-    return [
-        ("kernel", ProductKernelRidge(schema=schema)),
-        ("transfer", ContextTransferRidge(schema=schema)),
-        *(
-            (name, RescaledRegressor(network, factors=[1.0], clip=True))
-            for name, n_seeds, network in networks
-            if n_seeds
-        ),
-    ]
+    mean, low, high, n_rows = estimate
+    return (
+        f"Perturbations {kind}: MRRMSE of {n_rows} held-out rows {mean:.4f} "
+        f"({low:.4f} to {high:.4f}); mean weights are {shown or 'all 0'}."
+    )
 
 
-def unseen_model(schema):
-    """Return the unfitted model for perturbations that were never measured."""
-    from sklperturb.baseline import AdditiveRegressor
-    from sklperturb.linear_model import TanimotoKernelRidge
-
-    if schema.smiles is not None and find_spec("rdkit") is not None:
-        return TanimotoKernelRidge(schema=schema)
-    return AdditiveRegressor("joint", schema=schema)
+def _weights_table(learnt, names):
+    """Return the weights as a table, by kind of row and part."""
+    begins = (1, *(edge + 1 for edge in EDGES))
+    columns = [f"{low}-{high}" for low, high in zip(begins, EDGES, strict=False)]
+    columns.append(f"{begins[-1]}-")
+    counts = (1, *_KINDS)
+    rows = {}
+    for task, found in learnt.items():
+        for kind, weights in found.weights.items():
+            label = task if kind is None else f"{task} in {counts[kind - 1]}"
+            if kind is not None and kind == len(counts):
+                label += " or more"
+            for name, row in zip(names[task], weights, strict=True):
+                rows[label, name] = row
+    index = pd.MultiIndex.from_tuples(rows, names=["kind", "part"])
+    return pd.DataFrame(list(rows.values()), index=index, columns=columns)

@@ -64,7 +64,6 @@ Convention = _names(
     "Convention", "robust", "vcc2025", "cell_eval", "vcc2026", "populations"
 )
 Pruner = _names("Pruner", "auto", "hyperband", "wilcoxon")
-Budget = _names("Budget", "fast", "thorough")
 OnNonfinite = _names("OnNonfinite", "error", "replace")
 
 Normalization = _names("Normalization", "tmm", "size_factors", "none")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from sklperturb.datasets import make_chemical_screen, write_screen
-from sklperturb.models._best import BUDGETS
+from sklperturb.models._parts import PLANS, Plan
 from tests.vcpi import write_vcpi
 
 MANY_FOLDS = ["--n-splits", "99", "--cv", "unseen-pair"]
@@ -93,16 +93,16 @@ def test_simulate_then_leaderboard_then_submit(cli, tmp_path):
 
 
 def test_submit_takes_a_budget_for_best(cli, folder, tmp_path, monkeypatch):
-    monkeypatch.setitem(BUDGETS, "fast", ((1, 1, 1), (2, 1, 1), 2))
+    monkeypatch.setitem(PLANS, "fast", Plan(2, 1, 1))
     submission = tmp_path / "submission.csv"
     arguments = ["submit", "--data", folder, "--output", submission, "--model"]
     done = cli(*arguments, "ridge", "--budget", "fast", code=2)
     assert "--budget is for the model 'best'" in done.stderr
     done = cli(*arguments, "best", "--budget", "slow", code=2)
-    assert "'fast', 'thorough'" in done.stderr
+    assert "one of ['fast', 'thorough'], or a number of seconds" in done.stderr
     assert not submission.exists()
     done = cli(*arguments, "best", "--budget", "fast", "--jobs", "1")
-    assert "Learning the weights of kernel, transfer," in done.stderr
+    assert "Learning the weight of response, 1 of 4." in done.stderr
     assert "MRRMSE on the known answers" in done.stdout
 
 

@@ -1,10 +1,16 @@
 """The recommended recipe: what its weights are learnt on, and its budget."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sklperturb.datasets import make_chemical_screen
+from sklperturb.linear_model import ResponseKernelRidge
+from sklperturb.metrics import mrrmse
 from sklperturb.models import BestRegressor
+from sklperturb.models._best import _kinds
+from sklperturb.models._learning import learn_weights, moments_of
+from sklperturb.models._parts import PLANS, Plan
 from sklperturb.models._trials import trial_folds
 
 
@@ -50,43 +56,110 @@ def test_weights_are_learnt_elsewhere_if_the_measured_pairs_are_special(factor):
         assert sorted([*train, *test]) == list(range(len(X)))
 
 
-def test_a_tuple_sets_the_numbers_of_seeds(screen):
-    model = BestRegressor(((1, 0, 1), (2, 0, 1), 2), random_state=0)
-    model.fit(screen.X, screen.y)
-    # Networks without a seed are left out, and the weights are those of the others.
-    assert list(model.weights_) == ["kernel", "transfer", "network", "residual"]
-    parts = dict(model.model_.seen.estimator.estimators)
-    assert parts["network"].estimator.regressor.n_seeds == 2
-    assert parts["residual"].estimator.regressor.regressor.n_seeds == 1
-    without = BestRegressor(((0, 0, 0), (0, 0, 0), 2)).fit(screen.X, screen.y)
-    assert list(without.weights_) == ["kernel", "transfer"]
+LINEAR = ["response", "ridge", "transfer"]
 
 
-def test_processes_share_the_work_and_do_not_change_it(screen):
-    budget = ((2, 0, 1), (2, 0, 1), 2)
-    alone, shared = (
-        BestRegressor(budget, n_jobs=n_jobs, random_state=0).fit(screen.X, screen.y)
-        for n_jobs in (1, 2)
-    )
+def test_weights_and_estimates_are_told_by_kind_of_row():
+    screen = make_chemical_screen(6, 60, 30, n_shared=20, random_state=0)
+    asked = pd.concat([screen.X_test, screen.X.assign(sm_name="new").iloc[:3]])
+    model = BestRegressor(parts=[*LINEAR, "context"], random_state=0)
+    model.fit(screen.X, screen.y, X_unlabeled=asked)
+    assert list(model.weights_.columns)[::5] == ["1-10", "201-"]
+    assert {"seen", "unseen"} <= set(model.weights_.index.get_level_values("kind"))
+    assert set(model.parts_["seen"]) <= set(LINEAR)
+    # Parts without a weight are not trained again.
+    used = model.weights_.loc["seen"].any(axis=1)
+    assert set(used.index[used]) <= set(model.parts_["seen"])
+    estimate = model.estimates_.loc["seen"]
+    assert estimate["low"] < estimate["mrrmse"] < estimate["high"]
+    error = mrrmse(screen.y_test, model.predict(screen.X_test))
+    assert 0.8 * estimate["low"] < error < 1.25 * estimate["high"]
+
+
+def test_nothing_is_learnt_for_what_is_not_asked_for():
+    screen = make_chemical_screen(4, 40, 10, n_shared=12, random_state=0)
+    model = BestRegressor(parts=LINEAR + ["context"], random_state=0)
+    model.fit(screen.X, screen.y, X_unlabeled=screen.X_test)
+    assert list(model.estimates_.index) == ["seen"]
+    new = screen.X.assign(sm_name="new").iloc[:3]
+    model.fit(screen.X, screen.y, X_unlabeled=new)
+    assert list(model.estimates_.index) == ["unseen"]
+    # It is predicted all the same, by the first part as it is.
+    assert list(model.parts_["seen"]) == ["response"]
+    first = ResponseKernelRidge(schema=screen.schema).fit(screen.X, screen.y)
     np.testing.assert_allclose(
-        shared.predict(screen.X_test), alone.predict(screen.X_test), atol=1e-3
+        model.predict(screen.X_test), first.predict(screen.X_test), atol=1e-6
     )
 
 
-@pytest.mark.parametrize(
-    "budget",
-    [
-        "huge",
-        None,
-        ((1, 1), (1, 1), 2),
-        ((1, 1, 1), (1, 1, 1)),
-        ((1, 1, 1), (1, 1, 1), 1),
-        ((1, 0, 1), (1, 1, 1), 2),
-        ((1, 1, -1), (1, 1, -1), 2),
-        ((1, 1, 0.5), (1, 1, 0.5), 2),
-    ],
-)
+def test_kinds_count_the_other_contexts_of_a_perturbation():
+    measured = np.array([[1, 0, 1], [1, 0, 1], [1, 1, 0]], bool)
+    context, perturbation = (
+        np.array([0, 0, 1, 1, 2, -1, 0]),
+        np.r_[0, 1, 1, 2, 2, 0, -1],
+    )
+    # Two others, one, one, one, two, three; never measured.
+    np.testing.assert_array_equal(
+        _kinds(measured, context, perturbation), [2, 1, 1, 1, 2, 3, 0]
+    )
+
+
+def test_a_kind_of_its_own_gets_weights_of_its_own():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(80, 40))
+    first, second = (truth + rng.normal(size=truth.shape) for _ in range(2))
+    kinds = np.repeat([1, 2], 40)
+    first[kinds == 2] = rng.normal(size=(40, 40))  # knows nothing of these
+    second[kinds == 1] = rng.normal(size=(40, 40))
+    predictions = {"a": (1, first), "b": (1, second)}
+    folds = [(np.arange(80), np.arange(80))]
+    held_out = moments_of(predictions, truth, None, None, folds, kinds, 40)
+    learnt = learn_weights(held_out, "mrrmse")
+    ofs = {kind: weights.mean(axis=1) for kind, weights in learnt.weights.items()}
+    assert ofs[1][0] > ofs[None][0] > ofs[2][0]
+    assert ofs[2][1] > ofs[None][1] > ofs[1][1]
+
+
+@pytest.mark.parametrize("scoring", ["spearman", "mse"])
+def test_what_is_asked_for_is_made_best(screen, scoring):
+    models = [
+        BestRegressor(parts=LINEAR, scoring=name, random_state=0)
+        for name in ("mrrmse", scoring)
+    ]
+    predictions = [m.fit(screen.X, screen.y).predict(screen.X_test) for m in models]
+    assert not np.allclose(*predictions)
+    sizes = [np.sqrt((p**2).mean()) for p in predictions]
+    assert 0.3 < sizes[1] / sizes[0] < 3
+
+
+def test_networks_have_the_seeds_of_the_plan(screen, monkeypatch):
+    monkeypatch.setitem(PLANS, "fast", Plan(2, 1, 2))
+    model = BestRegressor(parts=["network"], random_state=0).fit(screen.X, screen.y)
+    network = model.parts_["seen"]["network"]
+    assert len(network.regressor_.estimators_) == 2
+    shared = BestRegressor(parts=["network"], n_jobs=2, random_state=0)
+    shared.fit(screen.X, screen.y)
+    np.testing.assert_allclose(
+        shared.predict(screen.X_test), model.predict(screen.X_test), atol=1e-3
+    )
+
+
+def test_a_time_limit_leaves_out_what_takes_too_long(screen, caplog):
+    model = BestRegressor(0.01, random_state=0)
+    with caplog.at_level("INFO", "sklperturb"):
+        model.fit(screen.X, screen.y)
+    # There is always one, however short the time.
+    assert list(model.parts_["seen"]) == ["response"]
+    assert "There is no time for network." in caplog.text
+
+
+@pytest.mark.parametrize("budget", ["huge", None, 0, -1.0, True, (1, 2)])
 def test_a_budget_that_is_none_is_refused(screen, budget):
-    message = r"is not allowed; pass one of \['fast', 'thorough'\], or a tuple"
+    message = r"pass one of \['fast', 'thorough'\], or a number of seconds"
     with pytest.raises(ValueError, match=message):
         BestRegressor(budget).fit(screen.X, screen.y)
+
+
+def test_parts_that_there_are_none_of_are_refused(screen):
+    with pytest.raises(ValueError, match=r"pass some of \['response', 'ridge'"):
+        BestRegressor(parts=["kernel"]).fit(screen.X, screen.y)

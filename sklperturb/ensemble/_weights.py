@@ -1,0 +1,173 @@
+"""Weights of several predictions, from what each row's error depends on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar, nnls
+
+
+@dataclass(frozen=True)
+class RowMoments:
+    """Products of predictions with each other and with the truth, row by row.
+
+    Each row's squared error is quadratic in the weights, so that these few numbers
+    stand for all genes, and trying weights costs nothing.
+
+    Attributes
+    ----------
+    gram : ndarray of shape (n_rows, n_predictions, n_predictions)
+    moment : ndarray of shape (n_rows, n_predictions)
+    energy : ndarray of shape (n_rows,)
+        Squared length of the truth.
+    n_genes : int
+    """
+
+    gram: np.ndarray
+    moment: np.ndarray
+    energy: np.ndarray
+    n_genes: int
+
+    @classmethod
+    def of(cls, truth, predictions):
+        """Return those of predictions of shape (n_predictions, n_rows, n_genes)."""
+        return cls(
+            np.einsum("mrg,nrg->rmn", predictions, predictions, optimize=True),
+            np.einsum("mrg,rg->rm", predictions, truth, optimize=True),
+            np.einsum("rg,rg->r", truth, truth),
+            truth.shape[1],
+        )
+
+    @classmethod
+    def stacked(cls, parts):
+        """Return the moments of the rows of several."""
+        arrays = ([getattr(p, name) for p in parts] for name in _ARRAYS)
+        return cls(*map(np.concatenate, arrays), parts[0].n_genes)
+
+    def rows(self, chosen):
+        """Return the moments of some rows."""
+        return RowMoments(*(getattr(self, n)[chosen] for n in _ARRAYS), self.n_genes)
+
+    def blended(self, weights):
+        """Return (product with the truth, squared length) of each row of a blend."""
+        square = np.einsum("rmn,m,n->r", self.gram, weights, weights, optimize=True)
+        return self.moment @ weights, np.maximum(square, 0.0)
+
+    def scale(self, weights):
+        """Return the factor of the weights that makes squared error least."""
+        moment, square = self.blended(weights)
+        return max(moment.sum(), 0.0) / max(square.sum(), 1e-300)
+
+    def errors(self, weights):
+        """Return each row's root mean squared error."""
+        moment, square = self.blended(weights)
+        return np.sqrt(np.maximum(self.energy - 2 * moment + square, 0) / self.n_genes)
+
+
+_ARRAYS = ("gram", "moment", "energy")
+
+
+def mrrmse_weights(moments, row_weights=None):
+    """Return the non-negative weights of the least mean of the rows' RMSE.
+
+    The mean of norms of linear functions is convex, so that any descent finds its
+    least value.
+
+    Parameters
+    ----------
+    moments : RowMoments
+    row_weights : ndarray of shape (n_rows,), default=None
+        How much each row counts; None is all the same.
+    """
+    n_rows = len(moments.energy)
+    shares = np.full(n_rows, 1 / n_rows)
+    if row_weights is not None:
+        shares = row_weights / row_weights.sum()
+
+    def loss(weights):
+        projected = moments.gram @ weights
+        squared = moments.energy + (projected - 2 * moments.moment) @ weights
+        squared = np.maximum(squared, 1e-12 * moments.energy) / moments.n_genes
+        rows = np.sqrt(squared)
+        # A row that is predicted without error has no slope.
+        slope = np.divide(
+            shares, rows * moments.n_genes, out=np.zeros(n_rows), where=rows > 0
+        )
+        return shares @ rows, slope @ (projected - moments.moment)
+
+    return _descended(loss, np.zeros(moments.moment.shape[1]))
+
+
+def least_squares_weights(moments, row_weights=None):
+    """Return the non-negative weights of least squared error over all genes."""
+    shares = np.ones(len(moments.energy)) if row_weights is None else row_weights
+    # The normal equations: as many unknowns as predictions, however many genes.
+    gram = np.einsum("rmn,r->mn", moments.gram, shares)
+    gram[np.diag_indices_from(gram)] += 1e-10 * max(gram.trace(), 1e-300)
+    root = np.linalg.cholesky(gram)
+    return nnls(root.T, np.linalg.solve(root, shares @ moments.moment))[0]
+
+
+def correlation_weights(moments, row_weights=None):
+    """Return the non-negative weights of the largest mean of the rows' correlation.
+
+    Parameters
+    ----------
+    moments : RowMoments
+        With rows of truth and of predictions that have a mean of zero. Of ranks of the
+        truth, the correlation is close to Spearman's.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_predictions,)
+        Only their ratios matter (see `RowMoments.scale`).
+    """
+    n_rows = len(moments.energy)
+    shares = np.full(n_rows, 1 / n_rows)
+    if row_weights is not None:
+        shares = row_weights / row_weights.sum()
+    norms = np.sqrt(moments.energy)
+    scaled = shares / np.where(norms > 0, norms, 1.0)
+
+    def loss(weights):
+        moment, square = moments.blended(weights)
+        length = np.sqrt(square)
+        inverse = np.divide(1, length, out=np.zeros(n_rows), where=length > 0)
+        correlation = moment * inverse
+        slope = moments.moment - (correlation * inverse)[:, None] * (
+            moments.gram @ weights
+        )
+        return -(scaled @ correlation), -((scaled * inverse) @ slope)
+
+    # From zero there is no way up: the correlation is not defined there.
+    start = mrrmse_weights(moments, row_weights)
+    if not start.any():
+        return start
+    return _descended(loss, start)
+
+
+def greedy_weights(moments, n_rounds=20):
+    """Return the weights of greedy selection by the mean of the rows' RMSE."""
+    n_predictions = moments.moment.shape[1]
+    picked = np.zeros(n_predictions)
+    best_weights, best_error = picked, np.inf
+    for n_picked in range(1, n_rounds + 1):
+        candidates = (picked + np.eye(n_predictions)) / n_picked
+        found = [moments.errors(weights).mean() for weights in candidates]
+        winner = int(np.argmin(found))
+        picked = candidates[winner] * n_picked
+        if found[winner] < best_error:
+            best_weights, best_error = candidates[winner], found[winner]
+    # A mean of norms is convex in the scale: one search finds the least.
+    scale = minimize_scalar(
+        lambda factor: moments.errors(factor * best_weights).mean(),
+        bounds=(0, 3),
+        method="bounded",
+    ).x
+    return scale * best_weights
+
+
+def _descended(loss, start):
+    bounds = [(0, None)] * len(start)
+    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
+    # What is left of a prediction that the descent was about to drop.
+    return np.where(found > 1e-3 * found.max(), found, 0.0)

@@ -1,0 +1,201 @@
+"""Weights of the parts of a blend, learnt from rows that they have not seen."""
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing
+
+from sklperturb.ensemble._spectrum import Spectrum
+from sklperturb.ensemble._stretch import Stretch
+from sklperturb.ensemble._weights import (
+    RowMoments,
+    correlation_weights,
+    least_squares_weights,
+    mrrmse_weights,
+)
+
+logger = logging.getLogger(__name__)
+
+# Components of the responses where a band ends. Each is twice the one before: what is
+# left of a prediction fades by the logarithm of the component.
+EDGES = (10, 25, 50, 100, 200)
+# Held-out rows below which weights are noise.
+MIN_ROWS = 15
+# As how many rows those of other kinds count where one kind's weights are learnt.
+_BORROWED = 15
+
+
+@dataclass
+class HeldOut:
+    """Rows that were held out, and what the parts predicted for them.
+
+    Attributes
+    ----------
+    names : list of str
+    moments, rank_moments : RowMoments
+        In bands; those with the ranks of the responses only where they are asked for.
+    kinds, folds : ndarray of shape (n_rows,)
+    rows : ndarray of shape (n_rows,)
+    """
+
+    names: list
+    moments: RowMoments
+    rank_moments: RowMoments | None
+    kinds: np.ndarray
+    folds: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass
+class Learnt:
+    """Weights of the parts in each band, for each kind of row.
+
+    Attributes
+    ----------
+    weights : dict of {object: ndarray of shape (n_parts, n_bands)}
+        By kind; None is for kinds of which too few were held out.
+    stretch : Stretch
+    errors : ndarray of shape (n_rows,)
+        Root mean squared error of each held-out row, with weights that were learnt on
+        the other folds.
+    """
+
+    weights: dict
+    stretch: Stretch = field(default_factory=Stretch)
+    errors: np.ndarray | None = None
+
+    def used(self):
+        """Return which parts have a weight."""
+        return sum(w.sum(axis=1) for w in self.weights.values()) > 0
+
+
+class Clock:
+    """What is left of the time for a fit."""
+
+    def __init__(self, seconds):
+        self._start, self._seconds = time.perf_counter(), seconds
+        self.promised = 0.0  # for the fits on all rows that are to come
+
+    def left(self):
+        """Return seconds, or None if there is no limit."""
+        if self._seconds is None:
+            return None
+        return self._seconds - (time.perf_counter() - self._start) - self.promised
+
+
+def held_out_predictions(parts, plan, clock, X, y, folds):
+    """Return {name: (seeds at the end, predictions of all held-out rows)}.
+
+    Parts for which there is no time are left out, but for the first.
+    """
+    done = {}
+    for number, (name, build) in enumerate(parts.items(), 1):
+        logger.info("Learning the weight of %s, %d of %d.", name, number, len(parts))
+        n_trial, n_final = plan.n_trial, plan.n_final
+        predictions, start = [], time.perf_counter()
+        for fold, (train, test) in enumerate(folds):
+            model = clone(build(n_trial if clock.left() is None or fold else 1))
+            model.fit(_safe_indexing(X, train), y[train])
+            predictions.append(model.predict(_safe_indexing(X, test)))
+            if fold == 0 and clock.left() is not None:
+                once = time.perf_counter() - start
+                affordable = (clock.left() + once) / (once * (len(folds) + 1))
+                if affordable < 1 and done:
+                    break
+                n_trial = int(np.clip(affordable / 2, 1, n_trial))
+                n_final = int(np.clip(affordable, 1, n_final))
+        if len(predictions) < len(folds):
+            logger.info("There is no time for %s.", name)
+            continue
+        seconds = time.perf_counter() - start
+        clock.promised += seconds / len(folds) * max(n_final / n_trial, 1)
+        done[name] = n_final, np.concatenate(predictions)
+    return done
+
+
+def moments_of(predictions, y, ranks, level, folds, kinds, n_genes):
+    """Return what is known of held-out rows, by the names of the parts."""
+    stacked = np.stack([predicted for _, predicted in predictions.values()])
+    moments, rank_moments, start = [], [], 0
+    for train, test in folds:
+        rows = stacked[:, start : start + len(test)]
+        start += len(test)
+        spectrum = Spectrum(y[train], EDGES)
+        moments.append(spectrum.moments(y[test], rows, n_genes=n_genes))
+        if ranks is not None:
+            rank_moments.append(spectrum.moments(ranks[test], rows, level=level))
+    sizes = [len(test) for _, test in folds]
+    return HeldOut(
+        list(predictions),
+        RowMoments.stacked(moments),
+        RowMoments.stacked(rank_moments) if rank_moments else None,
+        kinds,
+        np.repeat(np.arange(len(folds)), sizes),
+        np.concatenate([test for _, test in folds]),
+    )
+
+
+def learn_weights(held_out, scoring):
+    """Return the weights and the stretch that predict held-out rows best.
+
+    The errors that are told of them are those of each fold by what was learnt on the
+    others.
+    """
+    learnt = _learn(held_out, scoring, slice(None))
+    learnt.errors = np.empty(len(held_out.rows))
+    for fold in np.unique(held_out.folds):
+        test = held_out.folds == fold
+        others = learnt if test.all() else _learn(held_out, scoring, ~test)
+        for kind in np.unique(held_out.kinds[test]):
+            chosen = test & (held_out.kinds == kind)
+            moments = held_out.moments.rows(chosen)
+            weights = others.weights.get(kind, others.weights[None]).ravel()
+            moment, square = moments.blended(weights)
+            strengths = np.sqrt(square / moments.n_genes)
+            factor = others.stretch.factors(strengths)
+            squared = moments.energy - 2 * factor * moment + factor**2 * square
+            error = np.sqrt(np.maximum(squared, 0) / moments.n_genes)
+            learnt.errors[chosen] = error
+    return learnt
+
+
+def _learn(held_out, scoring, chosen):
+    moments = held_out.moments.rows(chosen)
+    ranks = held_out.rank_moments and held_out.rank_moments.rows(chosen)
+    kinds = held_out.kinds[chosen]
+
+    def weights(row_weights=None):
+        if scoring == "spearman":
+            found = correlation_weights(ranks, row_weights)
+            return found * moments.scale(found)
+        if scoring == "mse":
+            return least_squares_weights(moments, row_weights)
+        return mrrmse_weights(moments, row_weights)
+
+    found = {None: weights()}
+    for kind in np.unique(kinds):
+        inside = kinds == kind
+        if MIN_ROWS <= inside.sum() < len(kinds):
+            borrowed = min(0.5, _BORROWED / (~inside).sum())
+            found[kind] = weights(np.where(inside, 1.0, borrowed))
+    stretch = Stretch()
+    if scoring == "mrrmse":
+        products = np.empty((2, len(kinds)))
+        for kind in np.unique(kinds):
+            inside = kinds == kind
+            products[:, inside] = moments.rows(inside).blended(
+                found.get(kind, found[None])
+            )
+        stretch = Stretch.suited(moments.energy, *products, moments.n_genes)
+    shape = len(held_out.names), -1
+    return Learnt({kind: w.reshape(shape) for kind, w in found.items()}, stretch)
+
+
+def alone(n_parts):
+    """Return what to do without held-out rows: take the first part as it is."""
+    weights = np.zeros((n_parts, len(EDGES) + 1))
+    weights[:1] = 1.0
+    return Learnt({None: weights})
