@@ -1,123 +1,154 @@
-"""What each part of the `best` model contributes.
+"""What each part of the `best` model contributes, and what its bands and stretch do.
 
-The weights are learnt on folds within the training rows, as `BestRegressor` does, once
-with all parts and once without each of them; single parts are taken as they are.
-Generated screens are scored on all pairs that they withhold. Of measured ones, pairs of
-the contexts to predict are held out, and rows pooled over folds. Intervals resample
-perturbations.
+Weights are learnt on folds within the training rows, as `BestRegressor` does, with all
+parts and without each of them; single parts are taken as they are. Generated screens are
+scored on all pairs that they withhold. Of measured ones, pairs of the contexts to
+predict are held out, and rows pooled over folds. Intervals resample perturbations.
 
-    python benchmarks/best_ablation.py [FOLDER ...] [--folds 5] [--seeds 4 2 2]
+    python benchmarks/best_ablation.py [FOLDER ...] [--folds 5] [--budget fast]
 
 Without a folder, two generated screens. FOLDER is in the OP2 layout.
 """
 
 import argparse
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.base import clone
 
+from sklperturb.comparison._bootstrap import ClusterBootstrap
 from sklperturb.datasets import load_op2, make_chemical_screen
-from sklperturb.ensemble import Stretch
-from sklperturb.ensemble._blend import (
-    greedy_weights,
-    least_squares_weights,
-    mrrmse_weights,
-)
-from sklperturb.ensemble._meta import out_of_fold
-from sklperturb.model_selection import suggest_cv
-from sklperturb.models._best import seen_parts
+from sklperturb.ensemble._spectrum import Spectrum
+from sklperturb.ensemble._stretch import Stretch
+from sklperturb.ensemble._weights import RowMoments, mrrmse_weights
+from sklperturb.model_selection import UnseenPairKFold, suggest_cv
+from sklperturb.models._learning import EDGES, Clock, held_out_predictions, moments_of
+from sklperturb.models._parts import check_budget, seen_parts
 from sklperturb.models._trials import trial_folds
 
 
-def learn(X, y, schema, targets, seeds, tasks):
-    """Return (names, [(truth, predictions, inner truth, inner predictions)])."""
-    parts = seen_parts(schema, *seeds, [0, 1, 2], None)
-    models = [part for _, part in parts]
-    found = []
-    for X_train, y_train, X_test, y_test in tasks:
-        cv = trial_folds(X_train, y_train, schema, targets, 4, 0)
-        _, predicted, inner = out_of_fold(models, X_train, y_train, cv)
-        outer = [clone(m).fit(X_train, y_train).predict(X_test) for m in models]
-        found.append((y_test, np.stack(outer), inner, predicted))
-    return [name for name, _ in parts], found
+@dataclass
+class Task:
+    """Held-out rows within the training rows, and those to be scored."""
+
+    inner: RowMoments
+    outer: RowMoments
+    perturbations: np.ndarray
 
 
-def errors(found, keep, weigh, stretched=True):
-    """Return each held-out row's RMSE of the blend of the parts to keep."""
+def learn(screen, targets, budget, rows):
+    """Return the names of the parts and a task for each (training, scored) rows."""
+    tasks, plan, schema = [], check_budget(budget), screen.schema
+    parts = seen_parts(schema, plan, [0, 1, 2], None)
+    for X, y, X_test, y_test in rows:
+        rotation = Spectrum(y, [len(y)]).components
+        rotated = y @ rotation.T
+        cv = trial_folds(X, y, schema, targets, plan.n_splits, 0)
+        folds = cv if isinstance(cv, list) else list(cv.split(X))
+        found = held_out_predictions(parts, plan, Clock(None), X, rotated, folds)
+        kinds = np.zeros(sum(len(test) for _, test in folds))
+        held_out = moments_of(found, rotated, None, None, folds, kinds, y.shape[1])
+        predicted = np.stack(
+            [
+                build(plan.n_final).fit(X, rotated).predict(X_test)
+                for build in parts.values()
+            ]
+        )
+        outer = Spectrum(rotated, EDGES).moments(
+            y_test @ rotation.T, predicted, n_genes=y.shape[1]
+        )
+        # What of the truth is outside of the training rows is no prediction's to know.
+        outer = replace(outer, energy=np.square(y_test).sum(axis=1))
+        names = X_test[schema.perturbation].to_numpy()
+        tasks.append(Task(held_out.moments, outer, names))
+    return list(parts), tasks
+
+
+def kept(moments, n_parts, chosen, bands):
+    """Return the moments of some parts, with or without their bands."""
+    n_rows, size = moments.moment.shape
+    shape = n_parts, size // n_parts
+    gram = moments.gram.reshape(n_rows, *shape, *shape)[:, chosen][:, :, :, chosen]
+    moment = moments.moment.reshape(n_rows, *shape)[:, chosen]
+    if not bands:
+        gram, moment = gram.sum(axis=(2, 4), keepdims=True), moment.sum(axis=2)
+    size = moment.reshape(n_rows, -1).shape[1]
+    return replace(
+        moments,
+        gram=gram.reshape(n_rows, size, size),
+        moment=moment.reshape(n_rows, size),
+    )
+
+
+def errors(tasks, n_parts, chosen, *, bands=True, stretched=True, learnt=True):
+    """Return each scored row's root mean squared error."""
     rows = []
-    for truth, outer, inner_truth, inner in found:
-        weights = weigh(inner_truth, inner[keep])
-        y_pred = np.tensordot(weights, outer[keep], 1)
+    for task in tasks:
+        inner, outer = (
+            kept(m, n_parts, chosen, bands) for m in (task.inner, task.outer)
+        )
+        size = outer.moment.shape[1]
+        weights = mrrmse_weights(inner) if learnt else np.full(size, 1 / len(chosen))
+        moment, square = outer.blended(weights)
+        factors = 1.0
         if stretched:
-            blend = np.tensordot(weights, inner[keep], 1)
-            y_pred = Stretch.learn(inner_truth, blend)(y_pred)
-        rows.append(np.sqrt(((truth - y_pred) ** 2).mean(axis=1)))
+            stretch = Stretch.suited(
+                inner.energy, *inner.blended(weights), inner.n_genes
+            )
+            factors = stretch.factors(np.sqrt(square / outer.n_genes))
+        squared = outer.energy - 2 * factors * moment + factors**2 * square
+        rows.append(np.sqrt(np.maximum(squared, 0) / outer.n_genes))
     return np.concatenate(rows)
-
-
-def one(truth, predictions):
-    return np.full(len(predictions), 1 / len(predictions))
 
 
 def report(title, screen, options):
     """Print the ablation of one screen."""
     X, y, schema = screen.X, np.asarray(screen.y), screen.schema
     cv = suggest_cv(X, screen.X_test, n_splits=options.folds, schema=schema)
+    if not isinstance(cv, UnseenPairKFold):
+        print(f"\n{title}: left out, since it asks for no pairs.")
+        return
     if screen.y_test is not None:
-        tasks = [(X, y, screen.X_test, np.asarray(screen.y_test))]
+        rows = [(X, y, screen.X_test, np.asarray(screen.y_test))]
     else:
-        tasks = [
-            (
-                X.iloc[a].reset_index(drop=True),
-                y[a],
-                X.iloc[b].reset_index(drop=True),
-                y[b],
-            )
-            for a, b in cv.split(X, y)
-        ]
-    names, found = learn(X, y, schema, cv.contexts, options.seeds, tasks)
-    tested = np.concatenate([task[2][schema.perturbation] for task in tasks])
-    codes = np.unique(tested, return_inverse=True)[1]
-    everything = list(range(len(names)))
-    variants = {"all parts": (everything, mrrmse_weights)}
-    variants["all parts, greedy"] = (everything, greedy_weights)
-    variants["all parts, least squares"] = (everything, least_squares_weights)
-    variants["all parts, plain mean"] = (everything, one)
-    variants["without the stretch"] = (everything, mrrmse_weights, False)
+        rows = [(X.iloc[a], y[a], X.iloc[b], y[b]) for a, b in cv.split(X, y)]
+    names, tasks = learn(screen, cv.contexts or [], options.budget, rows)
+    n, everything = len(names), list(range(len(names)))
+    variants = {
+        "all parts": (everything, {}),
+        "one weight for all bands": (everything, {"bands": False}),
+        "without the stretch": (everything, {"stretched": False}),
+        "plain mean of the parts": (everything, {"learnt": False, "bands": False}),
+    }
     for part in everything:
         rest = [other for other in everything if other != part]
-        variants[f"without {names[part]}"] = (rest, mrrmse_weights)
+        variants[f"without {names[part]}"] = (rest, {})
     for part in everything:
-        variants[f"{names[part]} alone"] = ([part], one, False)
-    full = errors(found, *variants["all parts"])
-    zeros = np.sqrt(np.concatenate([(f[0] ** 2).mean(axis=1) for f in found])).mean()
-    print(f"\n{title}: {len(full)} rows, zeros {zeros:.4f}\n")
-    print("| parts | MRRMSE | more than all parts (95 % interval) |\n|---|---|---|")
-    rng = np.random.default_rng(0)
-    for name, variant in variants.items():
-        rows = errors(found, *variant)
-        low, high = interval(rows - full, codes, rng)
+        variants[f"{names[part]} alone, in bands"] = ([part], {})
+        alone = {"learnt": False, "bands": False, "stretched": False}
+        variants[f"{names[part]} alone, as it is"] = ([part], alone)
+    full = errors(tasks, n, everything)
+    zeros = np.concatenate([np.sqrt(t.outer.energy / t.outer.n_genes) for t in tasks])
+    units = np.concatenate([task.perturbations for task in tasks])
+    bootstrap = ClusterBootstrap(units, 2000, 0.95, np.random.RandomState(0))
+    print(f"\n**{title}**: {len(full)} rows, zeros {zeros.mean():.4f}\n")
+    print("| parts | MRRMSE | more than all parts (95 %) |\n|---|---:|---:|")
+    for name, (chosen, settings) in variants.items():
+        row = errors(tasks, n, chosen, **settings)
+        low, high = bootstrap.interval(row - full)
         print(
-            f"| {name} | {rows.mean():.4f} | {(rows - full).mean():+.4f} "
-            f"({low:+.3f}, {high:+.3f}) |",
+            f"| {name} | {row.mean():.4f} | {(row - full).mean():+.4f} "
+            f"({low:+.4f} to {high:+.4f}) |",
             flush=True,
         )
 
 
-def interval(differences, codes, rng):
-    sums, counts = np.bincount(codes, differences), np.bincount(codes)
-    drawn = rng.integers(len(counts), size=(2000, len(counts)))
-    return np.quantile(
-        sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [0.025, 0.975]
-    )
-
-
 def main():
+    """Print a table of each screen."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seeds", type=int, nargs=3, default=[4, 2, 2])
+    parser.add_argument("--budget", default="fast")
     options = parser.parse_args()
     screens = {path.name: load_op2(path) for path in options.folders}
     for seed in (0, 1) if not screens else ():
