@@ -39,10 +39,10 @@ class Task:
 def learn(screen, targets, budget, rows):
     """Return the names of the parts and a task for each (training, scored) rows."""
     tasks, plan, schema = [], check_budget(budget), screen.schema
-    parts = seen_parts(schema, plan, [0, 1, 2], None)
     for X, y, X_test, y_test in rows:
         rotation = Spectrum(y, [len(y)]).components
         rotated = y @ rotation.T
+        parts = seen_parts(schema, plan, rotation, [0, 1, 2])
         cv = trial_folds(X, y, schema, targets, plan.n_splits, 0)
         folds = cv if isinstance(cv, list) else list(cv.split(X))
         found = held_out_predictions(parts, plan, Clock(None), X, rotated, folds)
@@ -50,8 +50,8 @@ def learn(screen, targets, budget, rows):
         held_out = moments_of(found, rotated, None, None, folds, kinds, y.shape[1])
         predicted = np.stack(
             [
-                build(plan.n_final).fit(X, rotated).predict(X_test)
-                for build in parts.values()
+                part.build(plan.n_final, None).fit(X, rotated).predict(X_test)
+                for part in parts.values()
             ]
         )
         outer = Spectrum(rotated, EDGES).moments(

@@ -39,9 +39,10 @@ class BestRegressor(ConditionRegressor):
 
     Perturbations measured in other contexts are predicted by a blend of models that err
     in different ways: kernel ridge on how alike perturbations act in the other contexts
-    (`ResponseKernelRidge`), ridge on target statistics (`TargetEncodedRidge`), ridge
-    from context to context (`ContextTransferRidge`) and networks on learnt codes
-    (`TokenEmbeddingMLPRegressor`). Perturbations that were never measured are predicted
+    (`ResponseKernelRidge`), boosted trees that correct it gene by gene
+    (`LongFormBoostingRegressor`, if LightGBM is installed), ridge on target statistics
+    (`TargetEncodedRidge`), ridge from context to context (`ContextTransferRidge`) and
+    networks on learnt codes (`TokenEmbeddingMLPRegressor`). Perturbations that were never measured are predicted
     from their structure (`TanimotoKernelRidge`) where there are SMILES and rdkit is
     installed, and by their context's effect.
 
@@ -62,16 +63,16 @@ class BestRegressor(ConditionRegressor):
         sizes. A number is a time limit in seconds, within which as much is done as
         can be; what that is depends on the machine.
     parts : list of str, default=None
-        Of the parts "response", "ridge", "transfer", "network", "wide network", "long
-        network", "structure" and "context" those to use; None is all that the budget
-        has.
+        Of the parts "response", "boosting", "ridge", "transfer", "network", "wide
+        network", "long network", "structure" and "context" those to use; None is all
+        that the budget has.
     scoring : {"mrrmse", "spearman", "mse"}, default="mrrmse"
         What the weights make best: the mean over rows of the RMSE, the mean over rows
         of the correlation with the ranks of the responses, or the squared error.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
-        Number of networks trained at a time; None is 1 unless in a
+        Number of models trained at a time; None is 1 unless in a
         `joblib.parallel_config`.
     random_state : int, RandomState instance or None, default=None
         Seeds the networks and deals the folds.
@@ -183,16 +184,16 @@ class BestRegressor(ConditionRegressor):
         *seeds, fold_seed = check_random_state(self.random_state).randint(
             2**31 - 1, size=4
         )
-        catalogue = {
-            "seen": seen_parts(self.schema_, plan, seeds, self.n_jobs),
-            "unseen": unseen_parts(self.schema_),
-        }
-        if self.parts is not None:
-            catalogue = _chosen(catalogue, self.parts)
         y = y.reshape(len(y), -1)
         self._measured = _measured(*codes[:2], self)
         # A rotation that loses nothing: as many columns as rows, however many genes.
         self._rotation = Spectrum(y, [len(y)]).components
+        catalogue = {
+            "seen": seen_parts(self.schema_, plan, self._rotation, seeds),
+            "unseen": unseen_parts(self.schema_),
+        }
+        if self.parts is not None:
+            catalogue = _chosen(catalogue, self.parts)
         rotated = y @ self._rotation.T
         folds = {
             "seen": self._seen_folds(X, rotated, X_unlabeled, plan, int(fold_seed)),
@@ -210,7 +211,7 @@ class BestRegressor(ConditionRegressor):
             n_final = dict.fromkeys(parts, plan.n_final)
             if folds[kind] is not None and len(parts):
                 predictions = held_out_predictions(
-                    parts, plan, clock, X, rotated, folds[kind]
+                    parts, plan, clock, X, rotated, folds[kind], self.n_jobs
                 )
                 held_out = moments_of(
                     predictions,
@@ -227,7 +228,9 @@ class BestRegressor(ConditionRegressor):
                 logger.info("%s", _told(kind, names, learnt, estimates[kind]))
             used = learnt.used()
             self.parts_[kind] = {
-                name: clone(parts[name](n_final[name])).fit(X, rotated)
+                name: clone(parts[name].build(n_final[name], self.n_jobs)).fit(
+                    X, rotated
+                )
                 for name, keep in zip(names, used, strict=True)
                 if keep
             }

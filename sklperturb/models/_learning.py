@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
@@ -86,34 +87,52 @@ class Clock:
         return self._seconds - (time.perf_counter() - self._start) - self.promised
 
 
-def held_out_predictions(parts, plan, clock, X, y, folds):
+def held_out_predictions(parts, plan, clock, X, y, folds, n_jobs=None):
     """Return {name: (seeds at the end, predictions of all held-out rows)}.
 
     Parts for which there is no time are left out, but for the first.
     """
     done = {}
-    for number, (name, build) in enumerate(parts.items(), 1):
+    parallel = Parallel(n_jobs=n_jobs)
+    for number, (name, part) in enumerate(parts.items(), 1):
+        if name in done:
+            continue
         logger.info("Learning the weight of %s, %d of %d.", name, number, len(parts))
         n_trial, n_final = plan.n_trial, plan.n_final
-        predictions, start = [], time.perf_counter()
-        for fold, (train, test) in enumerate(folds):
-            model = clone(build(n_trial if clock.left() is None or fold else 1))
-            model.fit(_safe_indexing(X, train), y[train])
-            predictions.append(model.predict(_safe_indexing(X, test)))
-            if fold == 0 and clock.left() is not None:
-                once = time.perf_counter() - start
-                affordable = (clock.left() + once) / (once * (len(folds) + 1))
-                if affordable < 1 and done:
-                    break
-                n_trial = int(np.clip(affordable / 2, 1, n_trial))
-                n_final = int(np.clip(affordable, 1, n_final))
-        if len(predictions) < len(folds):
-            logger.info("There is no time for %s.", name)
-            continue
+        wanted = {
+            n: f for n, f in part.contains.items() if n in parts and n not in done
+        }
+        first, start = [], time.perf_counter()
+        if clock.left() is not None:
+            # How long one takes says how many there is time for.
+            first = [_fit_and_predict(part, wanted, 1, X, y, *folds[0])]
+            once = time.perf_counter() - start
+            affordable = (clock.left() + once) / (once * (len(folds) + 1))
+            if affordable < 1 and done:
+                logger.info("There is no time for %s.", name)
+                continue
+            n_trial = int(np.clip(affordable / 2, 1, n_trial))
+            n_final = int(np.clip(affordable, 1, n_final))
+        found = first + parallel(
+            delayed(_fit_and_predict)(part, wanted, n_trial, X, y, *fold)
+            for fold in folds[len(first) :]
+        )
         seconds = time.perf_counter() - start
         clock.promised += seconds / len(folds) * max(n_final / n_trial, 1)
-        done[name] = n_final, np.concatenate(predictions)
-    return done
+        for column, produced in enumerate([name, *wanted]):
+            done[produced] = n_final, np.concatenate([f[column] for f in found])
+    # In the order of the parts, whichever came with which.
+    return {name: done[name] for name in parts if name in done}
+
+
+def _fit_and_predict(part, wanted, n_seeds, X, y, train, test):
+    X_test = _safe_indexing(X, test)
+    model = clone(part.build(n_seeds, None)).fit(_safe_indexing(X, train), y[train])
+    others = [predict(model, X_test) for predict in wanted.values()]
+    # Only what the training rows span, as at the end: the coordinates are those of all
+    # rows, and would let pass of a prediction what is like the held-out ones.
+    span = Spectrum(y[train], [len(train)]).components
+    return [p @ span.T @ span for p in (model.predict(X_test), *others)]
 
 
 def moments_of(predictions, y, ranks, level, folds, kinds, n_genes):

@@ -1,8 +1,11 @@
 """The models that `best` is put together from, and what each budget takes of them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from numbers import Real
+
+from sklearn.base import BaseEstimator, TransformerMixin
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Plan:
 
 
 PLANS = {
-    "fast": Plan(5, 3, 6),
-    "thorough": Plan(5, 8, 20, wide=True),
+    "fast": Plan(5, 4, 8),
+    "thorough": Plan(5, 10, 30, wide=True),
 }
 
 
@@ -40,20 +43,74 @@ def check_budget(budget):
         return PLANS[budget]
     if isinstance(budget, Real) and not isinstance(budget, bool) and budget > 0:
         # As much as there is time for, in the order of the parts.
-        return Plan(5, 8, 20, wide=True, seconds=float(budget))
+        return Plan(5, 10, 30, wide=True, seconds=float(budget))
     raise ValueError(
         f"budget={budget!r} is not allowed; pass one of {list(PLANS)}, or a "
         "number of seconds."
     )
 
 
-def seen_parts(schema, plan, seeds, n_jobs):
-    """Return {name: number of seeds -> unfitted model} of what was measured elsewhere.
+@dataclass(frozen=True)
+class Part:
+    """A model that can be part of the blend.
+
+    Attributes
+    ----------
+    build : callable
+        Takes a number of seeds, and of those to train at a time, and returns the
+        unfitted model.
+    contains : dict of {str: callable}
+        Other parts that come with it: from the fitted model and conditions, what they
+        predict.
+    """
+
+    build: Callable
+    contains: dict = field(default_factory=dict)
+
+
+class Rotation(TransformerMixin, BaseEstimator):
+    """Turn coordinates into genes, for the models that look at single genes.
+
+    Parameters
+    ----------
+    components : ndarray of shape (n_components, n_genes)
+        Orthonormal rows.
+    """
+
+    def __init__(self, components):
+        self.components = components
+
+    def fit(self, X, y=None):
+        """Do nothing."""
+        return self
+
+    def transform(self, X):
+        """Return the genes for coordinates."""
+        return X @ self.components
+
+    def inverse_transform(self, X):
+        """Return the coordinates of genes."""
+        return X @ self.components.T
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+def seen_parts(schema, plan, rotation, seeds):
+    """Return {name: Part} of what was measured elsewhere, in coordinates of the genes.
 
     In the order in which they are tried: what gives most for its time comes first.
+
+    Parameters
+    ----------
+    schema : PerturbationSchema
+    plan : Plan
+    rotation : ndarray of shape (n_components, n_genes)
+        What turns coordinates into genes.
+    seeds : list of three int
     """
     from sklperturb.compose import LatentTargetRegressor
-    from sklperturb.ensemble import SeedEnsembleRegressor
+    from sklperturb.ensemble import LongFormBoostingRegressor, SeedEnsembleRegressor
     from sklperturb.linear_model import (
         ContextTransferRidge,
         ResponseKernelRidge,
@@ -67,26 +124,40 @@ def seen_parts(schema, plan, seeds, n_jobs):
             schema=schema, target_components=None, clip=False, **parameters
         )
 
-        def build(n_seeds):
+        def build(n_seeds, n_jobs):
             # Responses are brought into a basis once, outside of the ensemble.
+            ensemble = SeedEnsembleRegressor(
+                network, n_seeds, n_jobs=n_jobs, random_state=int(seed)
+            )
             return LatentTargetRegressor(
-                SeedEnsembleRegressor(
-                    network, n_seeds, n_jobs=n_jobs, random_state=int(seed)
-                ),
-                TargetReducer(n_components),
-                check_inverse=False,
+                ensemble, TargetReducer(n_components), check_inverse=False
             )
 
-        return build
+        return Part(build)
 
-    parts = {
-        "response": lambda _: ResponseKernelRidge(schema=schema),
-        "ridge": lambda _: TargetEncodedRidge(schema=schema),
-        "transfer": lambda _: ContextTransferRidge(schema=schema),
-        "network": networks(seeds[0], 100, hidden_dim=256, batch_size=128),
-    }
+    def boosting(_, n_jobs):
+        model = LongFormBoostingRegressor(
+            schema=schema, n_jobs=n_jobs, random_state=int(seeds[0])
+        )
+        return LatentTargetRegressor(model, Rotation(rotation), check_inverse=False)
+
+    def kernel(fitted, X):
+        return fitted.transformer_.inverse_transform(
+            fitted.regressor_.kernel_.predict(X)
+        )
+
+    parts = {"response": _of(ResponseKernelRidge(schema=schema))}
+    if find_spec("lightgbm") is not None:
+        # The kernel first, should there be no time for what is built upon it.
+        first = parts if plan.seconds is not None else {}
+        parts = {**first, "boosting": Part(boosting, {"response": kernel}), **parts}
+    parts["ridge"] = _of(TargetEncodedRidge(schema=schema))
+    parts["transfer"] = _of(ContextTransferRidge(schema=schema))
+    parts["network"] = networks(seeds[0], 100)
     if plan.wide:
-        parts["wide network"] = networks(seeds[1], 50, hidden_dim=512)
+        parts["wide network"] = networks(
+            seeds[1], 50, hidden_dim=512, loss="mae", max_epochs=120, batch_size=128
+        )
         parts["long network"] = networks(
             seeds[2], "full", hidden_dim=512, max_epochs=120, batch_size=128
         )
@@ -94,12 +165,17 @@ def seen_parts(schema, plan, seeds, n_jobs):
 
 
 def unseen_parts(schema):
-    """Return {name: number of seeds -> unfitted model} of what was never measured."""
+    """Return {name: Part} of what was never measured."""
     from sklperturb.baseline import AdditiveRegressor
     from sklperturb.linear_model import TanimotoKernelRidge
 
     parts = {}
     if schema.smiles is not None and find_spec("rdkit") is not None:
-        parts["structure"] = lambda _: TanimotoKernelRidge(schema=schema)
-    parts["context"] = lambda _: AdditiveRegressor("joint", schema=schema)
+        parts["structure"] = _of(TanimotoKernelRidge(schema=schema))
+    parts["context"] = _of(AdditiveRegressor("joint", schema=schema))
     return parts
+
+
+def _of(model):
+    """Return the part of a model without seeds."""
+    return Part(lambda n_seeds, n_jobs: model)
