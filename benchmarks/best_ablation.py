@@ -1,8 +1,8 @@
 """What each part of the `best` model contributes, and what its bands and stretch do.
 
 Weights are learnt on folds within the training rows, as `BestRegressor` does, with all
-parts and without each of them; single parts are taken as they are. Generated screens are
-scored on all pairs that they withhold. Of measured ones, pairs of the contexts to
+parts and without each of them; single parts are taken as they are. Generated screens
+are scored on all pairs that they withhold. Of measured ones, pairs of the contexts to
 predict are held out, and rows pooled over folds. Intervals resample perturbations.
 
     python benchmarks/best_ablation.py [FOLDER ...] [--folds 5] [--budget fast]
@@ -18,9 +18,8 @@ import numpy as np
 
 from sklperturb.comparison._bootstrap import ClusterBootstrap
 from sklperturb.datasets import load_op2, make_chemical_screen
-from sklperturb.ensemble._spectrum import Spectrum
 from sklperturb.ensemble._stretch import Stretch
-from sklperturb.ensemble._weights import RowMoments, mrrmse_weights
+from sklperturb.ensemble._weights import RowMoments, Spectrum, mrrmse_weights
 from sklperturb.model_selection import UnseenPairKFold, suggest_cv
 from sklperturb.models._learning import EDGES, Clock, held_out_predictions, moments_of
 from sklperturb.models._parts import check_budget, seen_parts

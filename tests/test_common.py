@@ -22,10 +22,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklperturb.baseline import GroupStatisticRegressor
 from sklperturb.datasets import PerturbationSchema, make_chemical_screen
 from sklperturb.embedding import SECheckpoint, SEConfig
-from sklperturb.ensemble import SeedEnsembleRegressor, Stretch
+from sklperturb.ensemble import Stretch
 from sklperturb.metrics import neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
-from sklperturb.neural_network import TokenEmbeddingMLPRegressor
 from sklperturb.preprocessing import (
     LookupEmbedding,
     TargetReducer,
@@ -77,13 +76,6 @@ TABLE = pd.DataFrame(np.eye(5), index=NAMES)
 GIVEN = {
     "BestRegressor": {"parts": ["response", "ridge"]},
     "GeneSetEncoder": {"gene_sets": {"s": NAMES[:4], "t": NAMES[2:]}},
-    "KernelResidualRegressor": {
-        "regressor": SeedEnsembleRegressor(
-            TokenEmbeddingMLPRegressor(numeric_columns="rest", max_epochs=5),
-            2,
-            random_state=0,
-        )
-    },
     "LookupEmbedding": {"table": TABLE},
 }
 # One that takes the contexts for the perturbations.
@@ -100,7 +92,6 @@ TUNED = {
     "ContextTransferRidge": {"model__kernel": ["linear", "rbf"]},
     "FlowMatchingRegressor": {"model__mean_estimator": ["shift", "ridge"]},
     "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
-    "KernelResidualRegressor": {"model__n_features": [2, 4]},
     "LatentTargetRegressor": {"model__transformer": [None, TargetReducer(1)]},
     "LongFormBoostingRegressor": {"model__learning_rate": [0.1, 0.2]},
     "NearestCompoundRegressor": {"model__n_neighbors": [2, 5]},

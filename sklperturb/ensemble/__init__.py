@@ -2,7 +2,6 @@
 
 from sklperturb.ensemble._blend import BlendRegressor
 from sklperturb.ensemble._boosting import BoostedTargetRegressor
-from sklperturb.ensemble._kernel_residual import KernelResidualRegressor
 from sklperturb.ensemble._long_form import LongFormBoostingRegressor
 from sklperturb.ensemble._pseudo_label import PseudoLabelRegressor
 from sklperturb.ensemble._rescale import RescaledRegressor
@@ -15,7 +14,6 @@ from sklperturb.ensemble._weighted import WeightedErrorRegressor
 __all__ = [
     "BlendRegressor",
     "BoostedTargetRegressor",
-    "KernelResidualRegressor",
     "LongFormBoostingRegressor",
     "PseudoLabelRegressor",
     "RescaledRegressor",

@@ -16,9 +16,9 @@ from sklperturb.ensemble._meta import (
     copy_feature_names,
     out_of_fold,
 )
-from sklperturb.ensemble._spectrum import Spectrum
 from sklperturb.ensemble._weights import (
     RowMoments,
+    Spectrum,
     correlation_weights,
     greedy_weights,
     least_squares_weights,

@@ -68,7 +68,7 @@ class LongFormBoostingRegressor(ConditionRegressor):
     See Also
     --------
     BoostedTargetRegressor : Trees for each component of the targets.
-    KernelResidualRegressor : A network on what a product kernel leaves.
+    ResidualRegressor : A flexible model on what a simple one leaves.
 
     Notes
     -----
@@ -186,7 +186,7 @@ class LongFormBoostingRegressor(ConditionRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         context, perturbation = self._codes(X)
-        y_pred = self.kernel_._decode(*self.kernel_._coordinates(X))
+        y_pred = self.kernel_.predict(X)
         if self.booster_ is None:
             return self._shaped(y_pred)
         known = np.flatnonzero((context >= 0) & (perturbation >= 0))

@@ -50,7 +50,7 @@ class ResidualRegressor(MetaRegressor):
 
     See Also
     --------
-    KernelResidualRegressor : Corrects a kernel on rows that were left out.
+    LongFormBoostingRegressor : Corrects a kernel on rows that were left out.
     BlendRegressor : Adds up models that were fitted on their own.
 
     Notes

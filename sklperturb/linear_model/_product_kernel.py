@@ -7,7 +7,6 @@ from sklearn.utils._param_validation import StrOptions
 from sklperturb.linear_model._kernel import (
     best_product,
     context_similarity,
-    left_out_residuals,
 )
 from sklperturb.linear_model._latent import LatentConditionRegressor
 from sklperturb.utils._grid import Grid
@@ -54,9 +53,6 @@ class ProductKernelRidge(LatentConditionRegressor):
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
     context_scales_ : ndarray of shape (n_contexts,)
     dual_coef_ : ndarray of shape (n_samples, n_components)
-    left_out_ : ndarray of shape (n_samples, n_components)
-        Each training row as predicted from the others, in the basis of the targets and
-        at the scale of the typical context: features for a model that follows.
     reducer_ : TargetReducer
     contexts_, perturbations_ : ndarray
         Levels seen in `fit`.
@@ -152,10 +148,6 @@ class ProductKernelRidge(LatentConditionRegressor):
         _, *best = best_product(*alike, targets, shares, self.alphas)
         self.alpha_, self.dual_coef_, *shares = best
         self.context_share_, self.perturbation_share_ = shares
-        kernel = self._kernel(*self._train_codes)
-        self.left_out_ = targets - left_out_residuals(
-            kernel, self.alpha_, self.dual_coef_
-        )
         return self
 
     def predict(self, X):
@@ -170,12 +162,9 @@ class ProductKernelRidge(LatentConditionRegressor):
         -------
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
-        return self._shaped(self._decode(*self._coordinates(X)))
-
-    def _coordinates(self, X):
-        """Return (predictions in the basis of the targets, context codes)."""
         context, perturbation = self._codes(X)
-        return self._kernel(context, perturbation) @ self.dual_coef_, context
+        latent = self._kernel(context, perturbation) @ self.dual_coef_
+        return self._shaped(self._decode(latent, context))
 
     def _kernel(self, context, perturbation):
         """Return the chosen kernel between the given codes and the training rows."""

@@ -71,10 +71,6 @@ class ResponseKernelRidge(LatentConditionRegressor):
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
     context_scales_ : ndarray of shape (n_contexts,)
     dual_coef_ : ndarray of shape (n_samples, n_components)
-    left_out_ : ndarray of shape (n_samples, n_components)
-        Each training row as predicted from the others, in the basis of the targets and
-        at the scale of the typical context: features for a model that follows. Its
-        response still counts in how alike the others act.
     reducer_ : TargetReducer
     contexts_, perturbations_ : ndarray
         Levels seen in `fit`.
@@ -161,9 +157,6 @@ class ResponseKernelRidge(LatentConditionRegressor):
         self.variances_ = dict(zip(_PARTS, variances.tolist(), strict=True))
         kernel = combined(kernels, variances)
         _, self.alpha_, self.dual_coef_ = loo_kernel_ridge(kernel, targets, self.alphas)
-        self.left_out_ = targets - left_out_residuals(
-            kernel, self.alpha_, self.dual_coef_
-        )
         return self
 
     def predict(self, X):
@@ -178,12 +171,9 @@ class ResponseKernelRidge(LatentConditionRegressor):
         -------
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
-        return self._shaped(self._decode(*self._coordinates(X)))
-
-    def _coordinates(self, X):
-        """Return (predictions in the basis of the targets, context codes)."""
         context, perturbation = self._codes(X)
-        return self._kernel(context, perturbation) @ self.dual_coef_, context
+        latent = self._kernel(context, perturbation) @ self.dual_coef_
+        return self._shaped(self._decode(latent, context))
 
     def _left_out_together(self, together):
         """Return training rows as predicted without the rows named with each."""

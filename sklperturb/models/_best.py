@@ -14,7 +14,7 @@ from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.ensemble._blend import centred_ranks
 from sklperturb.ensemble._meta import check_rows
-from sklperturb.ensemble._spectrum import Spectrum
+from sklperturb.ensemble._weights import Spectrum
 from sklperturb.model_selection import UnseenPerturbationKFold
 from sklperturb.models._learning import (
     EDGES,
@@ -42,9 +42,9 @@ class BestRegressor(ConditionRegressor):
     (`ResponseKernelRidge`), boosted trees that correct it gene by gene
     (`LongFormBoostingRegressor`, if LightGBM is installed), ridge on target statistics
     (`TargetEncodedRidge`), ridge from context to context (`ContextTransferRidge`) and
-    networks on learnt codes (`TokenEmbeddingMLPRegressor`). Perturbations that were never measured are predicted
-    from their structure (`TanimotoKernelRidge`) where there are SMILES and rdkit is
-    installed, and by their context's effect.
+    networks on learnt codes (`TokenEmbeddingMLPRegressor`). Perturbations that were
+    never measured are predicted from their structure (`TanimotoKernelRidge`) where
+    there are SMILES and rdkit is installed, and by their context's effect.
 
     The weights are learnt on held-out pairs of the contexts that are to be predicted;
     or, where the perturbations measured in these have much stronger or weaker effects

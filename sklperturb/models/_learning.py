@@ -9,10 +9,10 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
-from sklperturb.ensemble._spectrum import Spectrum
 from sklperturb.ensemble._stretch import Stretch
 from sklperturb.ensemble._weights import (
     RowMoments,
+    Spectrum,
     correlation_weights,
     least_squares_weights,
     mrrmse_weights,

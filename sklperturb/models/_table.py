@@ -52,7 +52,6 @@ _SUMMARIES = {
     "best": "what the toolkit recommends: kernels and networks, weights learnt",
     "blend": "linear and kernel models, weights learnt out of fold",
     "token_ensemble": "median of five MLPs on learnt codes, 100 components of y",
-    "kernel_residual": "networks that correct product_kernel's leave-one-out errors",
     "stretched_kernel": (
         "product_kernel, with strong predictions made stronger, out of fold"
     ),
@@ -172,9 +171,6 @@ ENTRIES = (
         "ensemble",
         "SeedEnsembleRegressor of TokenEmbeddingMLPRegressor, in a "
         "LatentTargetRegressor",
-    ),
-    _entry(
-        "kernel_residual", "ensemble", "ensemble:KernelResidualRegressor", default=False
     ),
     _recipe("stretched_kernel", "ensemble", "StretchedRegressor of ProductKernelRidge"),
     _recipe(

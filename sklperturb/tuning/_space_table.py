@@ -62,7 +62,6 @@ SPACES = {
         "l2_regularization": _float(1e-2, 1e2, log=True),
         "max_features": _float(0.05, 1.0, log=True),
     },
-    "KernelResidualRegressor": {"n_features": _int(4, 64, log=True)},
     "LongFormBoostingRegressor": {
         "n_estimators": _int(50, 400, log=True),
         "learning_rate": _float(0.02, 0.3, log=True),

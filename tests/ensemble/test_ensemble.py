@@ -16,15 +16,14 @@ from sklperturb.baseline import (
 )
 from sklperturb.ensemble import (
     BlendRegressor,
-    KernelResidualRegressor,
     PseudoLabelRegressor,
     RescaledRegressor,
     ResidualRegressor,
     SeedEnsembleRegressor,
     SeenUnseenRegressor,
 )
-from sklperturb.linear_model import ProductKernelRidge, ResponseKernelRidge
-from sklperturb.metrics import neg_mrrmse_scorer
+from sklperturb.linear_model import ProductKernelRidge
+from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
 from sklperturb.neural_network import TokenEmbeddingMLPRegressor
 from sklperturb.preprocessing import make_condition_encoder
@@ -204,48 +203,6 @@ def test_rows_go_to_the_model_that_knows_their_perturbation(screen):
     )
     assert alone.seen_ is None
     assert (alone.predict(X) == 0).all()
-
-
-def test_the_kernels_left_out_rows_are_left_out(screen):
-    X, y = screen.X.reset_index(drop=True), np.asarray(screen.y)
-    kernel = ProductKernelRidge(
-        alphas=[0.3],
-        context_shares=[0.1],
-        perturbation_shares=[0.1],
-        context_kernel="identity",
-        scale_contexts=False,
-    ).fit(X, y)
-    row = 7
-    changed = y.copy()
-    changed[row] += 100.0
-    other = ProductKernelRidge(**kernel.get_params()).fit(X, changed)
-    predicted, moved = (
-        model.reducer_.inverse_transform(model.left_out_)[row] - centre.mean(axis=0)
-        for model, centre in ((kernel, y), (other, changed))
-    )
-    # The centre of the basis holds the row, with a weight of one in n; else nothing.
-    assert np.abs(moved - predicted).max() < 2 * 100 / len(X)
-
-
-@pytest.mark.parametrize("kernel", [None, ResponseKernelRidge()])
-def test_residuals_are_of_rows_left_out(screen, kernel):
-    seen = {}
-
-    class Recording(NoChangeRegressor):
-        def fit(self, X, y):
-            seen["columns"], seen["y"] = list(X.columns), y
-            return super().fit(X, y)
-
-    model = KernelResidualRegressor(kernel, Recording(), n_features=2)
-    model.fit(screen.X, screen.y)
-    assert seen["columns"] == ["context", "perturbation", "kernel0", "kernel1"]
-    fitted = screen.y - model.kernel_.predict(screen.X)
-    assert np.square(seen["y"]).mean() > np.square(np.asarray(fitted)).mean()
-    np.testing.assert_allclose(
-        model.predict(screen.X_test), model.kernel_.predict(screen.X_test)
-    )
-    with pytest.raises(ValueError, match="'n_features' parameter"):
-        KernelResidualRegressor(n_features=0).fit(screen.X, screen.y)
 
 
 def test_what_the_base_leaves_is_learnt(linear):

@@ -6,9 +6,9 @@ from sklearn.linear_model import LinearRegression
 
 from sklperturb.ensemble import BlendRegressor
 from sklperturb.ensemble._blend import centred_ranks
-from sklperturb.ensemble._spectrum import Spectrum
 from sklperturb.ensemble._weights import (
     RowMoments,
+    Spectrum,
     correlation_weights,
     greedy_weights,
     least_squares_weights,

@@ -91,10 +91,9 @@ def test_rows_left_out_are_predicted_as_from_the_other_rows(screen):
     together = [np.flatnonzero(perturbation == p) for p in perturbation]
     kernel = model._kernel(context, perturbation)
     centred = y - y.mean(axis=0)
-    for left_out, rows in (
-        (model.left_out_, [0]),
-        (model._left_out_together(together), together[0]),
-    ):
+    alone = [np.array([row]) for row in range(len(y))]
+    for rows_of in (alone, together):
+        left_out, rows = model._left_out_together(rows_of), rows_of[0]
         others = np.setdiff1d(np.arange(len(y)), rows)
         penalised = kernel[np.ix_(others, others)] + model.alpha_ * np.eye(len(others))
         dual = np.linalg.solve(penalised, centred[others])
