@@ -49,7 +49,7 @@ def learn(screen, targets, budget, rows):
         held_out = moments_of(found, rotated, None, None, folds, kinds, y.shape[1])
         predicted = np.stack(
             [
-                part.build(plan.n_final, None).fit(X, rotated).predict(X_test)
+                part.build(plan.n_final).fit(X, rotated).predict(X_test)
                 for part in parts.values()
             ]
         )

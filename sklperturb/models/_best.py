@@ -5,7 +5,7 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from sklearn.base import _fit_context, clone
+from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import StrOptions
 
@@ -21,6 +21,7 @@ from sklperturb.models._learning import (
     MIN_ROWS,
     Clock,
     alone,
+    fit_parts,
     held_out_predictions,
     learn_weights,
     moments_of,
@@ -189,7 +190,7 @@ class BestRegressor(ConditionRegressor):
         # A rotation that loses nothing: as many columns as rows, however many genes.
         self._rotation = Spectrum(y, [len(y)]).components
         catalogue = {
-            "seen": seen_parts(self.schema_, plan, self._rotation, seeds),
+            "seen": seen_parts(self.schema_, plan, self._rotation, seeds, self.n_jobs),
             "unseen": unseen_parts(self.schema_),
         }
         if self.parts is not None:
@@ -227,13 +228,12 @@ class BestRegressor(ConditionRegressor):
                 estimates[kind] = _estimate(learnt.errors, codes[1][held_out.rows])
                 logger.info("%s", _told(kind, names, learnt, estimates[kind]))
             used = learnt.used()
-            self.parts_[kind] = {
-                name: clone(parts[name].build(n_final[name], self.n_jobs)).fit(
-                    X, rotated
-                )
+            models = {
+                name: parts[name].build(n_final[name])
                 for name, keep in zip(names, used, strict=True)
                 if keep
             }
+            self.parts_[kind] = fit_parts(models, X, rotated, self.n_jobs)
             for key, weights in learnt.weights.items():
                 learnt.weights[key] = weights[used]
             self._learnt[kind], learnt_names[kind] = learnt, list(self.parts_[kind])

@@ -90,45 +90,83 @@ class Clock:
 def held_out_predictions(parts, plan, clock, X, y, folds, n_jobs=None):
     """Return {name: (seeds at the end, predictions of all held-out rows)}.
 
-    Parts for which there is no time are left out, but for the first.
+    With a time limit, parts for which there is no time are left out, but for the first.
     """
-    done = {}
-    parallel = Parallel(n_jobs=n_jobs)
+    if clock.left() is None:
+        found = _all_at_once(parts, plan, X, y, folds, n_jobs)
+    else:
+        found = _while_there_is_time(parts, plan, clock, X, y, folds, n_jobs)
+    # In the order of the parts, whichever came with which.
+    return {
+        name: (found[name][0], np.concatenate(found[name][1]))
+        for name in parts
+        if name in found
+    }
+
+
+def _all_at_once(parts, plan, X, y, folds, n_jobs):
+    """Return {name: (seeds at the end, predictions fold by fold)} of all parts."""
+    inside = {other for part in parts.values() for other in part.contains}
+    # Networks come last and are begun with: a worker that loads torch later on looks as
+    # if it leaked memory, and would be replaced.
+    names = [name for name in reversed(parts) if name not in inside]
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(
+        delayed(_fit_and_predict)(
+            parts[name], _also(parts, name, ()), plan.n_trial, X, y, *fold
+        )
+        for name in names
+        for fold in folds
+    )
+    found = {}
+    for number, name in enumerate(names, 1):
+        logger.info("Learning the weight of %s, %d of %d.", name, number, len(names))
+        _add(found, parts, name, plan.n_final, [next(results) for _ in folds])
+    return found
+
+
+def _while_there_is_time(parts, plan, clock, X, y, folds, n_jobs):
+    """Return the same of one part after the other, as long as there is time."""
+    found, parallel = {}, Parallel(n_jobs=n_jobs)
     for number, (name, part) in enumerate(parts.items(), 1):
-        if name in done:
+        if name in found:
             continue
         logger.info("Learning the weight of %s, %d of %d.", name, number, len(parts))
-        n_trial, n_final = plan.n_trial, plan.n_final
-        wanted = {
-            n: f for n, f in part.contains.items() if n in parts and n not in done
-        }
-        first, start = [], time.perf_counter()
-        if clock.left() is not None:
-            # How long one takes says how many there is time for.
-            first = [_fit_and_predict(part, wanted, 1, X, y, *folds[0])]
-            once = time.perf_counter() - start
-            affordable = (clock.left() + once) / (once * (len(folds) + 1))
-            if affordable < 1 and done:
-                logger.info("There is no time for %s.", name)
-                continue
-            n_trial = int(np.clip(affordable / 2, 1, n_trial))
-            n_final = int(np.clip(affordable, 1, n_final))
-        found = first + parallel(
-            delayed(_fit_and_predict)(part, wanted, n_trial, X, y, *fold)
-            for fold in folds[len(first) :]
+        also, start = _also(parts, name, found), time.perf_counter()
+        # How long one takes says how many there is time for.
+        first = _fit_and_predict(part, also, 1, X, y, *folds[0])
+        once = time.perf_counter() - start
+        affordable = (clock.left() + once) / (once * (len(folds) + 1))
+        if affordable < 1 and found:
+            logger.info("There is no time for %s.", name)
+            continue
+        n_trial = int(np.clip(affordable / 2, 1, plan.n_trial))
+        n_final = int(np.clip(affordable, 1, plan.n_final))
+        others = parallel(
+            delayed(_fit_and_predict)(part, also, n_trial, X, y, *fold)
+            for fold in folds[1:]
         )
         seconds = time.perf_counter() - start
         clock.promised += seconds / len(folds) * max(n_final / n_trial, 1)
-        for column, produced in enumerate([name, *wanted]):
-            done[produced] = n_final, np.concatenate([f[column] for f in found])
-    # In the order of the parts, whichever came with which.
-    return {name: done[name] for name in parts if name in done}
+        _add(found, parts, name, n_final, [first, *others])
+    return found
 
 
-def _fit_and_predict(part, wanted, n_seeds, X, y, train, test):
+def _also(parts, name, found):
+    """Return what a part predicts besides that is wanted and not there yet."""
+    contains = parts[name].contains
+    return {n: f for n, f in contains.items() if n in parts and n not in found}
+
+
+def _add(found, parts, name, n_final, results):
+    names = [name, *_also(parts, name, found)]
+    for column, produced in enumerate(names):
+        found[produced] = n_final, [result[column] for result in results]
+
+
+def _fit_and_predict(part, also, n_seeds, X, y, train, test):
     X_test = _safe_indexing(X, test)
-    model = clone(part.build(n_seeds, None)).fit(_safe_indexing(X, train), y[train])
-    others = [predict(model, X_test) for predict in wanted.values()]
+    model = clone(part.build(n_seeds)).fit(_safe_indexing(X, train), y[train])
+    others = [predict(model, X_test) for predict in also.values()]
     # Only what the training rows span, as at the end: the coordinates are those of all
     # rows, and would let pass of a prediction what is like the held-out ones.
     span = Spectrum(y[train], [len(train)]).components
@@ -218,3 +256,15 @@ def alone(n_parts):
     weights = np.zeros((n_parts, len(EDGES) + 1))
     weights[:1] = 1.0
     return Learnt({None: weights})
+
+
+def fit_parts(models, X, y, n_jobs=None):
+    """Return {name: fitted model}, those that take longest begun first."""
+    fitted = Parallel(n_jobs=n_jobs)(
+        delayed(_fit)(model, X, y) for model in reversed(models.values())
+    )
+    return dict(zip(models, reversed(fitted), strict=True))
+
+
+def _fit(model, X, y):
+    return clone(model).fit(X, y)

@@ -32,7 +32,7 @@ class Plan:
 
 
 PLANS = {
-    "fast": Plan(5, 4, 8),
+    "fast": Plan(5, 2, 6),
     "thorough": Plan(5, 10, 30, wide=True),
 }
 
@@ -57,8 +57,7 @@ class Part:
     Attributes
     ----------
     build : callable
-        Takes a number of seeds, and of those to train at a time, and returns the
-        unfitted model.
+        Takes a number of seeds and returns the unfitted model.
     contains : dict of {str: callable}
         Other parts that come with it: from the fitted model and conditions, what they
         predict.
@@ -96,7 +95,7 @@ class Rotation(TransformerMixin, BaseEstimator):
         return True
 
 
-def seen_parts(schema, plan, rotation, seeds):
+def seen_parts(schema, plan, rotation, seeds, n_jobs=None):
     """Return {name: Part} of what was measured elsewhere, in coordinates of the genes.
 
     In the order in which they are tried: what gives most for its time comes first.
@@ -108,6 +107,8 @@ def seen_parts(schema, plan, rotation, seeds):
     rotation : ndarray of shape (n_components, n_genes)
         What turns coordinates into genes.
     seeds : list of three int
+    n_jobs : int or None
+        Threads of those that predict with several.
     """
     from sklperturb.compose import LatentTargetRegressor
     from sklperturb.ensemble import LongFormBoostingRegressor, SeedEnsembleRegressor
@@ -124,18 +125,16 @@ def seen_parts(schema, plan, rotation, seeds):
             schema=schema, target_components=None, clip=False, **parameters
         )
 
-        def build(n_seeds, n_jobs):
+        def build(n_seeds):
             # Responses are brought into a basis once, outside of the ensemble.
-            ensemble = SeedEnsembleRegressor(
-                network, n_seeds, n_jobs=n_jobs, random_state=int(seed)
-            )
+            ensemble = SeedEnsembleRegressor(network, n_seeds, random_state=int(seed))
             return LatentTargetRegressor(
                 ensemble, TargetReducer(n_components), check_inverse=False
             )
 
         return Part(build)
 
-    def boosting(_, n_jobs):
+    def boosting(_):
         model = LongFormBoostingRegressor(
             schema=schema, n_jobs=n_jobs, random_state=int(seeds[0])
         )
@@ -178,4 +177,4 @@ def unseen_parts(schema):
 
 def _of(model):
     """Return the part of a model without seeds."""
-    return Part(lambda n_seeds, n_jobs: model)
+    return Part(lambda _: model)
