@@ -40,7 +40,7 @@ def tuned(name, n_trials, **params):
 models = {
     "additive, tuned": tuned("additive", 2),
     "ridge, tuned": tuned("ridge", 4),
-    "token MLP, tuned": tuned("token_mlp", 4, max_epochs=10),
+    "token MLP, tuned": tuned("token_mlp", 4, regressor__max_epochs=10),
 }
 comparison = compare(
     models,

@@ -105,7 +105,7 @@ TUNED = {
     "SeenUnseenRegressor": {"model__seen": [None, GroupStatisticRegressor()]},
     "StretchedRegressor": {"model__stretch": [None, Stretch()]},
     "TanimotoKernelRidge": {"model__leave_out": ["perturbation", "row"]},
-    "TargetEncodedRidge": {"model__n_statistics": [2, 4]},
+    "TargetEncodedRidge": {"model__smooth": [0.1, 100.0]},
     "WeightedErrorRegressor": {"model__estimator": [None, Ridge(100)]},
 }
 

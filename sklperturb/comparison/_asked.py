@@ -27,6 +27,14 @@ class AskedDifference:
         is measured in two contexts.
     contexts : list of str
         Where both are measured, and compared.
+
+    Examples
+    --------
+    >>> from sklperturb.comparison import AskedDifference
+    >>> print(AskedDifference(1.5, 0.3, 0.3, ["T cells"]))
+    The perturbations to predict respond 1.50 times as strongly in the shared contexts
+    as those that the folds hold out, and agree between contexts by a cosine of 0.30
+    against 0.30: their errors may be higher than the cross-validated ones.
     """
 
     strength: float
@@ -105,8 +113,8 @@ def asked_difference(X, y, X_test, folds, *, schema=None):
     >>> screen = make_chemical_screen(4, 20, 50, n_shared=5, random_state=0)
     >>> folds = list(suggest_cv(screen.X, screen.X_test).split(screen.X))
     >>> found = asked_difference(screen.X, screen.y, screen.X_test, folds)
-    >>> 0.5 < found.strength < 2
-    True
+    >>> len(found.contexts)
+    2
     """
     X, X_test, y = as_pandas(X), as_pandas(X_test), as_pandas(y)
     schema = resolve_schema(schema, X)

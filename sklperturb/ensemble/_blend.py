@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.ensemble._meta import (
     check_rows,
     copy_feature_names,
+    inherit_tags,
     out_of_fold,
 )
 from sklperturb.ensemble._weights import (
@@ -294,6 +295,10 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
             case "greedy":
                 return greedy_weights(moments, self.n_rounds)
         return mrrmse_weights(moments)
+
+    def __sklearn_tags__(self):
+        first = (self.estimators or self._default_estimators())[0][1]
+        return inherit_tags(super().__sklearn_tags__(), first)
 
 
 def centred_ranks(rows):

@@ -100,9 +100,11 @@ class Spectrum:
         values, vectors = linalg.eigh(gram)
         values, vectors = values[::-1], vectors[:, ::-1]
         floor = max(values[0], 0) * np.finfo(np.float64).eps * len(values)
-        rank = min(int((values > floor).sum()), *edges[-1:])
+        # One at least, so that responses of zeros have a coordinate: it is zero.
+        rank = min(max(int((values > floor).sum()), 1), *edges[-1:])
         kept = vectors[:, :rank].T @ responses
-        self.components = kept / np.sqrt(values[:rank])[:, None]
+        lengths = np.sqrt(np.maximum(values[:rank], 0))
+        self.components = kept / np.where(lengths > 0, lengths, 1.0)[:, None]
         self.edges = np.minimum([0, *edges], rank)
 
     @property

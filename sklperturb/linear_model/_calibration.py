@@ -47,7 +47,17 @@ class Stretch:
         return y_pred * factors.reshape(-1, *[1] * (y_pred.ndim - 1))
 
     def factors(self, strengths):
-        """Return the factor of rows of these root mean squares."""
+        """Return the factors of rows.
+
+        Parameters
+        ----------
+        strengths : ndarray of shape (n_rows,)
+            Root mean squares of the predicted rows.
+
+        Returns
+        -------
+        factors : ndarray of shape (n_rows,)
+        """
         strengths = np.clip(strengths, self.low, self.high)
         return self.scale * (strengths / self.typical) ** self.exponent
 

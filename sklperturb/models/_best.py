@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 from sklearn.base import _fit_context
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import _safe_indexing, check_random_state, indexable
 from sklearn.utils._param_validation import StrOptions
 
 from sklperturb.conditions._frames import as_pandas, take_columns
@@ -257,7 +257,7 @@ class BestRegressor(ConditionRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         context, perturbation = self._codes(X)
-        X = as_pandas(X)
+        (X,) = indexable(as_pandas(X))
         kinds = _kinds(self._measured, context, perturbation)
         carries_over = self._measured.sum(axis=0).max() > 1
         seen = (perturbation >= 0) & carries_over & bool(self.parts_["seen"])

@@ -98,7 +98,8 @@ class Rotation(TransformerMixin, BaseEstimator):
 def seen_parts(schema, plan, rotation, seeds, n_jobs=None):
     """Return {name: Part} of what was measured elsewhere, in coordinates of the genes.
 
-    In the order in which they are tried: what gives most for its time comes first.
+    In the order in which they are tried: what gives most for its time comes first, and
+    is what is used where no weights can be learnt.
 
     Parameters
     ----------
@@ -147,9 +148,7 @@ def seen_parts(schema, plan, rotation, seeds, n_jobs=None):
 
     parts = {"response": _of(ResponseKernelRidge(schema=schema))}
     if find_spec("lightgbm") is not None:
-        # The kernel first, should there be no time for what is built upon it.
-        first = parts if plan.seconds is not None else {}
-        parts = {**first, "boosting": Part(boosting, {"response": kernel}), **parts}
+        parts["boosting"] = Part(boosting, {"response": kernel})
     parts["ridge"] = _of(TargetEncodedRidge(schema=schema))
     parts["transfer"] = _of(ContextTransferRidge(schema=schema))
     parts["network"] = networks(seeds[0], 100)

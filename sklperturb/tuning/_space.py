@@ -47,7 +47,7 @@ def search_space(estimator):
     >>> sorted(search_space(make_model("product_kernel")))
     ['context_kernel', 'scale_contexts']
     >>> space = search_space(make_model("transformer"))
-    >>> space["encoder__statistics__n_components"]
+    >>> space["regressor__encoder__statistics__n_components"]
     IntDistribution(high=128, log=True, low=4, step=1)
     """
     from sklperturb.tuning._space_table import SPACES
