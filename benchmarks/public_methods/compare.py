@@ -4,7 +4,8 @@
         --update ../../docs/public_methods.md
 
 Our models are run; the public methods come from ``results.jsonl``, where earlier runs
-left them. With --clone they are run too: those in --methods, within the limits below.
+left them. With --clone they are run too, within the limits below: those in --methods,
+by default all that the limits of the data name.
 A model's parameters follow its name: ``best:budget=thorough``.
 """
 
@@ -37,6 +38,13 @@ LIMITS = {
             "folds": [0],
         },
         "nn_retraining_with_pseudolabels": {"reps": 1},
+    },
+    "op3": {
+        "nn_retraining_with_pseudolabels": {},
+        "jn_ap_op2": {"n_replica": 1, "submission_names": ["dl40"]},
+        "lgc_ensemble": {"epochs": 12, "schemes": ["light"], "folds": [0]},
+        "pyboost": {},
+        "scape": {"n_drugs": 3, "min_n_top_drugs": 5},
     },
 }
 START, END = "<!-- table: start -->", "<!-- table: end -->"
@@ -130,7 +138,8 @@ def main():
     parser.add_argument("--data", type=Path, nargs="+", default=[])
     parser.add_argument("--models", default="", help="ours, with commas")
     parser.add_argument("--clone", type=Path)
-    parser.add_argument("--methods", nargs="+", choices=RUNNERS, default=[*RUNNERS])
+    parser.add_argument("--methods", nargs="+", choices=RUNNERS)
+    parser.add_argument("--fold", type=int, help="only this one")
     parser.add_argument("--full", action="store_true", help="public methods unlimited")
     parser.add_argument(
         "--tensorflow", default=sys.executable, help="python that has TensorFlow"
@@ -142,11 +151,13 @@ def main():
     for data in args.data:
         jobs = [(name, *read_model(name)) for name in args.models.split(",") if name]
         if args.clone:
-            limits = {} if args.full else LIMITS.get(data.name, {})
-            jobs += [(name, name, limits.get(name, {})) for name in args.methods]
+            limits = LIMITS.get(data.name, {})
+            chosen = args.methods or limits or RUNNERS
+            options = {} if args.full else limits
+            jobs += [(name, name, options.get(name, {})) for name in chosen]
         for label, name, options in jobs:
             needs = args.tensorflow if name.startswith("nn_") else sys.executable
-            for folder in folds(data.resolve()):
+            for folder in folds(data.resolve(), args.fold):
                 record = run(
                     name,
                     folder,

@@ -14,6 +14,7 @@ import argparse
 import importlib
 import json
 import os
+import random
 import sys
 import tempfile
 import time
@@ -46,6 +47,17 @@ DEFAULTS = {
         "folds": [0, 1, 2, 3, 4],
     },
     "nn_retraining_with_pseudolabels": {"reps": 10},
+    "pyboost": {"predictor_names": ["py_boost"]},
+    "scape": {
+        "cell": "NK cells",
+        "epochs": 300,
+        "epochs_enhanced": 800,
+        "n_genes": 64,
+        "n_genes_enhanced": 256,
+        "n_drugs": None,  # None is all compounds of the cell type
+        "min_n_top_drugs": 50,
+        "output_model": None,
+    },
 }
 
 
@@ -69,7 +81,11 @@ class Clock:
 
 
 def amount(name, par):
-    """Return the training that the arguments ask for, in epochs or repetitions."""
+    """Return the training that the arguments ask for, in epochs or repetitions.
+
+    For scape these are the networks of all genes, one a compound; those of its second
+    step have 25 times fewer outputs.
+    """
     if name == "jn_ap_op2":
         epochs = {"dl40": 40, "dl200": 200}
         chosen = [min(epochs[x], par["n_iter"]) for x in par["submission_names"]]
@@ -79,7 +95,19 @@ def amount(name, par):
     if name == "lgc_ensemble":
         nets = len(par["schemes"]) * len(par["models"]) * len(par["folds"])
         return nets * par["epochs"]
+    if name == "pyboost":
+        return 1
+    if name == "scape":
+        return par["epochs"] * (par["n_drugs"] or count_compounds(par))
     return par["reps"]
+
+
+def count_compounds(par):
+    """Return how many compounds were measured in the cell type of scape."""
+    import anndata as ad
+
+    obs = ad.read_h5ad(par["de_train"], backed="r").obs
+    return obs.loc[obs["cell_type"] == par["cell"], "sm_name"].nunique()
 
 
 def execute(script, par, meta):
@@ -225,6 +253,111 @@ def nn_retraining_with_pseudolabels(folder, par, clock):
     execute(folder / "script.py", par, meta)
 
 
+class GradientBoosting:
+    """Stand in for that of py_boost, which trains on CUDA devices only.
+
+    The same trees in scikit-learn: one for all outputs, on the residuals of the squared
+    error, from the mean on, with py_boost's default l2 penalty of 1 in the leaves. Only
+    the choice of the splits is made without that penalty, and without 256 bins.
+    """
+
+    def __init__(self, loss, *, ntrees, lr, max_depth, colsample, verbose, **options):
+        if (loss, options.pop("subsample")) != ("mse", 1):
+            raise SystemExit("The stand-in for py_boost fits 'mse' on all rows only.")
+        self.lr, self.columns, self.trees = lr, colsample, [None] * ntrees
+        self.options = {
+            "max_depth": max_depth,
+            "min_samples_leaf": options.pop("min_data_in_leaf"),
+            "min_impurity_decrease": options.pop("min_gain_to_split"),
+        }
+        if options:
+            raise SystemExit(f"The stand-in for py_boost has no {sorted(options)}.")
+
+    def fit(self, X, y):
+        from sklearn.tree import DecisionTreeRegressor
+
+        y = np.asarray(y)
+        self.mean = y.mean(axis=0)
+        rng = np.random.default_rng(0)
+        count = round(self.columns * X.shape[1])
+        residual = y - self.mean
+        for number in range(len(self.trees)):
+            columns = rng.permutation(X.shape[1])[:count]
+            tree = DecisionTreeRegressor(random_state=number, **self.options)
+            nodes = tree.fit(X[:, columns], residual).apply(X[:, columns])
+            sums = np.zeros((tree.tree_.node_count, y.shape[1]))
+            np.add.at(sums, nodes, residual)
+            rows = np.bincount(nodes, minlength=len(sums))[:, None]
+            leaves = self.lr * sums / (rows + 1)
+            residual = residual - leaves[nodes]
+            self.trees[number] = (columns, tree, leaves)
+
+    def predict(self, X):
+        steps = (
+            leaves[tree.apply(X[:, columns])] for columns, tree, leaves in self.trees
+        )
+        return self.mean + sum(steps)
+
+
+def write_changed(par, work, change):
+    """Write the training table after a change; return the arguments that name it."""
+    import anndata as ad
+
+    table = ad.read_h5ad(par["de_train"])
+    change(table)
+    path = f"{work}/de_train.h5ad"
+    table.write_h5ad(path)
+    return {**par, "de_train": path}
+
+
+def pyboost(folder, par, clock):
+    fake = types.ModuleType("py_boost")
+    fake.GradientBoosting = GradientBoosting
+    sys.modules["py_boost"] = fake
+    helper = importlib.import_module("helper")
+    for name, predict in helper.predictors.items():
+        setattr(helper, name, predict)
+        clock.wrap(helper, name)
+        helper.predictors[name] = getattr(helper, name)
+
+    def add_cells(table):
+        # The script finds the cell types to learn from by this compound, and the
+        # compounds seen everywhere by this cell type.
+        rows = table.obs[["cell_type", "sm_name"]].astype(str)
+        needed = {"sm_name": "Oxybenzone", "cell_type": "B cells"}
+        for column, value in needed.items():
+            if value not in set(rows[column]):
+                raise SystemExit(f"pyboost needs {value!r} in {column} of the data.")
+        # Its counts of cells go into the extra trees alone: one a condition.
+        control = rows.drop_duplicates("cell_type").assign(sm_name="Dimethyl Sulfoxide")
+        table.uns["single_cell_obs"] = pd.concat([rows, control], ignore_index=True)
+
+    with tempfile.TemporaryDirectory() as work:
+        par = write_changed(par, work, add_cells)
+        execute(folder / "script.py", par, {"resources_dir": str(folder), "name": "pb"})
+
+
+def scape(folder, par, clock):
+    fake = types.ModuleType("tensorflow")  # the script prints its version only
+    fake.__version__ = "none"
+    fake.config = types.SimpleNamespace(list_physical_devices=lambda kind: [])
+    sys.modules["tensorflow"] = fake
+    package = importlib.import_module("scape")
+    random.seed(0)  # keras draws its seeds from it; the script sets none
+    np.random.seed(0)
+    clock.wrap(package.SCAPE, "train")
+
+    def repeat_layer(table):
+        # The fold change is an input of its own there; these data have one layer.
+        table.layers["logFC"] = table.layers[par["layer"]].copy()
+
+    with tempfile.TemporaryDirectory() as work:
+        par = write_changed(par, work, repeat_layer)
+        # At its end the script removes the folder that it makes in temp_dir.
+        meta = {"temp_dir": tempfile.gettempdir(), "name": "scape"}
+        execute(folder / "script.py", par, meta)
+
+
 def ours(name, par):
     from sklperturb.datasets import load_op2, write_submission
     from sklperturb.models import make_model
@@ -253,6 +386,8 @@ RUNNERS = {
     "transformer_ensemble": transformer_ensemble,
     "lgc_ensemble": lgc_ensemble,
     "nn_retraining_with_pseudolabels": nn_retraining_with_pseudolabels,
+    "pyboost": pyboost,
+    "scape": scape,
 }
 
 
@@ -284,8 +419,8 @@ def main():
             parser.error(f"{args.name} has no options {unknown}, only {[*defaults]}.")
         clock = Clock()
         RUNNERS[args.name](folder, {**par, **defaults, **args.options}, clock)
-        share = amount(args.name, {**defaults, **args.options})
-        report["training_share"] = share / amount(args.name, defaults)
+        share = amount(args.name, {**par, **defaults, **args.options})
+        report["training_share"] = share / amount(args.name, {**par, **defaults})
         report["training_seconds"] = clock.seconds
     else:
         ours(args.name, {**par, **args.options})

@@ -1,14 +1,15 @@
 """Write the data that the public methods and our models are compared on.
 
-    python prepare.py tggates SCREEN OUTPUT
+    python prepare.py op2_layout SCREEN OUTPUT --n-splits 2
     python prepare.py op2_size DESIGN OUTPUT
 
 OUTPUT gets one folder a fold, each in the layout of the benchmark: ``de_train.h5ad``,
 ``id_map.csv`` and, for scoring only, ``de_test.h5ad``.
 
-tggates: SCREEN is TG-GATEs in the OP2 layout (see ``load_op2``). Pairs of a compound
-and one of the contexts "24h High" and "24h Middle" are dealt into two folds, each of
-which leaves half of the 24 compounds that were seen there.
+op2_layout: SCREEN is any folder that ``load_op2`` reads. Its training rows are dealt
+into folds that ask what its id map asks (see ``suggest_cv``): of TG-GATEs and OP3 pairs
+in the contexts to predict, each of two folds leaving half of the compounds that were
+seen there.
 
 op2_size: DESIGN holds the conditions of OP2 (kaggle_train_obs_614.csv and
 kaggle_id_map_255_with_lb_split.csv); the 18,211 responses are generated.
@@ -24,12 +25,30 @@ import pandas as pd
 from methods import LAYER
 
 from sklperturb.datasets import load_op2, make_chemical_screen
-from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.model_selection import suggest_cv
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from leaderboard_op2_size import drawn_positions, on_real_conditions, read_design
 
-CONTEXTS = ("24h High", "24h Middle")
+
+def as_in_op2(X, schema):
+    """Return the conditions under OP2's column names, without any other column.
+
+    A column that the screen lacks is empty, but for one context and no controls.
+    """
+    columns = {
+        "cell_type": schema.context,
+        "sm_name": schema.perturbation,
+        "sm_lincs_id": "sm_lincs_id",
+        "SMILES": schema.smiles,
+        "control": schema.control,
+    }
+    missing = {"cell_type": "one context", "control": False}
+    found = {
+        name: X[column] if column in X else pd.Series(missing.get(name), X.index)
+        for name, column in columns.items()
+    }
+    return pd.DataFrame(found, index=X.index)
 
 
 def write_table(path, X, y, split):
@@ -67,21 +86,29 @@ def generated(design):
     return screen.X, screen.y, X_test.assign(control=False), y_test
 
 
+def dealt(folder, n_splits, clip):
+    """Yield the folds of a screen: conditions and responses, then those held out."""
+    screen = load_op2(folder, clip=clip)
+    X, y = as_in_op2(screen.X, screen.schema), screen.y
+    X_test = as_in_op2(screen.X_test, screen.schema)
+    for train, test in suggest_cv(X, X_test, n_splits=n_splits).split(X, y):
+        yield X.iloc[train], y.iloc[train], X.iloc[test], y.iloc[test]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=["tggates", "op2_size"])
+    parser.add_argument("kind", choices=["op2_layout", "op2_size"])
     parser.add_argument("source", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--n-splits", type=int, default=2, help="folds of op2_layout")
+    parser.add_argument("--clip", type=float, help="limit of the values of op2_layout")
     args = parser.parse_args()
-    if args.kind == "tggates":
-        screen = load_op2(args.source)
-        X, y = screen.X, screen.y
-        cv = UnseenPairKFold(2, contexts=list(CONTEXTS), random_state=0)
-        for fold, (train, test) in enumerate(cv.split(X, y)):
-            tables = (X.iloc[train], y.iloc[train], X.iloc[test], y.iloc[test])
-            write_fold(args.output / f"fold_{fold}", *tables)
-    else:
+    if args.kind == "op2_size":
         write_fold(args.output / "fold_0", *generated(args.source))
+        return
+    folds = dealt(args.source, args.n_splits, args.clip)
+    for number, tables in enumerate(folds):
+        write_fold(args.output / f"fold_{number}", *tables)
 
 
 if __name__ == "__main__":

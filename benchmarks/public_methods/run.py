@@ -53,7 +53,7 @@ def measure(command, environment):
         while process.poll() is None:
             peak = max(peak, memory(member))
             # Looking costs time too: less often in a long run.
-            time.sleep(min(0.5, 0.02 + (time.perf_counter() - start) / 100))
+            time.sleep(min(5, 0.02 + (time.perf_counter() - start) / 100))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -121,10 +121,12 @@ def keep(record):
     unfinished.replace(RESULTS)
 
 
-def folds(data):
-    found = sorted(data.glob("fold_*"))
+def folds(data, only=None):
+    """Return the folders of the folds, or of one of them."""
+    name = "fold_*" if only is None else f"fold_{only}"
+    found = sorted(data.glob(name))
     if not found:
-        raise SystemExit(f"{data} has no folder fold_0; write it with prepare.py.")
+        raise SystemExit(f"{data} has no folder {name}; write it with prepare.py.")
     return found
 
 
@@ -143,9 +145,7 @@ def main():
     args = parser.parse_args()
     if args.method in RUNNERS and args.clone is None:
         parser.error(f"{args.method} is run from a clone; pass --clone.")
-    for folder in folds(args.data.resolve()):
-        if args.fold is not None and folder.name != f"fold_{args.fold}":
-            continue
+    for folder in folds(args.data.resolve(), args.fold):
         record = run(
             args.method,
             folder,
