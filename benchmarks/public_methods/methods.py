@@ -261,17 +261,12 @@ class GradientBoosting:
     the choice of the splits is made without that penalty, and without 256 bins.
     """
 
-    def __init__(self, loss, *, ntrees, lr, max_depth, colsample, verbose, **options):
-        if (loss, options.pop("subsample")) != ("mse", 1):
-            raise SystemExit("The stand-in for py_boost fits 'mse' on all rows only.")
-        self.lr, self.columns, self.trees = lr, colsample, [None] * ntrees
-        self.options = {
-            "max_depth": max_depth,
-            "min_samples_leaf": options.pop("min_data_in_leaf"),
-            "min_impurity_decrease": options.pop("min_gain_to_split"),
-        }
-        if options:
-            raise SystemExit(f"The stand-in for py_boost has no {sorted(options)}.")
+    def __init__(self, loss, *, ntrees, lr, max_depth, colsample, **fixed):
+        same = {"subsample": 1, "min_data_in_leaf": 1, "min_gain_to_split": 0}
+        if loss != "mse" or not same.items() <= fixed.items():
+            raise SystemExit(f"py_boost's stand-in does {same} with 'mse' only.")
+        self.lr, self.depth, self.columns = lr, max_depth, colsample
+        self.trees = [None] * ntrees
 
     def fit(self, X, y):
         from sklearn.tree import DecisionTreeRegressor
@@ -283,7 +278,7 @@ class GradientBoosting:
         residual = y - self.mean
         for number in range(len(self.trees)):
             columns = rng.permutation(X.shape[1])[:count]
-            tree = DecisionTreeRegressor(random_state=number, **self.options)
+            tree = DecisionTreeRegressor(max_depth=self.depth, random_state=number)
             nodes = tree.fit(X[:, columns], residual).apply(X[:, columns])
             sums = np.zeros((tree.tree_.node_count, y.shape[1]))
             np.add.at(sums, nodes, residual)
@@ -314,11 +309,6 @@ def pyboost(folder, par, clock):
     fake = types.ModuleType("py_boost")
     fake.GradientBoosting = GradientBoosting
     sys.modules["py_boost"] = fake
-    helper = importlib.import_module("helper")
-    for name, predict in helper.predictors.items():
-        setattr(helper, name, predict)
-        clock.wrap(helper, name)
-        helper.predictors[name] = getattr(helper, name)
 
     def add_cells(table):
         # The script finds the cell types to learn from by this compound, and the
