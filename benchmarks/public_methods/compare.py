@@ -42,9 +42,14 @@ LIMITS = {
     "op3": {
         "nn_retraining_with_pseudolabels": {},
         "jn_ap_op2": {"n_replica": 1, "submission_names": ["dl40"]},
-        "lgc_ensemble": {"epochs": 12, "schemes": ["light"], "folds": [0]},
+        "lgc_ensemble": {
+            "epochs": 12,
+            "schemes": ["light"],
+            "models": ["GRU"],
+            "folds": [0],
+        },
         "pyboost": {},
-        "scape": {"n_drugs": 3, "min_n_top_drugs": 5},
+        "scape": {"n_drugs": 1, "min_n_top_drugs": 1},
     },
 }
 START, END = "<!-- table: start -->", "<!-- table: end -->"
