@@ -154,7 +154,7 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
         ------
         ValueError
             If there are no estimators, two have one name, `weights` are negative or
-            not one for each, or `bands` do not ascend.
+            not one for each, `bands` do not ascend, or ranks of one gene are asked for.
         """
         estimators = self._check_estimators()
         X, targets = check_rows(self, X, y)
@@ -303,6 +303,11 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
 
 def centred_ranks(rows):
     """Return the ranks within each row, without their mean."""
+    if rows.shape[1] < 2:
+        raise ValueError(
+            "Weights for 'spearman' rank the genes of each row, and y has one gene; "
+            "choose them by another score."
+        )
     ranks = rankdata(rows, axis=1)
     return ranks - ranks.mean(axis=1, keepdims=True)
 

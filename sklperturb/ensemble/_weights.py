@@ -180,7 +180,9 @@ def mrrmse_weights(moments, row_weights=None):
     """Return the non-negative weights of the least mean of the rows' RMSE.
 
     The mean of norms of linear functions is convex, so that any descent finds its
-    least value.
+    least value. It is taken in units of its value without predictions, and weights in
+    units of how much larger the truth is than these, since descents stop by absolute
+    numbers.
 
     Parameters
     ----------
@@ -193,7 +195,11 @@ def mrrmse_weights(moments, row_weights=None):
     if row_weights is not None:
         shares = row_weights / row_weights.sum()
 
-    def loss(weights):
+    typical = shares @ np.sqrt(moments.energy / moments.n_genes)
+    unit = _unit(moments)
+
+    def loss(scaled):
+        weights = unit * scaled
         projected = moments.gram @ weights
         squared = moments.energy + (projected - 2 * moments.moment) @ weights
         squared = np.maximum(squared, 1e-12 * moments.energy) / moments.n_genes
@@ -202,9 +208,14 @@ def mrrmse_weights(moments, row_weights=None):
         slope = np.divide(
             shares, rows * moments.n_genes, out=np.zeros(n_rows), where=rows > 0
         )
-        return shares @ rows, slope @ (projected - moments.moment)
+        return (
+            shares @ rows / typical,
+            slope @ (projected - moments.moment) * (unit / typical),
+        )
 
-    return _descended(loss, np.zeros(moments.moment.shape[1]))
+    if typical == 0:
+        return np.zeros(moments.moment.shape[1])
+    return unit * _descended(loss, np.zeros(moments.moment.shape[1]))
 
 
 def least_squares_weights(moments, row_weights=None):
@@ -252,7 +263,8 @@ def correlation_weights(moments, row_weights=None):
     start = mrrmse_weights(moments, row_weights)
     if not start.any():
         return start
-    return _descended(loss, start)
+    # Only ratios matter, and a slope is the flatter, the larger the weights are.
+    return _descended(loss, start / start.max())
 
 
 def greedy_weights(moments, n_rounds=20):
@@ -274,6 +286,12 @@ def greedy_weights(moments, n_rounds=20):
         method="bounded",
     ).x
     return scale * best_weights
+
+
+def _unit(moments):
+    """Return how much larger the truth is than the predictions."""
+    square = np.einsum("rmm->", moments.gram) / moments.moment.shape[1]
+    return np.sqrt(moments.energy.sum() / square) if square > 0 else 1.0
 
 
 def _descended(loss, start):

@@ -131,3 +131,29 @@ def test_weights_by_band_leave_out_the_noise_of_a_prediction():
         BlendRegressor(parts, bands=[5, 5]).fit(X, y)
     fixed = BlendRegressor(parts, bands=[5], weights=[[1.0, 0.0]]).fit(X, y)
     assert np.linalg.matrix_rank(fixed.predict(X)) == 5
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1e-3, 1e4])
+def test_weights_do_not_depend_on_the_unit(unit):
+    rng = np.random.default_rng(0)
+    truth = rng.standard_t(3, size=(40, 30))
+    noise = np.array([0.5, 0.2, 1.5])[:, None, None]
+    predictions = 0.5 * truth + noise * rng.normal(size=(3, 40, 30))
+    ranks, level = centred_ranks(truth), np.full(30, 30**-0.5)
+    spectrum = Spectrum(truth, (10,))
+
+    def learnt(unit):
+        moments = spectrum.moments(unit * truth, unit * predictions)
+        by_rank = spectrum.moments(ranks, unit * predictions, level=level)
+        ratios = correlation_weights(by_rank)
+        return mrrmse_weights(moments), ratios / ratios.max()
+
+    for found, expected in zip(learnt(unit), learnt(1.0), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_ranks_of_one_gene_are_refused():
+    parts = [("a", LinearRegression()), ("b", LinearRegression())]
+    X = np.arange(20.0)[:, None]
+    with pytest.raises(ValueError, match="y has one gene"):
+        BlendRegressor(parts, method="spearman", random_state=0).fit(X, X)
