@@ -191,7 +191,8 @@ class LongFormBoostingRegressor(ConditionRegressor):
             return self._shaped(y_pred)
         known = np.flatnonzero((context >= 0) & (perturbation >= 0))
         # One condition at a time: the long table of all would fill the memory.
-        Parallel(self.n_jobs, prefer="threads")(
+        # Threads, whatever the backend: another process would correct a copy.
+        Parallel(self.n_jobs, require="sharedmem")(
             delayed(self._correct)(context[row], perturbation[row], y_pred[row])
             for row in known
         )

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklperturb.conditions._levels import pair_means
@@ -149,3 +150,12 @@ def test_names_the_extra(fitted, monkeypatch):
     _, X, y, *_ = fitted
     with pytest.raises(ImportError, match=r'pip install "sklperturb\[boost\]"'):
         make_model().fit(X, y)
+
+
+def test_corrections_survive_a_backend_of_processes():
+    X, y, X_new, _ = make_screen(lambda rng: rng.normal(size=(N_COMPOUNDS, N_GENES)))
+    model = LongFormBoostingRegressor(n_estimators=5, random_state=0).fit(X, y)
+    expected = model.predict(X_new[:4])
+    assert not np.allclose(expected, model.kernel_.predict(X_new[:4]))
+    with parallel_config("loky", n_jobs=2):
+        assert_array_equal(model.predict(X_new[:4]), expected)
