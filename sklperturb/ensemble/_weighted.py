@@ -38,7 +38,7 @@ class WeightedErrorRegressor(MetaRegressor):
         Centres of the genes: their means, or the weighted means of responses, for
         :math:`c`, and of predictions, for :math:`d`, which are better where there are
         many rows and follow a few of them where there are not. "auto" chooses by the
-        error on each fold of the map of the others.
+        error on each fold of the map of the others; of one fold it is "mean".
     cv : int, splitter or iterable, default=None
         Folds on which the map is learnt. None and integers shuffle rows, 5 folds.
     n_jobs : int, default=None
@@ -132,7 +132,7 @@ class WeightedErrorRegressor(MetaRegressor):
         weights = weights[np.concatenate([test for _, test in folds])]
         parts = [weights, predicted, truth]
         kinds = list(CENTRES) if self.centre == "auto" else [self.centre]
-        if len(kinds) > 1:
+        if len(kinds) > 1 and len(folds) > 1:
             ends = np.cumsum([len(test) for _, test in folds])
             kinds.sort(key=lambda kind: _held_out_error(parts, ends, kind))
         self.centre_, self.origin_, self.factor_ = _fit_map(*parts, kinds[0])

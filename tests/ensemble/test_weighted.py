@@ -100,3 +100,14 @@ def test_messages(data):
     with pytest.raises(ValueError, match="in one order"):
         frame = pd.DataFrame(y, columns=list("abcde"))
         WeightedErrorRegressor(weights=weights, by="compound").fit(X, frame)
+
+
+def test_a_single_fold_centres_on_means(data):
+    X, y, weights = data
+    cv = [(np.arange(30), np.arange(30, 60))]
+    models = [
+        WeightedErrorRegressor(Shrunken(), weights, by="compound", centre=centre, cv=cv)
+        for centre in ("auto", "mean")
+    ]
+    auto, mean = (m.fit(X, y).predict(X) for m in models)
+    np.testing.assert_array_equal(auto, mean)
