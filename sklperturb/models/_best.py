@@ -9,7 +9,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing, check_random_state, indexable
 from sklearn.utils._param_validation import StrOptions
 
-from sklperturb.conditions._frames import as_pandas, take_columns
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.ensemble._blend import centred_ranks
@@ -177,7 +177,8 @@ class BestRegressor(ConditionRegressor):
         Raises
         ------
         ValueError
-            If a parameter is none of the allowed values.
+            If a parameter is none of the allowed values, or ranks of one gene are to
+            be best.
         """
         plan = check_budget(self.budget)
         X, y = check_rows(self, X, y)
@@ -189,12 +190,16 @@ class BestRegressor(ConditionRegressor):
         self._measured = _measured(*codes[:2], self)
         # A rotation that loses nothing: as many columns as rows, however many genes.
         self._rotation = Spectrum(y, [len(y)]).components
+        if not len(self._rotation):
+            # All responses are zero: any direction will do.
+            self._rotation = np.eye(1, y.shape[1])
         catalogue = {
             "seen": seen_parts(self.schema_, plan, self._rotation, seeds, self.n_jobs),
             "unseen": unseen_parts(self.schema_),
         }
         if self.parts is not None:
             catalogue = _chosen(catalogue, self.parts)
+        self._has_seen_parts = bool(catalogue["seen"])
         rotated = y @ self._rotation.T
         folds = {
             "seen": self._seen_folds(X, rotated, X_unlabeled, plan, int(fold_seed)),
@@ -260,7 +265,7 @@ class BestRegressor(ConditionRegressor):
         (X,) = indexable(as_pandas(X))
         kinds = _kinds(self._measured, context, perturbation)
         carries_over = self._measured.sum(axis=0).max() > 1
-        seen = (perturbation >= 0) & carries_over & bool(self.parts_["seen"])
+        seen = (perturbation >= 0) & carries_over & self._has_seen_parts
         rotated = np.zeros((len(context), len(self._rotation)))
         for name, rows in (("seen", seen), ("unseen", ~seen)):
             rows, parts = np.flatnonzero(rows), self.parts_[name]
@@ -283,7 +288,7 @@ class BestRegressor(ConditionRegressor):
     def _seen_folds(self, X, y, X_unlabeled, plan, seed):
         """Return folds of pairs, or None if nothing of that kind is to be learnt."""
         if self._asks_for(X_unlabeled, seen=True):
-            targets = self._target_contexts(X, X_unlabeled)
+            targets = self._target_contexts(X_unlabeled)
             cv = trial_folds(X, y, self.schema_, targets, plan.n_splits, seed)
             if cv is not None:
                 return list(cv) if isinstance(cv, list) else list(cv.split(X))
@@ -302,19 +307,18 @@ class BestRegressor(ConditionRegressor):
     def _asks_for(self, X_unlabeled, *, seen):
         if X_unlabeled is None:
             return True
-        asked = take_columns(X_unlabeled, self._roles()[-1:])[:, 0]
-        return bool((np.isin(asked, self.perturbations_) == seen).any())
+        _, perturbation = self._codes(X_unlabeled)
+        return bool(((perturbation >= 0) == seen).any())
 
-    def _target_contexts(self, X, X_unlabeled):
+    def _target_contexts(self, X_unlabeled):
         """Return the training contexts that are likely to be asked for."""
         if self.schema_.context is None:
             return []
-        roles = self._roles()
         if X_unlabeled is not None:
-            asked = take_columns(X_unlabeled, roles[:1])[:, 0]
-            return sorted(set(asked) & set(self.contexts_))
-        measured = pd.DataFrame(take_columns(X, roles)).groupby(0)[1].nunique()
-        return list(measured.index[measured < 0.25 * len(self.perturbations_)])
+            asked = np.unique(self._codes(X_unlabeled)[0])
+            return list(self.contexts_[asked[asked >= 0]])
+        few = self._measured.sum(axis=1) < 0.25 * len(self.perturbations_)
+        return list(self.contexts_[few])
 
     def _kinds_in(self, folds, context, perturbation):
         """Return the kind of each held-out row, by what its fold has of it."""

@@ -30,11 +30,10 @@ def trial_folds(X, y, schema, targets, n_splits, seed):
     pairs = pd.DataFrame({"context": context, "perturbation": perturbation})
     pairs = pairs.assign(inside=inside).drop_duplicates()
     common = {"schema": schema, "random_state": seed}
-    of_targets = set(pairs.loc[pairs["inside"], "perturbation"])
-    elsewhere = set(pairs.loc[~pairs["inside"], "perturbation"])
-    n_shared = pairs.loc[pairs["inside"], "perturbation"].isin(elsewhere).sum()
-    if n_shared >= MIN_PAIRS and len(of_targets) >= n_splits:
-        chosen = np.isin(perturbation, list(of_targets))
+    of_targets = pairs.loc[pairs["inside"], "perturbation"]
+    shared = of_targets[of_targets.isin(pairs.loc[~pairs["inside"], "perturbation"])]
+    if len(shared) >= MIN_PAIRS and shared.nunique() >= n_splits:
+        chosen = np.isin(perturbation, of_targets.unique())
         if not _alike(y, chosen, ~inside):
             folds = _contexts_in_turn(context, perturbation, ~inside, chosen, n_splits)
             if folds:

@@ -8,7 +8,7 @@ from sklperturb.datasets import make_chemical_screen
 from sklperturb.linear_model import ResponseKernelRidge
 from sklperturb.metrics import mrrmse
 from sklperturb.models import BestRegressor
-from sklperturb.models._best import _kinds
+from sklperturb.models._best import _kinds, _measured
 from sklperturb.models._learning import learn_weights, moments_of
 from sklperturb.models._parts import PLANS, Plan
 from sklperturb.models._trials import trial_folds
@@ -18,11 +18,12 @@ def test_weights_are_learnt_on_the_contexts_that_are_left_to_predict(screen):
     larger = make_chemical_screen(4, 60, 5, n_shared=12, random_state=0)
     X, schema = larger.X, larger.schema
     model = BestRegressor(schema=schema)
-    model._start_fit(X, larger.y)
+    codes = model._start_fit(X, larger.y)[:2]
+    model._measured = _measured(*codes, model)
     targets = sorted(set(larger.X_test["cell_type"]))
-    assert model._target_contexts(X, None) == targets
-    assert model._target_contexts(X, larger.X_test) == targets
-    assert model._target_contexts(X, X) == sorted(set(X["cell_type"]))
+    assert model._target_contexts(None) == targets
+    assert model._target_contexts(larger.X_test) == targets
+    assert model._target_contexts(X) == sorted(set(X["cell_type"]))
     alike = np.ones(larger.y.shape)
     cv = trial_folds(X, alike, schema, targets, 3, 0)
     assert cv.contexts == targets
@@ -163,3 +164,47 @@ def test_a_budget_that_is_none_is_refused(screen, budget):
 def test_parts_that_there_are_none_of_are_refused(screen):
     with pytest.raises(ValueError, match=r"pass some of \[.*'ridge', 'transfer'"):
         BestRegressor(parts=["kernel"]).fit(screen.X, screen.y)
+
+
+def test_few_shared_perturbations_in_many_target_contexts_give_folds():
+    # Of 16 pairs to hold out, but only of 4 perturbations: too few for 5 folds.
+    pairs = [(c, p) for c in "ABCDE" for p in "uvwx"] + [("A", p) for p in "yz"]
+    X = pd.DataFrame(pairs, columns=["cell_type", "sm_name"])
+    schema = make_chemical_screen(4, 20, 5, random_state=0).schema
+    cv = trial_folds(X, np.ones((len(X), 2)), schema, list("ABCD"), 5, 0)
+    assert len(list(cv.split(X))) == 5  # of all contexts
+
+
+def test_names_are_asked_for_as_text(screen):
+    X = screen.X.assign(cell_type=pd.factorize(screen.X["cell_type"])[0])
+    X = X.assign(sm_name=pd.factorize(X["sm_name"])[0])
+    model = BestRegressor(parts=["ridge", "context"], random_state=0)
+    model.fit(X, screen.y, X_unlabeled=X.astype(str))
+    assert list(model.estimates_.index) == ["seen"]
+
+
+def test_responses_that_are_all_zero_are_predicted_as_zero(screen):
+    model = BestRegressor(parts=[*LINEAR, "context"], random_state=0)
+    y_pred = model.fit(screen.X, 0 * screen.y).predict(screen.X_test)
+    np.testing.assert_array_equal(y_pred, np.zeros(screen.y_test.shape))
+
+
+def test_parts_that_predict_nothing_well_are_not_replaced_by_others(monkeypatch):
+    screen = make_chemical_screen(4, 20, 5, random_state=0)
+
+    def nothing(held_out, scoring):
+        learnt = learn_weights(held_out, scoring)
+        learnt.weights = {kind: 0 * w for kind, w in learnt.weights.items()}
+        return learnt
+
+    monkeypatch.setattr("sklperturb.models._best.learn_weights", nothing)
+    asked = screen.X_test
+    model = BestRegressor(parts=["ridge", "context"], random_state=0)
+    model.fit(screen.X, screen.y, X_unlabeled=asked)
+    assert not model.predict(asked).any()
+
+
+def test_ranks_of_one_gene_are_refused(screen):
+    model = BestRegressor(parts=["ridge"], scoring="spearman", random_state=0)
+    with pytest.raises(ValueError, match="y has one gene"):
+        model.fit(screen.X, np.asarray(screen.y)[:, :1])
