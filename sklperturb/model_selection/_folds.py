@@ -4,11 +4,13 @@ import difflib
 from numbers import Integral
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
 from sklperturb.conditions._doubts import warn
-from sklperturb.conditions._frames import as_table, read_column
+from sklperturb.conditions._frames import as_table, column_names, read_column
 from sklperturb.conditions._levels import number_levels
 from sklperturb.conditions._near import pairs, twins
 from sklperturb.conditions._validation import resolve_schema
@@ -110,6 +112,71 @@ def read_roles(X, schema, *roles):
                 f"{pairs(near, of='and')}. Give each one spelling if they are the same."
             )
     return found
+
+
+def has_structures(X, schema):
+    """Return whether the schema names a SMILES column, and X has it."""
+    return schema.smiles is not None and schema.smiles in column_names(X)
+
+
+def join_structures(codes, X, schema, *, parent=False, rows=None, owner=None):
+    """Make one group of the groups that share a structure.
+
+    Parameters
+    ----------
+    codes : ndarray of int of shape (n_samples,)
+        The group of each row.
+    X : DataFrame or array
+        Has the schema's SMILES column.
+    schema : PerturbationSchema
+    parent : bool, default=False
+        Whether salts and stereoisomers of a compound are the same structure. If not,
+        rdkit is not needed: without it, equal texts are equal structures.
+    rows : ndarray of bool of shape (n_samples,), default=None
+        The rows whose structures count; None takes all.
+    owner : str, default=None
+        The splitter that warns of SMILES that rdkit cannot read; with None the caller
+        has done so.
+
+    Returns
+    -------
+    codes : ndarray of int of shape (n_samples,)
+        Without gaps, in the order of the smallest code of each group, so that groups
+        keep their numbers where nothing is joined.
+    """
+    # Loaded only here: folds by name need no features.
+    from sklperturb.preprocessing._fingerprint import warn_invalid
+    from sklperturb.preprocessing._molecules import (
+        canonical_smiles,
+        import_rdkit,
+        parent_smiles,
+    )
+    from sklperturb.preprocessing._structures import spell_structures
+
+    spell = parent_smiles if parent else canonical_smiles
+    try:
+        import_rdkit("Parents of structures")
+    except ImportError:
+        if parent:
+            raise
+        spell = str.strip
+    smiles = read_column(X, schema.smiles, allow_missing=True)
+    if rows is not None:
+        smiles = np.where(rows, smiles, None)
+    structures, invalid = spell_structures(smiles, spell)
+    if owner is not None:
+        warn_invalid(smiles, invalid, owner, "joins their rows by name only")
+    structure, _ = number_levels(structures)
+    # Groups and structures are the nodes of a graph; what is connected is one group.
+    there = structure >= 0
+    n_groups = codes.max(initial=-1) + 1
+    n_nodes = n_groups + structure.max(initial=-1) + 1
+    edges = (codes[there], n_groups + structure[there])
+    graph = coo_array((np.ones(there.sum()), edges), shape=(n_nodes, n_nodes))
+    _, component = connected_components(graph, directed=False)
+    _, first = np.unique(component[:n_groups], return_index=True)
+    smallest = first[component[codes]]
+    return np.unique(smallest, return_inverse=True)[1]
 
 
 def check_list(wanted, parameter):

@@ -10,6 +10,8 @@ from sklperturb.model_selection._folds import (
     check_list,
     check_n_splits,
     find_names,
+    has_structures,
+    join_structures,
     read_roles,
     read_table,
 )
@@ -36,12 +38,29 @@ class UnseenPerturbationKFold(BaseConditionKFold):
         Names the columns of X. None infers them from their spelling.
     random_state : int, RandomState instance or None, default=None
         Seed of the shuffling. With None every call of `split` deals anew.
+    by_structure : {"auto", "parent"} or False, default="auto"
+        Which perturbations are held out together although their names differ:
+
+        - "auto": those of the same structure, where X has a SMILES column. Structures
+          are compared by rdkit's canonical SMILES, or as they are spelled where rdkit
+          is not installed;
+        - "parent": also salts and stereoisomers of one compound. Needs rdkit and a
+          SMILES column;
+        - False: none.
 
     Raises
     ------
     ValueError
         From `split`, if there are fewer perturbations than folds, or with "both" fewer
-        controls, or if the perturbation of a row is missing.
+        controls, or if the perturbation of a row is missing, or with "parent" if X
+        has no SMILES column.
+    ImportError
+        From `split`, with "parent" if rdkit is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If rdkit cannot read a SMILES.
 
     See Also
     --------
@@ -52,7 +71,8 @@ class UnseenPerturbationKFold(BaseConditionKFold):
     -----
     Folds differ by at most the rows of the largest perturbation. Which
     perturbations share a fold depends on their names, their numbers of
-    rows and the seed, not on the order of the rows. By default, control rows
+    rows and the seed, not on the order of the rows. A missing SMILES, or one that
+    rdkit cannot read, joins nothing. By default, control rows
     are held out as any other perturbation, since the controls of a compound
     screen are compounds too. Controls are the rows that the control column
     marks, or, without one, those whose perturbation is spelled as a control.
@@ -72,10 +92,17 @@ class UnseenPerturbationKFold(BaseConditionKFold):
     """
 
     def __init__(
-        self, n_splits=5, *, keep_controls=False, schema=None, random_state=None
+        self,
+        n_splits=5,
+        *,
+        keep_controls=False,
+        schema=None,
+        random_state=None,
+        by_structure="auto",
     ):
         super().__init__(n_splits, schema=schema, random_state=random_state)
         self.keep_controls = keep_controls
+        self.by_structure = by_structure
 
     def _iter_test_masks(self, X, y=None, groups=None):
         if self.keep_controls not in (True, False, "both"):
@@ -83,17 +110,36 @@ class UnseenPerturbationKFold(BaseConditionKFold):
                 f"keep_controls={self.keep_controls!r}; allowed are True, False and "
                 "'both'."
             )
-        [(codes, _)] = read_roles(X, self.schema, "perturbation")
+        X, schema = read_table(X, self.schema)
+        [(codes, _)] = read_roles(X, schema, "perturbation")
         dealt = np.ones(len(codes), dtype=bool)
         if self.keep_controls:
-            X, schema = read_table(X, self.schema)
             dealt = ~control_rows(X, schema)
-        folds = self._deal(np.bincount(codes[dealt]), "perturbations in X")
+        codes, described = self._join(codes, X, schema, dealt)
+        folds = self._deal(np.bincount(codes[dealt]), described)
         fold_of_row = np.full(len(codes), -1)
         fold_of_row[dealt] = folds[codes[dealt]]
         if self.keep_controls == "both":
             fold_of_row[~dealt] = self._deal_controls(X, schema, ~dealt)
         yield from self._masks(fold_of_row)
+
+    def _join(self, codes, X, schema, dealt):
+        """Return what is held out together, by number, and what to call it."""
+        if self.by_structure not in ("auto", "parent", False):
+            raise ValueError(
+                f"by_structure={self.by_structure!r}; allowed are 'auto', 'parent' and "
+                "False."
+            )
+        parent = self.by_structure == "parent"
+        if parent:
+            schema.require(X, "smiles")
+        elif not (self.by_structure and has_structures(X, schema)):
+            return codes, "perturbations in X"
+        joined = join_structures(
+            codes, X, schema, parent=parent, rows=dealt, owner=type(self).__name__
+        )
+        fewer = joined.max(initial=-1) < codes.max(initial=-1)
+        return joined, "structures in X" if fewer else "perturbations in X"
 
     def _deal_controls(self, X, schema, is_control):
         """Return the fold of each control: in turn, context after context."""

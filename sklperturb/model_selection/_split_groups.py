@@ -7,7 +7,11 @@ import pandas as pd
 
 from sklperturb.conditions._frames import column_names, read_column
 from sklperturb.conditions._levels import number_levels
-from sklperturb.model_selection._folds import BaseConditionKFold, read_table
+from sklperturb.model_selection._folds import (
+    BaseConditionKFold,
+    join_structures,
+    read_table,
+)
 
 
 class UnseenGroupKFold(BaseConditionKFold):
@@ -120,7 +124,9 @@ class UnseenScaffoldKFold(BaseConditionKFold):
     -----
     A compound without a scaffold is a group of its own: an acyclic molecule, a
     missing SMILES, or one that rdkit cannot read. Stereochemistry is not part
-    of a scaffold. Of a salt all parts that have rings count.
+    of a scaffold. Of a salt all parts that have rings count. Salts and
+    stereoisomers of one compound are held out together all the same, whether
+    they have a scaffold or not.
 
     References
     ----------
@@ -163,6 +169,9 @@ class UnseenScaffoldKFold(BaseConditionKFold):
                 stacklevel=2,
             )
         codes = _complete_groups(scaffolds, [compounds], "the scaffold")
+        # Twins without a scaffold, and salts of one compound whose counter-ions differ
+        # in their rings, are no farther from each other than twins of one scaffold.
+        codes = join_structures(codes, X, schema, parent=True)
         yield from self._deal_rows(codes, "scaffolds in X")
 
 

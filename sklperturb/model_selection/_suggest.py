@@ -3,7 +3,9 @@
 import numpy as np
 
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._levels import number_levels
 from sklperturb.conditions._validation import resolve_schema
+from sklperturb.model_selection._folds import has_structures, join_structures
 from sklperturb.model_selection._split import (
     UnseenContextKFold,
     UnseenPairKFold,
@@ -48,7 +50,10 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     perturbations = X[schema.perturbation]
     new = ~X_test[schema.perturbation].isin(perturbations)
     if schema.context is None or new.mean() > 0.5:
-        return UnseenPerturbationKFold(min(n_splits, perturbations.nunique()), **common)
+        units = number_levels(perturbations)[0]
+        if has_structures(X, schema):  # the same structure is held out once
+            units = join_structures(units, X, schema)
+        return UnseenPerturbationKFold(min(n_splits, len(set(units))), **common)
     contexts = X[schema.context]
     if (~X_test[schema.context].isin(contexts)).mean() > 0.5:
         return UnseenContextKFold(min(n_splits, contexts.nunique()), **common)

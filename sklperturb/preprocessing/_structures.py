@@ -1,10 +1,36 @@
 """The chemical structure of each row of a table of conditions."""
 
 import numpy as np
+import pandas as pd
 
 from sklperturb.conditions._frames import as_table, read_column
 from sklperturb.preprocessing._fingerprint import warn_invalid
 from sklperturb.preprocessing._molecules import canonical_smiles, smiles_or_none
+
+
+def spell_structures(smiles, spell=canonical_smiles):
+    """Give each structure one spelling, each distinct SMILES once.
+
+    Parameters
+    ----------
+    smiles : ndarray of shape (n_samples,)
+        May hold missing values and empty texts.
+    spell : callable, default=canonical_smiles
+        Returns the spelling of a SMILES, None if it cannot be read.
+
+    Returns
+    -------
+    structures : ndarray of object of shape (n_samples,)
+        None where there is no structure.
+    invalid : ndarray of bool of shape (n_samples,)
+        Where a SMILES is there but cannot be read.
+    """
+    codes, unique = pd.factorize(np.asarray(smiles, dtype=object))
+    # The extra last entry is for missing SMILES, whose code is -1.
+    given = smiles_or_none([*unique, None])
+    structures = np.array([text and spell(text) for text in given], dtype=object)
+    invalid = (given != None) & (structures == None)  # noqa: E711  elementwise
+    return structures[codes], invalid[codes]
 
 
 def read_structures(estimator, X, perturbation, *, reset):
@@ -30,9 +56,8 @@ def read_structures(estimator, X, perturbation, *, reset):
     smiles = np.full(len(as_table(X)), None, dtype=object)
     if schema.smiles is not None:
         schema.require(X, "smiles")
-        given = smiles_or_none(read_column(X, schema.smiles, allow_missing=True))
-        smiles[:] = [text and canonical_smiles(text) for text in given]
-        invalid = (given != None) & (smiles == None)  # noqa: E711  elementwise
+        given = read_column(X, schema.smiles, allow_missing=True)
+        smiles, invalid = spell_structures(given)
         owner = type(estimator).__name__
         warn_invalid(given, invalid, owner, "treats them as missing")
     if reset:
