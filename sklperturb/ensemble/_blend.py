@@ -20,6 +20,7 @@ from sklperturb.ensemble._meta import (
 from sklperturb.ensemble._weights import (
     RowMoments,
     Spectrum,
+    carried_over,
     correlation_weights,
     greedy_weights,
     least_squares_weights,
@@ -289,12 +290,14 @@ class BlendRegressor(RegressorMixin, _BaseComposition):
         match self.method:
             case "spearman":
                 weights = correlation_weights(RowMoments.stacked(by_rank))
-                return weights * moments.scale(weights)
+                weights = weights * moments.scale(weights)
             case "nnls":
-                return least_squares_weights(moments)
+                weights = least_squares_weights(moments)
             case "greedy":
-                return greedy_weights(moments, self.n_rounds)
-        return mrrmse_weights(moments)
+                weights = greedy_weights(moments, self.n_rounds)
+            case "mrrmse":
+                weights = mrrmse_weights(moments)
+        return carried_over(weights.reshape(len(estimators), -1), moments)
 
     def __sklearn_tags__(self):
         first = (self.estimators or self._default_estimators())[0][1]

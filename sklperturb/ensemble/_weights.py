@@ -176,6 +176,22 @@ class Spectrum:
         )
 
 
+def carried_over(weights, moments):
+    """Give bands in which there was nothing to learn from the weights of the last one.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_predictions, n_bands)
+    moments : RowMoments
+        That they were learnt from. Training rows of a fold are fewer than all, and
+        have fewer components.
+    """
+    squares = np.einsum("rmm->m", moments.gram).reshape(weights.shape).sum(axis=0)
+    known = squares > 1e-12 * squares.sum()
+    source = np.where(known, np.arange(len(squares)), 0)
+    return weights[:, np.maximum.accumulate(source)]
+
+
 def mrrmse_weights(moments, row_weights=None):
     """Return the non-negative weights of the least mean of the rows' RMSE.
 

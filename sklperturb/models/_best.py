@@ -167,7 +167,7 @@ class BestRegressor(ConditionRegressor):
                 default=None
             Conditions that will be predicted, where they are known: weights are learnt
             for their contexts, and for seen or unseen perturbations as there are. None
-            takes the contexts with less than a quarter of the perturbations, or all if
+            takes the contexts with less than half of the perturbations, or all if
             there are none, and learns for both.
 
         Returns
@@ -317,7 +317,7 @@ class BestRegressor(ConditionRegressor):
         if X_unlabeled is not None:
             asked = np.unique(self._codes(X_unlabeled)[0])
             return list(self.contexts_[asked[asked >= 0]])
-        few = self._measured.sum(axis=1) < 0.25 * len(self.perturbations_)
+        few = self._measured.sum(axis=1) < 0.5 * len(self.perturbations_)
         return list(self.contexts_[few])
 
     def _kinds_in(self, folds, context, perturbation):
@@ -363,7 +363,7 @@ def _estimate(errors, perturbation):
     deviations = np.bincount(perturbation, errors - mean)
     n_groups = len(np.unique(perturbation))
     spread = np.sqrt(np.square(deviations).sum() * n_groups / max(n_groups - 1, 1))
-    half = 1.96 * spread / len(errors)
+    half = 1.96 * spread / len(errors) if n_groups > 1 else np.nan
     return mean, mean - half, mean + half, len(errors)
 
 

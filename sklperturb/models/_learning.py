@@ -13,6 +13,7 @@ from sklperturb.ensemble._stretch import Stretch
 from sklperturb.ensemble._weights import (
     RowMoments,
     Spectrum,
+    carried_over,
     correlation_weights,
     least_squares_weights,
     mrrmse_weights,
@@ -248,7 +249,8 @@ def _learn(held_out, scoring, chosen):
             )
         stretch = Stretch.suited(moments.energy, *products, moments.n_genes)
     shape = len(held_out.names), -1
-    return Learnt({kind: w.reshape(shape) for kind, w in found.items()}, stretch)
+    found = {k: carried_over(w.reshape(shape), moments) for k, w in found.items()}
+    return Learnt(found, stretch)
 
 
 def alone(n_parts):

@@ -9,6 +9,7 @@ from sklperturb.ensemble._blend import centred_ranks
 from sklperturb.ensemble._weights import (
     RowMoments,
     Spectrum,
+    carried_over,
     correlation_weights,
     greedy_weights,
     least_squares_weights,
@@ -109,6 +110,16 @@ def test_a_band_ends_where_there_are_no_more_components():
     singular = np.linalg.svd(predicted, compute_uv=False)
     whole = np.linalg.svd(training, compute_uv=False)
     np.testing.assert_allclose(singular, np.sort(whole * [1, 1, 0.5, 0.5])[::-1])
+
+
+def test_bands_that_folds_do_not_reach_have_the_weights_of_the_last():
+    rng = np.random.default_rng(0)
+    training, truth = rng.normal(size=(6, 30)), rng.normal(size=(9, 30))
+    spectrum = Spectrum(training, [3, 6, 9])
+    inside = truth @ spectrum.components.T @ spectrum.components
+    moments = spectrum.moments(truth, np.stack([inside, 2 * inside]))
+    weights = carried_over(np.array([[0.1, 0.2, 5.0, 6.0], [1, 2, 7, 8]]), moments)
+    np.testing.assert_array_equal(weights, [[0.1, 0.2, 0.2, 0.2], [1, 2, 2, 2]])
 
 
 def test_weights_by_band_leave_out_the_noise_of_a_prediction():
