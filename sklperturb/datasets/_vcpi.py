@@ -77,7 +77,9 @@ def load_vcpi(folder, *, design_only=False):
             Compounds to predict, in the order of the file, indexed by `id`, which is
             the compound.
         y_test : None
+            The answers are not published.
         schema : PerturbationSchema
+            Which column plays which role.
         target_names : list of str
             Genes, in the order of ``gene_filter.csv``.
         id_map : DataFrame
