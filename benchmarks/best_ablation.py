@@ -88,15 +88,12 @@ def errors(tasks, n_parts, chosen, *, bands=True, stretched=True, learnt=True):
         )
         size = outer.moment.shape[1]
         weights = mrrmse_weights(inner) if learnt else np.full(size, 1 / len(chosen))
-        moment, square = outer.blended(weights)
-        factors = 1.0
+        stretch = None
         if stretched:
             stretch = Stretch.suited(
                 inner.energy, *inner.blended(weights), inner.n_genes
             )
-            factors = stretch.factors(np.sqrt(square / outer.n_genes))
-        squared = outer.energy - 2 * factors * moment + factors**2 * square
-        rows.append(np.sqrt(np.maximum(squared, 0) / outer.n_genes))
+        rows.append(outer.errors(weights, stretch))
     return np.concatenate(rows)
 
 

@@ -59,9 +59,12 @@ class RowMoments:
         moment, square = self.blended(weights)
         return max(moment.sum(), 0.0) / max(square.sum(), 1e-300)
 
-    def errors(self, weights):
-        """Return each row's root mean squared error."""
+    def errors(self, weights, stretch=None):
+        """Return each row's root mean squared error, stretched or not."""
         moment, square = self.blended(weights)
+        if stretch is not None:
+            factors = stretch.factors(np.sqrt(square / self.n_genes))
+            moment, square = factors * moment, factors**2 * square
         return np.sqrt(np.maximum(self.energy - 2 * moment + square, 0) / self.n_genes)
 
 
@@ -207,9 +210,7 @@ def mrrmse_weights(moments, row_weights=None):
         How much each row counts; None is all the same.
     """
     n_rows = len(moments.energy)
-    shares = np.full(n_rows, 1 / n_rows)
-    if row_weights is not None:
-        shares = row_weights / row_weights.sum()
+    shares = _shares(n_rows, row_weights)
 
     typical = shares @ np.sqrt(moments.energy / moments.n_genes)
     unit = _unit(moments)
@@ -236,7 +237,7 @@ def mrrmse_weights(moments, row_weights=None):
 
 def least_squares_weights(moments, row_weights=None):
     """Return the non-negative weights of least squared error over all genes."""
-    shares = np.ones(len(moments.energy)) if row_weights is None else row_weights
+    shares = _shares(len(moments.energy), row_weights)
     # The normal equations: as many unknowns as predictions, however many genes.
     gram = np.einsum("rmn,r->mn", moments.gram, shares)
     gram[np.diag_indices_from(gram)] += 1e-10 * max(gram.trace(), 1e-300)
@@ -259,9 +260,7 @@ def correlation_weights(moments, row_weights=None):
         Only their ratios matter (see `RowMoments.scale`).
     """
     n_rows = len(moments.energy)
-    shares = np.full(n_rows, 1 / n_rows)
-    if row_weights is not None:
-        shares = row_weights / row_weights.sum()
+    shares = _shares(n_rows, row_weights)
     norms = np.sqrt(moments.energy)
     scaled = shares / np.where(norms > 0, norms, 1.0)
 
@@ -302,6 +301,12 @@ def greedy_weights(moments, n_rounds=20):
         method="bounded",
     ).x
     return scale * best_weights
+
+
+def _shares(n_rows, row_weights):
+    """Return how much each row counts; all together are one."""
+    weights = np.ones(n_rows) if row_weights is None else row_weights
+    return weights / weights.sum()
 
 
 def _unit(moments):

@@ -190,9 +190,6 @@ class BestRegressor(ConditionRegressor):
         self._measured = _measured(*codes[:2], self)
         # A rotation that loses nothing: as many columns as rows, however many genes.
         self._rotation = Spectrum(y, [len(y)]).components
-        if not len(self._rotation):
-            # All responses are zero: any direction will do.
-            self._rotation = np.eye(1, y.shape[1])
         catalogue = {
             "seen": seen_parts(self.schema_, plan, self._rotation, seeds, self.n_jobs),
             "unseen": unseen_parts(self.schema_),

@@ -211,12 +211,7 @@ def learn_weights(held_out, scoring):
             chosen = test & (held_out.kinds == kind)
             moments = held_out.moments.rows(chosen)
             weights = others.weights.get(kind, others.weights[None]).ravel()
-            moment, square = moments.blended(weights)
-            strengths = np.sqrt(square / moments.n_genes)
-            factor = others.stretch.factors(strengths)
-            squared = moments.energy - 2 * factor * moment + factor**2 * square
-            error = np.sqrt(np.maximum(squared, 0) / moments.n_genes)
-            learnt.errors[chosen] = error
+            learnt.errors[chosen] = moments.errors(weights, others.stretch)
     return learnt
 
 

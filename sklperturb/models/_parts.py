@@ -1,7 +1,7 @@
 """The models that `best` is put together from, and what each budget takes of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from numbers import Real
 
@@ -43,7 +43,7 @@ def check_budget(budget):
         return PLANS[budget]
     if isinstance(budget, Real) and not isinstance(budget, bool) and budget > 0:
         # As much as there is time for, in the order of the parts.
-        return Plan(5, 10, 30, wide=True, seconds=float(budget))
+        return replace(PLANS["thorough"], seconds=float(budget))
     raise ValueError(
         f"budget={budget!r} is not allowed; pass one of {list(PLANS)}, or a "
         "number of seconds."
