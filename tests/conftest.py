@@ -25,6 +25,18 @@ def shared_data():
     return folder
 
 
+@pytest.fixture
+def server(monkeypatch):
+    """A web server on this machine, and no proxy before it."""
+    from tests.server import serving
+
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with serving() as found:
+        yield found
+
+
 @pytest.fixture(scope="session")
 def screen():
     """A small generated screen; it is shared, so copy before changing it."""

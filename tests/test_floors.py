@@ -12,7 +12,7 @@ ROOT = Path(sklperturb.__file__).parent
 # From the ground up; docs/architecture.md shows the same picture.
 FLOORS = (
     {"_version", "conditions", "files", "modules", "utils"},
-    {"cells"},
+    {"cells", "downloads"},
     {"datasets", "embedding", "inspection", "metrics", "signatures"},
     {"evaluation", "preprocessing"},
     {"baseline", "linear_model", "model_selection", "neural_network"},

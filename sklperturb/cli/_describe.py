@@ -1,10 +1,11 @@
-"""The command that looks into a file of cells."""
+"""The commands that fetch data, and look into a file of cells."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
-from typer import Option
+from typer import Argument, BadParameter, Option
 
 from sklperturb.cli._app import app, out
 from sklperturb.cli._choices import read_schema
@@ -18,6 +19,50 @@ from sklperturb.cli._options import (
     Obsm,
     Perturbation,
 )
+from sklperturb.cli._tables import make_table
+from sklperturb.utils._choices import did_you_mean
+
+
+@app.command()
+def fetch(
+    name: Annotated[
+        str | None,
+        Argument(metavar="[NAME]", help="Screen to fetch; without one, list them."),
+    ] = None,
+    data_home: Annotated[
+        Path | None,
+        Option(
+            file_okay=False,
+            help="Folder that screens are kept in. By default that of the environment "
+            "variable SKLPERTURB_DATA, or else sklperturb_data in your home.",
+        ),
+    ] = None,
+):
+    """Download a public screen, or list those that can be.
+
+    What is there already is checked and not downloaded again. Mind the licence, and
+    cite what is named.
+    """
+    from sklperturb.downloads._kept import fetch_screen
+    from sklperturb.downloads._screens import SCREENS
+
+    if name is None:
+        table = make_table(["name", "content"], ["MB"])
+        for screen in SCREENS.values():
+            table.add_row(screen.name, screen.title, f"{screen.size / 1e6:,.0f}")
+        out.print(table)
+        return
+    if name not in SCREENS:
+        raise BadParameter(
+            f"{name!r} is none of {', '.join(SCREENS)}. "
+            f"{did_you_mean(name, SCREENS)}".rstrip()
+        )
+    paths = fetch_screen(name, data_home)
+    for path in paths:
+        out.print(str(path))
+    screen = SCREENS[name]
+    out.print(f"licence: {screen.license}")
+    out.print(f"cite: {screen.citation}")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from sklperturb.conditions._labels import CONTROL, join_combination
 from sklperturb.conditions._schema import PerturbationSchema
-from sklperturb.datasets._gene_network import CellModel, make_gene_network
+from sklperturb.datasets._invented import CellModel, make_gene_network
 from sklperturb.files._writing import check_output, written_whole
 from sklperturb.files._writing_hdf5 import created_hdf5, put_cells
 from sklperturb.utils._progress import ProgressBar

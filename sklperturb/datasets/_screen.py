@@ -9,7 +9,7 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from sklperturb.conditions._schema import PerturbationSchema
-from sklperturb.datasets._chemistry import MAX_COMPOUNDS, invent_compounds
+from sklperturb.datasets._invented import MAX_COMPOUNDS, invent_compounds
 
 # The contexts of OP2: those measured for all compounds, and the two to predict.
 _DENSE = ("NK cells", "T cells CD4+", "T regulatory cells", "T cells CD8+")

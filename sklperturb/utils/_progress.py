@@ -17,12 +17,15 @@ class ProgressBar(tqdm):
     ----------
     total : int
     description : str
+    unit : str, default="it"
+        What is counted; "B" is shown in kilobytes and the like.
     """
 
-    def __init__(self, total, description):
+    def __init__(self, total, description, unit="it"):
         quiet = logging.getLogger("sklperturb").getEffectiveLevel() >= logging.ERROR
         disable = True if quiet or not total else None
-        super().__init__(total=total, desc=description, disable=disable)
+        shown = {"unit": unit, "unit_scale": unit == "B"}
+        super().__init__(total=total, desc=description, disable=disable, **shown)
 
     def advance(self, note="", steps=1):
         """Count `steps` as done; an empty note leaves the one that is shown."""

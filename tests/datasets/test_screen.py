@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import norm
 
 from sklperturb.datasets import make_chemical_screen
-from sklperturb.datasets._chemistry import MAX_COMPOUNDS, invent_compounds
+from sklperturb.datasets._invented import MAX_COMPOUNDS, invent_compounds
 from sklperturb.datasets._screen import signed_log10_p
 
 

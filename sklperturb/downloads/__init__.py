@@ -1,0 +1,1 @@
+"""Public screens: where they are, and how their files come here and are kept."""
