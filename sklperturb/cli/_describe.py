@@ -27,7 +27,7 @@ from sklperturb.utils._choices import did_you_mean
 def fetch(
     name: Annotated[
         str | None,
-        Argument(metavar="[NAME]", help="Screen to fetch; without one, list them."),
+        Argument(metavar="NAME", help="Screen to fetch; without one, list them."),
     ] = None,
     data_home: Annotated[
         Path | None,
@@ -57,8 +57,7 @@ def fetch(
             f"{name!r} is none of {', '.join(SCREENS)}. "
             f"{did_you_mean(name, SCREENS)}".rstrip()
         )
-    paths = fetch_screen(name, data_home)
-    for path in paths:
+    for path in fetch_screen(name, data_home):
         out.print(str(path))
     screen = SCREENS[name]
     out.print(f"licence: {screen.license}")

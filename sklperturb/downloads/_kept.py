@@ -19,12 +19,15 @@ from sklperturb.files._text import read_text
 from sklperturb.files._unfinished import NoRoomError
 from sklperturb.files._writing import check_output_folder, written_whole
 from sklperturb.utils._optional import import_extra
+from sklperturb.utils._progress import ProgressBar
 
 log = logging.getLogger(__name__)
 
 VARIABLE = "SKLPERTURB_DATA"
 _TIMEOUT = 30
 _MAX_RECORD = 2**12
+_BLOCK = 2**22
+_LONG = 2**30  # bytes whose hash takes more than a second or two
 
 
 def get_data_home(data_home=None):
@@ -72,7 +75,10 @@ def fetch_screen(name, data_home=None, **options):
     screen = SCREENS[name]
     folder = get_data_home(data_home) / name
     if not all((folder / remote.name).exists() for remote in screen.files):
-        log.info(f"{screen.title}\nLicence: {screen.license}\nCite: {screen.citation}")
+        log.info(
+            f"{screen.title}: {screen.size / 1e6:,.0f} MB. Licence: {screen.license}. "
+            f"Please cite {screen.citation}."
+        )
     return [fetch_file(remote, folder, **options) for remote in screen.files]
 
 
@@ -121,11 +127,11 @@ def fetch_file(
     if not download_if_missing:
         raise FileNotFoundError(
             f"{remote.name} is not in {folder}, and download_if_missing=False. Allow "
-            f"the download, or get {remote.url} elsewhere and put it there."
+            f"the download, or get {remote.url} by other means and save it there."
         )
     pooch = import_extra("A download", "fetch", "pooch")
     _make_room(folder, remote)
-    receive = Transfer(remote, timeout, n_retries, delay)
+    receive = Transfer(remote, path, timeout, n_retries, delay)
     with written_whole(path) as unfinished:
         with _quiet(pooch.get_logger()), _told(remote, known, path):
             pooch.retrieve(
@@ -148,7 +154,7 @@ def _check_kept(path, remote, known):
         try:
             _record(path, found, "found, and not downloaded by this program")
         except OSError as error:  # others may keep it, where we can only read
-            log.warning(f"The hash of {path} cannot be kept: {one_line(error)}")
+            log.warning(f"No hash can be kept beside {path}: {one_line(error)}")
     elif found != known:
         raise FileError(
             f"{path} has the SHA-256 {found}, and {known} is "
@@ -197,8 +203,13 @@ def _told(remote, known, path):
 
 
 def _hash(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    found, size = hashlib.sha256(), path.stat().st_size
+    told = f"Checking {path.name}"
+    with open(path, "rb") as file, ProgressBar(size * (size > _LONG), told, "B") as bar:
+        while block := file.read(_BLOCK):
+            found.update(block)
+            bar.advance(steps=len(block))
+    return found.hexdigest()
 
 
 def _place(path):

@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from sklperturb._version import __version__
@@ -43,6 +44,8 @@ class Transfer:
     Parameters
     ----------
     remote : RemoteFile
+    place : Path
+        Where it will be in the end, for messages.
     timeout : float
         Seconds to wait for a connection, and for the next bytes.
     n_retries : int
@@ -56,6 +59,7 @@ class Transfer:
     """
 
     remote: RemoteFile
+    place: Path
     timeout: float
     n_retries: int
     delay: float
@@ -83,9 +87,9 @@ class Transfer:
                     raise self._refused(told) from error
                 if tries <= self.n_retries:
                     time.sleep(min(self.delay * 2 ** (tries - 1), _LONGEST_WAIT))
-        raise DownloadError(
-            f"{self.remote.url} could not be downloaded in {tries} tries; the last one "
-            f"ended so: {one_line(last)}. Nothing was kept; try again later."
+        raise self._refused(
+            f"could not be downloaded in {tries} tries; the last one ended so: "
+            f"{one_line(last)}"
         ) from last
 
     def _receive(self, session, file, bar):
@@ -185,8 +189,8 @@ class Transfer:
 
     def _refused(self, what):
         return DownloadError(
-            f"{self.remote.url} {what}. Nothing was kept; where a browser gets the "
-            "file, save it by hand in the folder that it belongs into."
+            f"{self.remote.url} {what}. Nothing was kept; if you get the file by other "
+            f"means, save it as {self.place}."
         )
 
 

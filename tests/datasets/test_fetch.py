@@ -118,12 +118,18 @@ def test_sciplex(publish, server, tmp_path):
             nperts=[0, 1, 1, 1, 0, 1],
             perturbation_type="drug",
             cell_line="A549",
-            dose_value=[0.0, 10.0, 1000.0, 10.0, 0.0, 10000.0],
+            dose_value=[0.0, 10.0, 1000.0, np.nan, 0.0, 10000.0],
             dose_unit="nM",
+            replicate=["rep1", "rep1", "rep2", None, "rep2", "rep1"],
+            celltype="alveolar basal epithelial cells",
         ),
     )
     screen = fetch_sciplex3()
     assert screen.X["perturbation"].tolist()[1:3] == ["Trametinib", "A + B"]
+    assert (screen.schema.context, screen.schema.replicate) == (
+        "cell_line",
+        "replicate",
+    )
     np.testing.assert_allclose(screen.X[screen.schema.dose], [0, 0.01, 1, 0, 10])
     check_terms(screen, "sciplex3", tmp_path / "home")
 
