@@ -11,6 +11,7 @@ from sklperturb.conditions._statistics import (
     estimate_smoothing,
     joint_effects,
     share_of_centre,
+    share_of_mean,
 )
 
 
@@ -23,16 +24,18 @@ class AdditiveRegressor(ConditionRegressor):
         "means" is the textbook form, context mean + perturbation mean - grand mean,
         which double-counts when strong compounds were measured in few contexts.
         "joint" fits both effects together with empirical-Bayes shrinkage, which is
-        right for unbalanced designs, and gives a new context only the share of the
-        grand mean that contexts have in common.
+        right for unbalanced designs. It predicts only the share of the grand mean
+        that is more than noise, and gives a new context only the share that contexts
+        have in common.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
 
     Attributes
     ----------
     grand_mean_ : ndarray of shape (n_genes,)
-    centre_share_ : float
-        Share, 0 to 1, of the grand mean in a context that was not seen.
+    mean_share_, centre_share_ : float
+        Shares, 0 to 1, of the grand mean that are predicted in contexts that were seen,
+        and in others.
     context_effects_ : ndarray of shape (n_contexts, n_genes)
     perturbation_effects_ : ndarray of shape (n_perturbations, n_genes)
     contexts_, perturbations_ : ndarray
@@ -97,7 +100,7 @@ class AdditiveRegressor(ConditionRegressor):
         n_levels = [len(self.contexts_), len(self.perturbations_)]
         self.grand_mean_ = y.mean(axis=0)
         centred = y - self.grand_mean_
-        self.centre_share_ = 1.0
+        self.mean_share_ = self.centre_share_ = 1.0
         if self.effects == "means":
             columns = LevelStatistics.of_columns(
                 codes,
@@ -111,7 +114,12 @@ class AdditiveRegressor(ConditionRegressor):
         else:
             lambdas = estimate_smoothing(codes, n_levels, centred, crossed=True)
             found = joint_effects(codes, n_levels, centred, lambdas)
-            self.centre_share_ = share_of_centre(codes[0], n_levels[0], y)
+            fitted = sum(
+                effects[code] for effects, code in zip(found, codes, strict=True)
+            )
+            self.mean_share_ = share_of_mean(self.grand_mean_, centred - fitted)
+            in_common = share_of_centre(codes[0], n_levels[0], y)
+            self.centre_share_ = min(in_common, self.mean_share_)
         self.context_effects_, self.perturbation_effects_ = found
         return self
 
@@ -128,7 +136,7 @@ class AdditiveRegressor(ConditionRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         context, perturbation = self._codes(X)
-        share = np.where(context < 0, self.centre_share_, 1.0)[:, None]
+        share = np.where(context < 0, self.centre_share_, self.mean_share_)[:, None]
         return self._shaped(
             share * self.grand_mean_
             + take_levels(self.context_effects_, context, 0.0)

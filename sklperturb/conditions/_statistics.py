@@ -135,6 +135,27 @@ def share_of_centre(code, n_levels, y):
     return float(np.clip(along / energy, 0, 1)) if energy > 0 else 1.0
 
 
+def share_of_mean(mean, residuals):
+    """Return which share, 0 to 1, of the mean of all rows is more than their noise.
+
+    The positive-part James-Stein estimate: the mean of rows of nothing but noise is
+    long, however it points, and predicting it is worse than predicting zeros. Of one
+    or two genes, and of a single row, it is 1.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (n_targets,)
+    residuals : ndarray of shape (n_samples, n_targets)
+        What the mean, and whatever else is predicted, leaves of each row.
+    """
+    n_samples, n_targets = residuals.shape
+    energy = float(mean @ mean)
+    if n_samples < 2 or n_targets < 3 or energy == 0:
+        return 1.0
+    noise = float(np.vdot(residuals, residuals)) / (n_samples * (n_samples - 1))
+    return max(1 - (1 - 2 / n_targets) * noise / energy, 0.0)
+
+
 def compact_rows(y):
     """Return rows with the inner products of `y`'s rows and no more columns than rows.
 

@@ -82,10 +82,11 @@ def out_of_fold(estimators, X, y, cv, *, n_jobs=None, random_state=None):
         Held-out rows fold by fold.
     truth : ndarray of shape (n_held_out, n_genes), float64
     """
-    if cv is None or isinstance(cv, int):
+    if cv is None or isinstance(cv, Integral):
         # Screens come sorted by compound or context, and folds of neighbouring rows
         # would hold out whole ones.
-        cv = KFold(cv or 5, shuffle=True, random_state=random_state)
+        n_splits = 5 if cv is None else int(cv)
+        cv = KFold(n_splits, shuffle=True, random_state=random_state)
     folds = list(check_cv(cv).split(X, y))
     if not folds:
         raise ValueError(f"cv={cv!r} gives no folds; there is nothing to learn from.")

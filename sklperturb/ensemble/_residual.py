@@ -6,12 +6,19 @@ from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._levels import LevelEncoder
+from sklperturb.conditions._schema import PerturbationSchema
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.ensemble._meta import (
     MetaRegressor,
     check_rows,
     copy_feature_names,
     out_of_fold,
 )
+
+# As how many rows those of other contexts count where one context's share is learnt.
+_BORROWED = 15
 
 
 class ResidualRegressor(MetaRegressor):
@@ -34,6 +41,13 @@ class ResidualRegressor(MetaRegressor):
     cv : int, cross-validation generator, iterable or None, default=None
         Folds on which the share of the second prediction is learnt, from 0 to 1: that
         of the least MRRMSE. An int shuffles the rows. None adds the whole.
+    by_context : bool, default=False
+        Whether each context gets a share of its own, learnt from its left-out rows and
+        from those of the others, which together count as 15. A network learns little of
+        a context where few perturbations were measured, and may do harm in it that a
+        common share does not show.
+    schema : PerturbationSchema, default=None
+        Which column the context is. None infers it from the column names.
     random_state : int, RandomState instance or None, default=None
         Shuffles the rows for `cv`; it does not seed `regressor`.
 
@@ -42,7 +56,10 @@ class ResidualRegressor(MetaRegressor):
     base_, regressor_ : regressor
         The fitted models, whose predictions are added up.
     share_ : float
-        What the second prediction is multiplied by.
+        What the second prediction is multiplied by, in contexts without a share of
+        their own. It is 0 where that is no better on any part of the way.
+    context_shares_ : dict of {object: float}
+        Shares by context, where these have their own.
     n_features_in_ : int
         Only if the fitted base has it.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -84,13 +101,26 @@ class ResidualRegressor(MetaRegressor):
         "base": [HasMethods(["fit", "predict"]), None],
         "regressor": [HasMethods(["fit", "predict"]), None],
         "cv": ["cv_object"],
+        "by_context": ["boolean"],
+        "schema": [PerturbationSchema, None],
         "random_state": ["random_state"],
     }
 
-    def __init__(self, base=None, regressor=None, *, cv=None, random_state=None):
+    def __init__(
+        self,
+        base=None,
+        regressor=None,
+        *,
+        cv=None,
+        by_context=False,
+        schema=None,
+        random_state=None,
+    ):
         self.base = base
         self.regressor = regressor
         self.cv = cv
+        self.by_context = by_context
+        self.schema = schema
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -114,7 +144,9 @@ class ResidualRegressor(MetaRegressor):
             If `base` or `regressor` is no regressor.
         """
         X, y = check_rows(self, X, y)
-        self.share_ = 1.0 if self.cv is None else self._learn_share(X, y)
+        self.share_, self.context_shares_ = 1.0, {}
+        if self.cv is not None:
+            self._learn_shares(X, y)
         self.base_ = clone(self._base()).fit(X, y)
         copy_feature_names(self, self.base_)
         residual = y - np.reshape(self.base_.predict(X), y.shape)
@@ -135,21 +167,36 @@ class ResidualRegressor(MetaRegressor):
         check_is_fitted(self)
         y_base = np.asarray(self.base_.predict(X))
         correction = np.reshape(self.regressor_.predict(X), y_base.shape)
-        return y_base + self.share_ * correction
+        share = self.share_
+        if self.context_shares_:
+            # The last one is for code -1, a context that was not seen.
+            shares = np.array([*self.context_shares_.values(), share])
+            share = shares[self._level_encoder.transform(self._contexts(X))[:, 0]]
+            share = share.reshape(-1, *[1] * (y_base.ndim - 1))
+        return y_base + share * correction
 
-    def _learn_share(self, X, y):
-        """Return the share that predicts rows left out best."""
+    def _learn_shares(self, X, y):
+        """Learn the shares that predict rows left out best."""
         whole = clone(self).set_params(cv=None)
-        _, (y_base, y_pred), truth = out_of_fold(
+        folds, (y_base, y_pred), truth = out_of_fold(
             [self._base(), whole], X, y, self.cv, random_state=self.random_state
         )
+        residual, correction = truth - y_base, y_pred - y_base
+        self.share_ = _best_share(residual, correction, np.ones(len(truth)))
+        if not self.by_context or not self._contexts(X).shape[1]:
+            return
+        self._level_encoder = LevelEncoder().fit(self._contexts(X))
+        codes = self._level_encoder.transform(self._contexts(X))[:, 0]
+        codes = codes[np.concatenate([test for _, test in folds])]
+        for code, context in enumerate(self._level_encoder.categories_[0]):
+            inside = codes == code
+            borrowed = min(1.0, _BORROWED / max((~inside).sum(), 1))
+            weights = np.where(inside, 1.0, borrowed)
+            self.context_shares_[context] = _best_share(residual, correction, weights)
 
-        def error(share):
-            rows = truth - y_base - share * (y_pred - y_base)
-            return np.sqrt(np.mean(rows**2, axis=1)).mean()
-
-        # A mean of norms is convex in the share: one search finds the least.
-        return float(minimize_scalar(error, bounds=(0, 1), method="bounded").x)
+    def _contexts(self, X):
+        """Return the column of the contexts, or none if there is none."""
+        return take_columns(X, resolve_schema(self.schema, X).columns("context"))
 
     def _base(self):
         from sklperturb.baseline import AdditiveRegressor
@@ -160,3 +207,16 @@ class ResidualRegressor(MetaRegressor):
         from sklperturb.linear_model import ProductKernelRidge
 
         return ProductKernelRidge() if self.regressor is None else self.regressor
+
+
+def _best_share(residual, correction, row_weights):
+    """Return the share, 0 to 1, of the least weighted mean of the rows' RMSE."""
+
+    def error(share):
+        rows = residual - share * correction
+        return row_weights @ np.sqrt(np.mean(rows**2, axis=1))
+
+    # A mean of norms is convex in the share: one search finds the least, but for the
+    # ends, which it only comes near.
+    found = float(minimize_scalar(error, bounds=(0, 1), method="bounded").x)
+    return min(0.0, 1.0, found, key=error)

@@ -66,7 +66,9 @@ class BestRegressor(ConditionRegressor):
     parts : list of str, default=None
         Of the parts "response", "boosting", "ridge", "transfer", "network", "wide
         network", "long network", "structure" and "context" those to use; None is all
-        that the budget has.
+        that the budget has. Without one for perturbations that were never measured,
+        "structure" or "context", these get "context"; without one for the others, the
+        parts for those that were never measured predict all.
     scoring : {"mrrmse", "spearman", "mse"}, default="mrrmse"
         What the weights make best: the mean over rows of the RMSE, the mean over rows
         of the correlation with the ranks of the responses, or the squared error.
@@ -348,10 +350,13 @@ def _chosen(catalogue, names):
             f"parts={names!r} is not allowed; pass some of {known}, which are those of "
             "this budget and of these data, or None for all."
         )
-    return {
+    chosen = {
         kind: {name: part for name, part in parts.items() if name in names}
         for kind, parts in catalogue.items()
     }
+    # Zeros would be a strange answer for a compound that has a context.
+    chosen["unseen"] = chosen["unseen"] or {"context": catalogue["unseen"]["context"]}
+    return chosen
 
 
 def _estimate(errors, perturbation):

@@ -18,6 +18,7 @@ from sklperturb.ensemble._weights import (
     least_squares_weights,
     mrrmse_weights,
 )
+from sklperturb.utils._threads import quiet_workers
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Clock:
         return self._seconds - (time.perf_counter() - self._start) - self.promised
 
 
+@quiet_workers()
 def held_out_predictions(parts, plan, clock, X, y, folds, n_jobs=None):
     """Return {name: (seeds at the end, predictions of all held-out rows)}.
 
@@ -255,6 +257,7 @@ def alone(n_parts):
     return Learnt({None: weights})
 
 
+@quiet_workers()
 def fit_parts(models, X, y, n_jobs=None):
     """Return {name: fitted model}, those that take longest begun first."""
     fitted = Parallel(n_jobs=n_jobs)(

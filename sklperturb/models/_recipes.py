@@ -43,7 +43,14 @@ def effect(regressor, schema):
 def on_additive(regressor, schema, random_state):
     """Return a shrunken additive model with a regressor of what it leaves."""
     base = AdditiveRegressor("joint", schema=schema)
-    return ResidualRegressor(base, regressor, cv=3, random_state=random_state)
+    return ResidualRegressor(
+        base,
+        regressor,
+        cv=3,
+        by_context=True,
+        schema=schema,
+        random_state=random_state,
+    )
 
 
 def token_mlp(schema, random_state):

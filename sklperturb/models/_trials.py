@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._labels import as_text, each_label, take_labels
 from sklperturb.model_selection import UnseenPairKFold
 
 # Held-out pairs below which weights are noise.
@@ -25,8 +25,8 @@ def trial_folds(X, y, schema, targets, n_splits, seed):
     """
     if schema.context is None:
         return None
-    context, perturbation = take_columns(X, schema.columns("context", "perturbation")).T
-    inside = np.isin(context, targets)
+    context, perturbation = take_labels(X, schema.columns("context", "perturbation")).T
+    inside = np.isin(context, each_label(targets, as_text))
     pairs = pd.DataFrame({"context": context, "perturbation": perturbation})
     pairs = pairs.assign(inside=inside).drop_duplicates()
     common = {"schema": schema, "random_state": seed}

@@ -1,6 +1,7 @@
-"""Keep numerical libraries to one thread."""
+"""Keep numerical libraries to one thread, and workers from complaining."""
 
 import sys
+import warnings
 from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
@@ -19,3 +20,15 @@ def one_thread():
         finally:
             if torch is not None:
                 torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def quiet_workers():
+    """Say nothing of a worker that joblib replaces; no result is lost with it.
+
+    A worker whose memory grows is taken for one that leaks, as it does when it loads
+    torch for the first network that it is given.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs")
+        yield
