@@ -57,7 +57,7 @@ class ResidualRegressor(MetaRegressor):
         The fitted models, whose predictions are added up.
     share_ : float
         What the second prediction is multiplied by, in contexts without a share of
-        their own. It is 0 where that is no better on any part of the way.
+        their own; 0 where no share of it helps.
     context_shares_ : dict of {object: float}
         Shares by context, where these have their own.
     n_features_in_ : int

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.optimize import minimize_scalar
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
@@ -237,17 +238,41 @@ def _learn(held_out, scoring, chosen):
             borrowed = min(0.5, _BORROWED / (~inside).sum())
             found[kind] = weights(np.where(inside, 1.0, borrowed))
     stretch = Stretch()
-    if scoring == "mrrmse":
+    if scoring != "spearman":  # no factor of a row changes its order
         products = np.empty((2, len(kinds)))
         for kind in np.unique(kinds):
             inside = kinds == kind
             products[:, inside] = moments.rows(inside).blended(
                 found.get(kind, found[None])
             )
-        stretch = Stretch.suited(moments.energy, *products, moments.n_genes)
+        if scoring == "mse":
+            stretch = _least_squares_stretch(*products, moments.n_genes)
+        else:
+            stretch = Stretch.suited(moments.energy, *products, moments.n_genes)
     shape = len(held_out.names), -1
     found = {k: carried_over(w.reshape(shape), moments) for k, w in found.items()}
     return Learnt(found, stretch)
+
+
+def _least_squares_stretch(moment, square, n_genes):
+    """Return the stretch of least squared error, from products as `Stretch.suited`."""
+    strengths = np.sqrt(square / n_genes)
+    positive = strengths[strengths > 0]
+    if len(positive) < 2:
+        return Stretch()
+    ends = positive.min(), np.median(positive), positive.max()
+    relative = np.log(np.maximum(strengths, ends[0]) / ends[1])
+
+    def scale(exponent):
+        factors = np.exp(exponent * relative)
+        along = max(factors @ moment, 0.0)
+        return along / (factors**2 @ square), along
+
+    # What is explained is the product of the two, for each exponent's best scale.
+    found = minimize_scalar(
+        lambda exponent: -np.prod(scale(exponent)), bounds=(-1, 1), method="bounded"
+    ).x
+    return Stretch(float(scale(found)[0]), float(found), *map(float, ends))
 
 
 def alone(n_parts):

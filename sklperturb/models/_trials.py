@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import as_text, each_label, take_labels
+from sklperturb.conditions._levels import number_levels
 from sklperturb.model_selection import UnseenPairKFold
 
 # Held-out pairs below which weights are noise.
@@ -25,8 +27,13 @@ def trial_folds(X, y, schema, targets, n_splits, seed):
     """
     if schema.context is None:
         return None
-    context, perturbation = take_labels(X, schema.columns("context", "perturbation")).T
-    inside = np.isin(context, each_label(targets, as_text))
+    columns = schema.columns("context", "perturbation")
+    context, perturbation = take_labels(X, columns).T
+    names = number_levels(take_columns(X, columns)[:, 0])[1]
+    # As they are spelt in `X`, which splitters go by.
+    asked = each_label(targets, as_text)
+    targets = list(names[np.isin(each_label(names, as_text), asked)])
+    inside = np.isin(context, asked)
     pairs = pd.DataFrame({"context": context, "perturbation": perturbation})
     pairs = pairs.assign(inside=inside).drop_duplicates()
     common = {"schema": schema, "random_state": seed}

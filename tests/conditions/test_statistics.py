@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklperturb.conditions._statistics import share_of_centre
+from sklperturb.conditions._statistics import share_of_centre, share_of_mean
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,18 @@ def test_nothing_speaks_against_the_mean_of_one_level_or_of_zeros():
     assert share_of_centre(np.zeros(3, int), 1, np.ones((3, 2))) == 1
     assert share_of_centre(np.array([0, 1]), 2, np.zeros((2, 2))) == 1
     assert share_of_centre(np.array([0, 1]), 3, np.ones((2, 2))) == 1
+
+
+@pytest.mark.parametrize(("signal", "low", "high"), [(0, 0, 0.2), (1, 0.85, 0.95)])
+def test_a_mean_of_noise_is_hardly_believed(signal, low, high):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(9, 500)) + signal * rng.normal(size=500)
+    mean = y.mean(axis=0)
+    assert low <= share_of_mean(mean, y - mean) <= high
+
+
+def test_a_mean_of_few_genes_or_of_one_row_is_believed():
+    y = np.random.default_rng(0).normal(size=(5, 2))
+    assert share_of_mean(y.mean(axis=0), y - y.mean(axis=0)) == 1
+    assert share_of_mean(np.ones(9), np.zeros((1, 9))) == 1
+    assert share_of_mean(np.zeros(9), np.zeros((4, 9))) == 1

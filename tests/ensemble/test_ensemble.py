@@ -1,9 +1,10 @@
 """Averages over seeds, blends, and the steps that follow them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -22,6 +23,7 @@ from sklperturb.ensemble import (
     SeedEnsembleRegressor,
     SeenUnseenRegressor,
 )
+from sklperturb.ensemble._meta import out_of_fold
 from sklperturb.linear_model import ProductKernelRidge
 from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
@@ -233,6 +235,50 @@ def test_only_the_share_that_helps_is_added(linear, share, expected):
     X, y = linear
     model = ResidualRegressor(NoChangeRegressor(), Shrinking(share), cv=3)
     assert model.fit(X, y).share_ == pytest.approx(expected, abs=0.05)
+    assert expected or model.share_ == 0  # not even a little
     np.testing.assert_allclose(
         model.predict(X), model.share_ * Shrinking(share).fit(X, y).predict(X)
     )
+
+
+class RightInOneContext(RegressorMixin, BaseEstimator):
+    """Predicts the numbers of a column, in all contexts but "A" the wrong way round."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        sign = np.where(X["cell_type"] == "A", 1.0, -1.0)
+        return np.outer(sign * X["number"], [1.0, 2.0])
+
+
+def test_a_context_that_a_network_spoils_is_left_as_it_was():
+    rng = np.random.default_rng(0)
+    contexts = np.repeat(["A", "B"], [60, 20])
+    X = pd.DataFrame({"cell_type": contexts, "sm_name": np.arange(80) % 20})
+    X["number"] = rng.normal(size=80)
+    y = np.outer(X["number"], [1.0, 2.0])
+    model = ResidualRegressor(
+        NoChangeRegressor(), RightInOneContext(), cv=3, by_context=True, random_state=0
+    ).fit(X, y)
+    assert model.context_shares_ == {"A": pytest.approx(1, abs=0.01), "B": 0.0}
+    new = X.iloc[[0, -1, 5]].assign(cell_type=["A", "B", "C"])
+    shares = np.array([model.context_shares_["A"], 0.0, model.share_])
+    expected = shares[:, None] * RightInOneContext().predict(new)
+    np.testing.assert_allclose(model.predict(new), expected)
+    one_gene = clone(model).set_params(regressor=Ridge(), base=NoChangeRegressor())
+    numbers = X.drop(columns="sm_name").assign(cell_type=1)
+    with pytest.raises(ValueError, match="perturbation"):
+        one_gene.fit(numbers, y[:, 0])
+
+
+def test_folds_are_shuffled_for_any_integer(linear):
+    X, y = linear
+    folds = [
+        out_of_fold([Ridge()], X, y, cv, random_state=0)[0] for cv in (3, np.int64(3))
+    ]
+    for (_, test), (_, other) in zip(*folds, strict=True):
+        np.testing.assert_array_equal(test, other)
+        assert (np.diff(test) > 1).any()
+    with pytest.raises(ValueError, match="n_splits=0"):
+        out_of_fold([Ridge()], X, y, 0)

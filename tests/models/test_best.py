@@ -1,17 +1,22 @@
 """The recommended recipe: what its weights are learnt on, and its budget."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from sklperturb.datasets import make_chemical_screen
+from sklperturb.ensemble._blend import centred_ranks
+from sklperturb.ensemble._weights import Spectrum
 from sklperturb.linear_model import ResponseKernelRidge
-from sklperturb.metrics import mrrmse
+from sklperturb.metrics import mean_rowwise_spearman, mrrmse
 from sklperturb.models import BestRegressor
 from sklperturb.models._best import _kinds, _measured
-from sklperturb.models._learning import learn_weights, moments_of
+from sklperturb.models._learning import EDGES, learn_weights, moments_of
 from sklperturb.models._parts import PLANS, Plan
 from sklperturb.models._trials import trial_folds
+from sklperturb.utils._threads import quiet_workers
 
 
 def test_weights_are_learnt_on_the_contexts_that_are_left_to_predict(screen):
@@ -208,3 +213,94 @@ def test_ranks_of_one_gene_are_refused(screen):
     model = BestRegressor(parts=["ridge"], scoring="spearman", random_state=0)
     with pytest.raises(ValueError, match="y has one gene"):
         model.fit(screen.X, np.asarray(screen.y)[:, :1])
+
+
+def _heavy_tails(rng, n_rows, n_genes=40):
+    """Return responses of very different sizes, and what two parts predict.
+
+    One part knows weak responses, which are most, the other the strong ones.
+    """
+    basis = rng.normal(size=(8, n_genes)) / 3
+    y = rng.normal(size=(n_rows, 8)) @ basis
+    size = np.exp(rng.normal(size=(n_rows, 1)))
+    strong = size > 1.5
+
+    def part(knows):
+        noise = rng.normal(size=(n_rows, 8)) @ basis
+        return size * np.where(knows, y + 0.3 * noise, 0.2 * y + noise)
+
+    parts = np.stack([part(~strong), part(strong)])
+    return size * (y + 0.1 * rng.standard_t(2, size=y.shape)), parts
+
+
+def _scores_on_other_rows(seed):
+    """Return Spearman, MRRMSE and MSE of new rows by each scoring, one row each."""
+    y, predicted = _heavy_tails(np.random.default_rng(seed), 1600)
+    known, new = np.arange(400), np.arange(400, 1600)
+    folds = [(known[known % 4 != k], known[known % 4 == k]) for k in range(4)]
+    order = np.concatenate([test for _, test in folds])
+    held_out = moments_of(
+        {name: (1, part[order]) for name, part in zip("ab", predicted, strict=True)},
+        y[known],
+        centred_ranks(y[known]),
+        np.full(40, 40**-0.5),
+        folds,
+        np.ones(len(order), int),
+        40,
+    )
+    spectrum, scores = Spectrum(y[known], EDGES), []
+    for scoring in ("spearman", "mrrmse", "mse"):
+        learnt = learn_weights(held_out, scoring)
+        y_pred = spectrum.weigh(predicted[:, new], learnt.weights[None])
+        y_pred, truth = learnt.stretch(y_pred), y[new]
+        squared = np.mean((truth - y_pred) ** 2)
+        order = mean_rowwise_spearman(truth, y_pred)
+        scores.append((order, mrrmse(truth, y_pred), squared))
+    return np.array(scores)
+
+
+def test_what_is_asked_for_is_better_on_other_rows():
+    of_seeds = np.array([_scores_on_other_rows(seed) for seed in range(6)])
+    order, error, squared = of_seeds.transpose(2, 1, 0)
+    assert (order[0] > np.maximum(order[1], order[2]) + 0.05).all()
+    for errors, asked, other in ((error, 1, 2), (squared, 2, 1)):
+        assert (errors[asked] < 0.9 * errors[0]).all()
+        # The two are near to each other: what is asked for wins most of the time.
+        assert (errors[asked] < errors[other]).sum() >= 4
+        assert np.log(errors[asked] / errors[other]).mean() < -0.0005
+
+
+def test_parts_for_what_was_seen_leave_the_context_for_the_rest(screen):
+    model = BestRegressor(parts=["ridge"], random_state=0).fit(screen.X, screen.y)
+    assert list(model.parts_["unseen"]) in ([], ["context"])
+    new = screen.X.iloc[:4].assign(sm_name="never measured")
+    assert "context" in model.weights_.loc["unseen"].index
+    assert model.predict(new).any()
+    only = BestRegressor(parts=["context"], random_state=0).fit(screen.X, screen.y)
+    assert not only.parts_["seen"] and only.predict(screen.X_test).any()
+
+
+def test_contexts_are_looked_for_by_their_text():
+    screen = make_chemical_screen(4, 60, 5, n_shared=12, random_state=0)
+    number = {name: n for n, name in enumerate(sorted(set(screen.X["cell_type"])))}
+    X = screen.X.assign(cell_type=screen.X["cell_type"].map(number))
+    targets = sorted({number[name] for name in screen.X_test["cell_type"]})
+    same = np.ones(screen.y.shape)
+    folds = [
+        list(trial_folds(X, same, screen.schema, names, 3, 0).split(X))
+        for names in (targets, list(map(str, targets)), list(map(float, targets)))
+    ]
+    for other in folds[1:]:
+        for (_, test), (_, also) in zip(folds[0], other, strict=True):
+            np.testing.assert_array_equal(test, also)
+
+
+def test_of_workers_only_that_one_was_replaced_is_not_told():
+    stopped = "A worker stopped while some jobs were given to the executor."
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with quiet_workers():
+            warnings.warn(stopped, stacklevel=1)
+            warnings.warn("another", stacklevel=1)
+        warnings.warn(stopped, stacklevel=1)
+    assert [str(w.message) for w in told] == ["another", stopped]

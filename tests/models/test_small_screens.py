@@ -8,8 +8,10 @@ from sklperturb.metrics import mrrmse
 from sklperturb.model_selection import UnseenContextKFold, UnseenPairKFold
 from sklperturb.models import make_model
 
+# Those that shrink the mean of all rows, too, as far as it is noise.
+SHRUNKEN = ["additive_joint", "token_mlp"]
 NAMES = [
-    "additive_joint",
+    *SHRUNKEN,
     "ridge",
     "context_transfer",
     "product_kernel",
@@ -23,6 +25,7 @@ NAMES = [
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_noise_of_three_perturbations_is_hardly_believed(name, cv, most):
+    most = min(most, 1.03) if name in SHRUNKEN else most
     rng = np.random.default_rng(0)
     pairs = [(context, compound) for context in "ABCD" for compound in "uvw"]
     X = pd.DataFrame(pairs, columns=["cell_type", "sm_name"])
@@ -30,7 +33,7 @@ def test_noise_of_three_perturbations_is_hardly_believed(name, cv, most):
     for _ in range(3):
         y = rng.normal(size=(12, 60))
         for train, test in cv(3, random_state=0).split(X):
-            model = make_model(name).fit(X.iloc[train], y[train])
+            model = make_model(name, random_state=0).fit(X.iloc[train], y[train])
             errors.append(mrrmse(y[test], model.predict(X.iloc[test])))
             zeros.append(mrrmse(y[test], 0 * y[test]))
     assert np.mean(errors) < most * np.mean(zeros)
