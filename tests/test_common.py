@@ -93,7 +93,7 @@ TUNED = {
     "FlowMatchingRegressor": {"model__mean_estimator": ["shift", "ridge"]},
     "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
     "LatentTargetRegressor": {"model__transformer": [None, TargetReducer(1)]},
-    "LongFormBoostingRegressor": {"model__learning_rate": [0.1, 0.2]},
+    "LongFormBoostingRegressor": {"model__min_conditions": [1, 60]},
     "NearestCompoundRegressor": {"model__n_neighbors": [2, 5]},
     "PerturbationEffectRegressor": {"model__subtract_control": [True, False]},
     "ProductKernelRidge": {"model__context_kernel": ["learned", "identity"]},

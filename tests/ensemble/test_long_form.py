@@ -125,6 +125,16 @@ def test_what_is_known_from_nowhere_else_is_left_to_the_kernel(fitted):
     assert_array_equal(alone.predict(one), alone.kernel_.predict(one))
 
 
+def test_few_conditions_are_left_to_the_kernel():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {"cell_type": np.repeat(list("ab"), 6), "sm_name": [*range(6)] * 2}
+    )
+    y = rng.normal(size=(12, 40))
+    few, enough = (make_model(min_conditions=n).fit(X, y) for n in (13, 12))
+    assert few.booster_ is None and enough.booster_ is not None
+
+
 def test_threads_change_nothing_and_seeds_do(fitted):
     _, X, y, X_new, _ = fitted
     expected, threaded, other = (
