@@ -17,11 +17,16 @@ from sklperturb.flow._mean import MeanEffect
 from sklperturb.flow._populations import ControlPools
 from sklperturb.flow._state import Object, is_object, stored
 
+# How far the norm of a cell may be from one, for cells that lie on a sphere.
+_ON_SPHERE = 1e-3
+
 
 @stored(
+    optional=("sphere",),
     centre=Array(("n_outputs",)),
     scale=Number(SMALLEST),
     basis=Maybe(Array(("n_axes", "n_outputs"))),
+    sphere=Number(0, whole=True),
 )
 @dataclass
 class Coordinates:
@@ -36,11 +41,15 @@ class Coordinates:
     basis : ndarray of shape (n_components, n_outputs) or None
         Orthonormal axes of the largest spread; None where cells are moved along all
         columns.
+    sphere : int
+        So many of the first columns are points of the unit sphere, as State Embedding
+        gives them; generated cells are put back there. 0 where they are not.
     """
 
     centre: np.ndarray
     scale: float
     basis: np.ndarray | None = None
+    sphere: int = 0
 
     @classmethod
     def fit(cls, cells, is_control, n_components):
@@ -49,7 +58,7 @@ class Coordinates:
         if is_control.any():
             centre = cells[is_control].mean(axis=0)
         scale = float(np.sqrt((cells - centre).var(axis=0).mean())) or 1.0
-        found = cls(centre, scale)
+        found = cls(centre, scale, sphere=_width_of_sphere(cells))
         if n_components is not None and n_components < cells.shape[1]:
             # Of fewer cells than that, as many axes as cells.
             pca = PCA(min(n_components, len(cells)), svd_solver="covariance_eigh")
@@ -75,6 +84,15 @@ class Coordinates:
         """Return cells in the units of `y`."""
         return cells * self.scale + self.centre
 
+    def finished(self, cells):
+        """Return generated cells in the units of `y`, on its sphere if it has one."""
+        cells = self.from_units(cells)
+        if self.sphere:
+            points = cells[..., : self.sphere]
+            norms = np.linalg.norm(points, axis=-1, keepdims=True)
+            cells[..., : self.sphere] = points / np.maximum(norms, 1e-12)
+        return cells
+
     def inside(self, cells):
         """Return cells in units along the components that the flow moves them."""
         if self.basis is None or cells is None:
@@ -84,6 +102,18 @@ class Coordinates:
     def outside(self, changes):
         """Return changes along the components as changes of all columns."""
         return changes if self.basis is None else changes @ self.basis
+
+
+def _width_of_sphere(cells):
+    """Return how many of the first columns have norm one in every cell; 0 if none."""
+    if cells.shape[1] < 2 or len(cells) < 2:
+        return 0
+    norms = np.square(cells[0], dtype=np.float64).cumsum()
+    # The first column at which the norm is reached: what follows it adds to it.
+    width = int(np.argmin(np.abs(norms - 1))) + 1
+    found = np.linalg.norm(cells[:, :width], axis=1)
+    on_sphere = width > 1 and np.abs(found - 1).max() < _ON_SPHERE
+    return width if on_sphere else 0
 
 
 def _make_flow(**parts):
@@ -228,7 +258,7 @@ class FittedFlow:
                 moved, length = self._carry(start, condition, pool, given, rng)
                 longest = max(longest, length)
             cells[rows] = moved.reshape(len(rows), n_cells, -1)
-        return self.coordinates.from_units(cells), longest
+        return self.coordinates.finished(cells), longest
 
     def transport(self, X, cells):
         """Return the given controls (n_samples, n_outputs) under each row's condition.
@@ -240,7 +270,7 @@ class FittedFlow:
         for rows, pool, condition in self._populations_of(X):
             if condition is not None:
                 moved[rows], _ = self._carry(cells[rows], condition, pool, None, None)
-        return self.coordinates.from_units(moved)
+        return self.coordinates.finished(moved)
 
     def velocity(self, X, cells, t):
         """Return the velocity (n_samples, n_outputs) of cells at the time `t`."""

@@ -6,21 +6,13 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells import log_normalise, open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import is_annotated
-from sklperturb.conditions._doubts import warn
-from sklperturb.conditions._labels import (
-    CONTROL,
-    as_text,
-    control_rows,
-    each_label,
-    take_labels,
-)
-from sklperturb.conditions._near import near_misses, pairs
+from sklperturb.conditions._labels import CONTROL, control_rows, take_labels
 from sklperturb.conditions._validation import (
     require_y,
     resolve_schema,
@@ -30,6 +22,7 @@ from sklperturb.files._fields import (
     Array,
     Fields,
     Flag,
+    Listed,
     Mapping,
     Maybe,
     Number,
@@ -42,16 +35,22 @@ from sklperturb.flow._counts import CountSpace
 from sklperturb.flow._estimator import FlowMatchingRegressor
 from sklperturb.flow._fitted import FittedFlow
 from sklperturb.flow._mean import BUILT_IN
-from sklperturb.flow._spelling import Spelling
-from sklperturb.flow._state import MODEL, Object, read_state, write_state
+from sklperturb.flow._spelling import Spelling, as_written, count_cells
+from sklperturb.flow._state import MODEL, Object, read_state, stored, write_state
 from sklperturb.preprocessing import LookupEmbedding
+from sklperturb.preprocessing._latent_decoder import LatentDecoder
 
 _TARGET_SUM = 1e4
+_GIVEN = "given"  # stands in a file for a transformer, which is not in it
+_SPACES = ("counts", "autoencoder")
+_BASIS = 4  # principal components of an autoencoder, of its own dimensions
+_AUTOENCODER = {"batch_size": 256, "max_epochs": 100, "patience": 10}
+stored(weights=Listed(Array(None)), biases=Listed(Array(None)))(LatentDecoder)
 # What a file of a fitted model holds.
 _FILE = {
     "parameters": Fields(
         {
-            "space": Maybe(Text(("counts",))),
+            "space": Maybe(Text((*_SPACES, _GIVEN))),
             "n_components": Number(1, whole=True),
             "obsm": Text(),
         }
@@ -61,12 +60,14 @@ _FILE = {
     "learnt": Fields(
         {
             "space_": Maybe(Object(CountSpace)),
+            "decoder_": Maybe(Object(LatentDecoder)),
             "controls_": Object(pd.DataFrame),
             "_spelling": Object(Spelling),
             "_has_flags": Flag(),
             "n_features_in_": Size("n_columns"),
             "feature_names_in_": Array(("n_columns",), "U", unique=True),
-        }
+        },
+        optional=("decoder_",),
     ),
 }
 
@@ -84,14 +85,20 @@ class CellScreenModel(BaseEstimator):
         One vector for each gene: what is known of a gene that was never perturbed; see
         `LookupEmbedding`. None gives each perturbation its own dimension; those that
         were not seen are then all the same.
-    space : {"counts"} or None, default="counts"
-        "counts" fits a `CountSpace` to raw counts. With None, `y` is a latent space
-        already, such as an embedding of cells.
+    space : {"counts", "autoencoder"}, transformer or None, default="counts"
+        Where cells are generated: "counts" is a `CountSpace` of raw counts, that is
+        principal components; "autoencoder" the latent space of an
+        `AutoencoderTransformer`; a transformer of raw counts, such as `SEEmbedding`,
+        another latent space. With None, `y` is a latent space already, such as an
+        embedding of cells.
     n_components : int, default=50
         Dimensions of the latent space of counts; fewer where there are fewer genes.
+        With a transformer, principal components of the counts that are predicted from
+        its points.
     obsm : str, default="X_state"
-        Without a `space`, the key of the latent space in the `obsm` of an AnnData:
-        where `fit` looks for it, and where `predict` puts it.
+        The key of the latent space in the `obsm` of an AnnData: where `predict` puts
+        generated points unless `space` is a name, and without a `space` where `fit`
+        looks for them.
     flow : FlowMatchingRegressor, default=None
         Parameters of the flow, but for `embedding` and `schema`, which it gets from
         here. None takes the defaults.
@@ -101,7 +108,13 @@ class CellScreenModel(BaseEstimator):
     Attributes
     ----------
     space_ : CountSpace or None
-        None if `y` was a latent space already.
+        The principal components from which counts are drawn; None if `y` was a latent
+        space already.
+    encoder_ : transformer or None
+        The fitted autoencoder or transformer. A file does not hold it.
+    decoder_ : LatentDecoder or None
+        From its latent space to the principal components: the decoder of the
+        autoencoder, or ridge regression on the training cells.
     flow_ : FlowMatchingRegressor
     controls_ : DataFrame of shape (n_controls, n_columns)
         Conditions of the controls, whose contexts and batches predicted cells share;
@@ -129,7 +142,7 @@ class CellScreenModel(BaseEstimator):
     """
 
     _parameter_constraints = {
-        "space": [StrOptions({"counts"}), None],
+        "space": [StrOptions(set(_SPACES)), HasMethods(["fit", "transform"]), None],
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "obsm": [str],
         "flow": [FlowMatchingRegressor, None],
@@ -196,13 +209,13 @@ class CellScreenModel(BaseEstimator):
             table = LookupEmbedding(self.embedding, add_indicator=False)
             flow.set_params(embedding=table)
         flow.set_params(schema=schema)
-        self.flow_ = flow.fit(X, self._to_latent(y, flow.verbose))
+        self.flow_ = flow.fit(X, self._to_latent(y, flow.verbose, flow.random_state))
         is_control = control_rows(X, schema)
         self.controls_ = X[is_control if is_control.any() else ~is_control]
         self.controls_ = self.controls_.reset_index(drop=True)
         names = take_labels(X, [schema.perturbation])[:, 0].astype(str)
         self._spelling = Spelling.learn(
-            _as_written(y, schema.perturbation, names), names, is_control, schema
+            as_written(y, schema.perturbation, names), names, is_control, schema
         )
         self._has_flags = is_annotated(y) and schema.control in y.obs
         return self
@@ -233,7 +246,7 @@ class CellScreenModel(BaseEstimator):
             Perturbations are in `obs`, under the name of the column and in the
             spelling of the training data; contexts and batches are shared as among
             the training controls. Without a `space`, the AnnData has no genes, and
-            the cells are in ``obsm[self.obsm]``.
+            the cells are in ``obsm[self.obsm]``; with a transformer it has both.
 
         Raises
         ------
@@ -249,7 +262,9 @@ class CellScreenModel(BaseEstimator):
                 "log1p=True needs counts, and this model generates points of the "
                 f"latent space {self.obsm!r}; pass log1p=False."
             )
-        numbers = self._count_cells(perturbations, n_cells, n_controls)
+        numbers = count_cells(
+            perturbations, n_cells, n_controls, self._spelling, self.flow_._flow
+        )
         names = np.repeat(list(numbers), list(numbers.values()))
         schema = self.flow_.schema_
         rng = np.random.default_rng(random_state)
@@ -273,15 +288,19 @@ class CellScreenModel(BaseEstimator):
         if self._has_flags:
             obs[schema.control] = is_control
         obs.index = [f"cell{i}" for i in range(len(obs))]
-        if self.space_ is None:
+        obsm = {}
+        if self.space not in _SPACES:
             obsm = {self.obsm: latent.astype(np.float32)}
+        if self.space_ is None:
             return anndata.AnnData(obs=obs, obsm=obsm)
+        if self.decoder_ is not None:
+            latent = self.decoder_.decode(latent)
         drawn = self.space_.sample_counts(latent, random_state=random_state)
         if log1p:
             drawn = log_normalise(drawn, _TARGET_SUM).astype(np.float32)
         genes = self.space_.genes_
         var = None if genes is None else pd.DataFrame(index=genes)
-        return anndata.AnnData(drawn, obs=obs, var=var)
+        return anndata.AnnData(drawn, obs=obs, var=var, obsm=obsm)
 
     def save(self, path):
         """Write the fitted model to one ``.npz`` file of numbers and text.
@@ -305,9 +324,12 @@ class CellScreenModel(BaseEstimator):
             )
         parameters = self.get_params(deep=False)
         of_flow = {} if self.flow is None else self.flow.get_params(deep=False)
-        apart = {*parameters, "flow_"}
+        apart = {*parameters, "flow_", "encoder_"}
+        kept = {name: parameters[name] for name in ("space", "n_components", "obsm")}
+        if self.space is not None and self.space not in _SPACES:
+            kept["space"] = _GIVEN
         state = {
-            "parameters": {k: parameters[k] for k in ("space", "n_components", "obsm")},
+            "parameters": kept,
             "flow_parameters": {k: v for k, v in of_flow.items() if _is_plain(v)},
             "flow": flow,
             "learnt": {k: v for k, v in vars(self).items() if k not in apart},
@@ -327,7 +349,8 @@ class CellScreenModel(BaseEstimator):
         Returns
         -------
         model : CellScreenModel
-            Predicts the same cells as the one that was saved.
+            Predicts the same cells as the one that was saved. A transformer that was
+            its `space` is not in the file, and it cannot be fitted again without one.
 
         Raises
         ------
@@ -345,7 +368,7 @@ class CellScreenModel(BaseEstimator):
             flow._validate_params()
             schema = fitted.reader.schema
             model = cls(table, flow=flow, schema=schema, **state["parameters"])
-            vars(model).update(state["learnt"])
+            vars(model).update({"decoder_": None, **state["learnt"]}, encoder_=None)
             model.flow_ = FlowMatchingRegressor._from_fitted(fitted, **of_flow)
             model._check_parts()
             return model
@@ -356,8 +379,12 @@ class CellScreenModel(BaseEstimator):
         for role in (r for r in roles if getattr(self.flow_.schema_, r) is not None):
             self.flow_.schema_.require(self.controls_, role)
         width = len(self.flow_._flow.coordinates.centre)
+        widths = [width]
+        if self.decoder_ is not None:
+            widths = self.decoder_.widths
         if (self.space is None) != (self.space_ is None) or (
-            self.space_ is not None and len(self.space_.components_) != width
+            self.space_ is not None
+            and (widths[0], widths[-1]) != (width, len(self.space_.components_))
         ):
             raise ValueError("the flow is of another space than the model")
         if not len(self.controls_) or (
@@ -368,9 +395,9 @@ class CellScreenModel(BaseEstimator):
             if number != str(len(pieces) - 1):
                 raise ValueError(f"a label of {number} names is spelled {pieces}")
 
-    def _to_latent(self, y, verbose):
+    def _to_latent(self, y, verbose, random_state):
         """Return the cells as points of the latent space, in single precision."""
-        self.space_ = None
+        self.space_ = self.encoder_ = self.decoder_ = None
         if self.space is None:
             if is_annotated(y):
                 if self.obsm not in y.obsm:
@@ -381,65 +408,33 @@ class CellScreenModel(BaseEstimator):
                 y = open_cells(y, obsm=self.obsm, needs="finite").rows(slice(None))
                 y = to_dense(y)
             return np.asarray(y, dtype=np.float32)
-        n_components = max(min(self.n_components, y.shape[1] - 1, y.shape[0] - 1), 1)
-        self.space_ = CountSpace(n_components, verbose=bool(verbose)).fit(y)
-        return self.space_.transform(y).astype(np.float32)
+        verbose = bool(verbose)
+        widest = max(min(y.shape[1] - 1, y.shape[0] - 1), 1)
+        n_components = min(self.n_components, widest)
+        if self.space == "counts":
+            self.space_ = CountSpace(n_components, verbose=verbose).fit(y)
+            return self.space_.transform(y).astype(np.float32)
+        if self.space != "autoencoder":
+            self.encoder_ = clone(self.space).fit(y)
+            self.space_ = CountSpace(n_components, verbose=verbose).fit(y)
+            points = to_dense(self.encoder_.transform(y)).astype(np.float32)
+            targets = self.space_.transform(y)
+            self.decoder_ = LatentDecoder.fit(points, targets)
+            return points
+        from sklperturb.neural_network import AutoencoderTransformer
 
-    def _count_cells(self, perturbations, n_cells, n_controls):
-        """Return the number of cells of each perturbation, each named once."""
-        if isinstance(perturbations, str):
-            perturbations = [perturbations]
-        sizes = np.asarray(n_cells)
-        shape = (len(perturbations),)
-        sizes = np.full(shape, sizes) if sizes.ndim == 0 else sizes
-        if sizes.shape != shape or sizes.dtype.kind not in "iu" or (sizes < 1).any():
-            raise ValueError(
-                "n_cells must be a whole number of 1 or more, or one for each of the "
-                f"{len(perturbations)} perturbations; got {n_cells!r}."
-            )
-        numbers = {}
-        for label, size in zip(perturbations, sizes, strict=True):
-            if not str(label).strip():
-                raise ValueError("perturbations holds an empty name; leave it out.")
-            name = self._spelling.read(label, self.flow_.schema_)
-            numbers[name] = numbers.get(name, 0) + int(size)
-        near = near_misses(numbers, [CONTROL, *self._spelling.written])
-        if near:
-            warn(
-                f"{len(near)} perturbations are in the training data but for their "
-                f"spelling, and are taken as new. Did you mean {pairs(near)}?"
-            )
-        if self.flow_.schema_.labels_combine:
-            lookup = self.flow_._flow.reader.embedding
-            genes = () if lookup is None else lookup.genes_
-            for message in self._spelling.doubts(numbers, genes):
-                warn(message)
-        if not isinstance(n_controls, Integral) or n_controls < 0:
-            raise ValueError(
-                f"n_controls must be a whole number of 0 or more; got {n_controls!r}."
-            )
-        if n_controls:
-            numbers[CONTROL] = numbers.get(CONTROL, 0) + n_controls
-        if not numbers or min(numbers.values()) < 1:
-            raise ValueError(
-                f"perturbations={perturbations!r} with n_controls={n_controls!r} asks "
-                "for no cells; name perturbations, or 1 or more controls."
-            )
-        if CONTROL in numbers and not self.flow_.n_controls_:
-            raise ValueError(
-                "Controls cannot be generated, since there were none in the training "
-                "data; leave control labels and n_controls out."
-            )
-        return numbers
-
-
-def _as_written(y, column, names):
-    """Return the labels of cells as the file has them; `names` where it has none."""
-    if not is_annotated(y) or column not in y.obs:
-        return names
-    labels = y.obs[column].astype(object)
-    labels = labels.where(labels.notna(), names)
-    return each_label(labels, as_text).astype(str)
+        width = min(_BASIS * n_components, widest)
+        self.space_ = CountSpace(width, verbose=verbose).fit(y)
+        targets = self.space_.transform(y)
+        self.encoder_ = AutoencoderTransformer(
+            n_components,
+            reduction=None,
+            verbose=int(verbose),
+            random_state=random_state,
+            **_AUTOENCODER,
+        ).fit(targets)
+        self.decoder_ = self.encoder_.as_decoder()
+        return self.encoder_.transform(targets).astype(np.float32)
 
 
 def _is_plain(value):

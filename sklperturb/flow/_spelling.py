@@ -2,18 +2,23 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from numbers import Integral
 
+import numpy as np
 import pandas as pd
 
+from sklperturb.cells._files import is_annotated
+from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import (
     CONTROL,
     as_text,
+    each_label,
     join_combination,
     name_asked_for,
     parts_of,
     split_combination,
 )
-from sklperturb.conditions._near import joined_otherwise, quoted
+from sklperturb.conditions._near import joined_otherwise, near_misses, pairs, quoted
 from sklperturb.files._fields import Listed, Mapping, Text
 from sklperturb.flow._state import stored
 
@@ -120,3 +125,78 @@ def _pieces(label, parts):
         pieces.append(label[stop:start])
         stop = start + length
     return [*pieces, label[stop:]] if parts else None
+
+
+def as_written(y, column, names):
+    """Return the labels of cells as the file has them; `names` where it has none."""
+    if not is_annotated(y) or column not in y.obs:
+        return names
+    labels = y.obs[column].astype(object)
+    labels = labels.where(labels.notna(), names)
+    return each_label(labels, as_text).astype(str)
+
+
+def count_cells(perturbations, n_cells, n_controls, spelling, flow):
+    """Return the number of cells of each perturbation, each named once.
+
+    Parameters
+    ----------
+    perturbations : list of str
+    n_cells : int or array-like of int
+    n_controls : int
+    spelling : Spelling
+    flow : FittedFlow
+
+    Returns
+    -------
+    numbers : dict of str to int
+
+    Raises
+    ------
+    ValueError
+        If a number is not positive, or controls are asked for and there are none.
+    """
+    if isinstance(perturbations, str):
+        perturbations = [perturbations]
+    sizes = np.asarray(n_cells)
+    shape = (len(perturbations),)
+    sizes = np.full(shape, sizes) if sizes.ndim == 0 else sizes
+    if sizes.shape != shape or sizes.dtype.kind not in "iu" or (sizes < 1).any():
+        raise ValueError(
+            "n_cells must be a whole number of 1 or more, or one for each of the "
+            f"{len(perturbations)} perturbations; got {n_cells!r}."
+        )
+    schema, numbers = flow.reader.schema, {}
+    for label, size in zip(perturbations, sizes, strict=True):
+        if not str(label).strip():
+            raise ValueError("perturbations holds an empty name; leave it out.")
+        name = spelling.read(label, schema)
+        numbers[name] = numbers.get(name, 0) + int(size)
+    near = near_misses(numbers, [CONTROL, *spelling.written])
+    if near:
+        warn(
+            f"{len(near)} perturbations are in the training data but for their "
+            f"spelling, and are taken as new. Did you mean {pairs(near)}?"
+        )
+    if schema.labels_combine:
+        lookup = flow.reader.embedding
+        genes = () if lookup is None else lookup.genes_
+        for message in spelling.doubts(numbers, genes):
+            warn(message)
+    if not isinstance(n_controls, Integral) or n_controls < 0:
+        raise ValueError(
+            f"n_controls must be a whole number of 0 or more; got {n_controls!r}."
+        )
+    if n_controls:
+        numbers[CONTROL] = numbers.get(CONTROL, 0) + n_controls
+    if not numbers or min(numbers.values()) < 1:
+        raise ValueError(
+            f"perturbations={perturbations!r} with n_controls={n_controls!r} asks "
+            "for no cells; name perturbations, or 1 or more controls."
+        )
+    if CONTROL in numbers and not len(flow.pools.controls):
+        raise ValueError(
+            "Controls cannot be generated, since there were none in the training "
+            "data; leave control labels and n_controls out."
+        )
+    return numbers

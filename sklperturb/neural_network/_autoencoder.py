@@ -16,6 +16,7 @@ from sklperturb.modules import Autoencoder
 from sklperturb.neural_network._base import BaseNetRegressor
 from sklperturb.neural_network._batches import forward_rows
 from sklperturb.preprocessing import TargetReducer
+from sklperturb.preprocessing._latent_decoder import LatentDecoder
 
 
 class _Reconstruction(BaseNetRegressor):
@@ -229,6 +230,25 @@ class AutoencoderTransformer(
         if self.reducer_ is None:
             return rows + self._mean
         return self.reducer_.inverse_transform(rows)
+
+    def as_decoder(self):
+        """Return `inverse_transform` as numbers that a file can hold.
+
+        Returns
+        -------
+        decoder : LatentDecoder
+            To the basis of the rows, where there is a reduction.
+        """
+        check_is_fitted(self)
+        layers = [m for m in self.net_.module_.decoder if hasattr(m, "weight")]
+        weights, biases = (
+            [getattr(layer, name).detach().cpu().numpy() for layer in layers]
+            for name in ("weight", "bias")
+        )
+        mean = 0.0 if self.reducer_ is not None else self._mean
+        weights[-1] = weights[-1] * self._scale
+        biases[-1] = biases[-1] * self._scale + mean
+        return LatentDecoder(weights, biases)
 
     def _reduce(self, X):
         if self.reducer_ is None:
