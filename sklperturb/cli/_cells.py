@@ -21,6 +21,8 @@ from sklperturb.cli._options import (
 )
 
 _MAX_CELLS, _MAX_NAME = 10**6, 1000
+# What the names of latent spaces are to `CellScreenModel`.
+_LATENTS = {None: "counts", "pca": "counts", "autoencoder": "autoencoder", "se": None}
 
 
 @app.command("fit-cells")
@@ -34,6 +36,23 @@ def fit_cells(
             "table (.parquet, .csv, .tsv, .npz, .safetensors)."
         ),
     ],
+    latent: Annotated[
+        str | None,
+        Option(
+            metavar="[pca|autoencoder|se|KEY]",
+            help="Space in which cells are generated: principal components or an "
+            "autoencoder of counts, State Embedding (needs --checkpoint), or a key of "
+            "obsm, as --obsm names it. By default pca, of a file without X its "
+            "embedding.",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        Option(
+            exists=True,
+            help="Weights of State Embedding, for --latent se: a folder or file.",
+        ),
+    ] = None,
     layer: Layer = None,
     obsm: Obsm = None,
     perturbation: Perturbation = None,
@@ -41,7 +60,12 @@ def fit_cells(
     control: Control = None,
     batch: Batch = None,
     n_components: Annotated[
-        int, Option(help="Dimensions of the latent space of counts.", min=1)
+        int,
+        Option(
+            help="Dimensions of pca and autoencoder; of se, principal components that "
+            "counts are decoded through.",
+            min=1,
+        ),
     ] = 50,
     max_steps: Annotated[int, Option(help="Steps of the training.", min=1)] = 2000,
     seed: Seed = 0,
@@ -49,9 +73,9 @@ def fit_cells(
 ):
     """Learn to generate perturbed cells from a file of cells.
 
-    Counts are read a block at a time; the model is numbers and text.
+    Counts are read a block at a time; the model is numbers and text. What it generates
+    is counts, unless cells come in an embedding of obsm.
     """
-    from sklperturb.cells._files import sole_embedding
     from sklperturb.datasets import load_perturbseq
     from sklperturb.files._reading import check_file
     from sklperturb.files._writing import check_output
@@ -61,10 +85,7 @@ def fit_cells(
     for path in embedding:
         check_file(path, "embedding")
     refuse_inputs(embedding, [output])
-    if layer is not None and obsm is not None:
-        raise ValueError("layer= and obsm= both name the cells; pass one of them.")
-    if layer is None and obsm is None and (obsm := sole_embedding(cells)):
-        log.info(f"{cells.name} has no X; cells are generated in obsm[{obsm!r}].")
+    space, obsm = _choose_latent(cells, latent, checkpoint, layer, obsm)
     schema = read_schema(
         cells, perturbation=perturbation, context=context, control=control, batch=batch
     )
@@ -75,7 +96,7 @@ def fit_cells(
     start = time.perf_counter()
     model = CellScreenModel(
         _read_embedding(embedding, screen),
-        space="counts" if obsm is None else None,
+        space=space,
         n_components=n_components,
         obsm=obsm or "X_state",
         flow=FlowMatchingRegressor(
@@ -140,13 +161,49 @@ def predict_cells(
     )
     with written_whole(output) as unfinished:
         write_h5ad(unfinished, found, "gzip")
-    width = f"{found.n_vars} genes"
-    if model.space_ is None:
-        width = f"{found.obsm[model.obsm].shape[1]} dimensions in {model.obsm}"
+    widths = [f"{found.n_vars} genes"] if found.n_vars else []
+    widths += [f"{z.shape[1]} dimensions in {key}" for key, z in found.obsm.items()]
     out.print(
-        f"{found.n_obs} cells of {found.obs[column].nunique()} conditions, {width}, "
+        f"{found.n_obs} cells of {found.obs[column].nunique()} conditions, "
+        f"{', '.join(widths)}, "
         f"{time.perf_counter() - start:.0f} s: {output}"
     )
+
+
+def _choose_latent(cells, latent, checkpoint, layer, obsm):
+    """Return the latent space of cells: a name, a transformer or None, and its key."""
+    from sklperturb.cells._files import sole_embedding
+
+    if latent is not None and latent not in _LATENTS:
+        if obsm not in (None, latent):
+            raise ValueError(
+                f"latent={latent!r} and obsm={obsm!r} name two spaces; pass one of "
+                "them."
+            )
+        latent, obsm = None, latent
+    elif latent is not None and obsm is not None:
+        raise ValueError(
+            f"latent={latent!r} is a space of counts, and obsm={obsm!r} one that the "
+            "cells are in already; pass one of them."
+        )
+    if (latent == "se") != (checkpoint is not None):
+        raise ValueError(
+            "latent='se' and checkpoint= go together: the space is that of State "
+            "Embedding, and its weights are needed."
+        )
+    if layer is not None and obsm is not None:
+        raise ValueError("layer= and obsm= both name the cells; pass one of them.")
+    if latent is None and layer is None and obsm is None:
+        obsm = sole_embedding(cells)
+        if obsm is not None:
+            log.info(f"{cells.name} has no X; cells are generated in obsm[{obsm!r}].")
+    if obsm is not None:
+        return None, obsm
+    if latent != "se":
+        return _LATENTS[latent], None
+    from sklperturb.embedding import SEEmbedding
+
+    return SEEmbedding(checkpoint), None
 
 
 def _read_embedding(paths, screen):

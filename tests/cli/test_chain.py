@@ -2,6 +2,7 @@
 
 import json
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,3 +83,45 @@ def test_embeddings(cli, files, screen, tmp_path):
     assert "obsm['X_state'] is scored" in done.stderr
     assert "energy" in done.stdout and "sliced_wasserstein" in done.stdout
     assert cli("evaluate", *sides, "--obsm", "X_state").stdout == done.stdout
+
+
+@pytest.mark.parametrize("latent", ["se", "autoencoder"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_counts_through_a_latent_space(cli, files, screen, tmp_path, latent):
+    """One command from counts to a model that generates counts."""
+    options = ("--latent", latent, "--n-components", 8, "--max-steps", 5)
+    if latent == "se":
+        path = tmp_path / "small.ckpt"
+        config = SEConfig(length=12)
+        genes = list(screen.y.var_names)
+        SECheckpoint.create(path, config=config, genes=genes, random_state=0)
+        options = (*options, "--checkpoint", path)
+    model, pred = tmp_path / "model.npz", tmp_path / "pred.h5ad"
+    table = ("--embedding", files / "genes.parquet", "--output", model)
+    cli("fit-cells", files / "train.h5ad", *table, *options)
+    wanted = ("--perturbations", files / "wanted.csv", "--output", pred)
+    assert "80 genes" in cli("predict-cells", model, *wanted).stdout
+    found = anndata.read_h5ad(pred)
+    counts = found.X.toarray()
+    assert np.array_equal(counts, np.round(counts)) and counts.any(axis=1).all()
+    assert list(found.obsm) == (["X_state"] if latent == "se" else [])
+    if latent == "se":  # of the embedding of the cell, and not that of the data set
+        norms = np.linalg.norm(found.obsm["X_state"][:, : config.output_dim], axis=1)
+        np.testing.assert_allclose(norms, 1, atol=1e-5)
+    cli("evaluate", "--pred", pred, "--real", files / "real.h5ad", "--no-anchors")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--latent", "se"], "--latent 'se' and --checkpoint go together"),
+        (["--latent", "pca", "--obsm", "X_state"], "is a space of counts"),
+        (["--latent", "X_pca", "--obsm", "X_state"], "name two spaces"),
+        (["--latent", "PCA"], "has no obsm 'PCA'"),
+    ],
+)
+def test_latent_spaces_that_are_none(cli, files, tmp_path, words, message):
+    model = ("--output", tmp_path / "model.npz")
+    table = ("--embedding", files / "genes.parquet")
+    done = cli("fit-cells", files / "train.h5ad", *table, *model, *words, code=2)
+    assert message in done.stderr

@@ -9,9 +9,13 @@ import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
+from sklearn.utils._param_validation import InvalidParameterError
 
+from sklperturb.cells import log_normalise
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.datasets import load_perturbseq, make_genetic_screen
 from sklperturb.flow import CellScreenModel, CountSpace, FlowMatchingRegressor
@@ -292,6 +296,54 @@ def test_latent_cells_in_and_out(screen, embedded, genes, tmp_path):
     assert list(named.predict(genes, 2).obsm) == ["X_pca"]
     with pytest.raises(ValueError, match="log1p=True needs counts"):
         model.predict(genes, log1p=True)
+
+
+@pytest.mark.parametrize("space", ["autoencoder", PCA(6), make_pipeline(PCA(6))])
+def test_counts_through_any_latent_space(screen, genes, tmp_path, space):
+    matrix = pd.DataFrame(screen.y.X.toarray(), columns=screen.y.var_names)
+    model = make(screen, space=space).fit(screen.X, matrix)
+    model.save(tmp_path / "model.npz")
+    again = CellScreenModel.load(tmp_path / "model.npz")
+    cells, other = (each.predict(genes, 20, n_controls=80) for each in (model, again))
+    assert cells.shape == (120, 100) and np.array_equal(values(cells), values(other))
+    # The decoder leads back: controls keep their expression.
+    controls = log_normalise(cells.X[-80:], 1e4).mean(axis=0)
+    measured = log_normalise(screen.y[screen.is_control].X, 1e4).mean(axis=0)
+    assert np.corrcoef(controls, measured)[0, 1] > 0.97
+    if space == "autoencoder":
+        assert not cells.obsm
+        return
+    assert cells.obsm["X_state"].shape == (120, 6)
+    with pytest.raises(InvalidParameterError, match="'space' parameter"):
+        again.fit(screen.X, screen.y)
+
+
+def test_the_decoder_of_an_autoencoder_is_its_own(screen):
+    model = make(screen, space="autoencoder").fit(screen.X, screen.y)
+    points = np.random.default_rng(0).normal(size=(5, 4))
+    np.testing.assert_allclose(
+        model.decoder_.decode(points),
+        model.encoder_.inverse_transform(points),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("beside", [0, 3])
+def test_cells_stay_on_the_sphere(screen, embedded, genes, tmp_path, beside):
+    """Also where an embedding of the data set stands beside that of the cell."""
+    points = embedded.obsm["X_state"]
+    norms = np.linalg.norm(points, axis=1, keepdims=True)
+    rest = np.random.default_rng(0).normal(size=(len(points), beside))
+    on_sphere = np.hstack([points / norms, rest])
+    model = make(screen, space=None).fit(screen.X, on_sphere)
+    model.save(tmp_path / "model.npz")
+    for each in (model, CellScreenModel.load(tmp_path / "model.npz")):
+        found = each.predict(genes, 9).obsm["X_state"]
+        np.testing.assert_allclose(np.linalg.norm(found[:, :3], axis=1), 1, atol=1e-6)
+    # What is on no sphere is not put on one.
+    moved = make(screen, space=None).fit(screen.X, points).predict(genes, 9)
+    assert np.linalg.norm(moved.obsm["X_state"], axis=1).std() > 0.1
 
 
 def test_without_an_embedding_seen_genes_are_known(screen, genes, tmp_path):
