@@ -71,6 +71,41 @@ class BaseConditionKFold(BaseCrossValidator):
             yield fold_of_row == fold
 
 
+def check_keep_controls(keep_controls):
+    """Refuse what is neither true, false nor "both"."""
+    if keep_controls not in (True, False, "both"):
+        raise ValueError(
+            f"keep_controls={keep_controls!r}; allowed are True, False and 'both'."
+        )
+
+
+def turns(groups, n_turns, random_state):
+    """Return a number below `n_turns` for each row: in turn, group after group.
+
+    Parameters
+    ----------
+    groups : ndarray of int of shape (n_rows,)
+    n_turns : int
+    random_state : int, RandomState instance or None
+        Seed of the order within a group.
+    """
+    order = check_random_state(random_state).permutation(len(groups))
+    order = order[np.argsort(groups[order], kind="stable")]
+    found = np.empty(len(groups), dtype=int)
+    found[order] = np.arange(len(groups)) % n_turns
+    return found
+
+
+def deal_controls(splitter, X, schema, is_control):
+    """Return the fold of each control: in turn, context after context."""
+    n_splits, n_controls = splitter.n_splits, np.count_nonzero(is_control)
+    check_n_splits(n_splits, n_controls, "controls in X")
+    context = np.zeros(len(is_control), dtype=int)
+    if schema.context is not None:
+        [(context, _)] = read_roles(X, schema, "context")
+    return turns(context[is_control], n_splits, splitter.random_state)
+
+
 def check_n_splits(n_splits, n_available, described):
     """Refuse a number of folds that cannot be made from `n_available` units."""
     if not isinstance(n_splits, Integral) or isinstance(n_splits, bool):

@@ -7,13 +7,16 @@ from sklearn.utils import check_random_state
 from sklperturb.conditions._labels import control_rows
 from sklperturb.model_selection._folds import (
     BaseConditionKFold,
+    check_keep_controls,
     check_list,
     check_n_splits,
+    deal_controls,
     find_names,
     has_structures,
     join_structures,
     read_roles,
     read_table,
+    turns,
 )
 
 
@@ -105,11 +108,7 @@ class UnseenPerturbationKFold(BaseConditionKFold):
         self.by_structure = by_structure
 
     def _iter_test_masks(self, X, y=None, groups=None):
-        if self.keep_controls not in (True, False, "both"):
-            raise ValueError(
-                f"keep_controls={self.keep_controls!r}; allowed are True, False and "
-                "'both'."
-            )
+        check_keep_controls(self.keep_controls)
         X, schema = read_table(X, self.schema)
         [(codes, _)] = read_roles(X, schema, "perturbation")
         dealt = np.ones(len(codes), dtype=bool)
@@ -120,7 +119,7 @@ class UnseenPerturbationKFold(BaseConditionKFold):
         fold_of_row = np.full(len(codes), -1)
         fold_of_row[dealt] = folds[codes[dealt]]
         if self.keep_controls == "both":
-            fold_of_row[~dealt] = self._deal_controls(X, schema, ~dealt)
+            fold_of_row[~dealt] = deal_controls(self, X, schema, ~dealt)
         yield from self._masks(fold_of_row)
 
     def _join(self, codes, X, schema, dealt):
@@ -141,18 +140,6 @@ class UnseenPerturbationKFold(BaseConditionKFold):
         fewer = joined.max(initial=-1) < codes.max(initial=-1)
         return joined, "structures in X" if fewer else "perturbations in X"
 
-    def _deal_controls(self, X, schema, is_control):
-        """Return the fold of each control: in turn, context after context."""
-        n_controls = np.count_nonzero(is_control)
-        check_n_splits(self.n_splits, n_controls, "controls in X")
-        order = check_random_state(self.random_state).permutation(n_controls)
-        if schema.context is not None:
-            [(context, _)] = read_roles(X, schema, "context")
-            order = order[np.argsort(context[is_control][order], kind="stable")]
-        folds = np.empty(n_controls, dtype=int)
-        folds[order] = np.arange(n_controls) % self.n_splits
-        return folds
-
 
 class UnseenContextKFold(BaseConditionKFold):
     """Hold out whole contexts, such as cell types.
@@ -165,6 +152,10 @@ class UnseenContextKFold(BaseConditionKFold):
     ----------
     n_splits : int, default=5
         Number of folds, at least 2 and at most the number of contexts.
+    keep_controls : bool or "both", default=False
+        True leaves the controls of a held-out context in training, since cells that
+        are perturbed there are predicted from them. "both" leaves every second one
+        there, and tests the others, as scores of cells need it.
     schema : PerturbationSchema, default=None
         Names the columns of X. None infers them from their spelling.
     random_state : int, RandomState instance or None, default=None
@@ -193,9 +184,23 @@ class UnseenContextKFold(BaseConditionKFold):
     ['NK']
     """
 
+    def __init__(
+        self, n_splits=5, *, keep_controls=False, schema=None, random_state=None
+    ):
+        super().__init__(n_splits, schema=schema, random_state=random_state)
+        self.keep_controls = keep_controls
+
     def _iter_test_masks(self, X, y=None, groups=None):
+        check_keep_controls(self.keep_controls)
         [(codes, _)] = read_roles(X, self.schema, "context")
-        yield from self._deal_rows(codes, "contexts in X")
+        kept = np.zeros(len(codes), dtype=bool)
+        if self.keep_controls:
+            X, schema = read_table(X, self.schema)
+            kept = control_rows(X, schema)
+        if self.keep_controls == "both":
+            kept[kept] = turns(codes[kept], 2, self.random_state) == 0
+        for held_out in self._deal_rows(codes, "contexts in X"):
+            yield held_out & ~kept
 
 
 class LeaveOneContextOut(BaseCrossValidator):

@@ -572,3 +572,37 @@ def test_names_that_differ_in_spelling_only_are_said(twin):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         next(cv.split(X[:4]))
+
+
+@pytest.mark.parametrize("keep", [True, "both"])
+def test_controls_of_a_context_that_is_held_out(keep):
+    X = pd.DataFrame(
+        {
+            "cell_type": np.repeat(["B", "NK", "T"], 10),
+            "target_gene": ["control"] * 4
+            + ["x"] * 6
+            + ["control"] * 5
+            + ["y"] * 5
+            + ["control"] * 2
+            + ["x"] * 8,
+        }
+    )
+    control = (X["target_gene"] == "control").to_numpy()
+    cv = UnseenContextKFold(3, keep_controls=keep, random_state=0)
+    tested = []
+    for train, test in cv.split(X):
+        [context] = X["cell_type"].iloc[test].unique()
+        own = (X["cell_type"] == context).to_numpy()
+        assert not (own & ~control)[train].any()
+        assert (own & control)[train].any()
+        assert (own & control)[test].any() == (keep == "both")
+        tested.append(test)
+    tested = np.concatenate(tested)
+    assert len(set(tested)) == len(tested)
+    assert set(np.flatnonzero(~control)) <= set(tested)
+
+
+def test_keep_controls_is_checked_for_contexts():
+    X = pd.DataFrame({"cell_type": ["B", "NK"], "target_gene": ["x", "control"]})
+    with pytest.raises(ValueError, match="keep_controls='some'; allowed are"):
+        next(UnseenContextKFold(2, keep_controls="some").split(X))
