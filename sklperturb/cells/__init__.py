@@ -2,6 +2,7 @@
 
 from sklperturb.cells._cells import Cells, open_cells
 from sklperturb.cells._counts import log_normalise, looks_like_counts
+from sklperturb.cells._perturbed import perturb_counts
 from sklperturb.cells._sums import mean_by_group, sum_by_group
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     "looks_like_counts",
     "mean_by_group",
     "open_cells",
+    "perturb_counts",
     "sum_by_group",
 ]

@@ -10,22 +10,39 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
+    clone,
 )
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
-from sklperturb.cells import log_normalise, looks_like_counts, open_cells
+from sklperturb.cells import (
+    log_normalise,
+    looks_like_counts,
+    open_cells,
+    perturb_counts,
+)
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import check_unique_genes, gene_names, is_annotated
-from sklperturb.files._fields import LARGEST, Array, Either, Flag, Maybe, Number, Size
-from sklperturb.flow._state import Object, stored_estimator
+from sklperturb.cells._perturbed import ControlCells, CountChange
+from sklperturb.files._fields import (
+    LARGEST,
+    Array,
+    Either,
+    Flag,
+    Listed,
+    Maybe,
+    Number,
+    Size,
+)
+from sklperturb.flow._state import Object, stored, stored_estimator
+from sklperturb.preprocessing._latent_decoder import LatentDecoder
 from sklperturb.utils._progress import ProgressBar
 
 _LARGEST_LIBRARY = 1e9  # counts of a cell; of a million at most in practice
-_LARGEST_RATE = 1e15  # beyond which counts are no whole numbers any more
-_LARGEST_DISPERSION = 100.0
 _LARGEST_LOG = 12.0  # of an expression that is decoded; e^12 of 10^4 is absurd
+_BASIS = 4  # principal components of an autoencoder, of its own dimensions
+_AUTOENCODER = {"batch_size": 256, "max_epochs": 100, "patience": 10}
 
 
 class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -33,9 +50,9 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     Counts are scaled to one sum a cell and their logarithm is taken; the components
     are those of the most variable genes. Back, every gene is a linear function of the
-    components, and counts are drawn from a negative binomial around it, with the
-    dispersion of the gene and the size of a cell: rounded expression has neither the
-    zeros nor the spread of counts.
+    components. Counts are not decoded: real control cells are changed by what two
+    points differ in, so that errors of the way back cancel, and zeros, spread and
+    sizes are those of measured cells.
 
     Parameters
     ----------
@@ -57,13 +74,6 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     mean_ : ndarray of shape (n_top_genes,)
     decoder_ : ndarray of shape (n_components + 1, n_genes)
         Last row: the intercept. Gives logarithms.
-    correction_ : ndarray of shape (n_genes,)
-        Factor by which decoded rates are too small: a mean of logarithms is not the
-        logarithm of a mean.
-    dispersion_ : ndarray of shape (n_genes,)
-        Of the negative binomial: its variance is ``mean + dispersion * mean ** 2``.
-    library_sizes_ : ndarray of shape (n_cells,)
-        Counts of each training cell.
     n_features_in_ : int
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
         Where all names of the genes are text.
@@ -74,8 +84,8 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     Notes
     -----
-    `fit` reads the cells four times, a block at a time, so that an AnnData may be
-    backed by a file. Dispersions are by moments, of what the components leave over.
+    `fit` reads the cells three times, a block at a time, so that an AnnData may be
+    backed by a file.
 
     Examples
     --------
@@ -88,8 +98,10 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     >>> latent = space.transform(screen.y)
     >>> latent.shape
     (120, 5)
-    >>> space.sample_counts(latent, random_state=0).shape
-    (120, 80)
+    >>> controls = screen.y[screen.is_control].X
+    >>> before, after = latent[screen.is_control], latent[~screen.is_control]
+    >>> space.perturb_counts(controls, before, after, random_state=0).shape
+    (40, 80)
     """
 
     _parameter_constraints = {
@@ -143,7 +155,7 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                 f"and at most the {n_top} genes."
             )
         n_blocks = -(-n_cells // 2048)
-        with ProgressBar(4 * n_blocks * bool(self.verbose), "Counts") as bar:
+        with ProgressBar(3 * n_blocks * bool(self.verbose), "Counts") as bar:
 
             def blocks():
                 for rows, values in X.blocks():
@@ -151,9 +163,8 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
                     bar.advance()
 
             self._choose_genes(blocks(), n_top)
-            self._fit_components(blocks())
+            self._fit_components(blocks(), n_cells)
             self._fit_decoder(blocks())
-            self._fit_noise(blocks())
         return self
 
     def transform(self, X):
@@ -197,48 +208,53 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         decoded = Z @ self.decoder_[:-1] + self.decoder_[-1]
         return np.clip(decoded, 0.0, _LARGEST_LOG)
 
-    def sample_counts(self, Z, library_sizes=None, *, random_state=None):
-        """Draw counts of cells.
+    def perturb_counts(self, counts, before, after, rows=None, *, random_state=None):
+        """Return control cells as they would be after a move in the latent space.
 
         Parameters
         ----------
-        Z : ndarray of shape (n_cells, n_components)
-        library_sizes : array-like of shape (n_cells,), default=None
-            Expected counts of each cell. None draws from those of the training cells.
+        counts : AnnData, sparse matrix or ndarray of shape (n_controls, n_genes)
+            Raw counts of control cells of one context.
+        before, after : ndarray of shape (n_points, n_components)
+            Points of controls and of perturbed cells, such as a flow generates; the
+            difference of their means is what is done to the cells.
+        rows : array-like of int of shape (n_cells,), default=None
+            Controls to make cells of; None is all, each once.
         random_state : int, RandomState instance or None, default=None
             Seed.
 
         Returns
         -------
-        counts : csr_array of shape (n_cells, n_genes), float32
+        perturbed : csr_array or ndarray of shape (n_cells, n_genes)
             Whole numbers.
+
+        See Also
+        --------
+        sklperturb.cells.perturb_counts : How counts are changed.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=np.float64, input_name="Z")
-        seed = check_random_state(random_state).randint(2**31 - 1)
-        rng = np.random.default_rng(seed)
-        if library_sizes is None:
-            library_sizes = rng.choice(self.library_sizes_, len(Z))
-        library_sizes = np.asarray(library_sizes, dtype=np.float64)
-        if library_sizes.shape != (len(Z),):
-            raise ValueError(
-                f"library_sizes has shape {library_sizes.shape}; it needs one number "
-                f"for each of the {len(Z)} cells."
-            )
-        # A gene without dispersion is Poisson, the limit of many failures.
-        shape = 1.0 / np.maximum(self.dispersion_, 1e-6)
-        drawn = []
-        for start in range(0, len(Z), 2048):
-            rows = slice(start, start + 2048)
-            mean = self._rates(Z[rows], library_sizes[rows])
-            rates = rng.gamma(shape, mean / shape)
-            if not rates.max(initial=0) < _LARGEST_RATE:  # NaN too
-                raise ValueError(
-                    "The decoded cells have more counts than any cell has; fit the "
-                    "model again, or with a lower learning_rate or guidance."
-                )
-            drawn.append(sparse.csr_array(rng.poisson(rates).astype(np.float32)))
-        return sparse.vstack(drawn, format="csr")
+        counts = self._validate(counts, reset=False).rows(slice(None))
+        before, after = (
+            check_array(points, dtype=np.float64, input_name=name).mean(axis=0)
+            for name, points in (("before", before), ("after", after))
+        )
+        change = CountChange.of(sparse.csr_array(counts), self.target_sum)
+        logs = (after - before) @ self.decoder_[:-1]
+        return perturb_counts(
+            counts, change.fold(logs), rows, random_state=random_state
+        )
+
+    def keep_controls(self, X, rows, conditions):
+        """Return counts of some `rows` of the cells of `fit`, of each condition a part.
+
+        Returns
+        -------
+        cells : ControlCells
+        """
+        groups = pd.Series(0, conditions.index)
+        if conditions.shape[1]:
+            groups = conditions.astype(str).groupby(list(conditions)).ngroup()
+        return ControlCells.choose(self._validate(X, reset=False), rows, groups)
 
     @property
     def _n_features_out(self):
@@ -267,12 +283,6 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         check_non_negative(X, type(self).__name__)
         return open_cells(X)
 
-    def _rates(self, Z, library_sizes):
-        """Return the expected counts."""
-        rates = np.expm1(self.inverse_transform(Z)) * self.correction_
-        total = np.maximum(rates.sum(axis=1, keepdims=True), 1e-12)
-        return rates / total * library_sizes[:, None]
-
     def _project(self, logs):
         top = to_dense(logs[:, self.top_genes_])
         return (top - self.mean_) @ self.components_.T
@@ -284,24 +294,24 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             sizes.append(np.asarray(values.sum(axis=1), np.float64).ravel())
             sums += np.asarray(logs.sum(axis=0)).ravel()
             squares += np.asarray((logs * logs).sum(axis=0)).ravel()
-        self.library_sizes_ = np.concatenate(sizes)
-        if self.library_sizes_.max() > _LARGEST_LIBRARY:
+        sizes = np.concatenate(sizes)
+        if sizes.max() > _LARGEST_LIBRARY:
             raise ValueError(
-                f"A cell has {self.library_sizes_.max():.3g} counts, and no cell has "
-                f"more than {_LARGEST_LIBRARY:.0e}; leave it out."
+                f"A cell has {sizes.max():.3g} counts, and no cell has more than "
+                f"{_LARGEST_LIBRARY:.0e}; leave it out."
             )
-        n_cells = len(self.library_sizes_)
+        n_cells = len(sizes)
         variance = squares / n_cells - np.square(sums / n_cells)
         self.top_genes_ = np.sort(np.argsort(-variance, kind="stable")[:n_top])
         self.mean_ = sums[self.top_genes_] / n_cells
 
-    def _fit_components(self, blocks):
+    def _fit_components(self, blocks, n_cells):
         width = len(self.top_genes_)
         products = np.zeros((width, width))
         for _, _, logs in blocks:
             top = to_dense(logs[:, self.top_genes_])
             products += top.T @ top
-        covariance = products / len(self.library_sizes_)
+        covariance = products / n_cells
         covariance -= np.outer(self.mean_, self.mean_)
         _, vectors = np.linalg.eigh(covariance)
         components = vectors[:, ::-1][:, : self.n_components].T
@@ -318,25 +328,6 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             gram += Z.T @ Z
             cross += (logs.T @ Z).T
         self.decoder_ = np.linalg.lstsq(gram, cross, rcond=None)[0]
-
-    def _fit_noise(self, blocks):
-        self.correction_ = np.ones(self.n_features_in_)
-        # With y counts and m expected: E (y - m)^2 = m + dispersion * m^2, where the
-        # expected ones are first brought to the gene's total.
-        counts, expected, own, products, squares = np.zeros((5, self.n_features_in_))
-        for rows, values, logs in blocks:
-            mean = self._rates(self._project(logs), self.library_sizes_[rows])
-            dense = to_dense(values)
-            counts += dense.sum(axis=0)
-            expected += mean.sum(axis=0)
-            own += np.square(dense, dtype=np.float64).sum(axis=0)
-            products += (dense * mean).sum(axis=0)
-            squares += np.square(mean).sum(axis=0)
-        factor = np.where(expected > 0, counts / np.maximum(expected, 1e-12), 0.0)
-        excess = own - 2 * factor * products + factor**2 * squares - counts
-        dispersion = excess / np.maximum(factor**2 * squares, 1e-12)
-        self.dispersion_ = np.clip(dispersion, 0.0, _LARGEST_DISPERSION)
-        self.correction_ = factor
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -361,7 +352,74 @@ stored_estimator(
     components_=Array(("n_latent", "n_top")),
     mean_=Array(("n_top",)),
     decoder_=Array(("n_latent+1", "n_genes")),
-    correction_=Array(("n_genes",), low=0),
-    dispersion_=Array(("n_genes",), low=0, high=_LARGEST_DISPERSION),
-    library_sizes_=Array(("n_cells",), low=0, high=_LARGEST_LIBRARY),
 )
+
+
+def fit_space(space, n_components, y, verbose, random_state):
+    """Fit a latent space to counts, and a way back to principal components of them.
+
+    Parameters
+    ----------
+    space : {"counts", "autoencoder"} or transformer
+    n_components : int
+    y : AnnData, DataFrame, sparse matrix or ndarray of shape (n_cells, n_genes)
+    verbose : bool
+    random_state : int, RandomState instance or None
+
+    Returns
+    -------
+    components : CountSpace
+    encoder : fitted transformer or None
+    decoder : LatentDecoder or None
+        From the latent space to the components; None where they are the same.
+    points : ndarray of shape (n_cells, n_dimensions), float32
+    """
+    widest = max(min(y.shape[1] - 1, y.shape[0] - 1), 1)
+    n_components = min(n_components, widest)
+    width = (
+        n_components if space != "autoencoder" else min(_BASIS * n_components, widest)
+    )
+    encoder = decoder = None
+    if not isinstance(space, str):
+        encoder = clone(space).fit(y)
+    components = CountSpace(width, verbose=verbose).fit(y)
+    points = components.transform(y)
+    if encoder is not None:
+        targets, points = points, to_dense(encoder.transform(y)).astype(np.float32)
+        decoder = LatentDecoder.fit(points, targets)
+    elif space == "autoencoder":
+        from sklperturb.neural_network import AutoencoderTransformer
+
+        encoder = AutoencoderTransformer(
+            n_components,
+            reduction=None,
+            verbose=int(verbose),
+            random_state=random_state,
+            **_AUTOENCODER,
+        ).fit(points)
+        decoder, points = encoder.as_decoder(), encoder.transform(points)
+    return components, encoder, decoder, points.astype(np.float32)
+
+
+def _take_controls(cells):
+    counts = cells.counts
+    parts = {"data": counts.data, "indices": counts.indices, "indptr": counts.indptr}
+    return {"n_genes": cells.n_genes, "places": cells.places, **parts}
+
+
+def _make_controls(n_genes, places, data, indices, indptr):
+    counts = sparse.csr_array((data, indices, indptr), shape=(len(places), n_genes))
+    counts.check_format(full_check=True)
+    return ControlCells(n_genes, places, counts)
+
+
+stored(
+    _take_controls,
+    _make_controls,
+    n_genes=Size("n_genes"),
+    places=Array(("n_kept",), "i", 0, below="n_rows", unique=True),
+    data=Array(("n_values",), "i", 1, _LARGEST_LIBRARY),
+    indices=Array(("n_values",), "i", 0, below="n_genes"),
+    indptr=Array(("n_kept+1",), "i", 0),
+)(ControlCells)
+stored(weights=Listed(Array(None)), biases=Listed(Array(None)))(LatentDecoder)

@@ -286,6 +286,11 @@ class FittedFlow:
                     result[rows] = self.coordinates.outside(found)
         return result * self.coordinates.scale
 
+    @property
+    def control_cells(self):
+        """The controls of the training data, in its order and in the units of `y`."""
+        return self.coordinates.from_units(self.pools.controls)
+
     def displacement(self, condition, pool):
         """Return by how much the flow moves the mean of a pool, in all columns."""
         return self.coordinates.outside(self.generator.displacement(condition, pool))

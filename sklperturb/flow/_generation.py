@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import torch
 
 from sklperturb.files._fields import Array, Fields, Mapping, Maybe, Number, Size, Text
@@ -17,6 +18,8 @@ POPULATION_ENCODERS = {"deep_sets": DeepSets, "knn_graph": NeighborGraphSets}
 _CELLS_AT_ONCE = 4096
 # Of networks and paths that a file may ask for.
 _WIDEST, _DEEPEST, _MOST_STEPS = 100_000, 200, 100_000
+_LARGEST_AMPLITUDE = 3.0  # by which predicted effects are stretched
+_NO_GENE, _GENES = "never measured", 100  # that are asked for, to learn how far
 _REFERENCE_CELLS = 256  # controls whose mean displacement is that of a condition
 
 
@@ -181,6 +184,108 @@ def draw_cells(cells, n_cells, rng):
         ]
     )
     return cells[rng.permutation(order)]
+
+
+def draw_places(n_cells, numbers, rng):
+    """Return places of cells, for each number none again before all were drawn."""
+    drawn = [draw_cells(np.arange(n_cells), number, rng) for number in numbers]
+    return np.concatenate(drawn)
+
+
+def moves_of(flow, start, conditions, stretch=1.0, decode=None):
+    """Return what happens to controls under conditions, as moves of their mean.
+
+    A move is the difference of two expected points of one model, so that what the
+    model gets wrong of controls cancels.
+
+    Parameters
+    ----------
+    flow : FittedFlow
+    start, conditions : DataFrame of shape (n_rows, n_columns)
+        Of each cell, before and after.
+    stretch : float, default=1
+        Factor of moves by perturbations that were not measured, alone or with others.
+    decode : callable, default=None
+        From points of the flow to those of another space, in which moves are wanted.
+
+    Returns
+    -------
+    groups : ndarray of int of shape (n_rows,)
+        Row of `moves` of each cell.
+    moves : ndarray of shape (n_groups, n_features)
+    """
+    both = pd.concat([start, conditions.add_suffix("_")], axis=1).astype(str)
+    groups = both.groupby(list(both), sort=False).ngroup().to_numpy()
+    first = np.unique(groups, return_index=True)[1]
+    before, after = (flow.predict(X.iloc[first]) for X in (start, conditions))
+    moves = (after - before).reshape(len(first), -1)
+    seen = set(flow.reader.parts)
+    keys = flow.reader.keys(conditions.iloc[first])
+    moves[[seen.isdisjoint(parts) for _, parts, _ in keys]] *= stretch
+    _check_finite(moves)
+    if decode is None:
+        return groups, moves
+    decoded = []
+    for row, move in zip(first, moves, strict=True):
+        # Through a decoder that is not linear, the mean of cells and not their mean.
+        cells, _ = flow.sample(start.iloc[[row]], _REFERENCE_CELLS)
+        decoded.append((decode(cells[0] + move) - decode(cells[0])).mean(axis=0))
+    return groups, np.array(decoded)
+
+
+def points_of(flow, places, conditions, random_state):
+    """Return points of the latent space, of the controls at `places` if possible."""
+    if flow.generator.source == "control" and len(flow.pools.controls):
+        points = flow.transport(conditions, flow.control_cells[places])
+    else:
+        points = flow.sample(conditions, 1, seed=random_state)[0][:, 0]
+    _check_finite(points)
+    return points.astype(np.float32)
+
+
+def _check_finite(cells):
+    if not np.isfinite(cells).all():
+        raise ValueError(
+            "The model gives cells with NaN or infinite values; fit it again, with a "
+            "lower learning_rate or guidance."
+        )
+
+
+def find_amplitude(flow, controls):
+    """Return how much larger measured effects are than predicted ones.
+
+    Both as root mean squares: of measured effects, less what noise adds, and of the
+    predictions for genes of the embedding that were never perturbed.
+
+    Parameters
+    ----------
+    flow : FittedFlow
+    controls : DataFrame of shape (n_controls, n_columns)
+
+    Returns
+    -------
+    amplitude : float
+        From 1 to 3; 1 if there were no controls.
+    """
+    if not len(flow.pools.controls):
+        return 1.0
+    lookup, seen = flow.reader.embedding, set(flow.reader.parts)
+    genes = [_NO_GENE] if lookup is None else [str(gene) for gene in lookup.genes_]
+    genes = [gene for gene in genes if gene not in seen][:: -(-len(genes) // _GENES)]
+    noise = flow.control_cells.var(axis=0).sum() / flow.n_cells
+    measured = np.square(flow.effects).sum(axis=1) - noise
+    if not genes or not measured.mean() > 0:
+        return 1.0
+    schema, sizes = flow.reader.schema, []
+    for row in np.unique(flow.pools.contexts(controls), return_index=True)[1]:
+        start = controls.iloc[[row] * len(genes)].reset_index(drop=True).astype(object)
+        asked = start.assign(**{schema.perturbation: genes})
+        if schema.control is not None:
+            asked[schema.control] = False
+        moves = flow.predict(asked) - flow.predict(start)
+        sizes.append(np.square(moves.reshape(len(genes), -1)).sum(axis=1).mean())
+    largest = measured.mean() / _LARGEST_AMPLITUDE**2
+    return float(max(np.sqrt(measured.mean() / max(np.mean(sizes), largest)), 1.0))
 
 
 def integrate(velocity, x, n_steps):

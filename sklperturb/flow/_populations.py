@@ -79,6 +79,11 @@ class ControlPools:
         numbers = np.array([self._numbers[key] for key in found])
         return numbers[codes], np.array([len(key) for key in found])[codes]
 
+    def contexts(self, X):
+        """Return the context of each row as text; all the same where there is none."""
+        labels = take_labels(X, self.columns[: self.n_context]).astype(str)
+        return labels[:, 0] if self.n_context else np.full(len(X), "")
+
     def context_of(self, pool):
         """Return the pool of all batches of a pool's context."""
         return self._numbers[self._keys[pool][: self.n_context]]

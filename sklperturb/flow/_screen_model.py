@@ -22,7 +22,6 @@ from sklperturb.files._fields import (
     Array,
     Fields,
     Flag,
-    Listed,
     Mapping,
     Maybe,
     Number,
@@ -31,21 +30,19 @@ from sklperturb.files._fields import (
     Text,
 )
 from sklperturb.files._reading import reading
-from sklperturb.flow._counts import CountSpace
+from sklperturb.flow._counts import ControlCells, CountSpace, fit_space
 from sklperturb.flow._estimator import FlowMatchingRegressor
 from sklperturb.flow._fitted import FittedFlow
+from sklperturb.flow._generation import draw_places, find_amplitude, moves_of, points_of
 from sklperturb.flow._mean import BUILT_IN
 from sklperturb.flow._spelling import Spelling, as_written, count_cells
-from sklperturb.flow._state import MODEL, Object, read_state, stored, write_state
+from sklperturb.flow._state import MODEL, Object, is_plain, read_state, write_state
 from sklperturb.preprocessing import LookupEmbedding
 from sklperturb.preprocessing._latent_decoder import LatentDecoder
 
-_TARGET_SUM = 1e4
+_TARGET_SUM, _LARGEST_AMPLITUDE = 1e4, 100.0
 _GIVEN = "given"  # stands in a file for a transformer, which is not in it
 _SPACES = ("counts", "autoencoder")
-_BASIS = 4  # principal components of an autoencoder, of its own dimensions
-_AUTOENCODER = {"batch_size": 256, "max_epochs": 100, "patience": 10}
-stored(weights=Listed(Array(None)), biases=Listed(Array(None)))(LatentDecoder)
 # What a file of a fitted model holds.
 _FILE = {
     "parameters": Fields(
@@ -62,6 +59,8 @@ _FILE = {
             "space_": Maybe(Object(CountSpace)),
             "decoder_": Maybe(Object(LatentDecoder)),
             "controls_": Object(pd.DataFrame),
+            "cells_": Maybe(Object(ControlCells)),
+            "amplitude_": Number(1, _LARGEST_AMPLITUDE),
             "_spelling": Object(Spelling),
             "_has_flags": Flag(),
             "n_features_in_": Size("n_columns"),
@@ -75,9 +74,9 @@ _FILE = {
 class CellScreenModel(BaseEstimator):
     """From the cells of a screen to cells of perturbations that are not in it.
 
-    Raw counts are taken to a latent space, a flow generates cells there, and counts
-    are drawn from them; or the cells are in a latent space already. All that was
-    learnt can be kept in a file of numbers and text.
+    Raw counts are taken to a latent space, where a flow learns what perturbations do,
+    and the counts of real control cells are changed as much; or the cells are in a
+    latent space already. All that was learnt can be kept in a file of numbers and text.
 
     Parameters
     ----------
@@ -119,6 +118,12 @@ class CellScreenModel(BaseEstimator):
     controls_ : DataFrame of shape (n_controls, n_columns)
         Conditions of the controls, whose contexts and batches predicted cells share;
         of all cells, if there was no control.
+    cells_ : ControlCells or None
+        Counts of the controls of which cells are made: all, or a sample of 5,000, or
+        of as many as have 16 million counts that are not zero.
+    amplitude_ : float
+        By how much effects of perturbations that were never measured are smaller, as
+        predicted, than those that were; from 1 to 3.
     n_features_in_ : int
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
 
@@ -209,10 +214,16 @@ class CellScreenModel(BaseEstimator):
             table = LookupEmbedding(self.embedding, add_indicator=False)
             flow.set_params(embedding=table)
         flow.set_params(schema=schema)
-        self.flow_ = flow.fit(X, self._to_latent(y, flow.verbose, flow.random_state))
+        latent = self._to_latent(y, flow.verbose, flow.random_state)
+        self.flow_ = flow.fit(X, latent)
         is_control = control_rows(X, schema)
-        self.controls_ = X[is_control if is_control.any() else ~is_control]
-        self.controls_ = self.controls_.reset_index(drop=True)
+        kept = np.flatnonzero(is_control if is_control.any() else ~is_control)
+        self.controls_ = X.iloc[kept].reset_index(drop=True)
+        self.cells_ = None
+        if self.space_ is not None:
+            groups = self.controls_[schema.columns("context", "batch")]
+            self.cells_ = self.space_.keep_controls(y, kept, groups)
+        self.amplitude_ = find_amplitude(self.flow_._flow, self.controls_)
         names = take_labels(X, [schema.perturbation])[:, 0].astype(str)
         self._spelling = Spelling.learn(
             as_written(y, schema.perturbation, names), names, is_control, schema
@@ -221,7 +232,14 @@ class CellScreenModel(BaseEstimator):
         return self
 
     def predict(
-        self, perturbations, n_cells=400, *, n_controls=0, log1p=False, random_state=0
+        self,
+        perturbations,
+        n_cells=400,
+        *,
+        n_controls=0,
+        log1p=False,
+        amplitude="typical",
+        random_state=0,
     ):
         """Generate cells.
 
@@ -234,9 +252,13 @@ class CellScreenModel(BaseEstimator):
         n_cells : int or array-like of int of shape (n_perturbations,), default=400
             Cells of each perturbation.
         n_controls : int, default=0
-            Training controls, generated back from the latent space, to add.
+            Training controls to add, as they were measured.
         log1p : bool, default=False
             Return log(1 + counts scaled to 10,000 a cell) in place of counts.
+        amplitude : {"typical", "expected"}, default="typical"
+            Of the counts of perturbations that were never measured. What is expected
+            of an unknown effect is smaller than effects are; "typical" is `amplitude_`
+            times as much, so that as many genes are called as of measured ones.
         random_state : int, default=0
             Seed.
 
@@ -257,6 +279,8 @@ class CellScreenModel(BaseEstimator):
         import anndata
 
         check_is_fitted(self)
+        if amplitude not in ("typical", "expected"):
+            raise ValueError(f"amplitude={amplitude!r} is not 'typical' or 'expected'.")
         if log1p and self.space_ is None:
             raise ValueError(
                 "log1p=True needs counts, and this model generates points of the "
@@ -266,22 +290,19 @@ class CellScreenModel(BaseEstimator):
             perturbations, n_cells, n_controls, self._spelling, self.flow_._flow
         )
         names = np.repeat(list(numbers), list(numbers.values()))
-        schema = self.flow_.schema_
+        flow, schema = self.flow_._flow, self.flow_.schema_
         rng = np.random.default_rng(random_state)
-        rows = rng.integers(len(self.controls_), size=len(names))
-        conditions = self.controls_.iloc[rows].reset_index(drop=True).astype(object)
+        pool = np.arange(len(self.controls_))
+        if self.cells_ is not None:
+            pool = self.cells_.places
+        drawn = draw_places(len(pool), list(numbers.values()), rng)
+        start = self.controls_.iloc[pool[drawn]].reset_index(drop=True)
+        conditions = start.astype(object)
         is_control = names == CONTROL
         # Controls keep the label of the row, by which the flow knows them.
         conditions.loc[~is_control, schema.perturbation] = names[~is_control]
         if schema.control is not None:
             conditions[schema.control] = is_control
-        latent = self.flow_.sample(conditions, 1, random_state=random_state)[:, 0]
-        if not np.isfinite(latent).all():
-            raise ValueError(
-                "The model gives cells with NaN or infinite values; fit it again, with "
-                "a lower learning_rate or guidance."
-            )
-
         obs = conditions[schema.columns("context", "batch")].astype(str)
         labels = {name: self._spelling.write(name) for name in numbers}
         obs[schema.perturbation] = [labels[name] for name in names]
@@ -290,12 +311,17 @@ class CellScreenModel(BaseEstimator):
         obs.index = [f"cell{i}" for i in range(len(obs))]
         obsm = {}
         if self.space not in _SPACES:
-            obsm = {self.obsm: latent.astype(np.float32)}
+            obsm[self.obsm] = points_of(flow, pool[drawn], conditions, random_state)
         if self.space_ is None:
             return anndata.AnnData(obs=obs, obsm=obsm)
-        if self.decoder_ is not None:
-            latent = self.decoder_.decode(latent)
-        drawn = self.space_.sample_counts(latent, random_state=random_state)
+        stretch = self.amplitude_ if amplitude == "typical" else 1.0
+        decode = None if self.decoder_ is None else self.decoder_.decode
+        groups, moves = moves_of(flow, start, conditions, stretch, decode)
+        contexts = flow.pools.contexts(self.controls_.iloc[pool])
+        back, target_sum = self.space_.decoder_[:-1], self.space_.target_sum
+        drawn = self.cells_.perturb(
+            drawn, groups, lambda i: moves[i] @ back, contexts, target_sum, rng
+        )
         if log1p:
             drawn = log_normalise(drawn, _TARGET_SUM).astype(np.float32)
         genes = self.space_.genes_
@@ -330,7 +356,7 @@ class CellScreenModel(BaseEstimator):
             kept["space"] = _GIVEN
         state = {
             "parameters": kept,
-            "flow_parameters": {k: v for k, v in of_flow.items() if _is_plain(v)},
+            "flow_parameters": {k: v for k, v in of_flow.items() if is_plain(v)},
             "flow": flow,
             "learnt": {k: v for k, v in vars(self).items() if k not in apart},
         }
@@ -387,8 +413,12 @@ class CellScreenModel(BaseEstimator):
             and (widths[0], widths[-1]) != (width, len(self.space_.components_))
         ):
             raise ValueError("the flow is of another space than the model")
-        if not len(self.controls_) or (
-            self.space_ is not None and not len(self.space_.library_sizes_)
+        has_counts = self.cells_ is not None and len(self.cells_.places) > 0
+        n_points = len(self.flow_._flow.pools.controls)
+        if (
+            n_points not in (0, len(self.controls_))
+            or not len(self.controls_)
+            or ((self.space_ is not None) != has_counts)
         ):
             raise ValueError("there are no cells to be like")
         for number, pieces in self._spelling.patterns.items():
@@ -408,34 +438,6 @@ class CellScreenModel(BaseEstimator):
                 y = open_cells(y, obsm=self.obsm, needs="finite").rows(slice(None))
                 y = to_dense(y)
             return np.asarray(y, dtype=np.float32)
-        verbose = bool(verbose)
-        widest = max(min(y.shape[1] - 1, y.shape[0] - 1), 1)
-        n_components = min(self.n_components, widest)
-        if self.space == "counts":
-            self.space_ = CountSpace(n_components, verbose=verbose).fit(y)
-            return self.space_.transform(y).astype(np.float32)
-        if self.space != "autoencoder":
-            self.encoder_ = clone(self.space).fit(y)
-            self.space_ = CountSpace(n_components, verbose=verbose).fit(y)
-            points = to_dense(self.encoder_.transform(y)).astype(np.float32)
-            targets = self.space_.transform(y)
-            self.decoder_ = LatentDecoder.fit(points, targets)
-            return points
-        from sklperturb.neural_network import AutoencoderTransformer
-
-        width = min(_BASIS * n_components, widest)
-        self.space_ = CountSpace(width, verbose=verbose).fit(y)
-        targets = self.space_.transform(y)
-        self.encoder_ = AutoencoderTransformer(
-            n_components,
-            reduction=None,
-            verbose=int(verbose),
-            random_state=random_state,
-            **_AUTOENCODER,
-        ).fit(targets)
-        self.decoder_ = self.encoder_.as_decoder()
-        return self.encoder_.transform(targets).astype(np.float32)
-
-
-def _is_plain(value):
-    return value is None or isinstance(value, bool | int | float | str | np.generic)
+        parts = fit_space(self.space, self.n_components, y, bool(verbose), random_state)
+        self.space_, self.encoder_, self.decoder_, points = parts
+        return points

@@ -13,7 +13,7 @@ from sklperturb.files._fields import ARRAY, Array, Fields, Mapping, Source
 from sklperturb.files._reading import FileError, check_file, reading, short
 from sklperturb.files._writing import written_whole
 
-FORMAT = "sklperturb-cells-3"
+FORMAT = "sklperturb-cells-4"
 MODEL = "a model that fit-cells wrote"
 _KIND = "__kind__"
 # By name, what a file may hold.
@@ -94,6 +94,11 @@ class Object:
 def is_object(value):
     """Whether a value of a file is one of the stored objects."""
     return isinstance(value, dict) and _KIND in value
+
+
+def is_plain(value):
+    """Whether a value can be in a file without being one of the stored objects."""
+    return value is None or isinstance(value, bool | int | float | str | np.generic)
 
 
 def write_state(path, state):
