@@ -68,6 +68,7 @@ def evaluate(
     )
     log.info(f"{found.convention}: {CONVENTIONS[found.convention].description}")
     out.print(_render(found, anchors))
+    out.print(_comparable(found))
     if output is not None:
         _write(output, found, pred=str(pred), real=str(real))
 
@@ -108,6 +109,17 @@ def _render(found, anchors):
     if anchors:
         table.add_row("overall", "", "", "", f"{found.overall:.4f}", "high")
     return table
+
+
+def _comparable(found):
+    """Return a line that says which scores depend on target genes in the files."""
+    left_out = found.scores.index[found.scores["without_targets"]]
+    if not len(left_out):
+        return "Target genes are left out of no score."
+    return (
+        f"Target genes are left out of {', '.join(left_out)}: compare them, what is "
+        "scaled and overall with files that have the same targets among their genes."
+    )
 
 
 def _write(folder, found, **inputs):

@@ -31,6 +31,11 @@ class Convention:
         Scores of which smaller is better.
     unscored : tuple of str
         Columns that are no scores.
+    without_targets : tuple of str
+        Scores from which target genes are left out: that of the perturbation, or
+        those of all.
+    combinations : bool
+        Whether "A+B" has the targets A and B, and is not the name of one.
     where_called : tuple of str or None
         If given, a score that is undefined for one perturbation is undefined as a
         whole; these are averaged over perturbations of which a gene is called in
@@ -56,6 +61,8 @@ class Convention:
     own_control: bool = False
     errors: tuple = ()
     unscored: tuple = ()
+    without_targets: tuple = ()
+    combinations: bool = False
     where_called: tuple | None = None
     normalisation: str = "anchored"
 
@@ -67,6 +74,13 @@ CONVENTIONS = {
             "robust",
             "scores that no known trick raises",
             robust_metrics,
+            without_targets=(
+                "discrimination",
+                "weighted_r2",
+                "de_agreement",
+                "de_direction",
+            ),
+            combinations=True,
             normalisation="certain",
         ),
         Convention(
@@ -76,6 +90,7 @@ CONVENTIONS = {
             de={"fold_change": "geometric_clipped", "fdr": "global"},
             own_control=True,
             errors=("mae",),
+            without_targets=("pds",),
             normalisation="clipped",
         ),
         Convention(
@@ -85,6 +100,11 @@ CONVENTIONS = {
             own_control=True,
             errors=("mse", "mae", "mse_delta", "mae_delta"),
             unscored=("de_nsig_counts_real", "de_nsig_counts_pred"),
+            without_targets=(
+                "discrimination_score_l1",
+                "discrimination_score_l2",
+                "discrimination_score_cosine",
+            ),
             where_called=(
                 "de_direction_match",
                 "de_spearman_lfc_sig",
@@ -100,6 +120,14 @@ CONVENTIONS = {
             {"values": "counts", "fold_change": "arithmetic", "min_control_cpm": 5.0},
             errors=("expr_mse_norm", "lfc_nmae"),
             unscored=("mse_numerator", "mse_denominator"),
+            without_targets=(
+                "pds_cosine",
+                "expr_mse_norm",
+                "direction_fidelity_yield",
+                "direction_reach",
+                "sig_jaccard",
+                "lfc_nmae",
+            ),
         ),
         Convention(
             "populations",
@@ -109,6 +137,8 @@ CONVENTIONS = {
             None,
             errors=("energy", "sliced_wasserstein", "variance_error"),
             unscored=("variance_ratio",),
+            without_targets=("discrimination",),
+            combinations=True,
             normalisation="certain",
         ),
     )

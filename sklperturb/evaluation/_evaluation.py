@@ -1,13 +1,15 @@
 """Score predicted cells against measured ones, by a named convention."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.cells._files import sole_embedding
+from sklperturb.conditions._doubts import warn
+from sklperturb.conditions._labels import parts_of
 from sklperturb.conditions._near import spelling_hint
 from sklperturb.evaluation._anchors import halves, mean_response, no_response
 from sklperturb.evaluation._conventions import CONVENTIONS
@@ -15,6 +17,7 @@ from sklperturb.evaluation._paired import with_control
 from sklperturb.evaluation._populations import distances_of
 from sklperturb.evaluation._sides import on_one_scale, opened_sides
 from sklperturb.evaluation._summary import summarise
+from sklperturb.metrics._discrimination import target_mask
 
 _logger = logging.getLogger("sklperturb")
 # A ceiling that is no farther above the baseline, as a share of both, is at it; and by
@@ -34,7 +37,8 @@ class CellEvaluation:
         the measured cells scored on the other half), "scaled" (between the two, by
         the convention; NaN where the ceiling is not above the baseline, by "robust" and
         "populations" not by more than two standard errors over perturbations) and
-        "greater_is_better".
+        "greater_is_better"; and "without_targets", whether target genes are left out of
+        the score, which they are only where the cells have them as genes.
     per_perturbation : DataFrame
         Indexed by perturbation, one column per metric.
     overall : float
@@ -136,6 +140,12 @@ def evaluate_cells(
         If genes or perturbations differ, a control is missing, or the cells do not
         hold what the convention scores.
 
+    Warns
+    -----
+    UserWarning
+        If no target gene is among the genes, so that there is none to leave out of
+        the scores that are defined without them.
+
     See Also
     --------
     wilcoxon_de : The tests behind the scores.
@@ -181,6 +191,10 @@ def evaluate_cells(
             _logger.info("The cells have no X; their obsm[%r] is scored.", obsm)
     rule = _rule(convention, obsm)
     with opened_sides(given, perturbation, layer=layer, obsm=obsm) as sides:
+        if obsm is None:
+            rule = _without_absent_targets(sides["real"], control, rule)
+        else:
+            rule = replace(rule, without_targets=())  # an embedding has no genes
         sides = on_one_scale(sides, rule.values)
         return score_sides(
             sides, control, rule, anchors=anchors, random_state=random_state
@@ -224,6 +238,7 @@ def score_sides(sides, control, rule, *, anchors, random_state=0):
     scores.index.name = "metric"
     scores["scaled"] = _scale(scores, found, rule)
     scores["greater_is_better"] = [name not in rule.errors for name in scores.index]
+    scores["without_targets"] = scores.index.isin(rule.without_targets)
     overall = float(scores["scaled"].mean()) if anchors else np.nan
     return CellEvaluation(rule.name, scores, found["score"], overall)
 
@@ -239,6 +254,27 @@ def _rule(convention, obsm):
             "embedding. Pass convention='populations', or layer= with expression."
         )
     return rule
+
+
+def _without_absent_targets(real, control, rule):
+    """Return the convention; warn, and take note, where no target is a gene."""
+    names = [name for name in real.rows if name != control]
+    targets = [parts_of(name) if rule.combinations else [name] for name in names]
+    found = target_mask(targets, real.genes.astype(str)).any(axis=1).sum()
+    if found or not names or not rule.without_targets:
+        _logger.info(
+            "%d of %d perturbations have their target gene.", found, len(names)
+        )
+        return rule
+    warn(
+        f"No target gene is among the genes of {real.name}: perturbations are such as "
+        f"{names[:3]}, and genes such as {list(real.genes[:3])}. The convention "
+        f"{rule.name!r} leaves targets out of {', '.join(rule.without_targets)}; here "
+        "there is none to leave out. Compare these, what is scaled and overall only "
+        "with files that have no target genes either. If genes have other names than "
+        "perturbations, give both the same."
+    )
+    return replace(rule, without_targets=())
 
 
 def _check_labels(true, predicted, control, rule):

@@ -35,6 +35,24 @@ def test_evaluate_writes_tables(cli, files):
     assert len(list((files / "out").iterdir())) == 3
 
 
+def test_evaluate_says_where_targets_are_no_genes(cli, files):
+    paths = ("--pred", files / "pred.h5ad", "--real", files / "real.h5ad")
+    first = cli("evaluate", *paths, "--no-anchors")
+    assert "No target gene" not in first.stderr
+    assert "Target genes are left out of discrimination" in first.stdout
+    for name in ("real", "pred"):
+        cells = ad.read_h5ad(files / f"{name}.h5ad")
+        cells.var_names = [f"ENSG{i}" for i in range(12)]
+        cells.write_h5ad(files / f"{name}.h5ad")
+    second = cli("evaluate", *paths, "--no-anchors", "--output", files / "out")
+    assert "No target gene is among the genes of real" in " ".join(
+        second.stderr.split()
+    )
+    assert "Target genes are left out of no score." in second.stdout
+    content = json.loads((files / "out" / "evaluation.json").read_text())
+    assert not any(row["without_targets"] for row in content["scores"].values())
+
+
 def test_evaluate_without_anchors(cli, files):
     paths = ("--pred", files / "pred.h5ad", "--real", files / "real.h5ad")
     options = ("--convention", "vcc2025", "--no-anchors")

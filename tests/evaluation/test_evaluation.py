@@ -5,6 +5,7 @@ import importlib.util
 import json
 import logging
 import re
+import warnings
 from pathlib import Path
 
 import anndata as ad
@@ -508,3 +509,42 @@ def test_names_that_nearly_agree_are_named(cells):
         evaluate_cells(real, pred, "target_gene", control="ctrl")
     with pytest.raises(ValueError, match="Did you mean 'target_gene' for 'Target gene"):
         evaluate_cells(real, real, "Target gene", control="ctrl")
+
+
+@pytest.mark.parametrize("convention", list(CONVENTIONS))
+def test_only_what_leaves_targets_out_depends_on_them(convention):
+    """What `without_targets` names changes with the name of a target, and no other."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["c", "g1", "g2", "g3"], 60)
+    obs = pd.DataFrame({"g": labels}, index=np.arange(240).astype(str))
+    rule = CONVENTIONS[convention]
+    sides = []
+    for moved in (0, 1):  # the prediction is right of targets, and of nothing else
+        rate = np.full((240, 60), 4.0)
+        for i in (1, 2, 3):
+            rate[labels == f"g{i}", i] = 40
+            at = 20 + 6 * ((i + moved) % 3)
+            rate[labels == f"g{i}", at : at + 6] *= 1.5
+        values = rng.poisson(rate).astype(np.float32)
+        values = values if rule.values != "log1p" else np.log1p(values / 4)
+        sides.append(values)
+    found = {}
+    for prefix in ("g", "ENSG"):
+        var = pd.DataFrame(index=[f"{prefix}{i}" for i in range(60)])
+        pair = [ad.AnnData(side, obs, var) for side in sides]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found[prefix] = evaluate_cells(
+                *pair, "g", control="c", convention=convention, anchors=False
+            ).scores
+        said = [str(w.message) for w in caught if "No target gene" in str(w.message)]
+        assert len(said) == (prefix == "ENSG")
+        assert all(name in " ".join(said) for name in rule.without_targets * len(said))
+    with_targets, without = found["g"], found["ENSG"]
+    assert set(rule.without_targets) == set(
+        with_targets.index[with_targets["without_targets"]]
+    )
+    assert not without["without_targets"].any()
+    same = np.isclose(with_targets["score"], without["score"], equal_nan=True)
+    assert not set(with_targets.index[~same]) - set(rule.without_targets)
+    assert not same.all()
