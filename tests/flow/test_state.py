@@ -78,11 +78,8 @@ def put(value, place=0):
     return change
 
 
-SPACE, FLOW = "learnt/space_", "flow"
+SPACE, CELLS, FLOW = "learnt/space_", "learnt/cells_", "flow"
 WRONG = {
-    f"{SPACE}/dispersion_": [put(-1), put(np.nan), put(1e30), lambda a: a[:-1]],
-    f"{SPACE}/correction_": [put(-1), put(np.inf)],
-    f"{SPACE}/library_sizes_": [put(1e15), put(-1), lambda a: a[:0], lambda a: a[None]],
     f"{SPACE}/top_genes_": [put(-1), put(64), lambda a: a[::-1] * 0, lambda a: a * 1.5],
     f"{SPACE}/mean_": [lambda a: a[1:], put(np.nan)],
     f"{SPACE}/components_": [lambda a: a[1:], lambda a: a.astype(str)],
@@ -98,6 +95,18 @@ WRONG = {
     f"{SPACE}/genes_": [{"__kind__": "DataFrame", "data": {}}, [1], "x"],
     f"{SPACE}/transform": [1],
     f"{SPACE}/__kind__": ["LookupEmbedding", "Ridge", 1, ["x"], None],
+    f"{CELLS}/places": [put(-1), put(40), put(0, slice(2)), lambda a: a[1:]],
+    f"{CELLS}/data": [
+        put(0),
+        lambda a: a[1:],
+        lambda a: a * 0.5,
+        lambda a: a.astype(int) * 10**15,
+    ],
+    f"{CELLS}/indices": [put(-1), put(64), lambda a: a[1:]],
+    f"{CELLS}/indptr": [put(1), lambda a: a[1:], lambda a: a[::-1], lambda a: a * 2],
+    f"{CELLS}/n_genes": [63, 64.0],
+    CELLS: [None, {"__kind__": "DataFrame", "data": {}}],
+    "learnt/amplitude_": [0.5, float("nan"), 1e9, "1", None],
     "learnt/predict": [1],
     "learnt/controls_": [{"__array__": "state"}, {"__kind__": "DataFrame", "data": {}}],
     "learnt/_has_flags": [1, "true"],
@@ -167,7 +176,7 @@ def test_what_models_have_is_taken(load, model):
     for place, value in {
         f"{FLOW}/shape_weight": 0,
         f"{FLOW}/history": [{"step": 1, "train_loss": float("nan")}],
-        f"{SPACE}/dispersion_": put(0),
+        f"{CELLS}/data": put(7),
         f"{SPACE}/verbose": 1,
     }.items():
         assert load(place, value).predict(["GENE00001"], 4).shape == (4, 64)

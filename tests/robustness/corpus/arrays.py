@@ -231,7 +231,7 @@ def _set(place, value):
     return lambda a: (a.__setitem__(place, value), a)[1]
 
 
-_SPACE = "learnt/space_"
+_SPACE, _CELLS = "learnt/space_", "learnt/cells_"
 _MODEL = [
     ("another format", _state(lambda s: s.update(format="sklperturb-cells-1")), refused("sklperturb-cells-1")),
     ("no flow", _state(lambda s: s.pop("flow")), refused()),
@@ -244,19 +244,19 @@ _MODEL = [
     ("objects", _objects("__array__12"), refused()),
     ("zeros of 1 GB", bomb("more.npy"), refused()),
     ("a member that nothing names", arrays(lambda a: a | {"more": np.zeros(3)}), refused()),
-    ("negative dispersion", _in_array(f"{_SPACE}/dispersion_", _set(2, -1.0)), refused()),
-    ("dispersion NaN", _in_array(f"{_SPACE}/dispersion_", _set(2, np.nan)), refused()),
+    ("means NaN", _in_array(f"{_SPACE}/mean_", _set(2, np.nan)), refused()),
     ("genes out of range", _in_array(f"{_SPACE}/top_genes_", _set(2, 10**6)), refused()),
     ("negative genes", _in_array(f"{_SPACE}/top_genes_", _set(2, -1)), refused()),
     ("genes twice", _in_array(f"{_SPACE}/genes_/data", lambda g: np.r_[g[:1], g[:1], g[2:]]), refused()),
-    ("cells of 10^15 counts", _in_array(f"{_SPACE}/library_sizes_", lambda x: x * 0 + 1e15), refused()),
-    ("negative cells", _in_array(f"{_SPACE}/library_sizes_", lambda x: -x), refused()),
+    ("counts of 10^15", _in_array(f"{_CELLS}/data", lambda x: x * 0 + 10**15), refused()),
+    ("negative counts", _in_array(f"{_CELLS}/data", lambda x: -x.astype(int)), refused()),
+    ("counts of no gene", _in_array(f"{_CELLS}/indices", _set(2, 10**6)), refused()),
+    ("cells that end before they start", _in_array(f"{_CELLS}/indptr", lambda x: x[::-1]), refused()),
     ("a decoder that is NaN", _in_array(f"{_SPACE}/decoder_", _set((0, 0), np.nan)), refused()),
     ("a decoder of 10^30", _in_array(f"{_SPACE}/decoder_", _set((0, 0), 1e30)), survived()),
     ("a decoder of another shape", _in_array(f"{_SPACE}/decoder_", lambda d: d[:, :-1]), refused()),
     ("a decoder of text", _in_array(f"{_SPACE}/decoder_", lambda d: d.astype("U")), refused()),
     ("a complex decoder", _in_array(f"{_SPACE}/decoder_", lambda d: d * 1j), refused()),
-    ("negative correction", _in_array(f"{_SPACE}/correction_", lambda c: -c), refused()),
     ("a weight NaN", _state(lambda s: s["flow"].update(shape_weight=float("nan"))), refused()),
     ("a weight of 10^30", _state(lambda s: s["flow"].update(shape_weight=1e30)), refused()),
     ("a weight that is text", _state(lambda s: s["flow"].update(mean_weight="1")), refused()),
