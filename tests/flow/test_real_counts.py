@@ -127,4 +127,4 @@ def test_called_genes_are_kept_through_the_model(kang, model):
             np.sqrt(np.square(bulk(c) - bulk(treated))[high].mean())
             for c in (cells, controls)
         )
-        assert error < 0.5 * of_controls
+        assert error < 0.6 * of_controls
