@@ -7,23 +7,21 @@ from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
 from joblib import Parallel, delayed
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import check_cv
-from sklearn.utils import _safe_indexing, check_random_state, indexable
+from sklearn.utils import check_random_state, indexable
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from sklperturb.comparison._bootstrap import ClusterBootstrap
 from sklperturb.comparison._comparison import Comparison
-from sklperturb.comparison._evidence import doubts, held_out_units
+from sklperturb.comparison._evidence import doubts
 from sklperturb.comparison._fold_cache import FoldCache
+from sklperturb.comparison._judge import make_judge
 from sklperturb.comparison._summary import summarise, tabulate_folds
 from sklperturb.conditions import PerturbationSchema, resolve_schema
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import as_pandas
-from sklperturb.metrics import WeightedMSEScorer, get_metric
-from sklperturb.metrics._checks import without_annotation
 from sklperturb.model_selection._fold import FoldFit, describe_error
 from sklperturb.models import get_entry, make_model, select_models
 from sklperturb.utils._memory import ResourceMeter
@@ -83,7 +81,9 @@ def compare(
         Folds, such as `UnseenPairKFold`. Beware of an int: rows of one compound then
         fall on both sides.
     scoring : str, scorer of `sklperturb.metrics`, or list of these, default="mrrmse"
-        Row-wise metrics, such as "spearman" or `WeightedMSEScorer`.
+        Row-wise metrics, such as "spearman" or `WeightedMSEScorer`. Where rows are
+        cells, one or more `CellScorer` of one convention: what is scored is then each
+        perturbation in each of its contexts, and folds must test controls too.
     baselines : dict, list of str, "default", "all" or None, default="default"
         As `estimators`; "default" and "all" take registered baselines only. None runs
         none, and leaves the columns that refer to one empty.
@@ -150,38 +150,26 @@ def compare(
     X, y = as_pandas(X), as_pandas(y)
     schema = resolve_schema(schema, X)
     models, left_out = _collect(estimators, baselines, schema, random_state)
-    scoring = scoring if isinstance(scoring, list) else [scoring]
-    metrics = list({m.name: m for m in map(get_metric, scoring)}.values())
+    judge = make_judge(scoring if isinstance(scoring, list) else [scoring], schema)
+    metrics = judge.metrics
     X, y = indexable(X, y)
     folds = list(check_cv(cv).split(X, y))
     if not folds:
         raise ValueError(f"cv={cv!r} gives no folds; there is nothing to compare on.")
-    # What scores depend on besides: the weights, which a repr tells apart.
-    weighted = [repr(m) for m in metrics if isinstance(m, WeightedMSEScorer)]
     cache = FoldCache(
         None if cache is None else Path(cache),
         [m.name for m in metrics],
-        *(X, y, *weighted),
+        *(X, y, *judge.identity),
     )
     estimators = {name: estimator for name, (_, estimator) in models.items()}
-    results = _run(estimators, X, y, folds, metrics, cache, n_jobs, error_score)
-    held_out = np.concatenate([test for _, test in folds])
-    unit, units = held_out_units(X, folds, schema)
+    results = _run(estimators, X, y, folds, judge, cache, n_jobs, error_score)
+    unit, units = judge.units(X, folds, schema)
     rng = check_random_state(random_state)
     bootstrap = ClusterBootstrap(units, n_resamples, confidence, rng)
-    X_held_out, y_held_out = (_safe_indexing(table, held_out) for table in (X, y))
     kinds = {name: kind for name, (kind, _) in models.items()}
     table = tabulate_folds(results, kinds, metrics)
-    summary = summarise(
-        table,
-        results,
-        kinds,
-        metrics,
-        X_held_out,
-        _values(y_held_out),
-        bootstrap,
-        unit,
-    )
+    held_out = judge.held_out(X, y, folds)
+    summary = summarise(table, results, kinds, metrics, *held_out, bootstrap, unit)
     notes = doubts(summary)
     for note in notes:
         warn(note)
@@ -214,20 +202,20 @@ def _collect(estimators, baselines, schema, random_state):
     return models, left_out
 
 
-def _run(estimators, X, y, folds, metrics, cache, n_jobs, error_score):
+def _run(estimators, X, y, folds, judge, cache, n_jobs, error_score):
     """Return {(model, fold): {"rows", "seconds", "memory"}}, from cache or anew."""
     results, waiting = {}, []
     for name, estimator in estimators.items():
         for fold, (train, test) in enumerate(folds):
             key = cache.key(estimator, train, test)
-            stored = cache.read(key, len(test))
+            stored = cache.read(key, judge.n_rows(X, test))
             if stored is not None:
                 results[name, fold] = stored
             else:
                 waiting.append((name, fold, estimator, train, test, key))
     parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     done = parallel(
-        delayed(_fit_and_score)(*task, X, y, metrics, error_score) for task in waiting
+        delayed(_fit_and_score)(*task, X, y, judge, error_score) for task in waiting
     )
     with warnings.catch_warnings(), ProgressBar(len(waiting), "Fitting") as progress:
         # joblib takes a worker that has just imported torch for one that leaks.
@@ -243,27 +231,21 @@ def _run(estimators, X, y, folds, metrics, cache, n_jobs, error_score):
     return results
 
 
-def _fit_and_score(name, fold, estimator, train, test, key, X, y, metrics, error_score):
-    failure = None
+def _fit_and_score(name, fold, estimator, train, test, key, X, y, judge, error_score):
+    failure = rows = None
     with ResourceMeter() as meter:
         task = FoldFit(estimator, X, y, train, test)
         try:
-            y_pred = task.fit().predict()
+            y_pred = judge.predict(task.fit())
         except Exception as error:
             if error_score == "raise":
                 error.add_note(f"This was model {name!r} in fold {fold}.")
                 raise
             failure = describe_error(error)
-    y_true = without_annotation(task.y_test)
-    rows = {
-        metric.name: [float(error_score)] * len(y_true)
-        if failure
-        else metric.of_rows(task.X_test)(y_true, y_pred).tolist()
-        for metric in metrics
-    }
+    if failure is None:
+        rows = judge.score(task, y_pred)
+    else:
+        n_rows = judge.n_rows(X, test)
+        rows = {metric.name: [float(error_score)] * n_rows for metric in judge.metrics}
     result = {"rows": rows, "seconds": meter.seconds, "memory": meter.peak_memory_mb}
     return name, fold, key, result, failure
-
-
-def _values(y):
-    return np.asarray(without_annotation(y), dtype=np.float64)

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+UNCHANGED = "controls"  # the model of cells that predicts no change
+
 
 def tabulate_folds(results, kinds, metrics):
     """Return one row for each metric, model and fold.
@@ -14,7 +16,7 @@ def tabulate_folds(results, kinds, metrics):
         "seconds", and "memory" in MB.
     kinds : dict of str to str
         Kind of each model; their order is that of the table.
-    metrics : list of RowwiseMetric or WeightedMSEScorer
+    metrics : list of RowwiseMetric, WeightedMSEScorer or CellScorer
     """
     n_folds = max(fold for _, fold in results) + 1
     table = [
@@ -42,9 +44,10 @@ def summarise(folds, results, kinds, metrics, X, y, bootstrap, unit):
     ----------
     folds : DataFrame
         Of `tabulate_folds`, with the parameters that it had.
-    X : DataFrame of shape (n_held_out, n_columns)
-    y : ndarray of shape (n_held_out, n_genes)
-        Conditions and responses of the held-out rows, fold after fold.
+    X : DataFrame of shape (n_held_out, n_columns) or None
+    y : ndarray of shape (n_held_out, n_genes) or None
+        Conditions and responses of the held-out rows, fold after fold; None where
+        cells are scored.
     bootstrap : ClusterBootstrap
         On the same rows.
     unit : str
@@ -61,7 +64,7 @@ def summarise(folds, results, kinds, metrics, X, y, bootstrap, unit):
             for model in kinds
         }
         best = _best_baseline(rows, kinds, metric)
-        zero_errors = _zero_errors(metric, X, y)
+        zero_errors = _zero_errors(metric, X, y, rows)
         summary += [
             {
                 "model": model,
@@ -124,8 +127,15 @@ def _best_baseline(rows, kinds, metric):
     return (max if metric.greater_is_better else min)(means, key=means.get)
 
 
-def _zero_errors(metric, X, y):
-    """Return the error of predicting zeros on each row, None for correlations."""
+def _zero_errors(metric, X, y, rows):
+    """Return the error of predicting zeros on each row, None for correlations.
+
+    Of cells it is the mean error of controls that stay as they are, where they are
+    among the models: single ones may be nearly 0.
+    """
     if metric.greater_is_better:
         return None
+    if X is None:
+        controls = rows.get(UNCHANGED)
+        return None if controls is None else np.full(len(controls), controls.mean())
     return np.maximum(metric.of_rows(X)(y, np.zeros_like(y)), np.finfo(float).tiny)

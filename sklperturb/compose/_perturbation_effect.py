@@ -69,6 +69,7 @@ class PerturbationEffectRegressor(ConditionRegressor):
     See Also
     --------
     sklperturb.models.make_genetic_baselines : What to compare a model with.
+    DisplacedControlsRegressor : The same, and cells of it.
     LatentTargetRegressor : Learn in a latent space.
 
     Notes
@@ -199,6 +200,13 @@ class PerturbationEffectRegressor(ConditionRegressor):
         """
         check_is_fitted(self)
         X = validate_conditions(self, X, reset=False)
+        predicted, references = self._expect(X)
+        if self.predicts == "change":
+            predicted -= references
+        return self._shaped(predicted)
+
+    def _expect(self, X):
+        """Return the expected expression of each row, and that of its controls."""
         is_control = control_rows(X, self.schema_)
         references, at = self._find_references(self._reference_keys(X))
         references = references[at]
@@ -207,9 +215,7 @@ class PerturbationEffectRegressor(ConditionRegressor):
         if self.subtract_control:
             predicted += references
         predicted[is_control] = references[is_control]
-        if self.predicts == "change":
-            predicted -= references
-        return self._shaped(predicted)
+        return predicted, references
 
     def _read(self, X, y):
         if not is_annotated(y):

@@ -1,12 +1,16 @@
 """A scorer for cross-validation on cells."""
 
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
-from sklearn.utils._param_validation import StrOptions, validate_params
+from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sklperturb.cells import open_cells
+from sklperturb.cells import looks_like_counts, open_cells
 from sklperturb.cells._blocks import by_row, rows_of, to_dense
-from sklperturb.cells._files import check_unique_genes
+from sklperturb.cells._files import check_unique_genes, is_annotated
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_label
@@ -22,7 +26,8 @@ class CellScorer:
 
     For ``scoring`` of :func:`~sklearn.model_selection.cross_val_score` and searches,
     on data whose rows are cells. The estimator's ``sample(X, 1)`` is asked for a cell
-    of each row where it has one, else its ``predict(X)``.
+    of each row where it has one, else its ``predict(X)``. Where there are contexts, the
+    cells of each are scored by themselves, against its own controls.
 
     Parameters
     ----------
@@ -37,6 +42,20 @@ class CellScorer:
     control : str, default=None
         Label of the control cells, where the schema names no column of controls. None
         takes the schema's `control_labels` or the spellings in public use.
+    n_components : int, default=None
+        Score in so many principal components of the measured cells, by the convention
+        "populations" only. Counts are scaled to 10,000 a cell, and log1p taken, first.
+
+    Attributes
+    ----------
+    name : str
+        The metric.
+    greater_is_better : bool
+        Of the metric itself, as in `details`.
+
+    See Also
+    --------
+    sklperturb.comparison.compare : Takes it as `scoring`, beside intervals.
 
     Notes
     -----
@@ -68,17 +87,40 @@ class CellScorer:
             "convention": [StrOptions(set(CONVENTIONS))],
             "schema": [PerturbationSchema, None],
             "control": [str, None],
+            "n_components": [Interval(Integral, 1, None, closed="left"), None],
         },
         prefer_skip_nested_validation=True,
     )
-    def __init__(self, metric, convention="robust", *, schema=None, control=None):
+    def __init__(
+        self,
+        metric,
+        convention="robust",
+        *,
+        schema=None,
+        control=None,
+        n_components=None,
+    ):
         self.metric = metric
         self.convention = convention
         self.schema = schema
         self.control = control
+        self.n_components = n_components
 
     def __repr__(self):
-        return f"CellScorer({self.metric!r}, convention={self.convention!r})"
+        shown = f"{self.metric!r}, convention={self.convention!r}"
+        if self.n_components is not None:
+            shown += f", n_components={self.n_components}"
+        return f"CellScorer({shown})"
+
+    @property
+    def name(self):
+        """The metric."""
+        return self.metric
+
+    @property
+    def greater_is_better(self):
+        """Whether greater values of the metric are better."""
+        return self.metric not in CONVENTIONS[self.convention].errors
 
     def __call__(self, estimator, X, y):
         """Return the score of `estimator` on the cells of `X` and `y`.
@@ -93,8 +135,101 @@ class CellScorer:
         Returns
         -------
         score : float
+            Mean over perturbations, each in each of its contexts.
         """
+        found = self._evaluate(estimator, X, y, [self.metric])
+        scores = [each.scores.loc[self.metric, "score"] for _, each in found]
+        sizes = [len(each.per_perturbation) for _, each in found]
+        score = float(np.average(scores, weights=sizes))
+        return score if self.greater_is_better else -score
+
+    def details(self, estimator, X, y, metrics=None):
+        """Return the scores of single perturbations.
+
+        Parameters
+        ----------
+        estimator : object
+            Fitted, with `sample` or `predict`.
+        X : DataFrame of shape (n_cells, n_columns)
+        y : array-like, DataFrame or AnnData of shape (n_cells, n_genes)
+        metrics : list of str, default=None
+            Others of the convention in place of `metric`, at once.
+
+        Returns
+        -------
+        scores : DataFrame of shape (n_conditions, n_metrics)
+            In the sign of each metric; the rows are those of `conditions`.
+        """
+        metrics = [self.metric] if metrics is None else list(metrics)
+        parts = {
+            str(context): each.per_perturbation[metrics]
+            for context, each in self._evaluate(estimator, X, y, metrics)
+        }
+        conditions = self.conditions(X).astype(str)
+        order = pd.MultiIndex.from_frame(conditions[["context", "perturbation"]])
+        return pd.concat(parts).loc[order].reset_index(drop=True)
+
+    def conditions(self, X):
+        """Return what is scored: each perturbation in each of its contexts.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_cells, n_columns)
+
+        Returns
+        -------
+        conditions : DataFrame of shape (n_conditions, 2)
+            "perturbation" and "context", which is None where there are none.
+        """
+        labels, contexts = self._read(X, resolve_schema(self.schema, X, self.control))
+        table = pd.DataFrame(
+            {"perturbation": labels, "context": contexts}, dtype=object
+        )
+        return table[labels != CONTROL].drop_duplicates(ignore_index=True)
+
+    def _evaluate(self, estimator, X, y, metrics):
+        """Return the evaluation of each context, by its name."""
+        rule = CONVENTIONS[self.convention]
+        if self.n_components is not None and rule.de is not None:
+            raise ValueError(
+                f"convention={self.convention!r} scores genes; n_components= goes with "
+                'convention="populations".'
+            )
         schema = resolve_schema(self.schema, X, self.control)
+        labels, contexts = self._read(X, schema)
+        sides = self._sides(y, _cells_of(estimator, X))
+        as_logs = self.n_components is not None and _holds_counts(sides)
+        sides = on_one_scale(sides, "log1p" if as_logs else rule.values)
+        real, pred = (by_row(side.matrix, side.name) for side in sides.values())
+        genes, found = sides["y"].genes, []
+        is_control = labels == CONTROL
+        for context in pd.unique(contexts[~is_control]):
+            own = contexts == context
+            # Without controls of its own, those of all contexts stand in.
+            controls = is_control & own if (is_control & own).any() else is_control
+            rows = [np.flatnonzero(chosen) for chosen in (own & ~is_control, controls)]
+            truth = _stacked([rows_of(real, part) for part in rows])
+            guess = _stacked([rows_of(pred, rows[0]), rows_of(real, rows[1])])
+            names, columns = labels[np.concatenate(rows)], genes
+            if self.n_components is not None:
+                truth, guess = self._project(truth, guess)
+                columns = pd.Index([f"pc{i}" for i in range(truth.shape[1])])
+            both = {
+                name: Population(matrix, names, columns)
+                for name, matrix in (("real", truth), ("pred", guess))
+            }
+            evaluation = score_sides(both, CONTROL, rule, anchors=False)
+            for metric in metrics:
+                if metric not in evaluation.scores.index:
+                    raise ValueError(
+                        f"metric={metric!r}; convention {self.convention!r} has "
+                        f"{list(evaluation.scores.index)}."
+                    )
+            found.append((context, evaluation))
+        return found
+
+    def _read(self, X, schema):
+        """Return the label and the context of each cell."""
         is_control = control_rows(X, schema)
         labels = each_label(read_column(X, schema.perturbation), as_text)
         labels[is_control] = CONTROL
@@ -107,34 +242,55 @@ class CellScorer:
             )
         if is_control.all():
             raise ValueError("All cells to score are controls; there is no effect.")
-        if hasattr(estimator, "sample"):
-            predicted = np.asarray(estimator.sample(X, 1))
-            predicted = predicted.reshape(len(labels), -1)
-        else:
-            predicted = estimator.predict(X)
+        contexts = np.full(len(labels), None, dtype=object)
+        if schema.context is not None:
+            contexts = each_label(read_column(X, schema.context), as_text)
+        return labels, contexts
+
+    def _sides(self, y, predicted):
+        """Return both as populations of the genes of `y`."""
         real, pred = open_cells(y), open_cells(predicted)
         genes = real.genes
         if genes is None:
             genes = [f"g{i}" for i in range(real.shape[1])]
         genes = pd.Index(genes).astype(str)
         check_unique_genes(genes, "y")
-        rule = CONVENTIONS[self.convention]
-        sides = {
-            name: Population(cells.matrix, labels, genes, name, cells.obs_names)
+        if pred.shape != real.shape:
+            raise ValueError(
+                f"The model gives {pred.shape[0]} cells of {pred.shape[1]} genes, and "
+                f"y has {real.shape[0]} of {real.shape[1]}; score it in the space that "
+                "it was fitted to."
+            )
+        empty = np.full(real.shape[0], None, dtype=object)
+        return {
+            name: Population(cells.matrix, empty, genes, name, cells.obs_names)
             for name, cells in (("y", real), ("the prediction", pred))
         }
-        real, pred = (
-            np.array(to_dense(rows_of(by_row(side.matrix), slice(None))))
-            for side in on_one_scale(sides, rule.values).values()
-        )
-        pred[is_control] = real[is_control]
-        sides = {"real": real, "pred": pred}
-        sides = {name: Population(m, labels, genes) for name, m in sides.items()}
-        found = score_sides(sides, CONTROL, rule, anchors=False)
-        if self.metric not in found.scores.index:
-            raise ValueError(
-                f"metric={self.metric!r}; convention {self.convention!r} has "
-                f"{list(found.scores.index)}."
-            )
-        row = found.scores.loc[self.metric]
-        return float(row["score"] if row["greater_is_better"] else -row["score"])
+
+    def _project(self, truth, guess):
+        """Return both in principal components of the former."""
+        truth, guess = (to_dense(side) for side in (truth, guess))
+        if self.n_components >= min(truth.shape):
+            return truth, guess
+        pca = PCA(self.n_components, svd_solver="covariance_eigh").fit(truth)
+        return pca.transform(truth), pca.transform(guess)
+
+
+def _cells_of(estimator, X):
+    """Return a predicted cell for each row."""
+    if not hasattr(estimator, "sample"):
+        return estimator.predict(X)
+    cells = estimator.sample(X, 1)
+    if is_annotated(cells) or sparse.issparse(cells):
+        return cells
+    return np.asarray(cells).reshape(len(X), -1)
+
+
+def _holds_counts(sides):
+    return any(looks_like_counts(side.matrix) for side in sides.values())
+
+
+def _stacked(parts):
+    if any(sparse.issparse(part) for part in parts):
+        return sparse.vstack([sparse.csr_array(p) for p in parts], format="csr")
+    return np.vstack(parts)

@@ -134,11 +134,19 @@ def on_one_scale(sides, values):
     """
     named = {side.name: side for side in sides.values()}
     matrices = {name: side.matrix for name, side in named.items()}
+    if values == "any" and _mixed(matrices):
+        values = "log1p"  # of two scales, distances would be those of the scales
     if values == "any":
         matrices = {name: by_row(matrix, name) for name, matrix in matrices.items()}
     else:
         matrices = _on_one_scale(named, matrices, values)
     return {n: replace(side, matrix=matrices[side.name]) for n, side in sides.items()}
+
+
+def _mixed(matrices):
+    """Whether some hold counts and others logarithms."""
+    kinds = {value_kind(sample_places(matrix)[0]) for matrix in matrices.values()}
+    return kinds >= {"counts", "log1p"}
 
 
 def _on_one_scale(sides, matrices, values):
@@ -159,6 +167,17 @@ def _to_logarithms(matrices, kinds):
             )
     if "counts" not in kinds.values():
         return matrices
+    for name, kind in kinds.items():
+        # Of a model that was fitted to counts as if they were expression.
+        if kind == "signed" and value_kind(abs(sample_places(matrices[name])[0])) in (
+            "counts",
+            "normalised",
+        ):
+            raise ValueError(
+                f"Beside counts, {name} holds {_WHAT[kind]} and values too large for "
+                "logarithms. Fit the model to log1p-normalised cells, or generate "
+                "counts."
+            )
     _logger.info(
         "Scaled each cell to 10,000 counts and took log1p, which the convention "
         "scores: %s.",

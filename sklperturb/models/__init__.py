@@ -11,7 +11,11 @@ from sklperturb.models._registry import (
 )
 
 # Loaded when first touched: they need torch, and the table of names does not.
-_LAZY = {"BestRegressor": "_best", "make_genetic_baselines": "_genetic_baselines"}
+_LAZY = {
+    "BestRegressor": "_best",
+    "make_cell_models": "_cell_models",
+    "make_genetic_baselines": "_genetic_baselines",
+}
 
 __all__ = [
     "BestRegressor",
@@ -19,6 +23,7 @@ __all__ = [
     "ModelEntry",
     "get_entry",
     "list_models",
+    "make_cell_models",
     "make_genetic_baselines",
     "make_model",
     "select_models",

@@ -1,7 +1,9 @@
 """The baselines of single cells, under their names."""
 
 
-def make_genetic_baselines(embedding=None, *, target_sum=None, schema=None):
+def make_genetic_baselines(
+    embedding=None, *, target_sum=None, cells=False, schema=None
+):
     """Return what a model of perturbed cells has to be compared with.
 
     Parameters
@@ -11,6 +13,9 @@ def make_genetic_baselines(embedding=None, *, target_sum=None, schema=None):
         `LookupEmbedding`. Without one, the baselines that need it are left out.
     target_sum : float, default=None
         For raw counts, see `PerturbationEffectRegressor`.
+    cells : bool, default=False
+        Whether they generate cells besides: controls, displaced by the predicted
+        change; see `DisplacedControlsRegressor`.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
 
@@ -30,11 +35,13 @@ def make_genetic_baselines(embedding=None, *, target_sum=None, schema=None):
         - ``additive``: controls plus the effects of a combination's parts;
         - ``bilinear``: the linear model of Ahlmann-Eltze et al. on the training data
           alone;
-        - with `embedding`, ``ridge`` and ``knn``, which see the context besides, and
-          ``bilinear_embedding``.
+        - with `embedding`, ``ridge``, ``kernel`` (ridge on the vectors as they are, so
+          that small directions count little) and ``knn``, which see the context
+          besides, and ``bilinear_embedding``.
 
     See Also
     --------
+    make_cell_models : Beside them, a flow.
     sklperturb.compose.PerturbationEffectRegressor : What they are made of.
 
     Examples
@@ -55,7 +62,10 @@ def make_genetic_baselines(embedding=None, *, target_sum=None, schema=None):
         GroupStatisticRegressor,
         NoChangeRegressor,
     )
-    from sklperturb.compose import PerturbationEffectRegressor
+    from sklperturb.compose import (
+        DisplacedControlsRegressor,
+        PerturbationEffectRegressor,
+    )
     from sklperturb.linear_model import BilinearGeneRegressor
     from sklperturb.preprocessing import SchemaColumns
 
@@ -81,9 +91,11 @@ def make_genetic_baselines(embedding=None, *, target_sum=None, schema=None):
             ("knn", KNeighborsRegressor(10, weights="distance")),
         ):
             regressors[name] = make_pipeline(encoder, StandardScaler(), regressor)
+        regressors["kernel"] = make_pipeline(encoder, RidgeCV(np.logspace(-3, 3, 13)))
         regressors["bilinear_embedding"] = BilinearGeneRegressor(embedding)
+    wrapper = DisplacedControlsRegressor if cells else PerturbationEffectRegressor
     return {
-        name: PerturbationEffectRegressor(
+        name: wrapper(
             regressor,
             subtract_control=name != "perturbed_mean",
             target_sum=target_sum,

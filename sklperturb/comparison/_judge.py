@@ -1,0 +1,132 @@
+"""What is scored of a fold: its rows, or the cells of each of its conditions."""
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import _safe_indexing
+
+from sklperturb.comparison._evidence import held_out_units
+from sklperturb.conditions._labels import control_rows
+from sklperturb.evaluation import CellScorer
+from sklperturb.metrics import WeightedMSEScorer, get_metric
+from sklperturb.metrics._checks import without_annotation
+
+
+def make_judge(scoring, schema):
+    """Return what scores folds by a list of metrics.
+
+    Parameters
+    ----------
+    scoring : list of str, scorer of `sklperturb.metrics`, or CellScorer
+    schema : PerturbationSchema
+
+    Returns
+    -------
+    judge : RowJudge or CellJudge
+
+    Raises
+    ------
+    ValueError
+        If scores of cells stand beside scores of rows, or are of several conventions.
+    """
+    of_cells = [isinstance(metric, CellScorer) for metric in scoring]
+    if not any(of_cells):
+        return RowJudge(list({m.name: m for m in map(get_metric, scoring)}.values()))
+    first = scoring[0]
+    if not all(of_cells) or any(
+        (m.convention, m.n_components, m.control)
+        != (first.convention, first.n_components, first.control)
+        for m in scoring
+    ):
+        raise ValueError(
+            f"scoring={scoring} mixes scores of rows and of cells, or conventions; "
+            "pass CellScorers of one convention, or none, and compare twice."
+        )
+    return CellJudge(list({m.name: m for m in scoring}.values()), schema)
+
+
+class RowJudge:
+    """Score each held-out row.
+
+    Parameters
+    ----------
+    metrics : list of RowwiseMetric or WeightedMSEScorer
+    """
+
+    def __init__(self, metrics):
+        self.metrics = metrics
+        # What scores depend on besides: the weights, which a repr tells apart.
+        self.identity = [repr(m) for m in metrics if isinstance(m, WeightedMSEScorer)]
+
+    def n_rows(self, X, test):
+        """Return the number of scores of a fold."""
+        return len(test)
+
+    def predict(self, task):
+        """Return what a fitted `FoldFit` predicts."""
+        return task.predict()
+
+    def score(self, task, y_pred):
+        """Return the scores of a prediction, a list for each metric."""
+        y_true = without_annotation(task.y_test)
+        return {
+            metric.name: metric.of_rows(task.X_test)(y_true, y_pred).tolist()
+            for metric in self.metrics
+        }
+
+    def units(self, X, folds, schema):
+        """Return what the folds hold out, and that of each score, fold after fold."""
+        return held_out_units(X, folds, schema)
+
+    def held_out(self, X, y, folds):
+        """Return the conditions and the responses of all scores."""
+        rows = np.concatenate([test for _, test in folds])
+        X, y = (_safe_indexing(table, rows) for table in (X, y))
+        return X, np.asarray(without_annotation(y), dtype=np.float64)
+
+
+class CellJudge:
+    """Score the cells of each held-out perturbation in each of its contexts.
+
+    Parameters
+    ----------
+    metrics : list of CellScorer
+        Of one convention.
+    schema : PerturbationSchema
+    """
+
+    def __init__(self, metrics, schema):
+        self.metrics = metrics
+        self.identity = [repr(metric) for metric in metrics]
+        scorer = metrics[0]
+        self._scorer = CellScorer(
+            scorer.metric,
+            scorer.convention,
+            schema=scorer.schema or schema,
+            control=scorer.control,
+            n_components=scorer.n_components,
+        )
+
+    def n_rows(self, X, test):
+        return len(self._conditions(X, test))
+
+    def predict(self, task):
+        # Asked for cells, not for means; scored while at it, since cells are many.
+        names = [metric.name for metric in self.metrics]
+        return self._scorer.details(task.estimator_, task.X_test, task.y_test, names)
+
+    def score(self, task, y_pred):
+        return {name: scores.tolist() for name, scores in y_pred.items()}
+
+    def units(self, X, folds, schema):
+        # Controls of a context that is held out may be trained on.
+        perturbed = ~control_rows(X, self._scorer.schema)
+        cut = [(t[perturbed[t]] for t in fold) for fold in folds]
+        unit, _ = held_out_units(X, [tuple(fold) for fold in cut], schema)
+        conditions = [self._conditions(X, test) for _, test in folds]
+        return unit, pd.concat(conditions)[unit].to_numpy()
+
+    def held_out(self, X, y, folds):
+        return None, None
+
+    def _conditions(self, X, test):
+        return self._scorer.conditions(_safe_indexing(X, test))
