@@ -1,4 +1,4 @@
-"""Commands on files of cells: fit-cells and predict-cells."""
+"""Commands on files of cells: fit-cells, predict-cells, and their leaderboard."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from sklperturb.cli._app import app, log, out
-from sklperturb.cli._choices import read_schema, refuse_inputs
+from sklperturb.cli._choices import names, read_schema, refuse_inputs
 from sklperturb.cli._options import (
     Batch,
     Cells,
@@ -19,8 +19,10 @@ from sklperturb.cli._options import (
     Perturbation,
     Seed,
 )
+from sklperturb.utils._choices import CellScoring, one_of
 
 _MAX_CELLS, _MAX_NAME = 10**6, 1000
+_N_GENES, _N_COMPONENTS = 2000, 50  # that models are compared on
 # What the names of latent spaces are to `CellScreenModel`.
 _LATENTS = {None: "counts", "pca": "counts", "autoencoder": "autoencoder", "se": None}
 
@@ -95,7 +97,7 @@ def fit_cells(
     log.info(screen.DESCR)
     start = time.perf_counter()
     model = CellScreenModel(
-        _read_embedding(embedding, screen),
+        read_embedding(embedding, screen),
         space=space,
         n_components=n_components,
         obsm=obsm or "X_state",
@@ -206,7 +208,7 @@ def _choose_latent(cells, latent, checkpoint, layer, obsm):
     return SEEmbedding(checkpoint), None
 
 
-def _read_embedding(paths, screen):
+def read_embedding(paths, screen):
     import pandas as pd
 
     from sklperturb.files._text import text_suffix
@@ -278,3 +280,105 @@ def _as_table(lines, column, path):
     if lines and lines[0] in (column, "target_gene"):
         lines = lines[1:]  # a header
     return pd.DataFrame({column: lines}, dtype=object)
+
+
+def is_cells(path):
+    """Whether a path is a file of cells, and not a folder of signatures."""
+    return path.is_file() or path.suffix == ".zarr"
+
+
+def cell_task(
+    data,
+    models,
+    cv,
+    n_splits,
+    scoring,
+    seed,
+    *,
+    embedding,
+    layer,
+    obsm,
+    max_steps,
+    **roles,
+):
+    """Return the arguments of `compare` for a file of cells."""
+    import numpy as np
+
+    from sklperturb.cells._files import sole_embedding
+    from sklperturb.cells._table import expression_table
+    from sklperturb.comparison._cells import select_cell_models, suggest_cell_cv
+    from sklperturb.datasets import load_perturbseq
+    from sklperturb.evaluation import CellScorer
+    from sklperturb.files._reading import check_file
+    from sklperturb.preprocessing import LookupEmbedding
+
+    scoring = one_of(scoring or "energy", CellScoring, "score of cells")
+    for path in embedding or ():
+        check_file(path, "embedding")
+    if obsm is None and layer is None and (obsm := sole_embedding(data)):
+        log.info(f"{data.name} has no X; models are compared in obsm[{obsm!r}].")
+    schema = read_schema(data, **roles)
+    screen = load_perturbseq(
+        data, schema, layer=layer, obsm=obsm, backed=True, drop_unassigned=True
+    )
+    log.info(screen.DESCR)
+    if not screen.is_control.any():
+        raise ValueError(
+            f"{data.name} has no control cells, and cells are generated from controls. "
+            "Pass control= to name their label. Signatures are compared as a folder in "
+            "the layout of OP2."
+        )
+    if obsm is None:
+        y = expression_table(screen.y, screen.is_control, _N_GENES)
+        log.info(
+            f"Models learn log-normalised expression of the {y.shape[1]} genes that "
+            f"vary most among controls, and are scored in {_N_COMPONENTS} principal "
+            "components of the measured cells of each fold."
+        )
+    else:
+        y = np.asarray(screen.y.X[:], dtype=np.float32)
+    splitter = suggest_cell_cv(screen, cv, n_splits, seed)
+    shown = [f"{k}={v!r}" for k, v in vars(splitter).items() if k != "schema"]
+    log.info(f"Folds: {type(splitter).__name__}({', '.join(shown)})")
+    known = None
+    if embedding:
+        table = read_embedding(embedding, screen)
+        known = LookupEmbedding(table, add_indicator=False, schema=screen.schema)
+    estimators, baselines, left_out = select_cell_models(
+        screen,
+        y,
+        None if models in ("default", "all") else names(models),
+        embedding=known,
+        max_steps=max_steps or 2000,
+        random_state=seed,
+    )
+    for name, reason in left_out.items():
+        log.info(f"Left out {name}: {reason}.")
+    n_components = _N_COMPONENTS if obsm is None else None
+    return {
+        "estimators": estimators,
+        "baselines": baselines,
+        "X": screen.X,
+        "y": y,
+        "cv": splitter,
+        "scoring": [CellScorer(scoring, "populations", n_components=n_components)],
+        "schema": screen.schema,
+    }
+
+
+def tell_of_fitting(table, data, embedding):
+    """Say what to run next."""
+    known = "".join(f" --embedding {path}" for path in embedding or ())
+    if not known:
+        known = " --embedding GENE_SETS.gmt"
+        log.info(
+            "Without --embedding, all perturbations that were not seen are predicted "
+            "alike; pass gene sets or a table of genes to tell them apart."
+        )
+    best = table["model"].iloc[0]
+    out.print(
+        f"Best: {best}. Next, generate cells of perturbations that were not measured:\n"
+        f"  sklperturb fit-cells {data}{known} --output model.npz\n"
+        "  sklperturb predict-cells model.npz --perturbations genes.txt --output "
+        "predicted.h5ad"
+    )

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument, BadParameter, Option
 
 from sklperturb.cli._choices import Cv
-from sklperturb.utils._choices import OnNonfinite, Scoring
+from sklperturb.utils._choices import AnyScoring, OnNonfinite, Scoring
 
 _MOST_JOBS = 1024
 
@@ -45,6 +45,15 @@ Data = Annotated[
         exists=True,
         file_okay=False,
         help="Folder with a screen in the layout of OP2, or of VCPI 2026.",
+    ),
+]
+
+DataOrCells = Annotated[
+    Path,
+    Option(
+        exists=True,
+        help="Folder with a screen in the layout of OP2, or of VCPI 2026; or cells: an "
+        ".h5ad file or a .zarr folder.",
     ),
 ]
 
@@ -128,6 +137,16 @@ Metric = Annotated[
         help="Mean score of a row. mrrmse, mrmae and wmse are errors, lower is better; "
         "of pearson, spearman and cosine, higher is better. wmse is weighted, by the "
         "weights.parquet of a VCPI folder."
+    ),
+]
+
+MetricOrCells = Annotated[
+    AnyScoring | None,
+    Option(
+        help="Mean score of a row, by default mrrmse: mrrmse, mrmae and wmse are "
+        "errors, lower is better; of pearson, spearman and cosine, higher is better. "
+        "Of cells, by default energy: of discrimination and pearson_delta higher is "
+        "better, of the others lower."
     ),
 ]
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from typer import Option
 
 from sklperturb.cli._app import app, log, out
+from sklperturb.cli._cells import cell_task, is_cells, tell_of_fitting
 from sklperturb.cli._choices import (
     Cv,
     fitting,
@@ -21,13 +22,19 @@ from sklperturb.cli._choices import (
 )
 from sklperturb.cli._ending import keeping
 from sklperturb.cli._options import (
+    Batch,
     Clip,
+    Context,
+    Control,
     Data,
+    DataOrCells,
     Jobs,
-    Metric,
+    MetricOrCells,
     NonFinite,
     NSplits,
+    Obsm,
     Overwrite,
+    Perturbation,
     ResponseLayer,
     Seed,
     Splitter,
@@ -96,24 +103,41 @@ def simulate(
 
 @app.command()
 def leaderboard(
-    data: Data,
+    data: DataOrCells,
     models: Annotated[
         str,
         Option(
             help="Comma-separated names; 'default', those that `sklperturb models` "
             "marks with yes; or 'all'. Of both sets, what the installed packages and "
-            "the screen's columns allow. Baselines run besides."
+            "the screen's columns allow. Baselines run besides. Of cells: additive, "
+            "bilinear, flow, and with --embedding ridge, kernel, knn, "
+            "bilinear_embedding."
         ),
     ] = "default",
     cv: Splitter = Cv.auto,
     n_splits: NSplits = 5,
-    scoring: Metric = Scoring.mrrmse,
+    scoring: MetricOrCells = None,
     output: Annotated[
         Path | None,
         Option(
             file_okay=False,
             help="Folder for the tables and the plot; older ones are replaced.",
         ),
+    ] = None,
+    embedding: Annotated[
+        list[Path] | None,
+        Option(
+            help="Of cells, what is known of genes: gene sets (.gmt, may be repeated), "
+            "or a table (.parquet, .csv, .tsv, .npz, .safetensors)."
+        ),
+    ] = None,
+    obsm: Obsm = None,
+    perturbation: Perturbation = None,
+    context: Context = None,
+    control: Control = None,
+    batch: Batch = None,
+    max_steps: Annotated[
+        int | None, Option(help="Of cells, steps of the training of flow.", min=1)
     ] = None,
     layer: ResponseLayer = None,
     clip: Clip = None,
@@ -129,13 +153,42 @@ def leaderboard(
     from sklperturb.comparison import compare
     from sklperturb.comparison import leaderboard as rank
 
-    models = named(models)
+    of_cells = {
+        "embedding": embedding,
+        "obsm": obsm,
+        "perturbation": perturbation,
+        "context": context,
+        "control": control,
+        "batch": batch,
+        "max_steps": max_steps,
+    }
     check_leaderboard(output)
-    screen = load_screen(data, layer, clip, on_nonfinite)
-    models = fitting(models, screen.schema)
-    scoring = make_scoring(scoring, screen)
-    splitter = make_splitter(cv, screen, n_splits, seed)
-    tell_of_asked(screen, splitter)
+    if is_cells(data):
+        if clip is not None or on_nonfinite != OnNonfinite.error:
+            raise ValueError(
+                "clip= and on_nonfinite= are for signatures; leave them out."
+            )
+        task = cell_task(
+            *(data, models, cv, n_splits, scoring, seed), layer=layer, **of_cells
+        )
+    else:
+        if given := [name for name, value in of_cells.items() if value]:
+            raise ValueError(
+                f"{given[0]}= is for cells, and --data is a folder of signatures; "
+                "leave it out."
+            )
+        models = named(models)
+        screen = load_screen(data, layer, clip, on_nonfinite)
+        splitter = make_splitter(cv, screen, n_splits, seed)
+        tell_of_asked(screen, splitter)
+        task = {
+            "estimators": fitting(models, screen.schema),
+            "X": screen.X,
+            "y": screen.y,
+            "cv": splitter,
+            "scoring": [make_scoring(scoring or Scoring.mrrmse, screen)],
+            "schema": screen.schema,
+        }
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     kept = "nothing is kept without --output"
@@ -143,12 +196,7 @@ def leaderboard(
         kept = f"finished folds are in {output}; the same command goes on from there"
     with keeping(kept):
         comparison = compare(
-            models,
-            screen.X,
-            screen.y,
-            cv=splitter,
-            scoring=[scoring],
-            schema=screen.schema,
+            **task,
             n_jobs=jobs,
             error_score=float("nan"),
             random_state=seed,
@@ -159,6 +207,8 @@ def leaderboard(
         explain_gaps(table)
         if output is not None:
             write_leaderboard(output, table, comparison.folds)
+    if is_cells(data):
+        tell_of_fitting(table, data, embedding)
 
 
 @app.command()

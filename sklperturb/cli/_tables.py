@@ -68,13 +68,14 @@ def write_json(path, content):
 
 
 def render_leaderboard(table):
+    unchanged = "controls" if "controls" in set(table["model"]) else "zeros"
     rendered = make_table(
         ["rank", "model", "kind"],
         [
             f"{table['metric'].iloc[0]} (95 % interval)",
             "std",
             "from best baseline (95 %)",
-            "rel. zeros",
+            f"rel. {unchanged}",
             "fit s",
             "peak MB",
         ],

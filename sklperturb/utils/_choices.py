@@ -60,6 +60,16 @@ def _names(title, *values):
 
 
 Scoring = _names("Scoring", "mrrmse", "mrmae", "pearson", "spearman", "cosine", "wmse")
+# Of the convention "populations".
+CellScoring = _names(
+    "CellScoring",
+    "energy",
+    "sliced_wasserstein",
+    "variance_error",
+    "discrimination",
+    "pearson_delta",
+)
+AnyScoring = _names("AnyScoring", *Scoring, *CellScoring)
 Convention = _names(
     "Convention", "robust", "vcc2025", "cell_eval", "vcc2026", "populations"
 )
