@@ -376,9 +376,9 @@ def tell_of_fitting(table, data, embedding):
             "alike; pass gene sets or a table of genes to tell them apart."
         )
     best = table["model"].iloc[0]
+    out.print(f"Best: {best}. To generate cells of what was not measured:")
+    out.print(f"  sklperturb fit-cells {data}{known} --output model.npz")
     out.print(
-        f"Best: {best}. Next, generate cells of perturbations that were not measured:\n"
-        f"  sklperturb fit-cells {data}{known} --output model.npz\n"
         "  sklperturb predict-cells model.npz --perturbations genes.txt --output "
         "predicted.h5ad"
     )

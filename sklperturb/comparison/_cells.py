@@ -118,9 +118,11 @@ def select_cell_models(
         reasons["bilinear"] = "the perturbed genes are not among the measured ones"
     if all(len(schema.split(label)) == 1 for label in labels):
         reasons["additive"] = "there are no combinations"
-    left_out = {
-        name: why for name, why in reasons.items() if name not in (models or ())
-    }
-    chosen = [name for name in found if name in (models or found)]
-    found = {name: found[name] for name in chosen if name not in left_out}
-    return found, baselines, left_out
+    # A model that was named is tried.
+    left_out = reasons if models is None else {}
+    chosen = [name for name in found if models is None or name in models]
+    return (
+        {name: found[name] for name in chosen if name not in left_out},
+        baselines,
+        left_out,
+    )
