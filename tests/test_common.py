@@ -95,6 +95,7 @@ TUNED = {
     "LatentTargetRegressor": {"model__transformer": [None, TargetReducer(1)]},
     "LongFormBoostingRegressor": {"model__min_conditions": [1, 60]},
     "NearestCompoundRegressor": {"model__n_neighbors": [2, 5]},
+    "DisplacedControlsRegressor": {"model__subtract_control": [True, False]},
     "PerturbationEffectRegressor": {"model__subtract_control": [True, False]},
     "ProductKernelRidge": {"model__context_kernel": ["learned", "identity"]},
     "ResponseKernelRidge": {"model__scale_contexts": [True, False]},

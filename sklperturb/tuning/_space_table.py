@@ -176,6 +176,7 @@ SPACES = {
     },
     "LatentTargetRegressor": {},
     "LookupEmbedding": {"combine": _any("sum", "mean")},
+    "DisplacedControlsRegressor": {},
     "PerturbationEffectRegressor": {},
     "Pseudobulk": {},
     "TScoreTransformer": {},
