@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from sklperturb.cli._app import app, log, out
+from sklperturb.cli._app import app, log, out, warn
 from sklperturb.cli._choices import names, read_schema, refuse_inputs
 from sklperturb.cli._options import (
     Batch,
@@ -342,8 +342,11 @@ def cell_task(
     log.info(f"Folds: {type(splitter).__name__}({', '.join(shown)})")
     known = None
     if embedding:
-        table = read_embedding(embedding, screen)
-        known = LookupEmbedding(table, add_indicator=False, schema=screen.schema)
+        known = LookupEmbedding(
+            _filled(read_embedding(embedding, screen), screen),
+            add_indicator=False,
+            schema=screen.schema,
+        )
     estimators, baselines, left_out = select_cell_models(
         screen,
         y,
@@ -366,8 +369,34 @@ def cell_task(
     }
 
 
-def tell_of_fitting(table, data, embedding):
+def _filled(table, screen):
+    """Return vectors with zeros for genes without one, which is said once for all."""
+    labels = screen.X.loc[~screen.is_control, screen.schema.perturbation].unique()
+    parts = {part for label in labels for part in screen.schema.split(label)}
+    missing = sorted(parts.difference(table.index))
+    if missing:
+        warn(
+            f"{len(missing)} of {len(parts)} perturbed genes have no vector in "
+            f"--embedding, such as {missing[:3]}. They are given zeros."
+        )
+    return table.reindex([*table.index, *missing], fill_value=0.0)
+
+
+def tell_of_fitting(table, data, embedding, layer=None, obsm=None):
     """Say what to run next."""
+    from sklperturb.cells import looks_like_counts
+    from sklperturb.cells._files import sole_embedding
+
+    obsm = obsm or (sole_embedding(data) if layer is None else None)
+    best = table["model"].iloc[0]
+    if obsm is None and not looks_like_counts(data, layer=layer):
+        out.print(f"Best: {best}.")
+        log.info(
+            f"{data.name} holds no counts. To generate cells, sklperturb fit-cells "
+            "needs counts, in X or in a --layer, or an embedding, as sklperturb embed "
+            "writes."
+        )
+        return
     known = "".join(f" --embedding {path}" for path in embedding or ())
     if not known:
         known = " --embedding GENE_SETS.gmt"
@@ -375,7 +404,8 @@ def tell_of_fitting(table, data, embedding):
             "Without --embedding, all perturbations that were not seen are predicted "
             "alike; pass gene sets or a table of genes to tell them apart."
         )
-    best = table["model"].iloc[0]
+    known += "" if layer is None else f" --layer {layer}"
+    known += "" if obsm is None else f" --latent {obsm}"
     out.print(f"Best: {best}. To generate cells of what was not measured:")
     out.print(f"  sklperturb fit-cells {data}{known} --output model.npz")
     out.print(

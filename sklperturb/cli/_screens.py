@@ -208,7 +208,7 @@ def leaderboard(
         if output is not None:
             write_leaderboard(output, table, comparison.folds)
     if is_cells(data):
-        tell_of_fitting(table, data, embedding)
+        tell_of_fitting(table, data, embedding, layer, obsm)
 
 
 @app.command()

@@ -169,6 +169,7 @@ SPACES = {
         "radius": _int(1, 3),
     },
     "DifferentialSignatures": {},
+    "DisplacedControlsRegressor": {},
     "ExpressionGeneEmbedding": {"n_components": _int(8, 128, log=True)},
     "GeneSetEncoder": {
         "n_components": _int(8, 256, log=True),
@@ -176,7 +177,6 @@ SPACES = {
     },
     "LatentTargetRegressor": {},
     "LookupEmbedding": {"combine": _any("sum", "mean")},
-    "DisplacedControlsRegressor": {},
     "PerturbationEffectRegressor": {},
     "Pseudobulk": {},
     "TScoreTransformer": {},

@@ -125,3 +125,51 @@ def test_latent_spaces_that_are_none(cli, files, tmp_path, words, message):
     table = ("--embedding", files / "genes.parquet")
     done = cli("fit-cells", files / "train.h5ad", *table, *model, *words, code=2)
     assert message in done.stderr
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_leaderboard_of_cells(cli, files, tmp_path):
+    out = tmp_path / "results"
+    data = ("leaderboard", "--data", files / "real.h5ad", "--n-splits", 2)
+    embedding = ("--embedding", files / "genes.parquet")
+    models = ("--models", "kernel,flow", "--max-steps", 5)
+    done = cli(*data, *embedding, *models, "--output", out)
+    table = pd.read_csv(out / "leaderboard.csv").set_index("model")
+    assert set(table.index) == {"controls", "mean_shift", "kernel", "flow"}
+    assert set(table["metric"]) == {"energy"} and set(table["n_units"]) == {4}
+    assert table.loc["controls", "relative_to_zeros"] == pytest.approx(1)
+    assert "rel. controls" in done.stdout
+    # What is said to be run next can be.
+    line = next(x for x in done.stdout.splitlines() if "fit-cells" in x)
+    words = line.split()[1:]
+    words[words.index("model.npz")] = tmp_path / "model.npz"
+    cli(*words, "--max-steps", 2)
+    again = cli(*data, *embedding, *models, "--output", out)
+    assert again.stdout.splitlines()[1:3] == done.stdout.splitlines()[1:3]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_leaderboard_of_embedded_cells(cli, screen, tmp_path):
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(screen.y.n_obs, 4)) + 3.0 * ~screen.is_control[:, None]
+    cells = anndata.AnnData(obs=screen.y.obs.copy(), obsm={"X_state": points})
+    cells.write_h5ad(tmp_path / "embedded.h5ad")
+    data = ("leaderboard", "--data", tmp_path / "embedded.h5ad", "--n-splits", 2)
+    done = cli(*data, "--max-steps", 2, "--scoring", "variance_error")
+    assert "obsm['X_state']" in done.stderr and "bilinear" in done.stderr
+    assert "--latent X_state" in done.stdout and "variance_error (95 %" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--scoring", "mrrmse"], "'mrrmse' is no score of cells"),
+        (["--models", "best"], "'best' is no model of cells"),
+        (["--cv", "unseen-pair"], "is for signatures"),
+        (["--cv", "unseen-context"], "--context to name it"),
+        (["--clip", "3"], "--clip and --on-nonfinite are for signatures"),
+    ],
+)
+def test_what_a_leaderboard_of_cells_refuses(cli, files, words, message):
+    done = cli("leaderboard", "--data", files / "train.h5ad", *words, code=2)
+    assert message in done.stderr
