@@ -355,6 +355,18 @@ stored_estimator(
 )
 
 
+def latent_of(y, obsm):
+    """Return cells that are points of a latent space already, in single precision."""
+    if is_annotated(y):
+        if obsm not in y.obsm:
+            raise ValueError(
+                f"y has no {obsm!r} in its obsm; it has {list(y.obsm)}. Pass obsm= to "
+                "name the latent space, or space='counts'."
+            )
+        y = to_dense(open_cells(y, obsm=obsm, needs="finite").rows(slice(None)))
+    return np.asarray(y, dtype=np.float32)
+
+
 def fit_space(space, n_components, y, verbose, random_state):
     """Fit a latent space to counts, and a way back to principal components of them.
 

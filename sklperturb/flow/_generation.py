@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from sklperturb.conditions._labels import take_labels
 from sklperturb.files._fields import Array, Fields, Mapping, Maybe, Number, Size, Text
 from sklperturb.files._reading import short
 from sklperturb.flow._conditions import ElementScaler
@@ -190,6 +191,59 @@ def draw_places(n_cells, numbers, rng):
     """Return places of cells, for each number none again before all were drawn."""
     drawn = [draw_cells(np.arange(n_cells), number, rng) for number in numbers]
     return np.concatenate(drawn)
+
+
+def draw_like(pools, X, controls, rng):
+    """Return the place of a control for each row: of its context and batch if any.
+
+    Parameters
+    ----------
+    pools : ControlPools
+    X, controls : DataFrame of shape (n_rows, n_columns), (n_controls, n_columns)
+        Conditions.
+    rng : numpy Generator
+    """
+    columns = pools.columns
+    own, kept = (
+        [tuple(map(str, key)) for key in take_labels(table, columns)]
+        for table in (X, controls)
+    )
+    drawn = np.empty(len(own), dtype=np.intp)
+    codes, levels = pd.factorize(pd.Series(own, dtype=object))
+    for code, level in enumerate(levels):
+        places = []
+        while not len(places):
+            places = [i for i, key in enumerate(kept) if key[: len(level)] == level]
+            level = level[:-1]
+        rows = np.flatnonzero(codes == code)
+        drawn[rows] = np.asarray(places)[draw_places(len(places), [len(rows)], rng)]
+    return drawn
+
+
+def counts_of(model, drawn, conditions, amplitude, rng):
+    """Return counts of controls under conditions, by a fitted `CellScreenModel`.
+
+    Parameters
+    ----------
+    model : CellScreenModel
+    drawn : ndarray of int of shape (n_cells,)
+        Which of the controls that it keeps each cell is made of.
+    conditions : DataFrame of shape (n_cells, n_columns)
+    amplitude : {"typical", "expected"}
+    rng : numpy Generator
+    """
+    if amplitude not in ("typical", "expected"):
+        raise ValueError(f"amplitude={amplitude!r} is not 'typical' or 'expected'.")
+    flow, kept = model.flow_._flow, model.controls_.iloc[model.cells_.places]
+    start = kept.iloc[drawn].reset_index(drop=True)
+    stretch = model.amplitude_ if amplitude == "typical" else 1.0
+    decode = None if model.decoder_ is None else model.decoder_.decode
+    groups, moves = moves_of(flow, start, conditions, stretch, decode)
+    back, target_sum = model.space_.decoder_[:-1], model.space_.target_sum
+    contexts = flow.pools.contexts(kept)
+    return model.cells_.perturb(
+        drawn, groups, lambda i: moves[i] @ back, contexts, target_sum, rng
+    )
 
 
 def moves_of(flow, start, conditions, stretch=1.0, decode=None):

@@ -9,8 +9,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.cells import log_normalise, open_cells
-from sklperturb.cells._blocks import to_dense
+from sklperturb.cells import log_normalise
 from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._labels import CONTROL, control_rows, take_labels
 from sklperturb.conditions._validation import (
@@ -30,13 +29,26 @@ from sklperturb.files._fields import (
     Text,
 )
 from sklperturb.files._reading import reading
-from sklperturb.flow._counts import ControlCells, CountSpace, fit_space
+from sklperturb.flow._counts import ControlCells, CountSpace, fit_space, latent_of
 from sklperturb.flow._estimator import FlowMatchingRegressor
 from sklperturb.flow._fitted import FittedFlow
-from sklperturb.flow._generation import draw_places, find_amplitude, moves_of, points_of
+from sklperturb.flow._generation import (
+    counts_of,
+    draw_like,
+    draw_places,
+    find_amplitude,
+    points_of,
+)
 from sklperturb.flow._mean import BUILT_IN
 from sklperturb.flow._spelling import Spelling, as_written, count_cells
-from sklperturb.flow._state import MODEL, Object, is_plain, read_state, write_state
+from sklperturb.flow._state import (
+    MODEL,
+    Object,
+    check_parts,
+    is_plain,
+    read_state,
+    write_state,
+)
 from sklperturb.preprocessing import LookupEmbedding
 from sklperturb.preprocessing._latent_decoder import LatentDecoder
 
@@ -279,8 +291,6 @@ class CellScreenModel(BaseEstimator):
         import anndata
 
         check_is_fitted(self)
-        if amplitude not in ("typical", "expected"):
-            raise ValueError(f"amplitude={amplitude!r} is not 'typical' or 'expected'.")
         if log1p and self.space_ is None:
             raise ValueError(
                 "log1p=True needs counts, and this model generates points of the "
@@ -292,9 +302,7 @@ class CellScreenModel(BaseEstimator):
         names = np.repeat(list(numbers), list(numbers.values()))
         flow, schema = self.flow_._flow, self.flow_.schema_
         rng = np.random.default_rng(random_state)
-        pool = np.arange(len(self.controls_))
-        if self.cells_ is not None:
-            pool = self.cells_.places
+        pool = self._kept
         drawn = draw_places(len(pool), list(numbers.values()), rng)
         start = self.controls_.iloc[pool[drawn]].reset_index(drop=True)
         conditions = start.astype(object)
@@ -314,19 +322,52 @@ class CellScreenModel(BaseEstimator):
             obsm[self.obsm] = points_of(flow, pool[drawn], conditions, random_state)
         if self.space_ is None:
             return anndata.AnnData(obs=obs, obsm=obsm)
-        stretch = self.amplitude_ if amplitude == "typical" else 1.0
-        decode = None if self.decoder_ is None else self.decoder_.decode
-        groups, moves = moves_of(flow, start, conditions, stretch, decode)
-        contexts = flow.pools.contexts(self.controls_.iloc[pool])
-        back, target_sum = self.space_.decoder_[:-1], self.space_.target_sum
-        drawn = self.cells_.perturb(
-            drawn, groups, lambda i: moves[i] @ back, contexts, target_sum, rng
-        )
+        drawn = counts_of(self, drawn, conditions, amplitude, rng)
         if log1p:
             drawn = log_normalise(drawn, _TARGET_SUM).astype(np.float32)
         genes = self.space_.genes_
         var = None if genes is None else pd.DataFrame(index=genes)
         return anndata.AnnData(drawn, obs=obs, var=var, obsm=obsm)
+
+    def sample(self, X, n_cells=1, *, amplitude="typical", random_state=0):
+        """Generate cells of the condition of each row, as `CellScorer` asks for them.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_samples, n_columns)
+            Conditions. Cells are made of controls of the row's context and batch.
+        n_cells : int, default=1
+            Cells of each row.
+        amplitude : {"typical", "expected"}, default="typical"
+            As in `predict`.
+        random_state : int, default=0
+            Seed.
+
+        Returns
+        -------
+        cells : csr_array of shape (n_samples * n_cells, n_genes)
+            Counts, of one row after the other; without a `space`, an ndarray with
+            points of the latent space.
+        """
+        check_is_fitted(self)
+        X = validate_conditions(self, X, reset=False)
+        schema = self.flow_.schema_
+        X = X[schema.columns("context", "perturbation", "control", "dose", "batch")]
+        X = X.iloc[np.repeat(np.arange(len(X)), n_cells)].reset_index(drop=True)
+        rng = np.random.default_rng(random_state)
+        kept = self.controls_.iloc[self._kept]
+        drawn = draw_like(self.flow_._flow.pools, X, kept, rng)
+        if self.space_ is None:
+            flow, places = self.flow_._flow, self._kept[drawn]
+            return points_of(flow, places, X, random_state)
+        return counts_of(self, drawn, X, amplitude, rng)
+
+    @property
+    def _kept(self):
+        """Places of the controls of which cells are made."""
+        if self.cells_ is not None:
+            return self.cells_.places
+        return np.arange(len(self.controls_))
 
     def save(self, path):
         """Write the fitted model to one ``.npz`` file of numbers and text.
@@ -396,48 +437,14 @@ class CellScreenModel(BaseEstimator):
             model = cls(table, flow=flow, schema=schema, **state["parameters"])
             vars(model).update({"decoder_": None, **state["learnt"]}, encoder_=None)
             model.flow_ = FlowMatchingRegressor._from_fitted(fitted, **of_flow)
-            model._check_parts()
+            check_parts(model)
             return model
-
-    def _check_parts(self):
-        """Raise an error unless conditions, spaces and spellings fit each other."""
-        roles = "perturbation", "context", "control", "dose", "batch"
-        for role in (r for r in roles if getattr(self.flow_.schema_, r) is not None):
-            self.flow_.schema_.require(self.controls_, role)
-        width = len(self.flow_._flow.coordinates.centre)
-        widths = [width]
-        if self.decoder_ is not None:
-            widths = self.decoder_.widths
-        if (self.space is None) != (self.space_ is None) or (
-            self.space_ is not None
-            and (widths[0], widths[-1]) != (width, len(self.space_.components_))
-        ):
-            raise ValueError("the flow is of another space than the model")
-        has_counts = self.cells_ is not None and len(self.cells_.places) > 0
-        n_points = len(self.flow_._flow.pools.controls)
-        if (
-            n_points not in (0, len(self.controls_))
-            or not len(self.controls_)
-            or ((self.space_ is not None) != has_counts)
-        ):
-            raise ValueError("there are no cells to be like")
-        for number, pieces in self._spelling.patterns.items():
-            if number != str(len(pieces) - 1):
-                raise ValueError(f"a label of {number} names is spelled {pieces}")
 
     def _to_latent(self, y, verbose, random_state):
         """Return the cells as points of the latent space, in single precision."""
         self.space_ = self.encoder_ = self.decoder_ = None
         if self.space is None:
-            if is_annotated(y):
-                if self.obsm not in y.obsm:
-                    raise ValueError(
-                        f"y has no {self.obsm!r} in its obsm; it has {list(y.obsm)}. "
-                        "Pass obsm= to name the latent space, or space='counts'."
-                    )
-                y = open_cells(y, obsm=self.obsm, needs="finite").rows(slice(None))
-                y = to_dense(y)
-            return np.asarray(y, dtype=np.float32)
+            return latent_of(y, self.obsm)
         parts = fit_space(self.space, self.n_components, y, bool(verbose), random_state)
         self.space_, self.encoder_, self.decoder_, points = parts
         return points

@@ -179,6 +179,33 @@ def read_state(path, fields):
         return made
 
 
+def check_parts(model):
+    """Raise unless the conditions, spaces and spellings of a model fit each other."""
+    roles = "perturbation", "context", "control", "dose", "batch"
+    for role in (r for r in roles if getattr(model.flow_.schema_, r) is not None):
+        model.flow_.schema_.require(model.controls_, role)
+    width = len(model.flow_._flow.coordinates.centre)
+    widths = [width]
+    if model.decoder_ is not None:
+        widths = model.decoder_.widths
+    if (model.space is None) != (model.space_ is None) or (
+        model.space_ is not None
+        and (widths[0], widths[-1]) != (width, len(model.space_.components_))
+    ):
+        raise ValueError("the flow is of another space than the model")
+    has_counts = model.cells_ is not None and len(model.cells_.places) > 0
+    n_points = len(model.flow_._flow.pools.controls)
+    if (
+        n_points not in (0, len(model.controls_))
+        or not len(model.controls_)
+        or ((model.space_ is not None) != has_counts)
+    ):
+        raise ValueError("there are no cells to be like")
+    for number, pieces in model._spelling.patterns.items():
+        if number != str(len(pieces) - 1):
+            raise ValueError(f"a label of {number} names is spelled {pieces}")
+
+
 def _fields(value):
     return {f.name: getattr(value, f.name) for f in fields(value) if f.init}
 

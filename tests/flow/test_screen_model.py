@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 from sklearn.utils._param_validation import InvalidParameterError
@@ -18,11 +19,13 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklperturb.cells import log_normalise
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.datasets import load_perturbseq, make_genetic_screen
+from sklperturb.evaluation import CellScorer
 from sklperturb.flow import CellScreenModel, CountSpace, FlowMatchingRegressor
 from sklperturb.flow._fitted import FittedFlow
 from sklperturb.flow._mean import MeanEffect
 from sklperturb.flow._state import FORMAT, Object, read_state, write_state
 from sklperturb.linear_model._ridge_path import ScaledRidge
+from sklperturb.model_selection import UnseenPerturbationKFold
 
 
 @pytest.fixture(scope="module")
@@ -369,3 +372,28 @@ def test_numbers_of_controls_are_whole(screen, n_controls):
     model = make(screen).fit(screen.X, screen.y)
     with pytest.raises(ValueError, match="n_controls must be a whole number"):
         model.predict(["control"], 5, n_controls=n_controls)
+
+
+def test_a_cell_of_each_row(screen, fitted):
+    """Counts for a scorer: of the row's own batch, and controls as they were."""
+    cells = fitted.sample(screen.X)
+    assert cells.shape == screen.y.shape and np.array_equal(cells.data, cells.data // 1)
+    assert fitted.sample(screen.X[:3], 4).shape == (12, 100)
+    controls = screen.is_control & (screen.X["batch"] == "batch2").to_numpy()
+    own = {tuple(row) for row in screen.y.X[controls].toarray()}
+    assert {tuple(row) for row in cells[controls].toarray()} <= own
+
+
+def test_cross_validation_of_counts(screen):
+    cv = UnseenPerturbationKFold(
+        2, keep_controls="both", schema=screen.schema, random_state=0
+    )
+    for scorer in (
+        CellScorer("discrimination"),
+        CellScorer("energy", "populations", n_components=5),
+        CellScorer("expr_mse_norm", "vcc2026"),
+    ):
+        found = cross_val_score(
+            make(screen), screen.X, screen.y, cv=cv, scoring=scorer, error_score="raise"
+        )
+        assert np.isfinite(found).all() and found.shape == (2,)
