@@ -32,12 +32,13 @@ def fit_cells(
     cells: Cells,
     output: Annotated[Path, Option(help="File of the model, .npz.")],
     embedding: Annotated[
-        list[Path],
+        list[Path] | None,
         Option(
             help="What is known of genes: gene sets (.gmt, may be repeated), or a "
-            "table (.parquet, .csv, .tsv, .npz, .safetensors)."
+            "table (.parquet, .csv, .tsv, .npz, .safetensors). Without it, "
+            "perturbations that were not seen are all predicted alike."
         ),
-    ],
+    ] = None,
     latent: Annotated[
         str | None,
         Option(
@@ -84,9 +85,9 @@ def fit_cells(
     from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
 
     check_output(output, (".npz",), overwrite)
-    for path in embedding:
+    for path in embedding or ():
         check_file(path, "embedding")
-    refuse_inputs(embedding, [output])
+    refuse_inputs(embedding or (), [output])
     space, obsm = _choose_latent(cells, latent, checkpoint, layer, obsm)
     schema = read_schema(
         cells, perturbation=perturbation, context=context, control=control, batch=batch
@@ -97,7 +98,7 @@ def fit_cells(
     log.info(screen.DESCR)
     start = time.perf_counter()
     model = CellScreenModel(
-        read_embedding(embedding, screen),
+        read_embedding(embedding, screen) if embedding else None,
         space=space,
         n_components=n_components,
         obsm=obsm or "X_state",
@@ -399,7 +400,6 @@ def tell_of_fitting(table, data, embedding, layer=None, obsm=None):
         return
     known = "".join(f" --embedding {path}" for path in embedding or ())
     if not known:
-        known = " --embedding GENE_SETS.gmt"
         log.info(
             "Without --embedding, all perturbations that were not seen are predicted "
             "alike; pass gene sets or a table of genes to tell them apart."
