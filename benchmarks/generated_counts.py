@@ -84,8 +84,8 @@ def predict(screen, embedding, steps):
                 amplitudes.append(model.amplitude_)
             for name, amplitude in choices.items():
                 found = model.predict(asked, sizes, amplitude=amplitude)
-                own = found.obs[column].astype(str).map(lambda x: spelled.get(x, x))
-                parts.setdefault(name, []).append((own.to_numpy(), found.X))
+                own = [spelled[label] for label in found.obs[column].astype(str)]
+                parts.setdefault(name, []).append((np.array(own), found.X))
         found = model.predict(["control"], sum(sizes))
         parts.setdefault("controls", []).append((np.repeat(asked, sizes), found.X))
     return parts, amplitudes

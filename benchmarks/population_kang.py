@@ -5,6 +5,11 @@ type in both donors; the controls stay. Energy distance, Euclidean and without b
 20 principal components of the training cells, as mean over what was held out with its
 standard error.
 
+Before that, generated counts: how far controls that went through a model come back from
+themselves, in each cell type; how many genes differ at p < 0.05 between two halves of
+controls of which one was generated; and how many of the genes that differ under
+interferon differ in generated cells as well.
+
 Run: python benchmarks/population_kang.py kang18_ifnb.h5ad [--steps 1000]
 """
 
@@ -13,10 +18,13 @@ import warnings
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from sklearn.decomposition import PCA
 
+from sklperturb.cells import log_normalise, perturb_counts
 from sklperturb.datasets import PerturbationSchema, load_perturbseq
-from sklperturb.flow import FlowMatchingRegressor
+from sklperturb.evaluation import wilcoxon_de
+from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
 from sklperturb.metrics import energy_distance
 
 MODELS = {
@@ -24,6 +32,61 @@ MODELS = {
     "flow, deep sets": {"population_encoder": "deep_sets"},
     "flow, kNN graph": {"population_encoder": "knn_graph"},
 }
+
+
+def bulk(counts):
+    return np.log1p(1e4 * counts.sum(axis=0) / counts.sum())
+
+
+def differing(cells, controls):
+    """Return p-values of all genes, and which are called at 5 % false discoveries."""
+    labels = np.repeat(["cells", "ctrl"], [len(cells), len(controls)])
+    obs = pd.DataFrame({"group": labels}, index=np.arange(len(labels)).astype(str))
+    cells = AnnData(log_normalise(np.vstack([cells, controls])), obs)
+    table = wilcoxon_de(cells, "group", control="ctrl")
+    return table["p_value"].to_numpy(), (table["p_adj"] < 0.05).to_numpy()
+
+
+def print_counts(screen, steps):
+    """Print how generated counts compare with measured ones, by cell type."""
+    rng = np.random.default_rng(0)
+    half = rng.random(len(screen.X)) < 0.5
+    control = np.asarray(screen.is_control)
+    flow = FlowMatchingRegressor(max_steps=steps, random_state=0)
+    model = CellScreenModel(flow=flow, schema=screen.schema)
+    train = half | ~control
+    model.fit(screen.X[train], screen.y[train])
+    made = model.predict(["ctrl"], int((half & control).sum()))
+    treated = model.predict(["stim"], 2000)
+    rows = {}
+    for kind in screen.X["cluster_id"].unique():
+        own = (screen.X["cluster_id"] == kind).to_numpy()
+        first, second, truth = (
+            screen.y.X[np.flatnonzero(own & part)].toarray()
+            for part in (half & control, ~half & control, ~control)
+        )
+        again, cells = (
+            found.X[np.flatnonzero(found.obs["cluster_id"] == kind)].toarray()
+            for found in (made, treated)
+        )
+        shown = second.mean(axis=0) > 0.05
+        shares = [(c.sum(axis=0) + 0.5) / c.sum() for c in (truth, first)]
+        drawn = rng.integers(len(first), size=len(truth))
+        change = np.log(shares[0] / shares[1])
+        exact = perturb_counts(first, change, drawn, random_state=0)
+        called = differing(truth, second)[1]
+        row = {
+            "bulk": np.abs(bulk(again) - bulk(first)).max(),
+            "zeros": abs((again == 0).mean() - (first == 0).mean()),
+            "p < 0.05": (differing(again, second)[0] < 0.05)[shown].mean(),
+            "genes called": called.sum(),
+        }
+        for name, found in (("true effect", exact), ("model", cells[: len(truth)])):
+            also = differing(found, second)[1]
+            row[f"{name}: recall"] = (called & also).sum() / called.sum()
+            row[f"{name}: precision"] = (called & also).sum() / max(also.sum(), 1)
+        rows[kind] = row
+    print(pd.DataFrame(rows).T.round(3).to_string())
 
 
 def main():
@@ -36,6 +99,7 @@ def main():
         "group_id", context="cluster_id", batch="donor", control_labels=("ctrl",)
     )
     screen = load_perturbseq(arguments.cells, schema)
+    print_counts(screen, arguments.steps)
     X, schema = screen.X, screen.schema
     y = screen.y.to_df().to_numpy()
     y = np.log1p(y / y.sum(axis=1, keepdims=True) * 1e4)

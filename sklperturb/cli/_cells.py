@@ -19,7 +19,7 @@ from sklperturb.cli._options import (
     Perturbation,
     Seed,
 )
-from sklperturb.utils._choices import CellScoring, one_of
+from sklperturb.utils._choices import Amplitude, CellScoring, one_of
 
 _MAX_CELLS, _MAX_NAME = 10**6, 1000
 _N_GENES, _N_COMPONENTS = 2000, 50  # that models are compared on
@@ -140,6 +140,13 @@ def predict_cells(
     log1p: Annotated[
         bool, Option(help="Write log(1 + x) at 10,000 a cell, not counts.")
     ] = False,
+    amplitude: Annotated[
+        Amplitude,
+        Option(
+            help="Size of the effects of perturbations that were never measured: as "
+            "measured ones typically are, or as is expected of each, which is less."
+        ),
+    ] = Amplitude.typical,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
@@ -160,7 +167,12 @@ def predict_cells(
     names, n_cells = _read_perturbations(perturbations, column, n_cells)
     start = time.perf_counter()
     found = model.predict(
-        names, n_cells, n_controls=n_controls, log1p=log1p, random_state=seed
+        names,
+        n_cells,
+        n_controls=n_controls,
+        log1p=log1p,
+        amplitude=amplitude,
+        random_state=seed,
     )
     with written_whole(output) as unfinished:
         write_h5ad(unfinished, found, "gzip")

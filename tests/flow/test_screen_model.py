@@ -105,6 +105,75 @@ def test_predict(fitted, genes):
     np.testing.assert_allclose(np.expm1(logs).sum(axis=1), 1e4, rtol=1e-3)
 
 
+def test_cells_are_measured_controls(screen, fitted, genes):
+    """Controls come back as they are, each once before any comes twice."""
+    controls = screen.y[screen.is_control]
+    rows = {tuple(row): i for i, row in enumerate(values(controls))}
+    cells = fitted.predict(["control", *genes], 80)
+    is_control = cells.obs["control"].to_numpy()
+    found = [rows[tuple(row)] for row in values(cells)[is_control]]
+    assert sorted(found) == list(range(80))
+    batches = controls.obs["batch"].astype(str).to_numpy()
+    assert (batches[found] == cells.obs["batch"].to_numpy()[is_control]).all()
+    # So are the sizes and the batches of perturbed cells.
+    for gene in genes:
+        own = cells[(cells.obs["target_gene"] == gene).to_numpy()]
+        assert sorted(own.obs["batch"]) == sorted(batches)
+        np.testing.assert_allclose(values(own).sum(), controls.X.sum(), rtol=0.02)
+
+
+def test_contexts_keep_their_own_counts():
+    screen = make_genetic_screen(
+        6, 80, cells_per_perturbation=40, n_controls=60, n_contexts=2, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model = make(screen, mean_estimator="shift").fit(screen.X, screen.y)
+    context = model.flow_.schema_.context
+    cells = model.predict(["control"], 120)
+    for name in screen.X[context].unique():
+        own = screen.is_control & (screen.X[context] == name).to_numpy()
+        made = cells[(cells.obs[context] == name).to_numpy()]
+        assert np.array_equal(
+            values(made).sum(axis=0), values(screen.y[own]).sum(axis=0)
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        gene = model.predict([str(screen.effects.index[0])], 120)
+    of_controls, of_gene = (
+        [
+            values(found[(found.obs[context] == name).to_numpy()]).mean(axis=0)
+            for name in screen.X[context].unique()
+        ]
+        for found in (cells, gene)
+    )
+    # Each context of the prediction is nearest to its own controls.
+    for i, profile in enumerate(of_gene):
+        distances = [np.abs(profile - other).sum() for other in of_controls]
+        assert np.argmin(distances) == i
+
+
+def test_amplitude(screen, fitted, genes):
+    """Of what was never measured alone; by as much as predictions are too small."""
+    seen, new = genes
+    assert 1 <= fitted.amplitude_ <= 3
+    controls = values(screen.y[screen.is_control]).sum(axis=0)
+
+    def effect(gene, model=fitted, **options):
+        made = values(model.predict([gene], 800, **options)).sum(axis=0)
+        return np.log((made + 5) / made.sum()) - np.log((controls + 5) / controls.sum())
+
+    larger = clone(fitted)
+    vars(larger).update(vars(fitted))
+    larger.amplitude_ = 2.0
+    assert np.array_equal(effect(seen), effect(seen, larger))
+    one, two = effect(new, amplitude="expected"), effect(new, larger)
+    assert 1.5 < (one @ two) / (one @ one) < 2.5
+    assert np.array_equal(one, effect(new, larger, amplitude="expected"))
+    with pytest.raises(ValueError, match="is not 'typical' or 'expected'"):
+        fitted.predict([new], amplitude="true")
+
+
 @pytest.mark.parametrize(
     ("mean_estimator", "source"),
     [("auto", "control"), ("ridge", "noise"), ("shift", "control"), ("none", "noise")],
