@@ -39,8 +39,8 @@ train = ~labels.isin(held_out).to_numpy()
 # %%
 # A latent space of counts
 # ------------------------
-# Principal components of the logarithms, learnt from the training cells. Below, counts
-# are drawn back from it.
+# Principal components of the logarithms, learnt from the training cells. Below, there
+# is a way back to counts.
 from sklperturb.flow import CountSpace, FlowMatchingRegressor
 
 space = CountSpace(20, n_top_genes=400).fit(screen.y[train])
@@ -116,9 +116,13 @@ pd.DataFrame(rows).T.round(2)
 # %%
 # Counts
 # ------
-# Integers again, with the zeros and the spread of counts.
+# Integers again: control cells, changed by as much as the flow moves their mean. Zeros
+# and spread are those of counts, and a cell is as large as it was measured to be.
 gene = held_out[0]
-drawn = space.sample_counts(generated[gene], random_state=0)
+counts_of_controls = screen.y[screen.is_control].X
+drawn = space.perturb_counts(
+    counts_of_controls, controls, generated[gene], random_state=0
+)
 truth = screen.y[(labels == gene).to_numpy()].X
 pd.DataFrame(
     {

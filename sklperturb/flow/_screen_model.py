@@ -119,7 +119,7 @@ class CellScreenModel(BaseEstimator):
     Attributes
     ----------
     space_ : CountSpace or None
-        The principal components from which counts are drawn; None if `y` was a latent
+        The principal components by which counts are changed; None if `y` was a latent
         space already.
     encoder_ : transformer or None
         The fitted autoencoder or transformer. A file does not hold it.
