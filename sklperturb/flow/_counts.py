@@ -245,11 +245,21 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         )
 
     def keep_controls(self, X, rows, conditions):
-        """Return counts of some `rows` of the cells of `fit`, of each condition a part.
+        """Return counts of some cells of `fit`, of each condition its part.
+
+        Parameters
+        ----------
+        X : AnnData, DataFrame, sparse matrix or ndarray of shape (n_cells, n_genes)
+            Raw counts.
+        rows : ndarray of int of shape (n_controls,)
+            Cells to choose from.
+        conditions : DataFrame of shape (n_controls, n_columns)
+            Context and batch of each of `rows`.
 
         Returns
         -------
         cells : ControlCells
+            All of `rows`, or an even sample, as large as a file may hold.
         """
         groups = pd.Series(0, conditions.index)
         if conditions.shape[1]:

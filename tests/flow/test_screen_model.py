@@ -130,7 +130,7 @@ def test_contexts_keep_their_own_counts():
         warnings.simplefilter("ignore", UserWarning)
         model = make(screen, mean_estimator="shift").fit(screen.X, screen.y)
     context = model.flow_.schema_.context
-    cells = model.predict(["control"], 120)
+    cells = model.predict(["control"], int(screen.is_control.sum()))
     for name in screen.X[context].unique():
         own = screen.is_control & (screen.X[context] == name).to_numpy()
         made = cells[(cells.obs[context] == name).to_numpy()]
