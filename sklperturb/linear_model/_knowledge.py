@@ -1,0 +1,278 @@
+"""What is known of perturbations as kernels: their weights, and what they predict."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy import linalg
+
+from sklperturb.linear_model._calibration import Stretch, row_norms
+from sklperturb.linear_model._kernel import loo_kernel_ridge
+from sklperturb.linear_model._variances import combined, likeliest_variances
+
+# Components of the responses after which the next band begins. Knowledge tells much of
+# the leading ones and next to nothing of the last.
+EDGES = (3, 10, 30, 100)
+# Penalties to choose from, in units of the noise that the likelihood finds.
+_PENALTIES = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 10.0, 30.0])
+# Rows from which the variances are learnt.
+_MAX_ROWS = 400
+
+
+def unit_rows(vectors):
+    """Return the rows at length one, so that products are cosines; zeros stay zeros."""
+    norms = row_norms(vectors)[:, None]
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+
+
+def fit_knowledge(
+    means, kernels, targets, perturbation, *, edges=EDGES, max_iter=60, stretch=True
+):
+    r"""Learn what several kernels tell of the responses to perturbations not seen.
+
+    Responses are a Gaussian process whose covariance is a sum of the given kernels,
+    each times a variance, and of noise. Variances and noise are found by marginal
+    likelihood, apart for each band of principal components of the responses; then a
+    factor of the noise, and how much stronger or weaker predictions are to be, by
+    closed-form leave-perturbations-out.
+
+    Parameters
+    ----------
+    means : dict of {str: ndarray of shape (n_samples, n_samples)}
+        Kernels of what is typical whatever the perturbation, beyond the mean over all
+        rows, which is never shrunken: such as ones for rows of a context. What they
+        explain is never stretched. May be empty.
+    kernels : dict of {str: ndarray of shape (n_samples, n_samples)}
+        Kernels of what tells perturbations apart, such as products of cosines of gene
+        vectors with ones or with "same context". Of a perturbation that a source does
+        not know, rows and columns are zero: the source says nothing of it. Diagonals
+        should be of a size, about one.
+    targets : ndarray of shape (n_samples, n_targets)
+        Responses in orthonormal coordinates of the genes, or in any space in which
+        Euclidean distances count; not centred.
+    perturbation : ndarray of int of shape (n_samples,)
+        Numbers of the perturbations, from 0. Rows of one are left out together.
+    edges : sequence of int, default=(3, 10, 30, 100)
+        Where bands of components end; the last band has all others.
+    max_iter : int, default=60
+        Steps of the search for the variances of a band.
+    stretch : bool, default=True
+        Whether predictions may be made stronger or weaker than the process has them.
+        They are, only where left-out perturbations say so beyond chance.
+
+    Returns
+    -------
+    fitted : FittedKnowledge
+        ``fitted.predict(means, kernels)`` takes kernels of the same names, of shape
+        (n_new, n_samples), between new rows and those of the fit.
+        ``fitted.left_out`` has the training rows as predicted without their
+        perturbation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklperturb.linear_model._knowledge import fit_knowledge, unit_rows
+    >>> rng = np.random.RandomState(0)
+    >>> vectors = unit_rows(rng.normal(size=(60, 3)))
+    >>> y = vectors @ rng.normal(size=(3, 20)) + 0.1 * rng.normal(size=(60, 20))
+    >>> known, new = vectors[:50], vectors[50:]
+    >>> fitted = fit_knowledge({}, {"sets": known @ known.T}, y[:50], np.arange(50))
+    >>> y_pred = fitted.predict({}, {"sets": new @ known.T})
+    >>> bool(np.square(y[50:] - y_pred).mean() < 0.1 * np.square(y[50:]).mean())
+    True
+    """
+    bands = Bands.learn(means, kernels, targets, perturbation, edges, max_iter)
+    return bands.solve(means, kernels, targets, perturbation, stretch=stretch)
+
+
+@dataclass(frozen=True)
+class Bands:
+    """What each kernel explains, by band of components of the responses.
+
+    Attributes
+    ----------
+    centre : ndarray of shape (n_targets,)
+        The mean response.
+    components : ndarray of shape (n_components, n_targets)
+        Orthonormal rows: the principal components, the strongest first.
+    parts : list of slice
+        The components of each band.
+    variances : ndarray of shape (n_bands, n_means + n_kernels)
+        In units of the mean square of a band's coordinates.
+    noise : ndarray of shape (n_bands,)
+    n_iter : int
+        Most steps that a band took.
+    """
+
+    centre: np.ndarray
+    components: np.ndarray
+    parts: list
+    variances: np.ndarray
+    noise: np.ndarray
+    n_iter: int
+
+    @classmethod
+    def learn(cls, means, kernels, targets, perturbation, edges=EDGES, max_iter=60):
+        """Find the variances by marginal likelihood; parameters as `fit_knowledge`."""
+        centre = targets.mean(axis=0)
+        components = linalg.svd(targets - centre, full_matrices=False)[2]
+        rows = rows_of_some(perturbation, _MAX_ROWS)
+        known = [K[np.ix_(rows, rows)] for K in (*means.values(), *kernels.values())]
+        ends = [e for e in edges if e < len(components)]
+        parts = [*map(slice, [0, *ends], [*ends, len(components)])]
+        coordinates = (targets[rows] - centre) @ components.T
+        found = [
+            likeliest_variances(known, coordinates[:, part], max_iter=max_iter)
+            for part in parts
+        ]
+        variances, noise, n_iter = zip(*found, strict=True)
+        variances, noise = np.array(variances), np.array(noise)
+        return cls(centre, components, parts, variances, noise, max(n_iter))
+
+    def solve(self, means, kernels, targets, groups, *, stretch=True):
+        """Choose penalties by leaving out groups of rows, and fit.
+
+        Parameters
+        ----------
+        means, kernels, targets
+            As of `fit_knowledge`.
+        groups : ndarray of int of shape (n_samples,)
+            Numbers from 0 of what is left out together: what will be asked.
+        stretch : bool, default=True
+
+        Returns
+        -------
+        fitted : FittedKnowledge
+        """
+        groups = np.unique(groups, return_inverse=True)[1]
+        coordinates = (targets - self.centre) @ self.components.T
+        # A mean of norms asks for less of the rows that are far off anyway.
+        norms = row_norms(coordinates)
+        weights = 1 / np.maximum(norms, 1e-6 * norms.max() or 1.0)
+        score = partial(_weighted_square, weights)
+        alphas, left_out, typical = np.empty(len(self.parts)), [], []
+        dual_coef = np.zeros_like(coordinates)
+        for band, part in enumerate(self.parts):
+            of_means, of_kernels = self._weigh(band, means, kernels)
+            inside = coordinates[:, part]
+            _, alphas[band], dual_coef[:, part] = loo_kernel_ridge(
+                of_means + of_kernels,
+                inside,
+                self.noise[band] * _PENALTIES,
+                groups,
+                score,
+            )
+            both = _left_out_parts(
+                of_means, of_kernels, alphas[band], inside, dual_coef[:, part], groups
+            )
+            typical.append(both[0])
+            left_out.append(both[1])
+        typical, deviation = np.hstack(typical), np.hstack(left_out)
+        learnt = Stretch()
+        if stretch:
+            learnt = _proven_stretch(coordinates - typical, deviation, groups)
+        left_out = self.centre + (typical + learnt(deviation)) @ self.components
+        return FittedKnowledge(self, alphas, dual_coef, learnt, left_out)
+
+    def shares(self, names):
+        """Return {name: share in what is explained, a mean over all components}."""
+        explained = self.variances.sum(axis=1, keepdims=True)
+        shares = np.divide(
+            self.variances,
+            explained,
+            out=np.zeros_like(self.variances),
+            where=explained > 0,
+        )
+        return {name: shares[:, i] for i, name in enumerate(names)}
+
+    def _weigh(self, band, means, kernels):
+        """Return the sums of both kinds of kernels, each times its variance."""
+        variances = np.split(self.variances[band], [len(means)])
+        shape = np.shape(next(iter((means | kernels).values())))
+        return [
+            combined(list(given.values()), v) if given else np.zeros(shape)
+            for given, v in zip((means, kernels), variances, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class FittedKnowledge:
+    """Kernel ridge in bands of components.
+
+    Attributes
+    ----------
+    bands : Bands
+    alphas : ndarray of shape (n_bands,)
+        The chosen penalties.
+    dual_coef : ndarray of shape (n_samples, n_components)
+    stretch : Stretch
+        What is multiplied with all but the typical response.
+    left_out : ndarray of shape (n_samples, n_targets)
+        Training rows as predicted without their group, stretched; the stretch itself
+        is learnt from all of them.
+    """
+
+    bands: Bands
+    alphas: np.ndarray
+    dual_coef: np.ndarray
+    stretch: Stretch
+    left_out: np.ndarray
+
+    def predict(self, means, kernels):
+        """Return the expected responses of new rows.
+
+        Parameters
+        ----------
+        means, kernels : dict of {str: ndarray of shape (n_new, n_samples)}
+            In the order of the fit.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_new, n_targets)
+        """
+        parts = []
+        for band, part in enumerate(self.bands.parts):
+            weighed = self.bands._weigh(band, means, kernels)
+            parts.append([kernel @ self.dual_coef[:, part] for kernel in weighed])
+        typical, deviation = map(np.hstack, zip(*parts, strict=True))
+        coordinates = typical + self.stretch(deviation)
+        return self.bands.centre + coordinates @ self.bands.components
+
+
+def rows_of_some(perturbation, n_rows):
+    """Return the rows of whole perturbations, drawn until there are enough."""
+    order = np.random.RandomState(0).permutation(perturbation.max() + 1)
+    place = np.argsort(order)[perturbation]
+    rows = np.argsort(place, kind="stable")
+    last = place[rows[min(n_rows, len(rows)) - 1]]
+    return np.flatnonzero(place <= last)
+
+
+def _weighted_square(weights, left_out):
+    return weights @ np.square(left_out).sum(axis=1)
+
+
+def _left_out_parts(of_means, of_kernels, alpha, targets, dual_coef, groups):
+    """Return what both kinds of kernels say of each row without its group."""
+    kernel = of_means + of_kernels
+    precision = linalg.inv(kernel + alpha * np.eye(len(kernel)))
+    typical, echo = of_means @ dual_coef, of_means @ precision
+    total = np.empty_like(targets)
+    order = np.argsort(groups, kind="stable")
+    for rows in np.split(order, np.cumsum(np.bincount(groups))[:-1]):
+        residuals = linalg.solve(precision[np.ix_(rows, rows)], dual_coef[rows])
+        total[rows] = targets[rows] - residuals
+        # The coefficients without the group are C - P[:, G] r.
+        typical[rows] -= echo[np.ix_(rows, rows)] @ residuals
+    return typical, total - typical
+
+
+def _proven_stretch(truth, y_pred, groups):
+    """Return the stretch that suits left-out rows; none unless it helps for sure."""
+    stretch = Stretch.learn(truth, y_pred)
+    gains = row_norms(truth - y_pred) - row_norms(truth - stretch(y_pred))
+    gains = np.bincount(groups, gains) / np.bincount(groups)
+    n_groups = len(gains)
+    if n_groups > 1 and gains.mean() > 2 * gains.std(ddof=1) / np.sqrt(n_groups):
+        return stretch
+    return Stretch()
