@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, optimize
 
 from sklperturb.linear_model._calibration import Stretch, row_norms
 from sklperturb.linear_model._kernel import loo_kernel_ridge
@@ -26,7 +26,15 @@ def unit_rows(vectors):
 
 
 def fit_knowledge(
-    means, kernels, targets, perturbation, *, edges=EDGES, max_iter=60, stretch=True
+    means,
+    kernels,
+    targets,
+    perturbation,
+    *,
+    transfers=None,
+    edges=EDGES,
+    max_iter=60,
+    stretch=True,
 ):
     r"""Learn what several kernels tell of the responses to perturbations not seen.
 
@@ -52,6 +60,13 @@ def fit_knowledge(
         Euclidean distances count; not centred.
     perturbation : ndarray of int of shape (n_samples,)
         Numbers of the perturbations, from 0. Rows of one are left out together.
+    transfers : dict of {str: ndarray of shape (n_samples, n_targets)}, default=None
+        Responses to the same perturbation that were measured elsewhere, centred there;
+        zero where there is none; the process is around their sum, each times an
+        amplitude of 0 or more, by least squares. Pass the leading components of a
+        source's responses and the others apart, since noise is in all of them and the
+        effects are not. They must be components of the source: those of the targets
+        hold the noise of the targets, and amplitudes come out far too large.
     edges : sequence of int, default=(3, 10, 30, 100)
         Where bands of components end; the last band has all others.
     max_iter : int, default=60
@@ -63,8 +78,9 @@ def fit_knowledge(
     Returns
     -------
     fitted : FittedKnowledge
-        ``fitted.predict(means, kernels)`` takes kernels of the same names, of shape
-        (n_new, n_samples), between new rows and those of the fit.
+        ``fitted.predict(means, kernels, transfers)`` takes kernels of the same names,
+        of shape (n_new, n_samples), between new rows and those of the fit, and
+        transfers of shape (n_new, n_targets).
         ``fitted.left_out`` has the training rows as predicted without their
         perturbation.
 
@@ -81,8 +97,12 @@ def fit_knowledge(
     >>> bool(np.square(y[50:] - y_pred).mean() < 0.1 * np.square(y[50:]).mean())
     True
     """
-    bands = Bands.learn(means, kernels, targets, perturbation, edges, max_iter)
-    return bands.solve(means, kernels, targets, perturbation, stretch=stretch)
+    bands = Bands.learn(
+        means, kernels, targets, perturbation, transfers, edges, max_iter
+    )
+    return bands.solve(
+        means, kernels, targets, perturbation, transfers, stretch=stretch
+    )
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,8 @@ class Bands:
     variances : ndarray of shape (n_bands, n_means + n_kernels)
         In units of the mean square of a band's coordinates.
     noise : ndarray of shape (n_bands,)
+    amplitudes : ndarray of shape (n_transfers,)
+        What transfers are multiplied by.
     n_iter : int
         Most steps that a band took.
     """
@@ -109,32 +131,45 @@ class Bands:
     parts: list
     variances: np.ndarray
     noise: np.ndarray
+    amplitudes: np.ndarray
     n_iter: int
 
     @classmethod
-    def learn(cls, means, kernels, targets, perturbation, edges=EDGES, max_iter=60):
+    def learn(
+        cls,
+        means,
+        kernels,
+        targets,
+        perturbation,
+        transfers=None,
+        edges=EDGES,
+        max_iter=60,
+    ):
         """Find the variances by marginal likelihood; parameters as `fit_knowledge`."""
         centre = targets.mean(axis=0)
-        components = linalg.svd(targets - centre, full_matrices=False)[2]
+        transfers = list((transfers or {}).values())
+        amplitudes = _amplitudes(targets - centre, transfers)
+        rest = targets - centre - _times(amplitudes, transfers)
+        components = linalg.svd(rest, full_matrices=False)[2]
         rows = rows_of_some(perturbation, _MAX_ROWS)
         known = [K[np.ix_(rows, rows)] for K in (*means.values(), *kernels.values())]
         ends = [e for e in edges if e < len(components)]
         parts = [*map(slice, [0, *ends], [*ends, len(components)])]
-        coordinates = (targets[rows] - centre) @ components.T
+        coordinates = rest[rows] @ components.T
         found = [
             likeliest_variances(known, coordinates[:, part], max_iter=max_iter)
             for part in parts
         ]
         variances, noise, n_iter = zip(*found, strict=True)
         variances, noise = np.array(variances), np.array(noise)
-        return cls(centre, components, parts, variances, noise, max(n_iter))
+        return cls(centre, components, parts, variances, noise, amplitudes, max(n_iter))
 
-    def solve(self, means, kernels, targets, groups, *, stretch=True):
+    def solve(self, means, kernels, targets, groups, transfers=None, *, stretch=True):
         """Choose penalties by leaving out groups of rows, and fit.
 
         Parameters
         ----------
-        means, kernels, targets
+        means, kernels, targets, transfers
             As of `fit_knowledge`.
         groups : ndarray of int of shape (n_samples,)
             Numbers from 0 of what is left out together: what will be asked.
@@ -145,7 +180,9 @@ class Bands:
         fitted : FittedKnowledge
         """
         groups = np.unique(groups, return_inverse=True)[1]
-        coordinates = (targets - self.centre) @ self.components.T
+        elsewhere = self._transferred(transfers)
+        rest = targets - self.centre - elsewhere
+        coordinates = rest @ self.components.T
         # A mean of norms asks for less of the rows that are far off anyway.
         norms = row_norms(coordinates)
         weights = 1 / np.maximum(norms, 1e-6 * norms.max() or 1.0)
@@ -167,11 +204,14 @@ class Bands:
             )
             typical.append(both[0])
             left_out.append(both[1])
-        typical, deviation = np.hstack(typical), np.hstack(left_out)
+        typical, deviation = (
+            np.hstack(blocks) @ self.components for blocks in (typical, left_out)
+        )
+        deviation += elsewhere
         learnt = Stretch()
         if stretch:
-            learnt = _proven_stretch(coordinates - typical, deviation, groups)
-        left_out = self.centre + (typical + learnt(deviation)) @ self.components
+            learnt = _proven_stretch(targets - self.centre - typical, deviation, groups)
+        left_out = self.centre + typical + learnt(deviation)
         return FittedKnowledge(self, alphas, dual_coef, learnt, left_out)
 
     def shares(self, names):
@@ -184,6 +224,10 @@ class Bands:
             where=explained > 0,
         )
         return {name: shares[:, i] for i, name in enumerate(names)}
+
+    def _transferred(self, transfers):
+        """Return what is taken over from elsewhere, for each row; zero for none."""
+        return _times(self.amplitudes, list((transfers or {}).values()))
 
     def _weigh(self, band, means, kernels):
         """Return the sums of both kinds of kernels, each times its variance."""
@@ -218,13 +262,14 @@ class FittedKnowledge:
     stretch: Stretch
     left_out: np.ndarray
 
-    def predict(self, means, kernels):
+    def predict(self, means, kernels, transfers=None):
         """Return the expected responses of new rows.
 
         Parameters
         ----------
         means, kernels : dict of {str: ndarray of shape (n_new, n_samples)}
             In the order of the fit.
+        transfers : dict of {str: ndarray of shape (n_new, n_targets)}, default=None
 
         Returns
         -------
@@ -234,9 +279,12 @@ class FittedKnowledge:
         for band, part in enumerate(self.bands.parts):
             weighed = self.bands._weigh(band, means, kernels)
             parts.append([kernel @ self.dual_coef[:, part] for kernel in weighed])
-        typical, deviation = map(np.hstack, zip(*parts, strict=True))
-        coordinates = typical + self.stretch(deviation)
-        return self.bands.centre + coordinates @ self.bands.components
+        typical, deviation = (
+            np.hstack(blocks) @ self.bands.components
+            for blocks in zip(*parts, strict=True)
+        )
+        deviation += self.bands._transferred(transfers)
+        return self.bands.centre + typical + self.stretch(deviation)
 
 
 def rows_of_some(perturbation, n_rows):
@@ -246,6 +294,18 @@ def rows_of_some(perturbation, n_rows):
     rows = np.argsort(place, kind="stable")
     last = place[rows[min(n_rows, len(rows)) - 1]]
     return np.flatnonzero(place <= last)
+
+
+def _amplitudes(targets, transfers):
+    """Return how much of each transfer there is in the targets, at least none."""
+    if not transfers:
+        return np.zeros(0)
+    products = np.array([[np.vdot(a, b) for a in transfers] for b in transfers])
+    return optimize.nnls(products, [np.vdot(a, targets) for a in transfers])[0]
+
+
+def _times(amplitudes, transfers):
+    return sum(map(np.multiply, amplitudes, transfers), 0.0)
 
 
 def _weighted_square(weights, left_out):
