@@ -31,6 +31,7 @@ def fit_knowledge(
     targets,
     perturbation,
     *,
+    groups=None,
     transfers=None,
     edges=EDGES,
     max_iter=60,
@@ -40,9 +41,12 @@ def fit_knowledge(
 
     Responses are a Gaussian process whose covariance is a sum of the given kernels,
     each times a variance, and of noise. Variances and noise are found by marginal
-    likelihood, apart for each band of principal components of the responses; then a
-    factor of the noise, and how much stronger or weaker predictions are to be, by
-    closed-form leave-perturbations-out.
+    likelihood, and a factor of the noise by closed-form leave-perturbations-out: once
+    for all components of the responses together, and once for each band of principal
+    components apart. The first errs on leading components, of which knowledge tells
+    much; the second, since principal components hold the noise of the responses that
+    they were found in. Predictions are the mean of both, made stronger or weaker as
+    left-out perturbations ask.
 
     Parameters
     ----------
@@ -60,6 +64,8 @@ def fit_knowledge(
         Euclidean distances count; not centred.
     perturbation : ndarray of int of shape (n_samples,)
         Numbers of the perturbations, from 0. Rows of one are left out together.
+    groups : ndarray of int of shape (n_samples,), default=None
+        Numbers of what is left out together, where it is not the perturbation.
     transfers : dict of {str: ndarray of shape (n_samples, n_targets)}, default=None
         Responses to the same perturbation that were measured elsewhere, centred there;
         zero where there is none; the process is around their sum, each times an
@@ -97,168 +103,51 @@ def fit_knowledge(
     >>> bool(np.square(y[50:] - y_pred).mean() < 0.1 * np.square(y[50:]).mean())
     True
     """
-    bands = Bands.learn(
-        means, kernels, targets, perturbation, transfers, edges, max_iter
-    )
-    return bands.solve(
-        means, kernels, targets, perturbation, transfers, stretch=stretch
-    )
+    groups = perturbation if groups is None else groups
+    groups = np.unique(groups, return_inverse=True)[1]
+    centre = targets.mean(axis=0)
+    given = list((transfers or {}).values())
+    amplitudes = _amplitudes(targets - centre, given)
+    elsewhere = _times(amplitudes, given)
+    rest = targets - centre - elsewhere
+    some = rows_of_some(perturbation, _MAX_ROWS)
+    components = linalg.svd(rest, full_matrices=False)[2]
+    ends = [end for end in edges if end < len(components)]
+    fits = [
+        _fit_bands(means, kernels, rest, components, inner, groups, some, max_iter)
+        for inner in ([], ends)[: 1 + bool(ends)]
+    ]
+    typical = sum(fit.left_out[0] for fit in fits) / len(fits)
+    deviation = sum(fit.left_out[1] for fit in fits) / len(fits) + elsewhere
+    learnt = Stretch()
+    if stretch:
+        learnt = _proven_stretch(targets - centre - typical, deviation, groups)
+    left_out = centre + typical + learnt(deviation)
+    return FittedKnowledge(centre, fits, amplitudes, learnt, left_out)
 
 
 @dataclass(frozen=True)
-class Bands:
-    """What each kernel explains, by band of components of the responses.
+class FittedKnowledge:
+    """What was learnt of several kernels.
 
     Attributes
     ----------
     centre : ndarray of shape (n_targets,)
         The mean response.
-    components : ndarray of shape (n_components, n_targets)
-        Orthonormal rows: the principal components, the strongest first.
-    parts : list of slice
-        The components of each band.
-    variances : ndarray of shape (n_bands, n_means + n_kernels)
-        In units of the mean square of a band's coordinates.
-    noise : ndarray of shape (n_bands,)
+    fits : list of BandFit
+        For all components together, and for each band apart.
     amplitudes : ndarray of shape (n_transfers,)
         What transfers are multiplied by.
-    n_iter : int
-        Most steps that a band took.
-    """
-
-    centre: np.ndarray
-    components: np.ndarray
-    parts: list
-    variances: np.ndarray
-    noise: np.ndarray
-    amplitudes: np.ndarray
-    n_iter: int
-
-    @classmethod
-    def learn(
-        cls,
-        means,
-        kernels,
-        targets,
-        perturbation,
-        transfers=None,
-        edges=EDGES,
-        max_iter=60,
-    ):
-        """Find the variances by marginal likelihood; parameters as `fit_knowledge`."""
-        centre = targets.mean(axis=0)
-        transfers = list((transfers or {}).values())
-        amplitudes = _amplitudes(targets - centre, transfers)
-        rest = targets - centre - _times(amplitudes, transfers)
-        components = linalg.svd(rest, full_matrices=False)[2]
-        rows = rows_of_some(perturbation, _MAX_ROWS)
-        known = [K[np.ix_(rows, rows)] for K in (*means.values(), *kernels.values())]
-        ends = [e for e in edges if e < len(components)]
-        parts = [*map(slice, [0, *ends], [*ends, len(components)])]
-        coordinates = rest[rows] @ components.T
-        found = [
-            likeliest_variances(known, coordinates[:, part], max_iter=max_iter)
-            for part in parts
-        ]
-        variances, noise, n_iter = zip(*found, strict=True)
-        variances, noise = np.array(variances), np.array(noise)
-        return cls(centre, components, parts, variances, noise, amplitudes, max(n_iter))
-
-    def solve(self, means, kernels, targets, groups, transfers=None, *, stretch=True):
-        """Choose penalties by leaving out groups of rows, and fit.
-
-        Parameters
-        ----------
-        means, kernels, targets, transfers
-            As of `fit_knowledge`.
-        groups : ndarray of int of shape (n_samples,)
-            Numbers from 0 of what is left out together: what will be asked.
-        stretch : bool, default=True
-
-        Returns
-        -------
-        fitted : FittedKnowledge
-        """
-        groups = np.unique(groups, return_inverse=True)[1]
-        elsewhere = self._transferred(transfers)
-        rest = targets - self.centre - elsewhere
-        coordinates = rest @ self.components.T
-        # A mean of norms asks for less of the rows that are far off anyway.
-        norms = row_norms(coordinates)
-        weights = 1 / np.maximum(norms, 1e-6 * norms.max() or 1.0)
-        score = partial(_weighted_square, weights)
-        alphas, left_out, typical = np.empty(len(self.parts)), [], []
-        dual_coef = np.zeros_like(coordinates)
-        for band, part in enumerate(self.parts):
-            of_means, of_kernels = self._weigh(band, means, kernels)
-            inside = coordinates[:, part]
-            _, alphas[band], dual_coef[:, part] = loo_kernel_ridge(
-                of_means + of_kernels,
-                inside,
-                self.noise[band] * _PENALTIES,
-                groups,
-                score,
-            )
-            both = _left_out_parts(
-                of_means, of_kernels, alphas[band], inside, dual_coef[:, part], groups
-            )
-            typical.append(both[0])
-            left_out.append(both[1])
-        typical, deviation = (
-            np.hstack(blocks) @ self.components for blocks in (typical, left_out)
-        )
-        deviation += elsewhere
-        learnt = Stretch()
-        if stretch:
-            learnt = _proven_stretch(targets - self.centre - typical, deviation, groups)
-        left_out = self.centre + typical + learnt(deviation)
-        return FittedKnowledge(self, alphas, dual_coef, learnt, left_out)
-
-    def shares(self, names):
-        """Return {name: share in what is explained, a mean over all components}."""
-        explained = self.variances.sum(axis=1, keepdims=True)
-        shares = np.divide(
-            self.variances,
-            explained,
-            out=np.zeros_like(self.variances),
-            where=explained > 0,
-        )
-        return {name: shares[:, i] for i, name in enumerate(names)}
-
-    def _transferred(self, transfers):
-        """Return what is taken over from elsewhere, for each row; zero for none."""
-        return _times(self.amplitudes, list((transfers or {}).values()))
-
-    def _weigh(self, band, means, kernels):
-        """Return the sums of both kinds of kernels, each times its variance."""
-        variances = np.split(self.variances[band], [len(means)])
-        shape = np.shape(next(iter((means | kernels).values())))
-        return [
-            combined(list(given.values()), v) if given else np.zeros(shape)
-            for given, v in zip((means, kernels), variances, strict=True)
-        ]
-
-
-@dataclass(frozen=True)
-class FittedKnowledge:
-    """Kernel ridge in bands of components.
-
-    Attributes
-    ----------
-    bands : Bands
-    alphas : ndarray of shape (n_bands,)
-        The chosen penalties.
-    dual_coef : ndarray of shape (n_samples, n_components)
     stretch : Stretch
         What is multiplied with all but the typical response.
     left_out : ndarray of shape (n_samples, n_targets)
-        Training rows as predicted without their group, stretched; the stretch itself
-        is learnt from all of them.
+        Training rows as predicted without their group. Variances, amplitudes and the
+        stretch are learnt from all of them.
     """
 
-    bands: Bands
-    alphas: np.ndarray
-    dual_coef: np.ndarray
+    centre: np.ndarray
+    fits: list
+    amplitudes: np.ndarray
     stretch: Stretch
     left_out: np.ndarray
 
@@ -275,16 +164,101 @@ class FittedKnowledge:
         -------
         y_pred : ndarray of shape (n_new, n_targets)
         """
-        parts = []
-        for band, part in enumerate(self.bands.parts):
-            weighed = self.bands._weigh(band, means, kernels)
-            parts.append([kernel @ self.dual_coef[:, part] for kernel in weighed])
-        typical, deviation = (
-            np.hstack(blocks) @ self.bands.components
-            for blocks in zip(*parts, strict=True)
+        both = [fit.predict(means, kernels) for fit in self.fits]
+        typical, deviation = (sum(p) / len(p) for p in zip(*both, strict=True))
+        deviation += _times(self.amplitudes, list((transfers or {}).values()))
+        return self.centre + typical + self.stretch(deviation)
+
+    def shares(self, names):
+        """Return {name: share in what all kernels explain}, of the first fit.
+
+        Parameters
+        ----------
+        names : list of str
+            Of the means and the kernels.
+        """
+        variances = self.fits[0].variances[0]
+        return dict(zip(names, variances / (variances.sum() or 1.0), strict=True))
+
+
+@dataclass(frozen=True)
+class BandFit:
+    """Kernel ridge in bands of components.
+
+    Attributes
+    ----------
+    components : ndarray of shape (n_components, n_targets)
+        Orthonormal rows: the principal components, the strongest first.
+    parts : list of slice
+        The components of each band.
+    variances : ndarray of shape (n_bands, n_means + n_kernels)
+        In units of the mean square of a band's coordinates.
+    noise, alphas : ndarray of shape (n_bands,)
+        Noise, and the penalty that was chosen.
+    dual_coef : ndarray of shape (n_samples, n_components)
+    n_iter : int
+        Most steps that a band took.
+    left_out : tuple of two ndarray of shape (n_samples, n_targets)
+        What means and kernels say of each row without its group.
+    """
+
+    components: np.ndarray
+    parts: list
+    variances: np.ndarray
+    noise: np.ndarray
+    alphas: np.ndarray
+    dual_coef: np.ndarray
+    n_iter: int
+    left_out: tuple
+
+    def predict(self, means, kernels):
+        """Return what means and kernels say of new rows, (n_new, n_targets) each."""
+        parts = [
+            [K @ self.dual_coef[:, part] for K in _weigh(variances, means, kernels)]
+            for part, variances in zip(self.parts, self.variances, strict=True)
+        ]
+        return tuple(np.hstack(p) @ self.components for p in zip(*parts, strict=True))
+
+
+def _fit_bands(means, kernels, targets, components, ends, groups, some, max_iter):
+    """Return the `BandFit` to centred targets; `some` are rows for the likelihood."""
+    coordinates = targets @ components.T
+    parts = [*map(slice, [0, *ends], [*ends, len(components)])]
+    known = [K[np.ix_(some, some)] for K in (*means.values(), *kernels.values())]
+    # A mean of norms asks for less of the rows that are far off anyway.
+    norms = row_norms(coordinates)
+    score = partial(_weighted_square, 1 / np.maximum(norms, 1e-6 * norms.max() or 1.0))
+    fits = []
+    for part in parts:
+        inside = coordinates[:, part]
+        variances, noise, n_iter = likeliest_variances(
+            known, inside[some], max_iter=max_iter
         )
-        deviation += self.bands._transferred(transfers)
-        return self.bands.centre + typical + self.stretch(deviation)
+        weighed = _weigh(variances, means, kernels)
+        _, alpha, dual_coef = loo_kernel_ridge(
+            sum(weighed), inside, noise * _PENALTIES, groups, score
+        )
+        left_out = _left_out_parts(*weighed, alpha, inside, dual_coef, groups)
+        fits.append((variances, noise, alpha, dual_coef, n_iter, *left_out))
+    variances, noise, alphas, dual_coef, n_iter, *left_out = zip(*fits, strict=True)
+    return BandFit(
+        components,
+        parts,
+        *map(np.array, (variances, noise, alphas)),
+        np.hstack(dual_coef),
+        max(n_iter),
+        tuple(np.hstack(blocks) @ components for blocks in left_out),
+    )
+
+
+def _weigh(variances, means, kernels):
+    """Return the sums of means and of kernels, each times its variance."""
+    shape = np.shape(next(iter((means | kernels).values())))
+    split = np.split(variances, [len(means)])
+    return [
+        combined(list(given.values()), v) if given else np.zeros(shape)
+        for given, v in zip((means, kernels), split, strict=True)
+    ]
 
 
 def rows_of_some(perturbation, n_rows):

@@ -26,28 +26,33 @@ def _kernels(vectors, perturbation, context, rows=slice(None)):
 def test_left_out_predictions_are_those_of_a_fit_without_the_perturbation():
     vectors, perturbation, context, y = _screen()
     means, kernels = _kernels(vectors, perturbation, context)
-    fitted = fit_knowledge(means, kernels, y, perturbation)
-    bands = fitted.bands
+    fitted = fit_knowledge(means, kernels, y, perturbation, stretch=False)
+    assert len(fitted.fits) == 2
     for out in (0, 7):
         rest, rows = perturbation != out, perturbation == out
-        expected = np.zeros((2, y.shape[1]))
-        for band, part in enumerate(bands.parts):
-            of_means, of_kernels = (
-                variance * kernel[next(iter(kernel))]
-                for variance, kernel in zip(
-                    bands.variances[band], (means, kernels), strict=True
+        expected = []
+        for fit, part, band in [(f, *p) for f in fitted.fits for p in _bands(f)]:
+            kernel = sum(
+                variance * next(iter(given.values()))
+                for variance, given in zip(
+                    fit.variances[band], (means, kernels), strict=True
                 )
             )
-            kernel = of_means + of_kernels
-            z = (y - bands.centre) @ bands.components[part].T
+            z = (y - fitted.centre) @ fit.components[part].T
             dual_coef = np.linalg.solve(
-                kernel[np.ix_(rest, rest)] + fitted.alphas[band] * np.eye(rest.sum()),
+                kernel[np.ix_(rest, rest)] + fit.alphas[band] * np.eye(rest.sum()),
                 z[rest],
             )
-            expected += kernel[np.ix_(rows, rest)] @ dual_coef @ bands.components[part]
+            expected.append(
+                kernel[np.ix_(rows, rest)] @ dual_coef @ fit.components[part]
+            )
         np.testing.assert_allclose(
-            fitted.left_out[rows], bands.centre + expected, atol=1e-8
+            fitted.left_out[rows], fitted.centre + sum(expected) / 2, atol=1e-8
         )
+
+
+def _bands(fit):
+    return [(part, band) for band, part in enumerate(fit.parts)]
 
 
 def test_predicts_new_perturbations_and_says_nothing_of_those_not_known():
@@ -85,3 +90,27 @@ def test_unit_of_the_responses_does_not_matter(factor):
     left_out = fit_knowledge(*given, y, perturbation).left_out
     scaled = fit_knowledge(*given, factor * y, perturbation).left_out
     np.testing.assert_allclose(scaled, factor * left_out, rtol=1e-3, atol=1e-3 * factor)
+
+
+def test_takes_over_what_was_measured_elsewhere():
+    rng = np.random.RandomState(0)
+    effects = rng.normal(size=(40, 30))
+    y = effects + rng.normal(size=(40, 30))
+    nothing = {"sets": np.zeros((20, 20))}
+    fitted = fit_knowledge(
+        {}, nothing, y[:20], np.arange(20), transfers={"other": 2 * effects[:20]}
+    )
+    np.testing.assert_allclose(fitted.amplitudes, 0.5, atol=0.1)
+    y_pred = fitted.predict({}, nothing, {"other": 2 * effects[20:]})
+    assert np.square(y_pred - effects[20:]).mean() < 0.2
+    # What was not measured there is typical here.
+    y_pred = fitted.predict({}, nothing, {"other": 0 * effects[20:]})
+    np.testing.assert_allclose(y_pred, np.tile(fitted.centre, (20, 1)))
+
+
+def test_amplitude_of_noise_from_elsewhere_is_small():
+    rng = np.random.RandomState(0)
+    y, noise = rng.normal(size=(2, 30, 50))
+    nothing = {"sets": np.zeros((30, 30))}
+    fitted = fit_knowledge({}, nothing, y, np.arange(30), transfers={"other": noise})
+    assert fitted.amplitudes[0] < 0.1
