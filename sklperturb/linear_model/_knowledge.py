@@ -8,7 +8,11 @@ from scipy import linalg, optimize
 
 from sklperturb.linear_model._calibration import Stretch, row_norms
 from sklperturb.linear_model._kernel import loo_kernel_ridge
-from sklperturb.linear_model._variances import combined, likeliest_variances
+from sklperturb.linear_model._variances import (
+    combined,
+    likeliest_variances,
+    rows_of_some,
+)
 
 # Components of the responses after which the next band begins. Knowledge tells much of
 # the leading ones and next to nothing of the last.
@@ -169,6 +173,29 @@ class FittedKnowledge:
         deviation += _times(self.amplitudes, list((transfers or {}).values()))
         return self.centre + typical + self.stretch(deviation)
 
+    def coefs(self, names):
+        """Return {name: coefficients (n_samples, n_targets)}, without the stretch.
+
+        The centre, transfers times their amplitudes, and each kernel times its
+        coefficients add up to what `predict` returns where there is no stretch.
+
+        Parameters
+        ----------
+        names : list of str
+            Of the means and the kernels.
+        """
+        coefs = {}
+        for place, name in enumerate(names):
+            parts = [
+                (fit.dual_coef[:, part] * variances[place]) @ fit.components[part]
+                for fit in self.fits
+                for part, variances in zip(fit.parts, fit.variances, strict=True)
+                if variances[place]
+            ]
+            if parts:
+                coefs[name] = sum(parts) / len(self.fits)
+        return coefs
+
     def shares(self, names):
         """Return {name: share in what all kernels explain}, of the first fit.
 
@@ -259,15 +286,6 @@ def _weigh(variances, means, kernels):
         combined(list(given.values()), v) if given else np.zeros(shape)
         for given, v in zip((means, kernels), split, strict=True)
     ]
-
-
-def rows_of_some(perturbation, n_rows):
-    """Return the rows of whole perturbations, drawn until there are enough."""
-    order = np.random.RandomState(0).permutation(perturbation.max() + 1)
-    place = np.argsort(order)[perturbation]
-    rows = np.argsort(place, kind="stable")
-    last = place[rows[min(n_rows, len(rows)) - 1]]
-    return np.flatnonzero(place <= last)
 
 
 def _amplitudes(targets, transfers):

@@ -13,7 +13,11 @@ from sklperturb.linear_model._kernel import (
     loo_kernel_ridge,
 )
 from sklperturb.linear_model._latent import LatentConditionRegressor
-from sklperturb.linear_model._variances import combined, likeliest_variances
+from sklperturb.linear_model._variances import (
+    combined,
+    likeliest_variances,
+    rows_of_some,
+)
 
 # Rows from which the variances are learnt.
 _MAX_ROWS = 400
@@ -142,19 +146,10 @@ class ResponseKernelRidge(LatentConditionRegressor):
         -------
         self : ResponseKernelRidge
         """
-        *self._train_codes, targets = self._start_latent_fit(X, y)
-        context = self._train_codes[0]
-        n_levels = len(self.contexts_), len(self.perturbations_)
-        self.context_similarity_ = np.eye(n_levels[0])
-        if n_levels[0] > 1:
-            self.context_similarity_ = context_similarity(
-                *self._train_codes, targets, n_levels[0]
-            )
-        centred = targets - level_means(context, n_levels[0], targets)[0][context]
-        self._products = _products_by_context(*self._train_codes, n_levels, centred)
+        targets = self._compare_responses(X, y)
         kernels = self._kernels(*self._train_codes)
         # A few hundred rows tell as much of eight numbers as all.
-        some = _rows_of_some(self._train_codes[1], _MAX_ROWS)
+        some = rows_of_some(self._train_codes[1], _MAX_ROWS)
         variances, _, self.n_iter_ = likeliest_variances(
             [kernel[np.ix_(some, some)] for kernel in kernels],
             targets[some],
@@ -182,6 +177,20 @@ class ResponseKernelRidge(LatentConditionRegressor):
         latent = self._kernel(context, perturbation) @ self.dual_coef_
         return self._shaped(self._decode(latent, context))
 
+    def _compare_responses(self, X, y):
+        """Return what is to be fitted; keep what contexts and responses tell of it."""
+        *self._train_codes, targets = self._start_latent_fit(X, y)
+        context = self._train_codes[0]
+        n_levels = len(self.contexts_), len(self.perturbations_)
+        self.context_similarity_ = np.eye(n_levels[0])
+        if n_levels[0] > 1:
+            self.context_similarity_ = context_similarity(
+                *self._train_codes, targets, n_levels[0]
+            )
+        centred = targets - level_means(context, n_levels[0], targets)[0][context]
+        self._products = _products_by_context(*self._train_codes, n_levels, centred)
+        return targets
+
     def _left_out_together(self, together):
         """Return training rows as predicted without the rows named with each."""
         kernel = self._kernel(*self._train_codes)
@@ -196,23 +205,27 @@ class ResponseKernelRidge(LatentConditionRegressor):
 
     def _kernels(self, context, perturbation):
         """Return the products of kernels between the given codes and training rows."""
-        train_context, train_perturbation = self._train_codes
-        # Row -1: a context that was not seen is as like each as the others are.
-        n_others = max(len(self.contexts_) - 1, 1)
-        typical = (self.context_similarity_.sum(axis=0) - 1) / n_others
-        padded = np.vstack([self.context_similarity_, typical])
-        shape = len(context), len(train_context)
-        of_contexts = {
-            "any": np.ones(shape),
-            "alike": padded[context][:, train_context],
-            "same": (context[:, None] == train_context).astype(float),
-        }
+        train_perturbation = self._train_codes[1]
+        of_contexts = self._of_contexts(context)
         of_perturbations = {
-            "any": np.ones(shape),
+            "any": np.ones_like(of_contexts["any"]),
             "same": (perturbation[:, None] == train_perturbation).astype(float),
             "response": self._alike_elsewhere(context, perturbation),
         }
         return [of_contexts[c] * of_perturbations[p] for c, p in _PARTS]
+
+    def _of_contexts(self, context):
+        """Return the kernels of contexts between the given codes and training rows."""
+        train_context = self._train_codes[0]
+        # Row -1: a context that was not seen is as like each as the others are.
+        n_others = max(len(self.contexts_) - 1, 1)
+        typical = (self.context_similarity_.sum(axis=0) - 1) / n_others
+        padded = np.vstack([self.context_similarity_, typical])
+        return {
+            "any": np.ones((len(context), len(train_context))),
+            "alike": padded[context][:, train_context],
+            "same": (context[:, None] == train_context).astype(float),
+        }
 
     def _alike_elsewhere(self, context, perturbation):
         """Return the cosine of responses in contexts that are those of neither row."""
@@ -237,15 +250,6 @@ class ResponseKernelRidge(LatentConditionRegressor):
         total = energy.sum(axis=0)[perturbation] - here
         # Rounding must not leave a trace where there is no other context.
         return np.where((perturbation >= 0) & (total > 1e-9 * here), total, 0.0)
-
-
-def _rows_of_some(perturbation, n_rows):
-    """Return the rows of whole perturbations, drawn until there are enough."""
-    order = np.random.RandomState(0).permutation(perturbation.max() + 1)
-    place = np.argsort(order)[perturbation]
-    rows = np.argsort(place, kind="stable")
-    last = place[rows[min(n_rows, len(rows)) - 1]]
-    return np.flatnonzero(place <= last)
 
 
 def _products_by_context(context, perturbation, n_levels, targets):

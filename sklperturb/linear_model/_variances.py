@@ -83,3 +83,12 @@ def combined(kernels, variances):
         if variance:
             total += variance * kernel
     return total
+
+
+def rows_of_some(perturbation, n_rows):
+    """Return the rows of whole perturbations, drawn until there are enough."""
+    order = np.random.RandomState(0).permutation(perturbation.max() + 1)
+    place = np.argsort(order)[perturbation]
+    rows = np.argsort(place, kind="stable")
+    last = place[rows[min(n_rows, len(rows)) - 1]]
+    return np.flatnonzero(place <= last)

@@ -10,6 +10,7 @@ from sklperturb.preprocessing._fingerprint import (
     tanimoto_similarity,
 )
 from sklperturb.preprocessing._gene_sets import GeneSetEncoder
+from sklperturb.preprocessing._gene_sources import GeneSource, read_gene_source
 from sklperturb.preprocessing._lookup_embedding import LookupEmbedding
 from sklperturb.preprocessing._molecules import murcko_scaffolds
 from sklperturb.preprocessing._t_score import TScoreTransformer
@@ -20,6 +21,7 @@ __all__ = [
     "CompoundFingerprint",
     "ExpressionGeneEmbedding",
     "GeneSetEncoder",
+    "GeneSource",
     "LookupEmbedding",
     "SchemaColumns",
     "TScoreTransformer",
@@ -27,5 +29,6 @@ __all__ = [
     "TargetStatisticsEncoder",
     "make_condition_encoder",
     "murcko_scaffolds",
+    "read_gene_source",
     "tanimoto_similarity",
 ]

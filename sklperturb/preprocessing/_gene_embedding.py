@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from scipy import sparse
 from scipy.sparse.linalg import svds
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import StrOptions
@@ -29,14 +30,19 @@ class GeneEmbedding(TransformerMixin, BaseEstimator):
     }
 
     def _start_fit(self, X):
+        """Return the perturbed genes."""
         X = validate_conditions(self, X, reset=True)
         self.schema_ = resolve_schema(self.schema, X)
         self.schema_.require(X, "perturbation")
-        read_column(X, self.schema_.perturbation)
+        labels = read_column(X, self.schema_.perturbation)
+        split = map(self.schema_.split, set(map(as_text, labels)))
+        return {gene for genes in split for gene in genes}
 
     def _finish_fit(self, genes, embedding):
         self.genes_ = np.asarray(genes, dtype=object)
-        self.embedding_ = np.asarray(embedding, dtype=np.float64)
+        if not sparse.issparse(embedding):
+            embedding = np.asarray(embedding, dtype=np.float64)
+        self.embedding_ = embedding
         self.n_components_ = self.embedding_.shape[1]
         self._positions = {gene: i for i, gene in enumerate(self.genes_)}
         return self
@@ -132,6 +138,16 @@ def scores(matrix, n_components):
     The start of the iteration is fixed, so that two runs give the same bits. At most
     as many columns come back as the matrix has rows or columns.
     """
+    u, s, _ = _leading(matrix, n_components)
+    return u * s
+
+
+def axes(matrix, n_components):
+    """Return the leading singular directions of the rows, (n_components, n_columns)."""
+    return _leading(matrix, n_components)[2]
+
+
+def _leading(matrix, n_components):
     n_components = min(n_components, *matrix.shape)
     if n_components < min(matrix.shape) // 2:
         start = np.random.RandomState(0).uniform(-1, 1, min(matrix.shape))
@@ -142,5 +158,5 @@ def scores(matrix, n_components):
         dense = to_dense(matrix)
         u, s, vt = np.linalg.svd(dense, full_matrices=False)
         u, s, vt = u[:, :n_components], s[:n_components], vt[:n_components]
-    u, _ = svd_flip(u, vt)
-    return u * s
+    u, vt = svd_flip(u, vt)
+    return u, s, vt

@@ -13,16 +13,16 @@ from sklearn.utils._param_validation import Interval
 
 from sklperturb.files._reading import FileError, short
 from sklperturb.files._text import read_lines
-from sklperturb.preprocessing._gene_embedding import GeneEmbedding, scores
+from sklperturb.preprocessing._gene_embedding import GeneEmbedding, axes
 
 
 class GeneSetEncoder(GeneEmbedding):
     """Embed perturbed genes by the pathways and processes that they belong to.
 
     Genes are to sets what documents are to words: membership is weighted so that
-    small sets count for more than large ones (TF-IDF), and the matrix is reduced by a
-    singular value decomposition. What comes out needs no pretrained model and no
-    measurement, so it knows genes that no training cell has.
+    small sets count for more than large ones (TF-IDF), and the matrix is reduced to the
+    singular directions that tell the genes of the screen apart. What comes out needs no
+    pretrained model and no measurement, so it knows genes that no training cell has.
 
     Parameters
     ----------
@@ -32,7 +32,9 @@ class GeneSetEncoder(GeneEmbedding):
         needs it. Where two files give other genes to one name, both sets are kept,
         the second with the name of its file.
     n_components : int or None, default=64
-        Singular directions to keep; None keeps one column for each set.
+        Singular directions to keep, of the memberships of the genes that `fit` sees;
+        at most as many as there are such genes. None keeps one column for each set,
+        which loses nothing, and is what a kernel or a ridge is best given.
     min_size, max_size : int, default=3 and 500
         Sets with fewer or more genes are left out: the small ones tell genes apart by
         chance, and the large ones say little.
@@ -47,7 +49,8 @@ class GeneSetEncoder(GeneEmbedding):
     ----------
     genes_ : ndarray of str of shape (n_genes,)
         Genes that are in at least one set that was kept.
-    embedding_ : ndarray of shape (n_genes, n_components_)
+    embedding_ : ndarray or csr_array of shape (n_genes, n_components_)
+        Sparse where `n_components` is None.
     sets_ : list of str
         Names of the sets that were kept.
     n_components_ : int
@@ -117,30 +120,53 @@ class GeneSetEncoder(GeneEmbedding):
             If a file is no ``.gmt`` file or names a set twice, genes are no text, or
             no set is of the right size.
         """
-        self._start_fit(X)
-        sets = {
-            name: genes
-            for name, genes in read_gene_sets(self.gene_sets).items()
-            if self.min_size <= len(genes) <= self.max_size
-        }
-        if not sets:
-            raise ValueError(
-                f"No gene set of {_named(self.gene_sets)} has between {self.min_size} "
-                f"and {self.max_size} genes; lower min_size or raise max_size."
-            )
-        self.sets_ = list(sets)
-        codes, genes = pd.factorize(
-            np.concatenate([np.array(g, dtype=object) for g in sets.values()])
-        )
-        sizes = [len(g) for g in sets.values()]
-        members = sparse.csr_array(
-            (np.ones(len(codes)), (codes, np.repeat(np.arange(len(sets)), sizes))),
-            shape=(len(genes), len(sets)),
-        )
-        weights = TfidfTransformer().fit_transform(members)
+        named = self._start_fit(X)
+        sizes = self.min_size, self.max_size
+        self.sets_, genes, weights = gene_set_weights(self.gene_sets, *sizes)
         if self.n_components is None:
-            return self._finish_fit(genes, weights.toarray())
-        return self._finish_fit(genes, scores(weights, self.n_components))
+            return self._finish_fit(genes, weights)
+        rows = np.flatnonzero(np.isin(genes.astype(str), list(named)))
+        # Without a gene of the screen in any set, all genes are as good.
+        of_screen = weights[rows] if len(rows) else weights
+        return self._finish_fit(genes, weights @ axes(of_screen, self.n_components).T)
+
+
+def gene_set_weights(gene_sets, min_size=3, max_size=500):
+    """Return how much each gene is of each set, by TF-IDF.
+
+    Parameters
+    ----------
+    gene_sets, min_size, max_size
+        As of `GeneSetEncoder`.
+
+    Returns
+    -------
+    names : list of str
+        Of the sets that are kept.
+    genes : ndarray of str of shape (n_genes,)
+    weights : csr_array of shape (n_genes, n_sets)
+        Rows of length one.
+    """
+    sets = {
+        name: genes
+        for name, genes in read_gene_sets(gene_sets).items()
+        if min_size <= len(genes) <= max_size
+    }
+    if not sets:
+        raise ValueError(
+            f"No gene set of {_named(gene_sets)} has between {min_size} and "
+            f"{max_size} genes; lower min_size or raise max_size."
+        )
+    codes, genes = pd.factorize(
+        np.concatenate([np.array(g, dtype=object) for g in sets.values()])
+    )
+    sizes = [len(g) for g in sets.values()]
+    members = sparse.csr_array(
+        (np.ones(len(codes)), (codes, np.repeat(np.arange(len(sets)), sizes))),
+        shape=(len(genes), len(sets)),
+    )
+    weights = sparse.csr_array(TfidfTransformer().fit_transform(members))
+    return list(sets), genes, weights
 
 
 def _named(gene_sets):

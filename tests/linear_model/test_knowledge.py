@@ -69,6 +69,12 @@ def test_predicts_new_perturbations_and_says_nothing_of_those_not_known():
     assert (
         np.square(y[~seen] - y_pred).mean() < 0.5 * np.square(y[~seen] - typical).mean()
     )
+    plain = fit_knowledge(of_means, train, y[seen], perturbation[seen], stretch=False)
+    coefs = plain.coefs(["context", "sets"])
+    parts = [(new_means | cross)[name] @ coefs[name] for name in coefs]
+    np.testing.assert_allclose(
+        plain.predict(new_means, cross), plain.centre + sum(parts)
+    )
     nothing = fitted.predict(new_means, {"sets": np.zeros_like(cross["sets"])})
     assert np.ptp(nothing[context[~seen] == 0], axis=0).max() < 1e-12
 

@@ -1,0 +1,455 @@
+"""Kernel ridge on what is known of perturbed genes, and of responses elsewhere."""
+
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.base import _fit_context, clone
+from sklearn.utils import _safe_indexing
+from sklearn.utils._param_validation import Interval
+
+from sklperturb.cells._files import gene_names
+from sklperturb.conditions._doubts import warn
+from sklperturb.conditions._frames import as_pandas, take_columns
+from sklperturb.conditions._labels import as_text
+from sklperturb.conditions._near import near_misses, pairs
+from sklperturb.conditions._validation import validate_conditions
+from sklperturb.linear_model._knowledge import EDGES, fit_knowledge, unit_rows
+from sklperturb.linear_model._latent import LatentConditionRegressor
+from sklperturb.linear_model._response_kernel import ResponseKernelRidge
+from sklperturb.preprocessing import GeneSource, read_gene_source
+from sklperturb.preprocessing._gene_embedding import GeneEmbedding, axes
+from sklperturb.preprocessing._gene_sources import profile_source
+
+
+# Rows of a context from which it has a model of its own.
+_MIN_ROWS = 30
+
+
+class GeneKnowledgeRidge(ResponseKernelRidge):
+    r"""Predict genes that were never perturbed from what is known of them.
+
+    The response of (context :math:`c`, gene :math:`g`) is a Gaussian process whose
+    covariance is a sum of products of a kernel of contexts (one, the same one, and how
+    alike they are) and one of genes: one for each source, the cosine of the genes'
+    vectors. Sources are gene sets, tables of vectors, and other screens, of which the
+    vectors are the responses to the same perturbations, centred on their context. What
+    each product explains is found by marginal likelihood, the penalty by closed-form
+    leave-perturbations-out. Of a gene that is missing in a source the source says
+    nothing, and the others are what is left.
+
+    What another screen has measured of a perturbation is also taken over, as far as
+    its genes are measured here, each band of its principal components times an
+    amplitude that is learnt; so a screen of ten perturbations has something of it.
+
+    Perturbations that were measured in other contexts of the same screen have two
+    kernels more, the same perturbation, and how alike perturbations act in the other
+    contexts (see `ResponseKernelRidge`); their variances and penalties are learnt for
+    them, leaving out pairs. In a context of at least 30 rows the prediction is the mean
+    of this one and that of a model of the context alone, for which the other contexts
+    are other screens, each with a weight of its own. A combination ``"A+B"`` is the sum of its parts.
+
+    Parameters
+    ----------
+    sources : list, default=None
+        What is known of genes: files and frames as `read_gene_source` takes them, what
+        it returns, or transformers of `sklperturb.preprocessing` from conditions to
+        gene vectors, such as ``ExpressionGeneEmbedding()``, which are fitted to the
+        training rows. With None there is what contexts tell of each other.
+    max_iter : int, default=60
+        Steps of the search for the variances.
+    scale_contexts : bool, default=True
+        Whether to divide responses by how strongly their context responds in general
+        before fitting, and to multiply predictions by it.
+    n_components : "full", int, float or "gavish-donoho", default="full"
+        Basis of the targets (see `TargetReducer`); "full" loses nothing.
+    schema : PerturbationSchema, default=None
+        Roles of the columns. None infers them from the column names.
+
+    Attributes
+    ----------
+    shares_ : dict of {str: dict of {str: float}}
+        For "unseen" perturbations and, where there are any, those "seen" in other
+        contexts: the share of each product of kernels in what all explain, under names
+        such as ``"any x go.gmt"`` and ``"same x parts"``.
+    amplitudes_ : dict of {str: float}
+        What responses taken over from other screens are multiplied by, for each screen,
+        context and band of components; for perturbations not seen here.
+    known_ : dict of {str: float}
+        Share of the training perturbations of which each source knows a gene.
+    models_ : dict of {int: GeneKnowledgeRidge}
+        By number of the context, the models of single contexts.
+    n_iter_ : int
+        Steps that the search took.
+    context_similarity_ : ndarray of shape (n_contexts, n_contexts)
+    context_scales_ : ndarray of shape (n_contexts,)
+    reducer_ : TargetReducer
+    contexts_, perturbations_ : ndarray
+        Levels seen in `fit`.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    See Also
+    --------
+    ResponseKernelRidge : For perturbations that were all measured elsewhere.
+    TanimotoKernelRidge : For compounds, by their structure.
+
+    Notes
+    -----
+    Responses are taken over by the names of genes, which `y` has as a DataFrame; of an
+    array, nothing is taken over, and the cosines are what is left of other screens.
+
+    Vectors of a table are centred on the mean of the genes that were perturbed in
+    training; weights of gene sets are not.
+
+    Time is cubic in the number of rows; variances are learnt from 400 rows at most.
+
+    References
+    ----------
+    .. [1] Ahlmann-Eltze, Huber and Anders, "Deep-learning-based gene perturbation
+       effect prediction does not yet outperform simple linear baselines", Nature
+       Methods, 2025: another screen as the source. :doi:`10.1038/s41592-025-02772-6`
+    .. [2] Rasmussen and Williams, "Gaussian Processes for Machine Learning", MIT
+       Press, 2006, section 5.4. :doi:`10.7551/mitpress/3206.001.0001`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from sklperturb.linear_model import GeneKnowledgeRidge
+    >>> rng = np.random.RandomState(0)
+    >>> genes = [f"G{i}" for i in range(40)]
+    >>> table = pd.DataFrame(rng.normal(size=(40, 2)), index=genes)
+    >>> y = table.to_numpy() @ rng.normal(size=(2, 5))
+    >>> X = pd.DataFrame({"target_gene": genes})
+    >>> model = GeneKnowledgeRidge([table]).fit(X[:30], y[:30])
+    >>> bool(np.abs(model.predict(X[30:]) - y[30:]).mean() < 0.5 * np.abs(y).mean())
+    True
+    """
+
+    _parameter_constraints = {
+        **LatentConditionRegressor._parameter_constraints,
+        "sources": [list, tuple, None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+    }
+    del _parameter_constraints["alphas"]
+
+    def __init__(
+        self,
+        sources=None,
+        *,
+        max_iter=60,
+        scale_contexts=True,
+        n_components="full",
+        schema=None,
+    ):
+        self.sources = sources
+        self.max_iter = max_iter
+        self.scale_contexts = scale_contexts
+        self.n_components = n_components
+        self.schema = schema
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y):
+        """Read the sources, and find what each of them explains.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+            Conditions.
+        y : DataFrame or array-like of shape (n_samples,) or (n_samples, n_genes)
+            Responses.
+
+        Returns
+        -------
+        self : GeneKnowledgeRidge
+
+        Raises
+        ------
+        ValueError
+            If a source cannot be read.
+
+        Warns
+        -----
+        UserWarning
+            If a source knows none of the perturbed genes.
+        """
+        measured = gene_names(as_pandas(y))
+        targets = self._compare_responses(X, y)
+        context, perturbation = self._train_codes
+        self._parts = [self.schema_.split(p) for p in self.perturbations_]
+        self._combines = any(len(genes) > 1 for genes in self._parts)
+        self._index = {gene: i for i, gene in enumerate(sorted(_flat(self._parts)))}
+        named = set(self._index)
+        sources = [self._resolved(source, X, y) for source in self.sources or ()]
+        names = _distinct([source.name for source in sources])
+        self._vectors = {
+            name: _Vectors.of(source, named)
+            for name, source in zip(names, sources, strict=True)
+        }
+        self.known_ = {
+            name: float(np.mean([bool(set(p) & set(v.index)) for p in self._parts]))
+            for name, v in self._vectors.items()
+        }
+        self._warn_of_unknown(named)
+        self._elsewhere = {}
+        for name, source in zip(names, sources, strict=True):
+            for level, profile in source.profiles.items():
+                self._elsewhere |= _elsewhere(
+                    f"{name}:{level}".rstrip(":"), profile, measured, self.reducer_
+                )
+        labels = self.perturbations_[perturbation]
+        several = len(self.contexts_) > 1
+        in_contexts = len(np.unique(context * len(self._parts) + perturbation))
+        # Pairs of a perturbation seen elsewhere are asked for where there are any.
+        heads = ["unseen", *["seen"] * (several and in_contexts > len(self._parts))]
+        cells = {"unseen": perturbation}
+        cells["seen"] = context * len(self._parts) + perturbation
+        self._rows_of_parts = self._membership(labels)
+        self._rows_of_sources = {
+            name: vectors.rows(self._genes_of(labels))
+            for name, vectors in self._vectors.items()
+        }
+        self._heads, self.shares_ = {}, {}
+        for head in heads:
+            means, kernels = self._kernels_of(head, context, perturbation, labels)
+            fitted = fit_knowledge(
+                means,
+                kernels,
+                targets,
+                perturbation,
+                groups=cells[head],
+                transfers=self._transfers(labels),
+                max_iter=self.max_iter,
+            )
+            self._heads[head] = fitted
+            self.shares_[head] = fitted.shares([*means, *kernels])
+        self.models_ = {}
+        if "seen" in heads:
+            self._fit_own(X, y, sources)
+        unseen = self._heads["unseen"]
+        self.amplitudes_ = dict(
+            zip(self._elsewhere, unseen.amplitudes.tolist(), strict=True)
+        )
+        self.n_iter_ = max(f.n_iter for h in self._heads.values() for f in h.fits)
+        return self
+
+    def predict(self, X):
+        """Return the expected response of each row's condition.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_columns)
+            Conditions.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
+        """
+        context, perturbation = self._codes(X)
+        X = validate_conditions(self, X, reset=False)
+        labels = take_columns(X, self._roles())[:, -1]
+        latent = np.empty((len(labels), self._heads["unseen"].centre.size))
+        seen = (perturbation >= 0) & ("seen" in self._heads)
+        for head, rows in (("seen", seen), ("unseen", ~seen)):
+            rows = np.flatnonzero(rows)
+            if len(rows):
+                given = context[rows], perturbation[rows], labels[rows]
+                latent[rows] = self._heads[head].predict(
+                    *self._kernels_of(head, *given), self._transfers(labels[rows])
+                )
+        y_pred = self._decode(latent, context)
+        for code, model in self.models_.items():
+            rows = np.flatnonzero(seen & (context == code))
+            if len(rows):
+                own = model.predict(_safe_indexing(X, rows))
+                y_pred[rows] = (y_pred[rows] + own.reshape(len(rows), -1)) / 2
+        return self._shaped(y_pred)
+
+    def _fit_own(self, X, y, sources):
+        """Fit each context for itself, with the other contexts as sources."""
+        X, y = as_pandas(X), as_pandas(y)
+        genes = gene_names(y)
+        values = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        if genes is None:
+            genes = pd.Index(np.arange(values.shape[1]).astype(str))
+        y = pd.DataFrame(values, columns=genes)
+        context, perturbation = self._train_codes
+        labels = self.perturbations_[perturbation]
+        profiles = [
+            profile_source(str(name), labels[rows], y[rows], self.schema_)
+            for name, rows in zip(
+                self.contexts_,
+                context == np.arange(len(self.contexts_))[:, None],
+                strict=True,
+            )
+        ]
+        for code in range(len(self.contexts_)):
+            rows = np.flatnonzero(context == code)
+            others = [p for c, p in enumerate(profiles) if c != code and p is not None]
+            if len(rows) < _MIN_ROWS or not others:
+                continue
+            model = clone(self).set_params(
+                sources=[*sources, *others], schema=self.schema_
+            )
+            self.models_[code] = model.fit(_safe_indexing(X, rows), y.iloc[rows])
+
+    def _resolved(self, source, X, y):
+        """Return the `GeneSource` of whatever is given."""
+        if isinstance(source, GeneEmbedding):
+            fitted = clone(source).fit(X, y)
+            return GeneSource(type(source).__name__, fitted.genes_, fitted.embedding_)
+        return read_gene_source(source)
+
+    def _warn_of_unknown(self, named):
+        for name, vectors in self._vectors.items():
+            if self.known_[name] == 0 and named:
+                near = near_misses(sorted(named), list(vectors.index))
+                hint = f" Did you mean {pairs(near)}?" if near else ""
+                warn(
+                    f"{name} knows none of the {len(named)} perturbed genes, such as "
+                    f"{sorted(named)[:3]}; it has {list(vectors.index)[:3]}.{hint}"
+                )
+
+    def _kernels_of(self, head, context, perturbation, labels):
+        """Return the kernels of means and of genes, with the training rows."""
+        of_contexts = self._of_contexts(context)
+        if len(self.contexts_) < 3:  # the other two say all that there is to say
+            del of_contexts["alike"]
+        means = {}
+        if len(self.contexts_) > 1:
+            means["same x any"] = of_contexts["same"]
+        else:
+            del of_contexts["same"]
+        of_genes = {
+            name: _dense(vectors.rows(self._genes_of(labels)) @ train.T)
+            for (name, vectors), train in zip(
+                self._vectors.items(), self._rows_of_sources.values(), strict=True
+            )
+        }
+        kernels = {
+            f"{c} x {g}": of_contexts[c] * of_genes[g]
+            for g in of_genes
+            for c in of_contexts
+        }
+        parts = _dense(self._membership(labels) @ self._rows_of_parts.T)
+        kernels["any x parts"] = parts
+        if self._combines and "same" in of_contexts:
+            kernels["same x parts"] = of_contexts["same"] * parts
+        if head == "seen":
+            alike = self._alike_elsewhere(context, perturbation)
+            kernels["any x response"] = alike
+            kernels["same x response"] = of_contexts["same"] * alike
+        return means, kernels
+
+    def _transfers(self, labels):
+        """Return {name: coordinates of each row's response elsewhere}."""
+        parts = self._genes_of(labels)
+        return {
+            name: _sum_of_parts(parts, index, scores) @ projection
+            for name, (index, scores, projection) in self._elsewhere.items()
+        }
+
+    def _genes_of(self, labels):
+        known = {}
+        for label in set(map(as_text, labels)):
+            known[label] = self.schema_.split(label)
+        return [known[as_text(label)] for label in labels]
+
+    def _membership(self, labels):
+        return _sum_of_parts(
+            self._genes_of(labels),
+            self._index,
+            sparse.eye_array(len(self._index)).tocsr(),
+        )
+
+
+class _Vectors:
+    """Vectors of genes, of length one."""
+
+    def __init__(self, index, vectors):
+        self.index, self.vectors = index, vectors
+
+    @classmethod
+    def of(cls, source, named):
+        """Return those of a source; dense ones, centred on the perturbed genes."""
+        genes = [as_text(gene) for gene in source.genes]
+        vectors = source.vectors
+        if sparse.issparse(vectors):
+            norms = sparse.linalg.norm(vectors, axis=1)
+            scale = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+            vectors = sparse.csr_array(sparse.diags_array(scale) @ vectors)
+        else:
+            vectors = np.asarray(vectors, dtype=np.float64)
+            known = np.isin(np.array(genes, dtype=object).astype(str), sorted(named))
+            # A vector of zeros says that nothing is known.
+            told = vectors.any(axis=1)
+            if (known & told).sum() > 1:
+                vectors = vectors - vectors[known & told].mean(axis=0)
+            vectors = unit_rows(np.where(told[:, None], vectors, 0.0))
+        return cls({gene: i for i, gene in enumerate(genes)}, vectors)
+
+    def rows(self, parts):
+        """Return the sum of the vectors of each row's genes."""
+        return _sum_of_parts(parts, self.index, self.vectors)
+
+
+def _sum_of_parts(parts, index, vectors):
+    """Return for each row the sum of the vectors of those parts that have any."""
+    pairs_of = [
+        (row, index[gene])
+        for row, genes in enumerate(parts)
+        for gene in genes
+        if gene in index
+    ]
+    rows, columns = np.array(pairs_of, dtype=np.intp).reshape(-1, 2).T
+    member = sparse.csr_array(
+        (np.ones(len(rows)), (rows, columns)), shape=(len(parts), vectors.shape[0])
+    )
+    return member @ vectors
+
+
+def _elsewhere(name, profile, measured, reducer):
+    """Return the responses of another screen, by band of its own components.
+
+    Returns
+    -------
+    bands : dict of {str: tuple}
+        Places of the perturbed genes, scores (n_perturbed, n_components), and what
+        turns these into coordinates of the responses here.
+    """
+    genes = profile.columns.astype(str)
+    common = [] if measured is None else measured.intersection(genes)
+    if len(common) < 2 or len(profile) < 2:
+        return {}
+    here = pd.Index(measured).get_indexer(common)
+    responses = profile.set_axis(genes, axis=1)[common].to_numpy()
+    components = axes(responses, EDGES[-1])
+    scores = responses @ components.T
+    projection = components @ reducer.components_[:, here].T
+    index = {as_text(gene): i for i, gene in enumerate(profile.index)}
+    starts = [0, *(e for e in EDGES if e < len(components))]
+    ends = [*starts[1:], len(components)]
+    return {
+        f"{name} {a + 1}-{b}": (index, scores[:, a:b], projection[a:b])
+        for a, b in zip(starts, ends, strict=True)
+    }
+
+
+def _flat(parts):
+    return {gene for genes in parts for gene in genes}
+
+
+def _dense(product):
+    return product.toarray() if sparse.issparse(product) else np.asarray(product)
+
+
+def _distinct(names):
+    """Return the names, those that occur again with a number."""
+    counts = {}
+    for place, name in enumerate(names):
+        counts[name] = counts.get(name, 0) + 1
+        if counts[name] > 1:
+            names[place] = f"{name} {counts[name]}"
+    return names

@@ -1,0 +1,217 @@
+"""What is known of genes, from files of gene sets, of vectors and of other screens."""
+
+import warnings
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.utils._param_validation import validate_params
+
+from sklperturb.cells import looks_like_counts, mean_by_group
+from sklperturb.conditions._labels import as_text, each_label
+from sklperturb.conditions._levels import level_means, number_levels
+from sklperturb.conditions._schema import PerturbationSchema
+from sklperturb.datasets import load_op2, load_perturbseq
+from sklperturb.datasets._files import DEFAULT_LAYER
+from sklperturb.files._reading import FileError
+from sklperturb.files._stores import opened_store
+from sklperturb.files._text import text_suffix
+from sklperturb.preprocessing._gene_sets import gene_set_weights
+from sklperturb.preprocessing._lookup_embedding import read_gene_table
+
+# Counts of a cell after normalisation, before logarithms.
+_TARGET_SUM = 1e4
+
+
+@dataclass(frozen=True, eq=False)
+class GeneSource:
+    """Vectors of genes, and responses to their perturbation in another screen.
+
+    Attributes
+    ----------
+    name : str
+    genes : ndarray of str of shape (n_genes,)
+    vectors : ndarray or csr_array of shape (n_genes, n_dimensions)
+    profiles : dict of {str: DataFrame of shape (n_perturbed, n_measured)}
+        Of a screen, the responses in each of its contexts, indexed by the perturbed
+        gene and centred on the mean of the context.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklperturb.preprocessing import GeneSource
+    >>> GeneSource("own", np.array(["KLF1", "MYC"]), np.eye(2))
+    GeneSource('own', 2 genes, 2 dimensions)
+    """
+
+    name: str
+    genes: np.ndarray
+    vectors: np.ndarray
+    profiles: dict = field(default_factory=dict)
+
+    def __repr__(self):
+        n_genes, n_dimensions = self.vectors.shape
+        return f"GeneSource({self.name!r}, {n_genes} genes, {n_dimensions} dimensions)"
+
+
+@validate_params(
+    {
+        "source": [str, PathLike, pd.DataFrame, GeneSource],
+        "layer": [str, None],
+        "schema": [PerturbationSchema, None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def read_gene_source(source, *, layer=None, schema=None):
+    """Read what is known of genes.
+
+    Parameters
+    ----------
+    source : str, path-like, DataFrame or GeneSource
+        One of
+
+        - gene sets: ``.gmt``, ``.gmt.gz``. Each gene has its memberships, weighted by
+          TF-IDF, all of them (see `GeneSetEncoder`);
+        - a table with a vector for each gene: ``.parquet``, ``.csv``, ``.tsv``,
+          ``.npz``, ``.safetensors`` or a DataFrame (see `LookupEmbedding`);
+        - another screen: a folder with signatures in the layout of OP2 (see
+          `load_op2`), or ``.h5ad`` and ``.zarr`` with cells or signatures. If
+          there are controls, responses are differences from the mean of the controls
+          of the same context, of log(1 + x) at a depth of 10,000 where the file holds
+          counts; without controls, rows are responses as they are.
+    layer : str, default=None
+        Layer of a screen to read.
+    schema : PerturbationSchema, default=None
+        Roles of the columns of a screen. None infers them.
+
+    Returns
+    -------
+    source : GeneSource
+
+    Raises
+    ------
+    ValueError
+        If the file is of no known kind or cannot be read, or a screen has no single
+        genes, or counts without controls.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklperturb.preprocessing import read_gene_source
+    >>> table = pd.DataFrame([[1.0, 0.0], [0.0, 2.0]], index=["KLF1", "MYC"])
+    >>> read_gene_source(table)
+    GeneSource('table', 2 genes, 2 dimensions)
+    """
+    if isinstance(source, GeneSource):
+        return source
+    if isinstance(source, pd.DataFrame):
+        return GeneSource("table", *read_gene_table(source))
+    path = Path(source)
+    suffix = text_suffix(path)
+    if suffix in (".h5ad", ".zarr"):
+        return _of_screen(path, *_read_rows(path, layer, schema))
+    if path.is_dir():
+        screen = load_op2(path, layer=layer, schema=schema, on_nonfinite="replace")
+        return _of_screen(
+            path, screen.X, screen.y.to_numpy(), screen.y.columns, screen.schema
+        )
+    if suffix == ".gmt":
+        _, genes, weights = gene_set_weights(path)
+        return GeneSource(path.name, genes, weights)
+    if suffix == path.suffix.lower() == "":
+        raise FileError(
+            f"{path} is no folder and its name has no end that says what it is; pass "
+            "a .gmt file of gene sets, a table of vectors, or another screen as .h5ad."
+        )
+    return GeneSource(path.name, *read_gene_table(path))
+
+
+def _read_rows(path, layer, schema):
+    """Return conditions, responses, the names of genes and the schema of a store."""
+    if layer is None:
+        with opened_store(path) as store:
+            held = "layers" in store and DEFAULT_LAYER in store["layers"]
+        layer = DEFAULT_LAYER if held else None
+    with warnings.catch_warnings():
+        # Signatures need none; what does is told apart below.
+        warnings.filterwarnings("ignore", message=".*no cell is a control")
+        screen = load_perturbseq(path, schema, layer=layer, backed=True)
+    schema, counts = screen.schema, looks_like_counts(screen.y)
+    columns = schema.columns("context", "perturbation")
+    labels = screen.X[columns].astype(str)
+    labels.loc[screen.is_control, schema.perturbation] = ""
+    group = pd.MultiIndex.from_frame(labels)
+    codes, groups = pd.factorize(group, sort=True)
+    means, _ = mean_by_group(
+        screen.y, codes, len(groups), target_sum=_TARGET_SUM if counts else None
+    )
+    X = groups.to_frame(index=False)
+    control = (X[schema.perturbation] == "").to_numpy()
+    context = X[schema.context] if schema.context else pd.Series("", X.index)
+    if counts and not control.any():
+        raise FileError(
+            f"{path.name} holds counts, and no cell is a control to compare them with. "
+            "Name the label of the controls in a schema."
+        )
+    if control.any():
+        lacking = sorted(set(context) - set(context[control]))
+        if lacking:
+            raise FileError(
+                f"{path.name} has no controls in {lacking[:3]}; remove these contexts."
+            )
+        place = pd.Series(np.flatnonzero(control), context[control])
+        means = means - means[place[context].to_numpy()]
+    keep = ~control
+    return X[keep], means[keep], pd.Index(screen.target_names), schema
+
+
+def _of_screen(path, X, y, genes, schema):
+    """Return a source with the responses to single genes, centred in each context."""
+    y = pd.DataFrame(np.asarray(y, dtype=np.float64), columns=genes)
+    labels, context = X[schema.perturbation].to_numpy(), np.full(len(X), "")
+    if schema.context is not None:
+        context = each_label(X[schema.context].to_numpy(), as_text).astype(str)
+    found = {
+        level: profile_source(path.name, labels[rows], y[rows], schema)
+        for level, rows in ((level, context == level) for level in np.unique(context))
+    }
+    found = {level: source for level, source in found.items() if source is not None}
+    if not found:
+        raise FileError(
+            f"{path} has no perturbation of a single gene in "
+            f"{schema.perturbation!r}; name the column in a schema."
+        )
+    profiles = {level: source.profiles[""] for level, source in found.items()}
+    known = np.unique(np.concatenate([source.genes for source in found.values()]))
+    known = known.astype(object)
+    vectors = [p.reindex(known, fill_value=0.0).to_numpy() for p in profiles.values()]
+    return GeneSource(path.name, known, np.hstack(vectors), profiles)
+
+
+def profile_source(name, labels, y, schema):
+    """Return the responses to single genes in one context as a source.
+
+    Parameters
+    ----------
+    name : str
+    labels : ndarray of shape (n_samples,)
+        Perturbations.
+    y : DataFrame of shape (n_samples, n_genes)
+    schema : PerturbationSchema
+
+    Returns
+    -------
+    source : GeneSource or None
+        None where no row is of a single gene.
+    """
+    parts = [schema.split(label) for label in labels]
+    single = np.array([len(part) == 1 for part in parts], dtype=bool)
+    if not single.any():
+        return None
+    codes, genes = number_levels([part[0] for part in parts if len(part) == 1])
+    means = level_means(codes, len(genes), y.to_numpy()[single])[0]
+    means = means - means.mean(axis=0)
+    profile = pd.DataFrame(means, genes, y.columns)
+    return GeneSource(name, genes.astype(str).astype(object), means, {"": profile})
