@@ -91,6 +91,7 @@ TUNED = {
     "BoostedTargetRegressor": {"model__n_components": [2, 4]},
     "ContextTransferRidge": {"model__kernel": ["linear", "rbf"]},
     "FlowMatchingRegressor": {"model__mean_estimator": ["shift", "ridge"]},
+    "GeneKnowledgeRidge": {"model__scale_contexts": [True, False]},
     "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
     "LatentTargetRegressor": {"model__transformer": [None, TargetReducer(1)]},
     "LongFormBoostingRegressor": {"model__min_conditions": [1, 60]},

@@ -106,6 +106,30 @@ def load_screen(data, layer, clip, on_nonfinite):
     return screen
 
 
+def load_sources(embedding, source):
+    """Return what is known of genes, None where nothing is given.
+
+    Read once, so that a file that cannot be read is told before the work.
+    """
+    from sklperturb.preprocessing import read_gene_source
+
+    sources = [read_gene_source(path) for path in (*(embedding or ()), *(source or ()))]
+    for known in sources:
+        log.info(f"{known.name}: {known.vectors.shape[0]} genes.")
+    return sources or None
+
+
+def check_taken(sources, models):
+    """Refuse what is known of genes where no model is told of it."""
+    from sklperturb.models import get_entry
+
+    if sources and not any(get_entry(name).takes_sources for name in models):
+        raise ValueError(
+            "--embedding and --source are for the model 'gene_kernel', which is not "
+            f"among {list(models)}; add it, or leave them out."
+        )
+
+
 def make_scoring(name, screen):
     """Return the metric of a name, with the weights of the screen where it has any."""
     from sklperturb.metrics import WeightedMSEScorer, get_metric

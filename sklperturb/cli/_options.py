@@ -150,6 +150,24 @@ MetricOrCells = Annotated[
     ),
 ]
 
+Embedding = Annotated[
+    list[Path] | None,
+    Option(
+        exists=True,
+        help="What is known of genes: gene sets (.gmt), or a table with a vector for "
+        "each gene (.parquet, .csv, .tsv, .npz, .safetensors). May be given several "
+        "times.",
+    ),
+]
+Source = Annotated[
+    list[Path] | None,
+    Option(
+        exists=True,
+        help="Another screen of the same perturbations: a folder in the layout of OP2, "
+        "or .h5ad or .zarr with cells and controls, or with signatures. May be given "
+        "several times.",
+    ),
+]
 Dask = Annotated[
     str | None,
     Option(help="Address of a Dask scheduler to compute on, tcp://host:port."),

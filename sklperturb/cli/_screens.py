@@ -11,8 +11,10 @@ from sklperturb.cli._app import app, log, out
 from sklperturb.cli._cells import cell_task, is_cells, tell_of_fitting
 from sklperturb.cli._choices import (
     Cv,
+    check_taken,
     fitting,
     load_screen,
+    load_sources,
     make_scoring,
     make_splitter,
     named,
@@ -28,6 +30,7 @@ from sklperturb.cli._options import (
     Control,
     Data,
     DataOrCells,
+    Embedding,
     Jobs,
     MetricOrCells,
     NonFinite,
@@ -37,6 +40,7 @@ from sklperturb.cli._options import (
     Perturbation,
     ResponseLayer,
     Seed,
+    Source,
     Splitter,
 )
 from sklperturb.cli._tables import (
@@ -124,13 +128,8 @@ def leaderboard(
             help="Folder for the tables and the plot; older ones are replaced.",
         ),
     ] = None,
-    embedding: Annotated[
-        list[Path] | None,
-        Option(
-            help="Of cells, what is known of genes: gene sets (.gmt, may be repeated), "
-            "or a table (.parquet, .csv, .tsv, .npz, .safetensors)."
-        ),
-    ] = None,
+    embedding: Embedding = None,
+    source: Source = None,
     obsm: Obsm = None,
     perturbation: Perturbation = None,
     context: Context = None,
@@ -148,13 +147,13 @@ def leaderboard(
     """Compare models and baselines on the same folds and rank them.
 
     With --output, finished folds are kept there, and a run that was stopped goes on
-    where it was.
+    where it was. With --embedding or --source the model gene_kernel is among the
+    default ones.
     """
     from sklperturb.comparison import compare
     from sklperturb.comparison import leaderboard as rank
 
     of_cells = {
-        "embedding": embedding,
         "obsm": obsm,
         "perturbation": perturbation,
         "context": context,
@@ -164,12 +163,15 @@ def leaderboard(
     }
     check_leaderboard(output)
     if is_cells(data):
-        if clip is not None or on_nonfinite != OnNonfinite.error:
+        if clip is not None or on_nonfinite != OnNonfinite.error or source:
             raise ValueError(
-                "clip= and on_nonfinite= are for signatures; leave them out."
+                "clip=, on_nonfinite= and source= are for signatures; leave them out."
             )
         task = cell_task(
-            *(data, models, cv, n_splits, scoring, seed), layer=layer, **of_cells
+            *(data, models, cv, n_splits, scoring, seed),
+            layer=layer,
+            embedding=embedding,
+            **of_cells,
         )
     else:
         if given := [name for name, value in of_cells.items() if value]:
@@ -179,15 +181,22 @@ def leaderboard(
             )
         models = named(models)
         screen = load_screen(data, layer, clip, on_nonfinite)
+        default = models == "default"
+        models = fitting(models, screen.schema)
+        sources = load_sources(embedding, source)
+        if sources and default:
+            models.append("gene_kernel")
+        check_taken(sources, models)
         splitter = make_splitter(cv, screen, n_splits, seed)
         tell_of_asked(screen, splitter)
         task = {
-            "estimators": fitting(models, screen.schema),
+            "estimators": models,
             "X": screen.X,
             "y": screen.y,
             "cv": splitter,
             "scoring": [make_scoring(scoring or Scoring.mrrmse, screen)],
             "schema": screen.schema,
+            "sources": sources,
         }
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
@@ -228,6 +237,8 @@ def submit(
             exists=True, dir_okay=False, help="The best.json that tune has written."
         ),
     ] = None,
+    embedding: Embedding = None,
+    source: Source = None,
     layer: ResponseLayer = None,
     clip: Clip = None,
     on_nonfinite: NonFinite = OnNonfinite.error,
@@ -268,9 +279,13 @@ def submit(
         check_budget(budget)
     screen = load_screen(data, layer, clip, on_nonfinite)
     fitting([model], screen.schema)
+    sources = load_sources(embedding, source)
+    check_taken(sources, [model])
     tell_of_asked(screen)
     start = time.perf_counter()
-    estimator = make_model(model, schema=screen.schema, random_state=seed)
+    estimator = make_model(
+        model, schema=screen.schema, random_state=seed, sources=sources
+    )
     if budget is not None:
         estimator.set_params(budget=budget)
     if "n_jobs" in estimator.get_params(deep=False):

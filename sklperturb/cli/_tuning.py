@@ -16,9 +16,11 @@ from typer import Option
 from sklperturb.cli._app import Screen, app, log, out
 from sklperturb.cli._choices import (
     Cv,
+    check_taken,
     connected,
     fitting,
     load_screen,
+    load_sources,
     make_scoring,
     make_splitter,
 )
@@ -27,12 +29,14 @@ from sklperturb.cli._options import (
     Clip,
     Dask,
     Data,
+    Embedding,
     Jobs,
     Metric,
     NonFinite,
     NSplits,
     ResponseLayer,
     Seed,
+    Source,
     Splitter,
     number,
 )
@@ -85,6 +89,8 @@ def tune(
             "auto takes the first for networks and the second for the others."
         ),
     ] = _Pruning.auto,
+    embedding: Embedding = None,
+    source: Source = None,
     dask: Dask = None,
     layer: ResponseLayer = None,
     clip: Clip = None,
@@ -114,12 +120,14 @@ def tune(
     ctx.with_resource(connected(dask))
     screen = load_screen(data, layer, clip, on_nonfinite)
     fitting([model], screen.schema)
+    sources = load_sources(embedding, source)
+    check_taken(sources, [model])
     splitter = make_splitter(cv, screen, n_splits, seed)
     metric = make_scoring(scoring, screen)
     sign = 1 if metric.greater_is_better else -1
     progress = _Trials(n_trials, scoring, sign)
     search = PerturbationSearchCV(
-        make_model(model, schema=screen.schema, random_state=seed),
+        make_model(model, schema=screen.schema, random_state=seed, sources=sources),
         cv=splitter,
         scoring=metric.scorer,
         n_trials=n_trials,

@@ -64,6 +64,7 @@ def compare(
     confidence=0.95,
     random_state=0,
     cache=None,
+    sources=None,
 ):
     """Fit models and baselines on the same folds and score every held-out row.
 
@@ -104,6 +105,9 @@ def compare(
         Folder that keeps the scores of finished folds; a comparison that was stopped
         goes on from there when called again. Of a fold that was not finished, or whose
         file is damaged, nothing is used.
+    sources : list, default=None
+        What is known of genes, for the registered models that take it; see
+        `sklperturb.linear_model.GeneKnowledgeRidge`.
 
     Returns
     -------
@@ -149,7 +153,7 @@ def compare(
     """
     X, y = as_pandas(X), as_pandas(y)
     schema = resolve_schema(schema, X)
-    models, left_out = _collect(estimators, baselines, schema, random_state)
+    models, left_out = _collect(estimators, baselines, schema, random_state, sources)
     judge = make_judge(scoring if isinstance(scoring, list) else [scoring], schema)
     metrics = judge.metrics
     X, y = indexable(X, y)
@@ -176,7 +180,7 @@ def compare(
     return Comparison(table, summary, left_out, notes)
 
 
-def _collect(estimators, baselines, schema, random_state):
+def _collect(estimators, baselines, schema, random_state, sources=None):
     """Return {name: (kind, estimator)}, the baselines first, and what is left out."""
     models, left_out = {}, {}
     for group, kind in ((baselines, "baseline"), (estimators, "custom")):
@@ -191,7 +195,9 @@ def _collect(estimators, baselines, schema, random_state):
             if name in models and model != name:
                 raise ValueError(f"Two models are named {name!r}; rename one.")
             if isinstance(model, str):
-                built = make_model(model, schema=schema, random_state=random_state)
+                built = make_model(
+                    model, schema=schema, random_state=random_state, sources=sources
+                )
                 models[name] = (get_entry(model).kind, built)
             else:
                 models[name] = (kind, model)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.base import _fit_context, clone
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils._param_validation import Interval
 
 from sklperturb.cells._files import gene_names
@@ -21,7 +21,6 @@ from sklperturb.linear_model._response_kernel import ResponseKernelRidge
 from sklperturb.preprocessing import GeneSource, read_gene_source
 from sklperturb.preprocessing._gene_embedding import GeneEmbedding, axes
 from sklperturb.preprocessing._gene_sources import profile_source
-
 
 # Rows of a context from which it has a model of its own.
 _MIN_ROWS = 30
@@ -48,7 +47,8 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
     contexts (see `ResponseKernelRidge`); their variances and penalties are learnt for
     them, leaving out pairs. In a context of at least 30 rows the prediction is the mean
     of this one and that of a model of the context alone, for which the other contexts
-    are other screens, each with a weight of its own. A combination ``"A+B"`` is the sum of its parts.
+    are other screens, each with a weight of its own. A combination ``"A+B"`` is the
+    sum of its parts.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
 
     def _fit_own(self, X, y, sources):
         """Fit each context for itself, with the other contexts as sources."""
-        X, y = as_pandas(X), as_pandas(y)
+        X, y = indexable(as_pandas(X), as_pandas(y))
         genes = gene_names(y)
         values = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         if genes is None:

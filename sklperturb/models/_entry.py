@@ -76,6 +76,11 @@ class ModelEntry:
         column = f"{self.role} column" if self.role else ""
         return ", ".join(filter(None, (extra, column)))
 
+    @property
+    def takes_sources(self):
+        """Whether it can be told what is known of genes."""
+        return "sources" in inspect.signature(load(self.path)).parameters
+
     def fits(self, schema):
         """Whether the data have the column that it needs.
 
@@ -89,7 +94,7 @@ class ModelEntry:
         """
         return self.role is None or getattr(schema, self.role) is not None
 
-    def build(self, schema=None, random_state=None):
+    def build(self, schema=None, random_state=None, sources=None):
         """Return the estimator, unfitted.
 
         Parameters
@@ -98,6 +103,9 @@ class ModelEntry:
             Roles of the columns. None infers them from the column names.
         random_state : int, RandomState instance or None, default=None
             Given to the parts that draw random numbers.
+        sources : list, default=None
+            What is known of genes, for the models that take it; see
+            `GeneKnowledgeRidge`.
 
         Returns
         -------
@@ -106,6 +114,8 @@ class ModelEntry:
         maker = load(self.path)
         accepted = inspect.signature(maker).parameters
         common = {"schema": schema, "random_state": random_state}
+        if sources is not None:
+            common["sources"] = sources
         return maker(
             **self.parameters, **{k: v for k, v in common.items() if k in accepted}
         )

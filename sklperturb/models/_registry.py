@@ -132,7 +132,7 @@ def select_models(models="default", schema=None, *, kind=None):
     return entries, {}
 
 
-def make_model(name, *, schema=None, random_state=None):
+def make_model(name, *, schema=None, random_state=None, sources=None):
     """Build a registered model.
 
     Parameters
@@ -143,6 +143,9 @@ def make_model(name, *, schema=None, random_state=None):
         Roles of the columns. None infers them from the column names.
     random_state : int, RandomState instance or None, default=None
         Given to the parts that draw random numbers.
+    sources : list, default=None
+        What is known of genes, for the models that take it: files of gene sets, of
+        vectors, or of other screens; see `GeneKnowledgeRidge`.
 
     Returns
     -------
@@ -164,7 +167,7 @@ def make_model(name, *, schema=None, random_state=None):
     """
     entry = get_entry(name)
     _require(entry)
-    return entry.build(schema, random_state)
+    return entry.build(schema, random_state, sources)
 
 
 def _require(entry):

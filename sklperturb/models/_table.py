@@ -36,6 +36,10 @@ _SUMMARIES = {
     "response_kernel": (
         "ridge on how alike perturbations act in the other contexts x contexts"
     ),
+    "gene_kernel": (
+        "ridge on gene sets, gene vectors and other screens x contexts, for genes "
+        "never perturbed"
+    ),
     "tanimoto_kernel": "ridge on the Tanimoto similarity of structures x contexts",
     "boosting": "boosted trees on the leading components of the targets",
     "long_boosting": (
@@ -134,6 +138,8 @@ ENTRIES = (
     ),
     _entry("product_kernel", "kernel", "linear_model:ProductKernelRidge"),
     _entry("response_kernel", "kernel", "linear_model:ResponseKernelRidge"),
+    # Without sources it is slower than response_kernel, and says little more.
+    _entry("gene_kernel", "kernel", "linear_model:GeneKnowledgeRidge", default=False),
     _entry("tanimoto_kernel", "kernel", "linear_model:TanimotoKernelRidge", **_CHEM),
     _entry(
         "long_boosting", "boosting", "ensemble:LongFormBoostingRegressor", **_BOOSTING

@@ -142,12 +142,11 @@ def _read_rows(path, layer, schema):
     columns = schema.columns("context", "perturbation")
     labels = screen.X[columns].astype(str)
     labels.loc[screen.is_control, schema.perturbation] = ""
-    group = pd.MultiIndex.from_frame(labels)
-    codes, groups = pd.factorize(group, sort=True)
+    groups, codes = np.unique(labels.to_numpy(dtype=str), axis=0, return_inverse=True)
     means, _ = mean_by_group(
-        screen.y, codes, len(groups), target_sum=_TARGET_SUM if counts else None
+        screen.y, codes.ravel(), len(groups), target_sum=_TARGET_SUM if counts else None
     )
-    X = groups.to_frame(index=False)
+    X = pd.DataFrame(groups, columns=columns)
     control = (X[schema.perturbation] == "").to_numpy()
     context = X[schema.context] if schema.context else pd.Series("", X.index)
     if counts and not control.any():

@@ -97,6 +97,7 @@ SPACES = {
         "min_shared": _int(2, 10),
         "scale_contexts": _any(True, False),
     },
+    "GeneKnowledgeRidge": {"scale_contexts": _any(True, False)},
     "ProductKernelRidge": {
         "context_kernel": _any("learned", "identity"),
         "scale_contexts": _any(True, False),

@@ -1,0 +1,181 @@
+"""Genes that were never perturbed, from what is known of them."""
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from sklperturb.baseline import GroupStatisticRegressor
+from sklperturb.datasets import make_genetic_screen
+from sklperturb.linear_model import GeneKnowledgeRidge
+from sklperturb.metrics import mrrmse
+from sklperturb.preprocessing import ExpressionGeneEmbedding, read_gene_source
+
+GENES = [f"G{i}" for i in range(60)]
+MEASURED = [f"M{i}" for i in range(40)]
+
+
+def _effects(seed=0):
+    """Return vectors of genes, and effects in two lines that follow them."""
+    rng = np.random.RandomState(seed)
+    table = pd.DataFrame(rng.normal(size=(60, 4)), GENES)
+    common = table.to_numpy() @ rng.normal(size=(4, 40))
+    own = rng.normal(size=(60, 40))
+    lines = {
+        line: pd.DataFrame(
+            common + own + 0.5 * rng.normal(size=own.shape) + rng.normal(size=40),
+            GENES,
+            MEASURED,
+        )
+        for line in "AB"
+    }
+    return table, lines
+
+
+def _screen(lines):
+    """Return conditions and responses of the given lines."""
+    y = pd.concat(lines)
+    X = pd.DataFrame({"cell_type": y.index.get_level_values(0)})
+    X["target_gene"] = y.index.get_level_values(1)
+    return X, y.reset_index(drop=True)
+
+
+def _errors(X, y, train, test, sources, **given):
+    model = GeneKnowledgeRidge(sources, **given).fit(X[train], y[train])
+    mean = GroupStatisticRegressor(by="context").fit(X[train], y[train])
+    return mrrmse(y[test], model.predict(X[test])), mrrmse(
+        y[test], mean.predict(X[test])
+    )
+
+
+def test_a_table_tells_of_new_genes_and_a_shuffled_one_does_not():
+    table, lines = _effects()
+    X, y = _screen(lines)
+    test = X["target_gene"].isin(GENES[40:])
+    error, typical = _errors(X, y, ~test, test, [table])
+    assert error < 0.85 * typical
+    shuffled = table.set_axis(np.random.RandomState(1).permutation(GENES))
+    error, typical = _errors(X, y, ~test, test, [shuffled])
+    assert 0.98 * typical < error < 1.05 * typical
+
+
+def test_another_screen_tells_of_new_genes_by_the_names_it_shares(tmp_path):
+    _, lines = _effects()
+    X, y = _screen({"B": lines["B"]})
+    # Another order, genes that are not measured here, and one that is perturbed only
+    # there.
+    other = lines["A"].iloc[::-1, ::-1].rename(columns={"M0": "other"})
+    obs = pd.DataFrame({"target_gene": other.index}).set_axis(other.index.astype(str))
+    path = tmp_path / "other.h5ad"
+    anndata.AnnData(other.to_numpy(), obs, pd.DataFrame(index=other.columns)).write(
+        path
+    )
+    source = read_gene_source(path)
+    assert list(source.profiles) == [""]
+    np.testing.assert_allclose(source.profiles[""].mean(axis=0), 0, atol=1e-12)
+    for n_train in (10, 40):
+        train = X["target_gene"].isin(GENES[:n_train])
+        test = X["target_gene"].isin(GENES[40:])
+        error, typical = _errors(X, y, train, test, [path])
+        assert error < 0.75 * typical
+        # By position the genes of the two do not match.
+        wrong = other.set_axis(MEASURED, axis=1)
+        profiles = {"": wrong - wrong.mean(axis=0)}
+        wrong = type(source)("wrong", source.genes, 0 * source.vectors, profiles)
+        wrong_error, _ = _errors(X, y, train, test, [wrong])
+        assert wrong_error > 1.2 * error
+
+
+def test_perturbations_seen_in_the_other_line_use_their_own_response():
+    table, lines = _effects()
+    X, y = _screen(lines)
+    test = (X["cell_type"] == "B") & X["target_gene"].isin(GENES[40:])
+    seen, typical = _errors(X, y, ~test, test, [table])
+    assert seen < 0.7 * typical
+    unseen, _ = _errors(X, y, ~X["target_gene"].isin(GENES[40:]), test, [table])
+    assert seen < 0.85 * unseen
+
+
+def test_what_is_asked_of_is_not_learnt_from():
+    """A leak would let the answers of held-out rows change predictions."""
+    table, lines = _effects()
+    X, y = _screen(lines)
+    test = X["target_gene"].isin(GENES[40:])
+    model = GeneKnowledgeRidge([table]).fit(X[~test], y[~test])
+    alone = model.predict(X[test][:1])
+    np.testing.assert_allclose(model.predict(X[test])[:1], alone, atol=1e-9)
+    # Honest left-out predictions: with noise for responses nothing is explained.
+    noise = pd.DataFrame(np.random.RandomState(0).normal(size=y.shape), y.index)
+    error, typical = _errors(X, noise, ~test, test, [table])
+    assert error > 0.99 * typical
+
+
+def test_a_gene_that_a_source_lacks_uses_the_others():
+    table, lines = _effects()
+    X, y = _screen({"A": lines["A"]})
+    test = X["target_gene"].isin(GENES[40:])
+    first, second = table.copy(), table.copy()
+    model = GeneKnowledgeRidge([first.iloc[:50], second.iloc[:40]])
+    model.fit(X[~test], y[~test])
+    y_pred = model.predict(X[test])
+    assert mrrmse(y[test][:10], y_pred[:10]) < 0.95 * mrrmse(y[test][:10], y_pred[10:])
+    # Known nowhere: the mean, for all alike.
+    assert np.ptp(y_pred[10:], axis=0).max() < 1e-9
+
+
+def test_combinations_are_sums_of_their_parts():
+    rng = np.random.RandomState(0)
+    effects = pd.DataFrame(rng.normal(size=(30, 40)), GENES[:30])
+    pairs = [f"G{i}+G{i + 1}" for i in range(0, 28, 2)]
+    both = [effects.loc[pair.split("+")].sum() for pair in pairs]
+    X = pd.DataFrame({"target_gene": [*effects.index, *pairs]})
+    y = np.vstack([effects, both])
+    train = np.arange(len(X)) < 36
+    model = GeneKnowledgeRidge().fit(X[train], y[train])
+    missed = y[~train] - model.predict(X[~train])
+    assert np.square(missed).mean() < 0.5 * np.square(y[~train]).mean()
+
+
+def test_cells_with_controls_are_a_source(tmp_path):
+    screen = make_genetic_screen(
+        40,
+        200,
+        cells_per_perturbation=40,
+        n_controls=400,
+        n_contexts=2,
+        path=tmp_path / "cells.h5ad",
+        random_state=0,
+    )
+    source = read_gene_source(tmp_path / "cells.h5ad")
+    assert len(source.profiles) == 2
+    # The truth of the generator, and what was measured of it.
+    line = next(iter(source.profiles))
+    truth = screen.effects.loc[line]
+    profile = source.profiles[line].loc[truth.index]
+    common = (truth - truth.mean()).to_numpy().ravel()
+    assert np.corrcoef(common, profile.to_numpy().ravel())[0, 1] > 0.4
+    X, y = _screen({"B": source.profiles[line]})
+    test = X["target_gene"].isin(truth.index[30:])
+    table = screen.gene_embedding
+    embedded, typical = _errors(X, y, ~test, test, [table])
+    assert embedded < typical
+    _errors(X, y, ~test, test, [ExpressionGeneEmbedding(5, random_state=0)])
+
+
+def test_bad_sources_say_what_is_wrong(tmp_path):
+    table, lines = _effects()
+    X, y = _screen({"A": lines["A"]})
+    with pytest.warns(UserWarning, match="knows none of the 60 perturbed genes"):
+        GeneKnowledgeRidge([table.set_axis([f"X{i}" for i in range(60)])]).fit(X, y)
+    counts = anndata.AnnData(
+        np.random.RandomState(0).poisson(3.0, (30, 10)).astype(float),
+        pd.DataFrame({"target_gene": GENES[:30]}).set_axis(GENES[:30]),
+    )
+    counts.write(tmp_path / "counts.h5ad")
+    with pytest.raises(ValueError, match="no cell is a control to compare them with"):
+        read_gene_source(tmp_path / "counts.h5ad")
+    (tmp_path / "sets").write_text("A")
+    with pytest.raises(ValueError, match="no end that says what it is"):
+        read_gene_source(tmp_path / "sets")
+    with pytest.raises(ValueError, match="'sources' parameter"):
+        GeneKnowledgeRidge(table).fit(X, y)
