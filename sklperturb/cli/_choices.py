@@ -125,8 +125,8 @@ def check_taken(sources, models):
 
     if sources and not any(get_entry(name).takes_sources for name in models):
         raise ValueError(
-            "--embedding and --source are for the model 'gene_kernel', which is not "
-            f"among {list(models)}; add it, or leave them out."
+            "--embedding and --source are for the models 'gene_kernel' and 'best'; "
+            f"{list(models)} are told nothing. Add one, or leave them out."
         )
 
 

@@ -15,12 +15,17 @@ from sklperturb.conditions._frames import as_pandas, take_columns
 from sklperturb.conditions._labels import as_text
 from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.conditions._validation import validate_conditions
-from sklperturb.linear_model._knowledge import EDGES, fit_knowledge, unit_rows
+from sklperturb.linear_model._knowledge import EDGES, fit_knowledge
 from sklperturb.linear_model._latent import LatentConditionRegressor
 from sklperturb.linear_model._response_kernel import ResponseKernelRidge
 from sklperturb.preprocessing import GeneSource, read_gene_source
-from sklperturb.preprocessing._gene_embedding import GeneEmbedding, axes
-from sklperturb.preprocessing._gene_sources import profile_source
+from sklperturb.preprocessing._gene_embedding import GeneEmbedding
+from sklperturb.preprocessing._gene_sources import (
+    UnitVectors,
+    profile_source,
+    responses_elsewhere,
+    sum_of_parts,
+)
 
 # Rows of a context from which it has a model of its own.
 _MIN_ROWS = 30
@@ -185,7 +190,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         sources = [self._resolved(source, X, y) for source in self.sources or ()]
         names = _distinct([source.name for source in sources])
         self._vectors = {
-            name: _Vectors.of(source, named)
+            name: UnitVectors.of(source, named)
             for name, source in zip(names, sources, strict=True)
         }
         self.known_ = {
@@ -196,8 +201,12 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         self._elsewhere = {}
         for name, source in zip(names, sources, strict=True):
             for level, profile in source.profiles.items():
-                self._elsewhere |= _elsewhere(
-                    f"{name}:{level}".rstrip(":"), profile, measured, self.reducer_
+                self._elsewhere |= responses_elsewhere(
+                    f"{name}:{level}".rstrip(":"),
+                    profile,
+                    measured,
+                    self.reducer_.components_,
+                    EDGES,
                 )
         labels = self.perturbations_[perturbation]
         several = len(self.contexts_) > 1
@@ -347,7 +356,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         """Return {name: coordinates of each row's response elsewhere}."""
         parts = self._genes_of(labels)
         return {
-            name: _sum_of_parts(parts, index, scores) @ projection
+            name: sum_of_parts(parts, index, scores) @ projection
             for name, (index, scores, projection) in self._elsewhere.items()
         }
 
@@ -358,83 +367,11 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         return [known[as_text(label)] for label in labels]
 
     def _membership(self, labels):
-        return _sum_of_parts(
+        return sum_of_parts(
             self._genes_of(labels),
             self._index,
             sparse.eye_array(len(self._index)).tocsr(),
         )
-
-
-class _Vectors:
-    """Vectors of genes, of length one."""
-
-    def __init__(self, index, vectors):
-        self.index, self.vectors = index, vectors
-
-    @classmethod
-    def of(cls, source, named):
-        """Return those of a source; dense ones, centred on the perturbed genes."""
-        genes = [as_text(gene) for gene in source.genes]
-        vectors = source.vectors
-        if sparse.issparse(vectors):
-            norms = sparse.linalg.norm(vectors, axis=1)
-            scale = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
-            vectors = sparse.csr_array(sparse.diags_array(scale) @ vectors)
-        else:
-            vectors = np.asarray(vectors, dtype=np.float64)
-            known = np.isin(np.array(genes, dtype=object).astype(str), sorted(named))
-            # A vector of zeros says that nothing is known.
-            told = vectors.any(axis=1)
-            if (known & told).sum() > 1:
-                vectors = vectors - vectors[known & told].mean(axis=0)
-            vectors = unit_rows(np.where(told[:, None], vectors, 0.0))
-        return cls({gene: i for i, gene in enumerate(genes)}, vectors)
-
-    def rows(self, parts):
-        """Return the sum of the vectors of each row's genes."""
-        return _sum_of_parts(parts, self.index, self.vectors)
-
-
-def _sum_of_parts(parts, index, vectors):
-    """Return for each row the sum of the vectors of those parts that have any."""
-    pairs_of = [
-        (row, index[gene])
-        for row, genes in enumerate(parts)
-        for gene in genes
-        if gene in index
-    ]
-    rows, columns = np.array(pairs_of, dtype=np.intp).reshape(-1, 2).T
-    member = sparse.csr_array(
-        (np.ones(len(rows)), (rows, columns)), shape=(len(parts), vectors.shape[0])
-    )
-    return member @ vectors
-
-
-def _elsewhere(name, profile, measured, reducer):
-    """Return the responses of another screen, by band of its own components.
-
-    Returns
-    -------
-    bands : dict of {str: tuple}
-        Places of the perturbed genes, scores (n_perturbed, n_components), and what
-        turns these into coordinates of the responses here.
-    """
-    genes = profile.columns.astype(str)
-    common = [] if measured is None else measured.intersection(genes)
-    if len(common) < 2 or len(profile) < 2:
-        return {}
-    here = pd.Index(measured).get_indexer(common)
-    responses = profile.set_axis(genes, axis=1)[common].to_numpy()
-    components = axes(responses, EDGES[-1])
-    scores = responses @ components.T
-    projection = components @ reducer.components_[:, here].T
-    index = {as_text(gene): i for i, gene in enumerate(profile.index)}
-    starts = [0, *(e for e in EDGES if e < len(components))]
-    ends = [*starts[1:], len(components)]
-    return {
-        f"{name} {a + 1}-{b}": (index, scores[:, a:b], projection[a:b])
-        for a, b in zip(starts, ends, strict=True)
-    }
 
 
 def _flat(parts):

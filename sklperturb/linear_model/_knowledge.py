@@ -23,12 +23,6 @@ _PENALTIES = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 10.0, 3
 _MAX_ROWS = 400
 
 
-def unit_rows(vectors):
-    """Return the rows at length one, so that products are cosines; zeros stay zeros."""
-    norms = row_norms(vectors)[:, None]
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-
-
 def fit_knowledge(
     means,
     kernels,
@@ -97,7 +91,8 @@ def fit_knowledge(
     Examples
     --------
     >>> import numpy as np
-    >>> from sklperturb.linear_model._knowledge import fit_knowledge, unit_rows
+    >>> from sklperturb.linear_model._knowledge import fit_knowledge
+    >>> from sklperturb.preprocessing._gene_sources import unit_rows
     >>> rng = np.random.RandomState(0)
     >>> vectors = unit_rows(rng.normal(size=(60, 3)))
     >>> y = vectors @ rng.normal(size=(3, 20)) + 0.1 * rng.normal(size=(60, 20))

@@ -45,7 +45,8 @@ class BestRegressor(ConditionRegressor):
     (`TargetEncodedRidge`), ridge from context to context (`ContextTransferRidge`) and
     networks on learnt codes (`TokenEmbeddingMLPRegressor`). Perturbations that were
     never measured are predicted from their structure (`TanimotoKernelRidge`) where
-    there are SMILES and rdkit is installed, and by their context's effect.
+    there are SMILES and rdkit is installed, from what `sources` tell of their genes
+    (`GeneKnowledgeRidge`), and by their context's effect.
 
     The weights are learnt on held-out pairs of the contexts that are to be predicted;
     or, where the perturbations measured in these have much stronger or weaker effects
@@ -65,15 +66,18 @@ class BestRegressor(ConditionRegressor):
         can be; what that is depends on the machine.
     parts : list of str, default=None
         Of the parts "response", "boosting", "ridge", "transfer", "network", "wide
-        network", "long network", "structure" and "context" those to use; None is all
-        that the budget has. Without one for perturbations that were never measured,
-        "structure" or "context", these get "context"; without one for the others, the
-        parts for those that were never measured predict all.
+        network", "long network", "structure", "genes" and "context" those to use; None
+        is all that the budget has. Without one for perturbations that were never
+        measured, "structure", "genes" or "context", these get "context"; without one
+        for the others, the parts for those that were never measured predict all.
     scoring : {"mrrmse", "spearman", "mse"}, default="mrrmse"
         What the weights make best: the mean over rows of the RMSE, the mean over rows
         of the correlation with the ranks of the responses, or the squared error.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
+    sources : list, default=None
+        What is known of genes, for the part "genes", which predicts perturbed genes
+        that were never measured: as of `GeneKnowledgeRidge`.
     n_jobs : int, default=None
         Number of models trained at a time; None is 1 unless in a
         `joblib.parallel_config`.
@@ -134,6 +138,7 @@ class BestRegressor(ConditionRegressor):
         "parts": [list, None],
         "scoring": [StrOptions({"mrrmse", "spearman", "mse"})],
         "schema": [PerturbationSchema, None],
+        "sources": [list, tuple, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
@@ -145,6 +150,7 @@ class BestRegressor(ConditionRegressor):
         parts=None,
         scoring="mrrmse",
         schema=None,
+        sources=None,
         n_jobs=None,
         random_state=None,
     ):
@@ -152,6 +158,7 @@ class BestRegressor(ConditionRegressor):
         self.parts = parts
         self.scoring = scoring
         self.schema = schema
+        self.sources = sources
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -194,7 +201,7 @@ class BestRegressor(ConditionRegressor):
         self._rotation = Spectrum(y, [len(y)]).components
         catalogue = {
             "seen": seen_parts(self.schema_, plan, self._rotation, seeds, self.n_jobs),
-            "unseen": unseen_parts(self.schema_),
+            "unseen": unseen_parts(self.schema_, self.sources),
         }
         if self.parts is not None:
             catalogue = _chosen(catalogue, self.parts)

@@ -162,14 +162,19 @@ def seen_parts(schema, plan, rotation, seeds, n_jobs=None):
     return parts
 
 
-def unseen_parts(schema):
-    """Return {name: Part} of what was never measured."""
+def unseen_parts(schema, sources=None):
+    """Return {name: Part} of what was never measured.
+
+    `sources` are what is known of genes, as of `GeneKnowledgeRidge`.
+    """
     from sklperturb.baseline import AdditiveRegressor
-    from sklperturb.linear_model import TanimotoKernelRidge
+    from sklperturb.linear_model import GeneKnowledgeRidge, TanimotoKernelRidge
 
     parts = {}
     if schema.smiles is not None and find_spec("rdkit") is not None:
         parts["structure"] = _of(TanimotoKernelRidge(schema=schema))
+    if sources:
+        parts["genes"] = _of(GeneKnowledgeRidge(sources, schema=schema))
     parts["context"] = _of(AdditiveRegressor("joint", schema=schema))
     return parts
 

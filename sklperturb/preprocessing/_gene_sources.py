@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from sklearn.utils._param_validation import validate_params
 
 from sklperturb.cells import looks_like_counts, mean_by_group
@@ -18,6 +19,7 @@ from sklperturb.datasets._files import DEFAULT_LAYER
 from sklperturb.files._reading import FileError
 from sklperturb.files._stores import opened_store
 from sklperturb.files._text import text_suffix
+from sklperturb.preprocessing._gene_embedding import axes
 from sklperturb.preprocessing._gene_sets import gene_set_weights
 from sklperturb.preprocessing._lookup_embedding import read_gene_table
 
@@ -214,3 +216,92 @@ def profile_source(name, labels, y, schema):
     means = means - means.mean(axis=0)
     profile = pd.DataFrame(means, genes, y.columns)
     return GeneSource(name, genes.astype(str).astype(object), means, {"": profile})
+
+
+def unit_rows(vectors):
+    """Return the rows at length one, so that products are cosines; zeros stay zeros."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+
+
+class UnitVectors:
+    """Vectors of genes, of length one."""
+
+    def __init__(self, index, vectors):
+        self.index, self.vectors = index, vectors
+
+    @classmethod
+    def of(cls, source, named):
+        """Return those of a source; dense ones, centred on the perturbed genes."""
+        genes = [as_text(gene) for gene in source.genes]
+        vectors = source.vectors
+        if sparse.issparse(vectors):
+            norms = sparse.linalg.norm(vectors, axis=1)
+            scale = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+            vectors = sparse.csr_array(sparse.diags_array(scale) @ vectors)
+        else:
+            vectors = np.asarray(vectors, dtype=np.float64)
+            known = np.isin(np.array(genes, dtype=object).astype(str), sorted(named))
+            # A vector of zeros says that nothing is known.
+            told = vectors.any(axis=1)
+            if (known & told).sum() > 1:
+                vectors = vectors - vectors[known & told].mean(axis=0)
+            vectors = unit_rows(np.where(told[:, None], vectors, 0.0))
+        return cls({gene: i for i, gene in enumerate(genes)}, vectors)
+
+    def rows(self, parts):
+        """Return the sum of the vectors of each row's genes."""
+        return sum_of_parts(parts, self.index, self.vectors)
+
+
+def sum_of_parts(parts, index, vectors):
+    """Return for each row the sum of the vectors of those parts that have any."""
+    pairs_of = [
+        (row, index[gene])
+        for row, genes in enumerate(parts)
+        for gene in genes
+        if gene in index
+    ]
+    rows, columns = np.array(pairs_of, dtype=np.intp).reshape(-1, 2).T
+    member = sparse.csr_array(
+        (np.ones(len(rows)), (rows, columns)), shape=(len(parts), vectors.shape[0])
+    )
+    return member @ vectors
+
+
+def responses_elsewhere(name, profile, measured, basis, edges):
+    """Return the responses of another screen, by band of its own components.
+
+    Parameters
+    ----------
+    name : str
+    profile : DataFrame of shape (n_perturbed, n_there)
+    measured : Index of str or None
+        Names of the genes that are measured here.
+    basis : ndarray of shape (n_coordinates, n_here)
+        Orthonormal rows, of the coordinates of the responses here.
+    edges : sequence of int
+        Where bands of components end.
+
+    Returns
+    -------
+    bands : dict of {str: tuple}
+        Places of the perturbed genes, scores (n_perturbed, n_components), and what
+        turns these into coordinates of the responses here. Empty without common genes.
+    """
+    genes = profile.columns.astype(str)
+    common = [] if measured is None else measured.intersection(genes)
+    if len(common) < 2 or len(profile) < 2:
+        return {}
+    here = pd.Index(measured).get_indexer(common)
+    responses = profile.set_axis(genes, axis=1)[common].to_numpy()
+    components = axes(responses, edges[-1])
+    scores = responses @ components.T
+    projection = components @ basis[:, here].T
+    index = {as_text(gene): i for i, gene in enumerate(profile.index)}
+    starts = [0, *(e for e in edges if e < len(components))]
+    ends = [*starts[1:], len(components)]
+    return {
+        f"{name} {a + 1}-{b}": (index, scores[:, a:b], projection[a:b])
+        for a, b in zip(starts, ends, strict=True)
+    }

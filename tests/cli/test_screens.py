@@ -178,6 +178,54 @@ def test_real_layouts(cli, shared_data, tmp_path):
         assert written["id"].tolist() == pd.read_csv(data / "id_map.csv")["id"].tolist()
 
 
+def test_what_is_known_of_genes_reaches_models(cli, tmp_path):
+    rng = np.random.RandomState(0)
+    genes = [f"G{i}" for i in range(40)]
+    table = pd.DataFrame(rng.normal(size=(40, 3)), genes)
+    response = table.to_numpy() @ rng.normal(size=(3, 12))
+    response += 0.3 * rng.normal(size=response.shape)
+    screens = {}
+    for name, rows in (("screen", slice(0, 30)), ("other", slice(0, 40))):
+        folder = tmp_path / name
+        folder.mkdir()
+        frame = pd.DataFrame(response[rows]).add_prefix("M")
+        frame.insert(0, "target_gene", genes[rows])
+        frame.insert(0, "cell_type", "A")
+        frame.to_parquet(folder / "de_train.parquet")
+        id_map = pd.DataFrame({"id": range(10), "cell_type": "A"})
+        id_map.assign(target_gene=genes[30:]).to_csv(folder / "id_map.csv", index=False)
+        screens[name] = folder
+    table.rename_axis("gene").to_csv(tmp_path / "table.csv")
+    known = ["--embedding", tmp_path / "table.csv", "--source", screens["other"]]
+    data = ["--data", screens["screen"]]
+
+    # Among the default models once there is something to tell it.
+    default = ["--models", "default", "--n-splits", 2]
+    done = cli("leaderboard", *data, *known, "--models", "gene_kernel", "--n-splits", 2)
+    assert done.stdout.index("gene_kernel") < done.stdout.index("context_mean")
+    output = tmp_path / "submission.csv"
+    cli("submit", *data, *known, "--model", "gene_kernel", "--output", output)
+    predicted = pd.read_csv(output, index_col="id").to_numpy()
+    beyond = response[30:] - response[:30].mean(axis=0)
+    rest = predicted - response[30:]
+    assert np.square(rest).mean() < 0.5 * np.square(beyond).mean()
+    trials = ["--n-trials", 2, "--n-splits", 2, "--output", tmp_path / "tuned"]
+    cli("tune", *data, *known, "--model", "gene_kernel", *trials)
+
+    output = tmp_path / "ridge.csv"
+    done = cli("submit", *data, *known, "--model", "ridge", "--output", output, code=2)
+    assert "--embedding and --source are for the models 'gene_kernel'" in done.stderr
+    done = cli(
+        "leaderboard",
+        *data,
+        "--source",
+        screens["other"] / "id_map.csv",
+        *default,
+        code=2,
+    )
+    assert "error: " in done.stderr
+
+
 def test_folder_of_the_vcpi_contest(cli, tmp_path):
     data, results = write_vcpi(tmp_path / "vcpi"), tmp_path / "results"
     models = ("--models", "additive", "--n-splits", 3, "--output", results)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sklperturb.linear_model._knowledge import fit_knowledge, unit_rows
+from sklperturb.linear_model._knowledge import fit_knowledge
+from sklperturb.preprocessing._gene_sources import unit_rows
 
 
 def _screen(n=40, n_genes=30, noise=0.3, seed=0):

@@ -304,3 +304,17 @@ def test_of_workers_only_that_one_was_replaced_is_not_told():
             warnings.warn("another", stacklevel=1)
         warnings.warn(stopped, stacklevel=1)
     assert [str(w.message) for w in told] == ["another", stopped]
+
+
+def test_what_is_known_of_genes_predicts_those_never_measured():
+    rng = np.random.RandomState(0)
+    genes = [f"G{i}" for i in range(60)]
+    table = pd.DataFrame(rng.normal(size=(60, 3)), genes)
+    y = table.to_numpy() @ rng.normal(size=(3, 20)) + rng.normal(size=20)
+    X = pd.DataFrame({"cell_type": "A", "target_gene": genes})
+    new = np.arange(60) >= 40
+    model = BestRegressor(parts=["genes", "context"], sources=[table], random_state=0)
+    model.fit(X[~new], y[~new], X_unlabeled=X[new])
+    error = mrrmse(y[new], model.predict(X[new]))
+    assert error < 0.6 * mrrmse(y[new], np.tile(y[~new].mean(axis=0), (20, 1)))
+    assert next(iter(model.parts_["unseen"])) == "genes"
