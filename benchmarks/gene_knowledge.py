@@ -4,6 +4,7 @@ The screen is a folder in the layout of OP2 with several contexts. Questions:
 
 - `alone`: each context for itself, 5 folds over its perturbations; what is known are
   gene sets, the other contexts as another screen, or both.
+- `few`: as `alone`, with 10, 30 and 100 perturbations to learn from, and from both.
 - `together`: all contexts at once, the held-out perturbations measured in none.
 - `pairs`: perturbations held out in the context with the fewest, and measured in
   the others.
@@ -59,7 +60,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder")
     parser.add_argument("--gene-sets", nargs="+", default=[])
-    parser.add_argument("--ask", choices=["alone", "together", "pairs"])
+    parser.add_argument("--ask", choices=["alone", "few", "together", "pairs"])
     parser.add_argument("--context")
     arguments = parser.parse_args()
     screen = load_op2(arguments.folder)
@@ -72,7 +73,7 @@ def main():
     def model(sources):
         return GeneKnowledgeRidge(sources, schema=schema)
 
-    if arguments.ask in (None, "alone"):
+    if arguments.ask in (None, "alone", "few"):
         for name in [arguments.context] if arguments.context else np.unique(context):
             here = context == name
             others = [
@@ -80,7 +81,17 @@ def main():
                 for other, rows in ((c, context == c) for c in np.unique(context))
                 if other != name
             ]
-            given = X[here], y[here], list(new.split(X[here])), schema
+            folds = list(new.split(X[here]))
+            given = X[here], y[here], folds, schema
+            if arguments.ask in (None, "few"):
+                shuffle = np.random.RandomState(1).permutation
+                for n in (10, 30, 100):
+                    few = [(shuffle(train)[:n], test) for train, test in folds]
+                    rows = *given[:2], few, schema
+                    score(f"{n} genes, gene sets", model(sets), *rows)
+                    score(f"{n} genes, both", model([*sets, *others]), *rows)
+            if arguments.ask == "few":
+                continue
             score("alone, gene sets", model(sets), *given)
             score("alone, other contexts", model(others), *given)
             score("alone, both", model([*sets, *others]), *given)

@@ -5,6 +5,7 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.optimize import nnls
 from sklearn.base import _fit_context, clone
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils._param_validation import Interval
@@ -13,6 +14,7 @@ from sklperturb.cells._files import gene_names
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import as_pandas, take_columns
 from sklperturb.conditions._labels import as_text
+from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.conditions._validation import validate_conditions
 from sklperturb.linear_model._knowledge import EDGES, fit_knowledge
@@ -80,7 +82,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         such as ``"any x go.gmt"`` and ``"same x parts"``.
     amplitudes_ : dict of {str: float}
         What responses taken over from other screens are multiplied by, for each screen,
-        context and band of components; for perturbations not seen here.
+        context and band of components.
     known_ : dict of {str: float}
         Share of the training perturbations of which each source knows a gene.
     models_ : dict of {int: GeneKnowledgeRidge}
@@ -180,14 +182,18 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         UserWarning
             If a source knows none of the perturbed genes.
         """
-        measured = gene_names(as_pandas(y))
+        given = [
+            s if isinstance(s, GeneEmbedding) else read_gene_source(s)
+            for s in self.sources or ()
+        ]
+        self._elsewhere = _responses(given, gene_names(as_pandas(y)))
         targets = self._compare_responses(X, y)
         context, perturbation = self._train_codes
         self._parts = [self.schema_.split(p) for p in self.perturbations_]
         self._combines = any(len(genes) > 1 for genes in self._parts)
         self._index = {gene: i for i, gene in enumerate(sorted(_flat(self._parts)))}
         named = set(self._index)
-        sources = [self._resolved(source, X, y) for source in self.sources or ()]
+        sources = [_resolved(source, X, y) for source in given]
         names = _distinct([source.name for source in sources])
         self._vectors = {
             name: UnitVectors.of(source, named)
@@ -198,16 +204,6 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             for name, v in self._vectors.items()
         }
         self._warn_of_unknown(named)
-        self._elsewhere = {}
-        for name, source in zip(names, sources, strict=True):
-            for level, profile in source.profiles.items():
-                self._elsewhere |= responses_elsewhere(
-                    f"{name}:{level}".rstrip(":"),
-                    profile,
-                    measured,
-                    self.reducer_.components_,
-                    EDGES,
-                )
         labels = self.perturbations_[perturbation]
         several = len(self.contexts_) > 1
         in_contexts = len(np.unique(context * len(self._parts) + perturbation))
@@ -229,7 +225,6 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
                 targets,
                 perturbation,
                 groups=cells[head],
-                transfers=self._transfers(labels),
                 max_iter=self.max_iter,
             )
             self._heads[head] = fitted
@@ -237,10 +232,6 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         self.models_ = {}
         if "seen" in heads:
             self._fit_own(X, y, sources)
-        unseen = self._heads["unseen"]
-        self.amplitudes_ = dict(
-            zip(self._elsewhere, unseen.amplitudes.tolist(), strict=True)
-        )
         self.n_iter_ = max(f.n_iter for h in self._heads.values() for f in h.fits)
         return self
 
@@ -265,10 +256,10 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             rows = np.flatnonzero(rows)
             if len(rows):
                 given = context[rows], perturbation[rows], labels[rows]
-                latent[rows] = self._heads[head].predict(
-                    *self._kernels_of(head, *given), self._transfers(labels[rows])
-                )
-        y_pred = self._decode(latent, context)
+                kernels = self._kernels_of(head, *given)
+                latent[rows] = self._heads[head].predict(*kernels)
+        scales = take_levels(self.context_scales_, context, 1.0)[:, None]
+        y_pred = self._decode(latent, context) + scales * self._taken_over(labels)
         for code, model in self.models_.items():
             rows = np.flatnonzero(seen & (context == code))
             if len(rows):
@@ -303,13 +294,6 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
                 sources=[*sources, *others], schema=self.schema_
             )
             self.models_[code] = model.fit(_safe_indexing(X, rows), y.iloc[rows])
-
-    def _resolved(self, source, X, y):
-        """Return the `GeneSource` of whatever is given."""
-        if isinstance(source, GeneEmbedding):
-            fitted = clone(source).fit(X, y)
-            return GeneSource(type(source).__name__, fitted.genes_, fitted.embedding_)
-        return read_gene_source(source)
 
     def _warn_of_unknown(self, named):
         for name, vectors in self._vectors.items():
@@ -352,13 +336,34 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             kernels["same x response"] = of_contexts["same"] * alike
         return means, kernels
 
-    def _transfers(self, labels):
-        """Return {name: coordinates of each row's response elsewhere}."""
+    def _known_beforehand(self, labels, y):
+        """Learn how much of the responses elsewhere is there in these, and return it.
+
+        In the space of the genes: within that of the training rows, which holds their
+        noise, amplitudes come out far too large.
+        """
+        bands = self._bands_elsewhere(labels)
+        centred = y - y.mean(axis=0)
+        products = np.array([[np.vdot(a, b) for a in bands] for b in bands])
+        found = np.zeros(0)
+        if bands:
+            found = nnls(products, [np.vdot(band, centred) for band in bands])[0]
+        self.amplitudes_ = dict(zip(self._elsewhere, found.tolist(), strict=True))
+        return self._taken_over(labels)
+
+    def _taken_over(self, labels):
+        """Return what is taken over of the responses elsewhere, at one strength."""
+        bands = self._bands_elsewhere(labels)
+        amplitudes = self.amplitudes_.values()
+        return sum(map(np.multiply, amplitudes, bands), 0.0)
+
+    def _bands_elsewhere(self, labels):
+        """Return the responses of each row's genes elsewhere, by band."""
         parts = self._genes_of(labels)
-        return {
-            name: sum_of_parts(parts, index, scores) @ projection
-            for name, (index, scores, projection) in self._elsewhere.items()
-        }
+        return [
+            sum_of_parts(parts, index, scores) @ components
+            for index, scores, components in self._elsewhere.values()
+        ]
 
     def _genes_of(self, labels):
         known = {}
@@ -372,6 +377,26 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             self._index,
             sparse.eye_array(len(self._index)).tocsr(),
         )
+
+
+def _resolved(source, X, y):
+    """Return the `GeneSource` of whatever is given."""
+    if isinstance(source, GeneEmbedding):
+        fitted = clone(source).fit(X, y)
+        return GeneSource(type(source).__name__, fitted.genes_, fitted.embedding_)
+    return source
+
+
+def _responses(sources, measured):
+    """Return the bands of responses of all screens among the sources."""
+    bands, used = {}, {}
+    for source in sources:
+        for level, profile in getattr(source, "profiles", {}).items():
+            name = f"{source.name}:{level}".rstrip(":")
+            used[name] = used.get(name, 0) + 1
+            name += f" {used[name]}" if used[name] > 1 else ""
+            bands |= responses_elsewhere(name, profile, measured, EDGES)
+    return bands
 
 
 def _flat(parts):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy import linalg, optimize
+from scipy import linalg
 
 from sklperturb.linear_model._calibration import Stretch, row_norms
 from sklperturb.linear_model._kernel import loo_kernel_ridge
@@ -30,7 +30,6 @@ def fit_knowledge(
     perturbation,
     *,
     groups=None,
-    transfers=None,
     edges=EDGES,
     max_iter=60,
     stretch=True,
@@ -64,13 +63,6 @@ def fit_knowledge(
         Numbers of the perturbations, from 0. Rows of one are left out together.
     groups : ndarray of int of shape (n_samples,), default=None
         Numbers of what is left out together, where it is not the perturbation.
-    transfers : dict of {str: ndarray of shape (n_samples, n_targets)}, default=None
-        Responses to the same perturbation that were measured elsewhere, centred there;
-        zero where there is none; the process is around their sum, each times an
-        amplitude of 0 or more, by least squares. Pass the leading components of a
-        source's responses and the others apart, since noise is in all of them and the
-        effects are not. They must be components of the source: those of the targets
-        hold the noise of the targets, and amplitudes come out far too large.
     edges : sequence of int, default=(3, 10, 30, 100)
         Where bands of components end; the last band has all others.
     max_iter : int, default=60
@@ -82,9 +74,8 @@ def fit_knowledge(
     Returns
     -------
     fitted : FittedKnowledge
-        ``fitted.predict(means, kernels, transfers)`` takes kernels of the same names,
-        of shape (n_new, n_samples), between new rows and those of the fit, and
-        transfers of shape (n_new, n_targets).
+        ``fitted.predict(means, kernels)`` takes kernels of the same names, of shape
+        (n_new, n_samples), between new rows and those of the fit.
         ``fitted.left_out`` has the training rows as predicted without their
         perturbation.
 
@@ -105,10 +96,7 @@ def fit_knowledge(
     groups = perturbation if groups is None else groups
     groups = np.unique(groups, return_inverse=True)[1]
     centre = targets.mean(axis=0)
-    given = list((transfers or {}).values())
-    amplitudes = _amplitudes(targets - centre, given)
-    elsewhere = _times(amplitudes, given)
-    rest = targets - centre - elsewhere
+    rest = targets - centre
     some = rows_of_some(perturbation, _MAX_ROWS)
     components = linalg.svd(rest, full_matrices=False)[2]
     ends = [end for end in edges if end < len(components)]
@@ -117,12 +105,12 @@ def fit_knowledge(
         for inner in ([], ends)[: 1 + bool(ends)]
     ]
     typical = sum(fit.left_out[0] for fit in fits) / len(fits)
-    deviation = sum(fit.left_out[1] for fit in fits) / len(fits) + elsewhere
+    deviation = sum(fit.left_out[1] for fit in fits) / len(fits)
     learnt = Stretch()
     if stretch:
-        learnt = _proven_stretch(targets - centre - typical, deviation, groups)
+        learnt = _proven_stretch(rest - typical, deviation, groups)
     left_out = centre + typical + learnt(deviation)
-    return FittedKnowledge(centre, fits, amplitudes, learnt, left_out)
+    return FittedKnowledge(centre, fits, learnt, left_out)
 
 
 @dataclass(frozen=True)
@@ -135,29 +123,25 @@ class FittedKnowledge:
         The mean response.
     fits : list of BandFit
         For all components together, and for each band apart.
-    amplitudes : ndarray of shape (n_transfers,)
-        What transfers are multiplied by.
     stretch : Stretch
         What is multiplied with all but the typical response.
     left_out : ndarray of shape (n_samples, n_targets)
-        Training rows as predicted without their group. Variances, amplitudes and the
-        stretch are learnt from all of them.
+        Training rows as predicted without their group. Variances and the stretch are
+        learnt from all of them.
     """
 
     centre: np.ndarray
     fits: list
-    amplitudes: np.ndarray
     stretch: Stretch
     left_out: np.ndarray
 
-    def predict(self, means, kernels, transfers=None):
+    def predict(self, means, kernels):
         """Return the expected responses of new rows.
 
         Parameters
         ----------
         means, kernels : dict of {str: ndarray of shape (n_new, n_samples)}
             In the order of the fit.
-        transfers : dict of {str: ndarray of shape (n_new, n_targets)}, default=None
 
         Returns
         -------
@@ -165,14 +149,13 @@ class FittedKnowledge:
         """
         both = [fit.predict(means, kernels) for fit in self.fits]
         typical, deviation = (sum(p) / len(p) for p in zip(*both, strict=True))
-        deviation += _times(self.amplitudes, list((transfers or {}).values()))
         return self.centre + typical + self.stretch(deviation)
 
     def coefs(self, names):
         """Return {name: coefficients (n_samples, n_targets)}, without the stretch.
 
-        The centre, transfers times their amplitudes, and each kernel times its
-        coefficients add up to what `predict` returns where there is no stretch.
+        The centre and each kernel times its coefficients add up to what `predict`
+        returns where there is no stretch.
 
         Parameters
         ----------
@@ -281,18 +264,6 @@ def _weigh(variances, means, kernels):
         combined(list(given.values()), v) if given else np.zeros(shape)
         for given, v in zip((means, kernels), split, strict=True)
     ]
-
-
-def _amplitudes(targets, transfers):
-    """Return how much of each transfer there is in the targets, at least none."""
-    if not transfers:
-        return np.zeros(0)
-    products = np.array([[np.vdot(a, b) for a in transfers] for b in transfers])
-    return optimize.nnls(products, [np.vdot(a, targets) for a in transfers])[0]
-
-
-def _times(amplitudes, transfers):
-    return sum(map(np.multiply, amplitudes, transfers), 0.0)
 
 
 def _weighted_square(weights, left_out):

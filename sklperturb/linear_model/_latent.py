@@ -31,9 +31,14 @@ class LatentConditionRegressor(ConditionRegressor):
         if self.scale_contexts:
             self.context_scales_ = context_scales(context, perturbation, y, n_contexts)
         y = y / self.context_scales_[context][:, None]
+        y = y - self._known_beforehand(self.perturbations_[perturbation], y)
         self._centre_share = share_of_centre(context, n_contexts, y)
         self.reducer_ = TargetReducer(self.n_components).fit(y)
         return context, perturbation, self.reducer_.transform(y)
+
+    def _known_beforehand(self, labels, y):
+        """Return what is not left to be fitted, of training rows at one strength."""
+        return 0.0
 
     def _decode(self, latent, context):
         """Return the responses that coordinates stand for."""

@@ -269,7 +269,7 @@ def sum_of_parts(parts, index, vectors):
     return member @ vectors
 
 
-def responses_elsewhere(name, profile, measured, basis, edges):
+def responses_elsewhere(name, profile, measured, edges):
     """Return the responses of another screen, by band of its own components.
 
     Parameters
@@ -278,8 +278,6 @@ def responses_elsewhere(name, profile, measured, basis, edges):
     profile : DataFrame of shape (n_perturbed, n_there)
     measured : Index of str or None
         Names of the genes that are measured here.
-    basis : ndarray of shape (n_coordinates, n_here)
-        Orthonormal rows, of the coordinates of the responses here.
     edges : sequence of int
         Where bands of components end.
 
@@ -287,7 +285,7 @@ def responses_elsewhere(name, profile, measured, basis, edges):
     -------
     bands : dict of {str: tuple}
         Places of the perturbed genes, scores (n_perturbed, n_components), and what
-        turns these into coordinates of the responses here. Empty without common genes.
+        turns these into the genes here. Empty without common genes.
     """
     genes = profile.columns.astype(str)
     common = [] if measured is None else measured.intersection(genes)
@@ -297,7 +295,8 @@ def responses_elsewhere(name, profile, measured, basis, edges):
     responses = profile.set_axis(genes, axis=1)[common].to_numpy()
     components = axes(responses, edges[-1])
     scores = responses @ components.T
-    projection = components @ basis[:, here].T
+    projection = np.zeros((len(components), len(measured)))
+    projection[:, here] = components
     index = {as_text(gene): i for i, gene in enumerate(profile.index)}
     starts = [0, *(e for e in edges if e < len(components))]
     ends = [*starts[1:], len(components)]

@@ -97,27 +97,3 @@ def test_unit_of_the_responses_does_not_matter(factor):
     left_out = fit_knowledge(*given, y, perturbation).left_out
     scaled = fit_knowledge(*given, factor * y, perturbation).left_out
     np.testing.assert_allclose(scaled, factor * left_out, rtol=1e-3, atol=1e-3 * factor)
-
-
-def test_takes_over_what_was_measured_elsewhere():
-    rng = np.random.RandomState(0)
-    effects = rng.normal(size=(40, 30))
-    y = effects + rng.normal(size=(40, 30))
-    nothing = {"sets": np.zeros((20, 20))}
-    fitted = fit_knowledge(
-        {}, nothing, y[:20], np.arange(20), transfers={"other": 2 * effects[:20]}
-    )
-    np.testing.assert_allclose(fitted.amplitudes, 0.5, atol=0.1)
-    y_pred = fitted.predict({}, nothing, {"other": 2 * effects[20:]})
-    assert np.square(y_pred - effects[20:]).mean() < 0.2
-    # What was not measured there is typical here.
-    y_pred = fitted.predict({}, nothing, {"other": 0 * effects[20:]})
-    np.testing.assert_allclose(y_pred, np.tile(fitted.centre, (20, 1)))
-
-
-def test_amplitude_of_noise_from_elsewhere_is_small():
-    rng = np.random.RandomState(0)
-    y, noise = rng.normal(size=(2, 30, 50))
-    nothing = {"sets": np.zeros((30, 30))}
-    fitted = fit_knowledge({}, nothing, y, np.arange(30), transfers={"other": noise})
-    assert fitted.amplitudes[0] < 0.1

@@ -281,3 +281,18 @@ def test_genes_named_again():
 def test_tables_that_are_no_vectors(table, message):
     with pytest.raises(ValueError, match=message):
         LookupEmbedding(table).fit(X)
+
+
+def test_gene_sets_tell_the_genes_of_the_screen_apart():
+    """Directions of the whole collection are those of genes that nobody perturbed."""
+    rng = np.random.default_rng(0)
+    others = [f"other{i}" for i in range(300)]
+    sets = {f"o{i}": list(rng.choice(others, 40, replace=False)) for i in range(100)}
+    sets |= {f"s{i}": [f"g{j}" for j in range(i * 5, i * 5 + 5)] for i in range(4)}
+    genes = pd.DataFrame({"gene": [f"g{j}" for j in range(20)]})
+    Z = GeneSetEncoder(sets, n_components=4, add_indicator=False).fit_transform(genes)
+    same = np.arange(20)[:, None] // 5 == np.arange(20) // 5
+    np.testing.assert_allclose(Z @ Z.T, same, atol=1e-8)
+    whole = GeneSetEncoder(sets, n_components=None, add_indicator=False)
+    Z = whole.fit_transform(genes)
+    np.testing.assert_allclose(Z @ Z.T, same, atol=1e-8)
