@@ -244,7 +244,9 @@ class UnitVectors:
             known = np.isin(np.array(genes, dtype=object).astype(str), sorted(named))
             # A vector of zeros says that nothing is known.
             told = vectors.any(axis=1)
-            if (known & told).sum() > 1:
+            # Responses of a screen are centred on its own perturbations already, of
+            # which there may be many more.
+            if not source.profiles and (known & told).sum() > 1:
                 vectors = vectors - vectors[known & told].mean(axis=0)
             vectors = unit_rows(np.where(told[:, None], vectors, 0.0))
         return cls({gene: i for i, gene in enumerate(genes)}, vectors)
