@@ -13,6 +13,7 @@ from sklperturb.cli._options import (
     Cells,
     Context,
     Control,
+    Embedding,
     Layer,
     Obsm,
     Overwrite,
@@ -31,14 +32,7 @@ _LATENTS = {None: "counts", "pca": "counts", "autoencoder": "autoencoder", "se":
 def fit_cells(
     cells: Cells,
     output: Annotated[Path, Option(help="File of the model, .npz.")],
-    embedding: Annotated[
-        list[Path] | None,
-        Option(
-            help="What is known of genes: gene sets (.gmt, may be repeated), or a "
-            "table (.parquet, .csv, .tsv, .npz, .safetensors). Without it, "
-            "perturbations that were not seen are all predicted alike."
-        ),
-    ] = None,
+    embedding: Embedding = None,
     latent: Annotated[
         str | None,
         Option(
@@ -53,7 +47,7 @@ def fit_cells(
         Path | None,
         Option(
             exists=True,
-            help="Weights of State Embedding, for --latent se: a folder or file.",
+            help="Weights of State Embedding: a folder or file.",
         ),
     ] = None,
     layer: Layer = None,
@@ -77,7 +71,8 @@ def fit_cells(
     """Learn to generate perturbed cells from a file of cells.
 
     Counts are read a block at a time; the model is numbers and text. What it generates
-    is counts, unless cells come in an embedding of obsm.
+    is counts, unless cells come in an embedding of obsm. Without --embedding, all
+    perturbations that were not seen are predicted alike.
     """
     from sklperturb.datasets import load_perturbseq
     from sklperturb.files._reading import check_file

@@ -15,7 +15,7 @@ from sklperturb.utils import _choices
 
 COMMANDS = typer.main.get_command(app).commands
 # What is written, and which matrix is read, depends on the command.
-OF_THE_COMMAND = {"--output", "--layer"}
+OF_THE_COMMAND = {"--data", "--layer", "--output", "--scoring"}
 
 
 @pytest.fixture(scope="module")

@@ -157,7 +157,8 @@ def test_files_are_looked_for_first(cli, unread, tmp_path):
     (tmp_path / "cells.h5ad").write_bytes(b"x")
     fit = ["fit-cells", tmp_path / "cells.h5ad", "--output", tmp_path / "m.npz"]
     done = cli(*fit, "--embedding", tmp_path / "none.gmt", code=2)
-    assert f"The embedding {tmp_path / 'none.gmt'} does not exist" in done.stderr
+    assert "'--embedding': " in done.stderr
+    assert f"{tmp_path / 'none.gmt'}' does not exist" in done.stderr
     predict = ["predict-cells", tmp_path / "cells.h5ad", "--output"]
     predict.append(tmp_path / "p.h5ad")
     done = cli(*predict, "--perturbations", tmp_path, code=2)

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from sklperturb.datasets import PerturbationSchema
+from sklperturb.compose import DisplacedControlsRegressor
 from sklperturb.ensemble import WeightedErrorRegressor
 from sklperturb.models import (
     KINDS,
@@ -42,8 +43,9 @@ def test_names_are_unique_and_kinds_known():
 
 
 def test_every_regressor_of_the_toolkit_is_registered():
-    # Not without weights for `fit`, which a leaderboard does not hand on.
-    registered = {WeightedErrorRegressor}
+    # Not without weights for `fit`, which a leaderboard does not hand on; and models of
+    # cells have names of their own.
+    registered = {WeightedErrorRegressor, DisplacedControlsRegressor}
     for entry in ENTRIES:
         if entry.available:
             registered |= _classes(make_model(entry.name))
