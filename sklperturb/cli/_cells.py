@@ -64,7 +64,9 @@ def fit_cells(
             min=1,
         ),
     ] = 50,
-    max_steps: Annotated[int, Option(help="Steps of the training.", min=1)] = 2000,
+    max_steps: Annotated[
+        int, Option(help="Steps of the training of flow.", min=1)
+    ] = 2000,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):

@@ -136,7 +136,7 @@ def leaderboard(
     control: Control = None,
     batch: Batch = None,
     max_steps: Annotated[
-        int | None, Option(help="Of cells, steps of the training of flow.", min=1)
+        int | None, Option(help="Steps of the training of flow.", min=1)
     ] = None,
     layer: ResponseLayer = None,
     clip: Clip = None,

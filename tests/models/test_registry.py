@@ -8,8 +8,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from sklperturb.datasets import PerturbationSchema
 from sklperturb.compose import DisplacedControlsRegressor
+from sklperturb.datasets import PerturbationSchema
 from sklperturb.ensemble import WeightedErrorRegressor
 from sklperturb.models import (
     KINDS,
