@@ -29,13 +29,17 @@ _SUBMODULES = (
     "models",
     "modules",
     "neural_network",
+    "persistence",
     "preprocessing",
     "signatures",
     "testing",
     "tuning",
 )
 
-__all__ = ["__version__", *_SUBMODULES]
+# Functions that are as near as the package, and loaded no earlier than submodules.
+_FUNCTIONS = {"load": "persistence", "save": "persistence"}
+
+__all__ = ["__version__", *_FUNCTIONS, *_SUBMODULES]
 
 
 def __dir__():
@@ -45,4 +49,7 @@ def __dir__():
 def __getattr__(name):
     if name in _SUBMODULES:
         return _importlib.import_module(f"sklperturb.{name}")
+    if name in _FUNCTIONS:
+        module = _importlib.import_module(f"sklperturb.{_FUNCTIONS[name]}")
+        return getattr(module, name)
     raise AttributeError(f"module 'sklperturb' has no attribute {name!r}")

@@ -13,7 +13,7 @@ ROOT = Path(sklperturb.__file__).parent
 FLOORS = (
     {"_version", "conditions", "files", "modules", "utils"},
     {"cells", "downloads"},
-    {"datasets", "embedding", "inspection", "metrics", "signatures"},
+    {"datasets", "embedding", "inspection", "metrics", "persistence", "signatures"},
     {"evaluation", "preprocessing"},
     {"baseline", "linear_model", "model_selection", "neural_network"},
     {"compose", "ensemble", "flow"},

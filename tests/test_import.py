@@ -12,7 +12,8 @@ import pytest
 import sklperturb
 
 HEAVY = ("anndata", "matplotlib", "pandas", "sklearn", "skorch", "torch")
-SUBMODULES = [name for name in sklperturb.__all__ if name != "__version__"]
+FUNCTIONS = ["load", "save"]
+SUBMODULES = sorted({*sklperturb.__all__} - {"__version__", *FUNCTIONS})
 MEASURE = """
 import json, sys, time
 start = time.perf_counter()
@@ -49,8 +50,13 @@ def test_submodules_resolve(name):
         assert hasattr(module, public)
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_resolve(name):
+    assert getattr(sklperturb, name) is getattr(sklperturb.persistence, name)
+
+
 def test_dir_lists_submodules():
-    assert set(SUBMODULES) <= set(dir(sklperturb))
+    assert {*SUBMODULES, *FUNCTIONS} <= set(dir(sklperturb))
 
 
 def test_unknown_attribute():

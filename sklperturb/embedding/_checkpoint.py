@@ -107,8 +107,6 @@ class SECheckpoint:
     ------
     FileNotFoundError
         If there is no such file.
-    ImportError
-        If the weights are safetensors and that package is not installed.
     ValueError
         If a file is damaged, asks for code to be run, or lacks what the model needs.
 

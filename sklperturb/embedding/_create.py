@@ -7,7 +7,6 @@ import torch
 import yaml
 from sklearn.utils import check_random_state
 
-from sklperturb.embedding._layout import import_safetensors
 from sklperturb.files._writing import move_whole, unfinished_folder, written_whole
 from sklperturb.modules import StateEmbedding
 
@@ -72,7 +71,8 @@ def _write_file(path, weights, settings, vectors):
 
 
 def _write_folder(path, weights, settings, vectors):
-    save_file = import_safetensors(path).torch.save_file
+    from safetensors.torch import save_file
+
     with unfinished_folder(path.parent, path) as folder:
         made = folder / path.name
         made.mkdir()

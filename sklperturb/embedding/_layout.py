@@ -1,6 +1,5 @@
 """Find the weights, the settings and the vocabulary among a checkpoint's files."""
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +71,6 @@ def find_contents(path, config=None, protein_embeddings=None):
 
     def read(file):
         if file.suffix == ".safetensors":
-            import_safetensors(file)
             return read_safetensors(file)[0]
         archives.append(Archive(file))
         return archives[-1].content
@@ -107,9 +105,7 @@ def _weights_in(folder):
         if file.suffix in _WEIGHT_SUFFIXES and not file.match(_EMBEDDINGS)
     )
     safe = [file for file in files if file.suffix == ".safetensors"]
-    others = [file for file in files if file.suffix != ".safetensors"]
-    takes_safe = importlib.util.find_spec("safetensors") or not others
-    files = safe if safe and takes_safe else others
+    files = safe or files
     if not files:
         raise ValueError(
             f"{folder} has no checkpoint: no file that ends in one of "
@@ -121,18 +117,6 @@ def _weights_in(folder):
             "the path of one."
         )
     return files[0]
-
-
-def import_safetensors(path):
-    """Return the package, which only a checkpoint like `path` needs."""
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise ImportError(
-            f"{path} needs safetensors; install it with: pip install "
-            '"sklperturb[embed]". A checkpoint in a file that ends in .ckpt does not.'
-        ) from error
-    return safetensors
 
 
 def _take_apart(file, content):

@@ -120,8 +120,6 @@ def _code_points(text):
 def read_safetensors(path):
     """Read the tensors and the metadata of a ``.safetensors`` file.
 
-    Needs safetensors: call `utils._optional.import_extra` first.
-
     Parameters
     ----------
     path : str or path-like

@@ -13,6 +13,7 @@ from sklperturb.flow._conditions import ElementScaler
 from sklperturb.flow._state import Object, stored
 from sklperturb.flow._training import take_population
 from sklperturb.modules import DeepSets, NeighborGraphSets, VelocityNet
+from sklperturb.modules._weights import check_weights
 
 POPULATION_ENCODERS = {"deep_sets": DeepSets, "knn_graph": NeighborGraphSets}
 
@@ -141,6 +142,7 @@ def _take_net(net):
 
 def _make_net(architecture, weights):
     """Return the network; the weights in the file decide how large it can be."""
+    check_weights(build_net, architecture, weights)
     with torch.device("meta"):
         net = build_net(**architecture)
     expected = {name: tuple(v.shape) for name, v in net.state_dict().items()}

@@ -255,5 +255,25 @@ class AutoencoderTransformer(
             return X - self._mean
         return self.reducer_.transform(X)
 
+    def _to_file(self):
+        state = dict(vars(self))
+        if "net_" in state:
+            learner = _Reconstruction(**self.get_params(deep=False))
+            learner.net_ = self.net_
+            state["net_"] = learner._take_net()
+        return state
+
+    @classmethod
+    def _from_file(cls, state):
+        """Return the transformer of what `_to_file` gave an untrusted file."""
+        transformer = cls.__new__(cls)
+        vars(transformer).update({k: v for k, v in state.items() if k != "net_"})
+        transformer._validate_params()
+        if "net_" in state:
+            params = transformer.get_params(deep=False)
+            learner = {"net_": state["net_"], "n_features_in_": 1, **params}
+            transformer.net_ = _Reconstruction._from_file(learner).net_
+        return transformer
+
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")

@@ -20,6 +20,7 @@ from sklperturb.neural_network._batches import (
     TensorDataset,
     forward_rows,
 )
+from sklperturb.neural_network._kept import KeptNetMixin
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.utils._epochs import is_watched, tell_epoch
 from sklperturb.utils._progress import ProgressBar
@@ -102,7 +103,7 @@ def _stopped_early(net):
     )
 
 
-class BaseNetRegressor(RegressorMixin, BaseEstimator):
+class BaseNetRegressor(KeptNetMixin, RegressorMixin, BaseEstimator):
     """Base of the neural estimators: a subclass names its module and its parameters."""
 
     # The torch module that is trained.

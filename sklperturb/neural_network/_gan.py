@@ -11,12 +11,15 @@ from sklearn.utils._param_validation import Interval, validate_parameter_constra
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.modules import ConditionalCritic, ConditionalGenerator, gradient_norms
+from sklperturb.modules._weights import check_weights, load_weights, take_weights
 from sklperturb.neural_network._base import BaseNetRegressor, report_epoch
 from sklperturb.neural_network._batches import forward_rows
+from sklperturb.neural_network._kept import usable_device
 from sklperturb.utils._progress import ProgressBar
 
 # Draws whose mean the reconstruction term holds against the measured response.
 _RECONSTRUCTION_DRAWS = 4
+_PLAYERS = (ConditionalGenerator, ConditionalCritic)
 
 
 @dataclass
@@ -338,11 +341,32 @@ class ConditionalGANRegressor(BaseNetRegressor):
     def _train(self, X, targets):
         self.net_.fit(X, targets)
 
+    def _take_net(self):
+        net = self.net_
+        weights = take_weights(net.generator)
+        return {
+            "n_outputs": len(list(weights.values())[-1]),
+            "generator": weights,
+            "critic": take_weights(net.critic),
+            "seed": net.seed,
+            "history": net.history,
+        }
+
+    def _restore_net(self, n_outputs, generator, critic, seed, history):
+        saved = {"generator": generator, "critic": critic}
+        for kind, weights in zip(_PLAYERS, saved.values(), strict=True):
+            check_weights(kind, self._arguments(kind, n_outputs), weights)
+        net = self._make_net(np.empty((0, n_outputs)), seed)
+        for name, weights in saved.items():
+            load_weights(getattr(net, name), weights)
+        net.history.extend(history)
+        return net
+
     def _make_net(self, targets, seed):
-        n_outputs = targets.shape[1]
+        n_outputs, device = targets.shape[1], usable_device(self.device)
         players = (
-            player(**self._arguments(player, n_outputs)).to(self.device)
-            for player in (ConditionalGenerator, ConditionalCritic)
+            player(**self._arguments(player, n_outputs)).to(device)
+            for player in _PLAYERS
         )
-        params = self._arguments(_AdversarialNet, n_outputs)
+        params = self._arguments(_AdversarialNet, n_outputs) | {"device": device}
         return _AdversarialNet(*players, seed=seed, **params)

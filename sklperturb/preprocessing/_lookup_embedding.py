@@ -19,7 +19,6 @@ from sklperturb.files._reading import one_line, short
 from sklperturb.files._tables import read_header, read_indexed_parquet, read_table
 from sklperturb.files._text import text_suffix
 from sklperturb.preprocessing._gene_embedding import GeneEmbedding, scores
-from sklperturb.utils._optional import import_extra
 
 _KINDS = ".parquet, .csv, .tsv, .npz or .safetensors file"
 
@@ -241,7 +240,6 @@ def _read_text(path):
 
 
 def _read_safetensors(path):
-    import_extra(f"Reading {path.name}", "embed", "safetensors")
     tensors, metadata = read_safetensors(path)
     arrays = {name: tensor.double().numpy() for name, tensor in tensors.items()}
     if "genes" in metadata and "embeddings" in arrays:

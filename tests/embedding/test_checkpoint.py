@@ -67,7 +67,6 @@ def test_create(tmp_path):
 
 
 def test_folder_layout(tmp_path, checkpoint):
-    pytest.importorskip("safetensors")
     kwargs = {"config": checkpoint.config, "genes": 120, "random_state": 0}
     folder = SECheckpoint.create(tmp_path / "model", **kwargs)
     assert sorted(os.listdir(tmp_path / "model")) == [
@@ -489,7 +488,6 @@ def test_damage_inside_the_archive(tmp_path, checkpoint):
 
 
 def test_safetensors_that_are_damaged(tmp_path):
-    pytest.importorskip("safetensors")
     path = SECheckpoint.create(tmp_path / "model", random_state=0).path
     file = path / "model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])

@@ -1,0 +1,159 @@
+"""The members of a model file: how they are written, and checked when read."""
+
+import hashlib
+import re
+import stat
+import zipfile
+
+from sklperturb.files._reading import FileError, check_file, reading, short
+from sklperturb.files._writing import written_whole
+
+MANIFEST, ARRAYS, CARD = "manifest.json", "arrays.safetensors", "card.md"
+WHAT = "a model that sklperturb saved"
+_MEMBER = re.compile(
+    r"manifest\.json|arrays\.safetensors|card\.md|boosters/[0-9]{1,6}\.txt"
+)
+_MOST_MEMBERS = 10_000
+_MOST_BYTES = {MANIFEST: 2**25, CARD: 2**22}
+# Fixed, so that the same model gives the same bytes.
+_DATE = (1980, 1, 1, 0, 0, 0)
+_ZIP, _END_OF_ZIP = b"PK\x03\x04", b"PK\x05\x06"
+# How the two protocols of pickles that are in use begin, and PyTorch's older files.
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def digest(data):
+    """Return what the manifest says of a member."""
+    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+
+def write_members(path, members):
+    """Write bytes by name to a zip without compression, whole or not at all.
+
+    Numbers hardly get smaller; and who reads a file that is not compressed cannot be
+    sent more than its size.
+    """
+    with written_whole(path) as unfinished:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+            for name, data in members.items():
+                archive.writestr(zipfile.ZipInfo(name, _DATE), data)
+
+
+class Archive:
+    """A model file that is open.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Raises
+    ------
+    OSError
+        If the file does not exist or may not be read.
+    FileError
+        If it is no zip, or holds what a model does not.
+
+    Attributes
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path):
+        self.path = check_file(path, "model")
+        with open(self.path, "rb") as file:
+            start = file.read(4)
+        if start.startswith(_PICKLES) or start[:1] in (b"(", b"c"):
+            raise FileError(
+                f"{self.path} is not {WHAT}: it is a pickle, which is never opened, "
+                "since it could run any code. Save the model with sklperturb.save."
+            )
+        if start != _ZIP:
+            raise FileError(f"{self.path} is not {WHAT}: it is no .skpt.")
+        with reading(self.path, WHAT):
+            self._check_directory()
+            self._zip = zipfile.ZipFile(self.path)
+            try:
+                self._members = self._check_members()
+            except BaseException:
+                self._zip.close()
+                raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._zip.close()
+
+    def _refuse(self, what):
+        raise FileError(
+            f"{self.path} is not {WHAT}: {what}. Get the file again, or save the model "
+            "again."
+        )
+
+    def _check_directory(self):
+        """Refuse a list of members that is long, before Python makes objects of it."""
+        with open(self.path, "rb") as file:
+            file.seek(-22, 2)
+            end = file.read()
+        if not end.startswith(_END_OF_ZIP):
+            self._refuse("it does not end as it should, and may be truncated")
+        n_members = int.from_bytes(end[10:12], "little")
+        size = int.from_bytes(end[12:16], "little")
+        if n_members > _MOST_MEMBERS or size > 200 * _MOST_MEMBERS:
+            self._refuse(f"it has {n_members} members")
+
+    def _check_members(self):
+        members, total = {}, 0
+        if len(self._zip.infolist()) > _MOST_MEMBERS:
+            self._refuse(f"it has {len(self._zip.infolist())} members")
+        for info in self._zip.infolist():
+            name = info.orig_filename
+            if not _MEMBER.fullmatch(name):
+                self._refuse(f"it holds {short(name)}")
+            if name in members:
+                self._refuse(f"it holds {short(name)} twice")
+            if info.flag_bits & 0x1:
+                self._refuse(f"{name} is encrypted")
+            mode = info.external_attr >> 16
+            if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+                self._refuse(f"{name} is a link or a folder")
+            stored = info.compress_type == zipfile.ZIP_STORED
+            if not stored or info.compress_size != info.file_size:
+                self._refuse(f"{name} is compressed, which no model file is")
+            if info.file_size > _MOST_BYTES.get(name, info.file_size):
+                self._refuse(f"{name} has {info.file_size} bytes, too many")
+            total += info.file_size
+            members[name] = info
+        if total > self.path.stat().st_size:
+            self._refuse("its members are larger than the file")
+        for name in (MANIFEST, ARRAYS, CARD):
+            if name not in members:
+                self._refuse(f"it has no {name}")
+        return members
+
+    def names(self):
+        """Return the names of all members but the manifest."""
+        return [name for name in self._members if name != MANIFEST]
+
+    def read(self, name, expected=None):
+        """Return the bytes of a member, once they are what the manifest says.
+
+        Parameters
+        ----------
+        name : str
+        expected : dict with "sha256" and "size", default=None
+            None is for the manifest itself, which has the zip's checksum only.
+
+        Raises
+        ------
+        FileError
+            If they are not.
+        """
+        info = self._members[name]
+        if expected is not None and info.file_size != expected["size"]:
+            self._refuse(f"{name} has {info.file_size} bytes, not {expected['size']}")
+        with reading(self.path, WHAT), self._zip.open(info) as file:
+            data = file.read(info.file_size)
+        if expected is not None and digest(data) != expected:
+            self._refuse(f"{name} was changed: its SHA-256 is not that of the manifest")
+        return data
