@@ -51,7 +51,7 @@ class Decoder(TableDecoder):
         self.path, self.trusted = path, trusted
         self._arrays, self._texts = arrays, texts
         self.used = set()
-        self._made = {}
+        self._made, self._numbers = {}, set()
         self._texts_read = {}
         self._depth = 0
 
@@ -296,8 +296,9 @@ class Decoder(TableDecoder):
 
     def _object(self, value):
         name, number, state = value["class"], value["id"], value["state"]
-        if type(number) is not int or number in self._made:
+        if type(number) is not int or number in self._numbers:
             self.refuse(number, "a number of its own for each object")
+        self._numbers.add(number)
         if not isinstance(state, dict):
             self.refuse(state, "a dictionary")
         kind = class_of(name, self.trusted, self.path)
@@ -314,16 +315,14 @@ class Decoder(TableDecoder):
         if functions is not None:
             return functions[1](**state)
         if hasattr(kind, "_from_file"):
-            parameters = inspect.signature(kind).parameters
-            self._check_names(kind, name, state, parameters)
+            self._check_names(kind, name, state, _parameters_of(kind))
             return kind._from_file(state)
         if is_dataclass(kind):
             names = {f.name for f in fields(kind) if f.init}
             if foreign := state.keys() - names:
                 self.refuse(sorted(foreign), f"a field of {name}")
             return kind(**state)
-        parameters = inspect.signature(kind).parameters
-        self._check_names(kind, name, state, parameters)
+        self._check_names(kind, name, state, _parameters_of(kind))
         made = kind.__new__(kind)
         vars(made).update(state)
         if hasattr(kind, "_parameter_constraints"):
@@ -346,6 +345,13 @@ class Decoder(TableDecoder):
         if hasattr(kind, "get_params") and hasattr(kind, "_get_param_names"):
             if missing := set(kind._get_param_names()) - state.keys():
                 self.refuse(sorted(state), f"a model with {sorted(missing)}")
+
+
+def _parameters_of(kind):
+    """Return what a class is called with; nothing where it says nothing of it."""
+    if kind.__init__ is object.__init__:
+        return {}
+    return inspect.signature(kind).parameters
 
 
 def _is_plain(value):

@@ -70,10 +70,13 @@ class Encoder:
             return value if math.isfinite(value) else {KIND: "float", "is": str(value)}
         if isinstance(value, str):  # of an enumeration, or NumPy's
             return str(value)
-        if type(value) is list:
-            return [self.encode(v, f"{where}[{i}]") for i, v in enumerate(value)]
         if id(value) in self._open:
             raise TypeError(f"{where} holds itself, which a file cannot.")
+        if type(value) is list:
+            self._open.add(id(value))
+            made = [self.encode(v, f"{where}[{i}]") for i, v in enumerate(value)]
+            self._open.discard(id(value))
+            return made
         known = self._known.get(id(value))
         if known is None:
             self._alive.append(value)
@@ -244,13 +247,14 @@ class Encoder:
         return {KIND: "sparse", "is": kind, "shape": list(value.shape)} | parts
 
     def _frame(self, value, where):
-        dtypes = {value.dtypes.iloc[i] for i in range(value.shape[1])}
+        dtypes = set(value.dtypes)
         made = {
             KIND: "frame",
             "columns": self.encode(value.columns, f"{where}.columns"),
             "index": self.encode(value.index, f"{where}.index"),
         }
-        if len(dtypes) == 1 and getattr(next(iter(dtypes)), "kind", "O") in "biuf":
+        first = next(iter(dtypes), None)
+        if len(dtypes) == 1 and isinstance(first, np.dtype) and first.kind in "biuf":
             return made | {"values": self.encode(value.to_numpy(), where)}
         columns = [
             self._column(value.iloc[:, i], f"{where}[{label!r}]")

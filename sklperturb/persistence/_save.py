@@ -120,9 +120,9 @@ def save(
     """
     path = check_output(path, (".skpt",), overwrite)
     encoder = Encoder()
-    model = encoder.encode(estimator, type(estimator).__name__)
-    if not isinstance(model, dict) or "class" not in model:
+    if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
         raise TypeError(f"{short(estimator)} is no estimator, and cannot be saved.")
+    model = encoder.encode(estimator, type(estimator).__name__)
     about = {
         "model_class": model["class"],
         "parameters": {
