@@ -55,6 +55,9 @@ TARGETS = [
     ("table.npz", ["LookupEmbedding npz"], ["bytes", "members", "arrays"]),
     ("table.parquet", ["LookupEmbedding parquet"], ["bytes"]),
     ("table.safetensors", ["LookupEmbedding safetensors"], ["bytes", "tensors"]),
+    ("kept.skpt", ["load kept"], ["bytes", "members", "model", "model"]),
+    ("trees.skpt", ["load trees"], ["bytes", "members", "model", "model"]),
+    ("boosted.skpt", ["load boosted"], ["bytes", "members", "model", "boosters"]),
     ("small.ckpt", ["SECheckpoint"], ["bytes", "members"]),
     ("checkpoint/model.safetensors", ["SECheckpoint folder"], ["bytes", "tensors"]),
     ("model.npz", ["predict-cells csv"], ["bytes", "members", "arrays", "state"]),
@@ -84,7 +87,7 @@ with contextlib.suppress(Exception), h5py.File(sys.argv[1]) as file:
     file.visititems(read)
 """
 # Kinds of files with checksums: what was only flipped is found.
-CHECKED = (".npz", ".ckpt")
+CHECKED = (".npz", ".ckpt", ".skpt")
 
 
 def main():

@@ -22,6 +22,7 @@ from sklperturb.embedding._batches import (
 )
 from sklperturb.embedding._checkpoint import SECheckpoint
 from sklperturb.embedding._genes import Vocabulary, choose_names
+from sklperturb.embedding._kept import KeptCheckpointMixin
 from sklperturb.embedding._mapping import (
     check_mapped,
     check_same_genes,
@@ -31,7 +32,7 @@ from sklperturb.embedding._runner import runner_of
 from sklperturb.utils._choices import CountScale, Precision
 
 
-class SEEmbedding(TransformerMixin, BaseEstimator):
+class SEEmbedding(KeptCheckpointMixin, TransformerMixin, BaseEstimator):
     """Embed cells with Arc's pretrained State Embedding model (SE), and decode them.
 
     A cell becomes a sentence of its most expressed genes, each with its share of the

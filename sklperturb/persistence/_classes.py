@@ -218,16 +218,16 @@ def _find(name):
 
 def name_of_function(value):
     """Return the name of an allowed function, class or scorer, or None."""
-    modules = [*_NAMED, "sklearn.metrics", "sklperturb.metrics"]
-    for name in filter(sys.modules.__contains__, modules):
-        module = sys.modules[name]
-        known = getattr(value, "__name__", None)
-        candidates = (
-            [known] if isinstance(known, str) else getattr(module, "__all__", ())
-        )
-        for candidate in candidates:
-            found = f"{name}.{candidate}"
-            if _is_function(found) and getattr(module, candidate, None) is value:
+    known = getattr(value, "__name__", None)
+    for name in (*_NAMED, "sklearn.metrics", "sklperturb.metrics"):
+        module = sys.modules.get(name)
+        if isinstance(known, str):
+            names = [known]
+        else:  # scorers are objects that do not know their names
+            names = module.__all__ if name == "sklperturb.metrics" and module else ()
+        for each in names:
+            found = f"{name}.{each}"
+            if getattr(module, each, None) is value and _is_function(found):
                 return found
     return None
 

@@ -4,6 +4,7 @@ import inspect
 import math
 import re
 from dataclasses import fields, is_dataclass
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
@@ -68,7 +69,7 @@ class Encoder:
             return value
         if type(value) is float:
             return value if math.isfinite(value) else {KIND: "float", "is": str(value)}
-        if isinstance(value, str):  # of an enumeration, or NumPy's
+        if isinstance(value, str | PurePath):  # a path, an enumeration, or NumPy's
             return str(value)
         if id(value) in self._open:
             raise TypeError(f"{where} holds itself, which a file cannot.")

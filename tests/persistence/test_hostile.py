@@ -831,7 +831,6 @@ def test_what_cannot_be_saved(tmp_path, screen):
 
     for item, match in {
         "a function": (lambda: 1, "model_"),
-        "a file": (path, "PosixPath"),
         "a class": (Evil, "cannot hold"),
         "an object": (Evil(), "cannot hold"),
         "an estimator of a function": (Inside(), "module"),

@@ -16,6 +16,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler, TargetEnc
 
 import sklperturb
 from sklperturb.datasets import make_chemical_screen, make_genetic_screen
+from sklperturb.embedding import SECheckpoint, SEEmbedding
+from sklperturb.flow import CellScreenModel, CountSpace, FlowMatchingRegressor
 from sklperturb.linear_model import TargetEncodedRidge
 from sklperturb.metrics import neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
@@ -211,6 +213,39 @@ def test_values(name, tmp_path):
         np.testing.assert_equal(again.tolist(), value.tolist())
     else:
         assert repr(again) == repr(value)
+
+
+def test_an_embedding_keeps_the_place_of_its_checkpoint(tmp_path):
+    cells = np.random.default_rng(0).poisson(3.0, (6, 20)).astype(float)
+    path = tmp_path / "small.ckpt"
+    genes = [f"G{i}" for i in range(20)]
+    checkpoint = SECheckpoint.create(path, genes=genes, random_state=0)
+    embedding = SEEmbedding(checkpoint, gene_names=genes, random_state=0).fit(cells)
+    assert not hasattr(SEEmbedding(checkpoint), "checkpoint_")
+    expected = embedding.transform(cells)
+    sklperturb.save(embedding, tmp_path / "m.skpt")
+    path.rename(tmp_path / "moved.ckpt")
+    again = sklperturb.load(tmp_path / "m.skpt")
+    with pytest.raises(FileNotFoundError):
+        again.transform(cells)
+    (tmp_path / "moved.ckpt").rename(path)
+    assert np.array_equal(again.transform(cells), expected)
+
+
+def test_what_takes_cells(genetic, tmp_path):
+    flow = FlowMatchingRegressor(max_steps=3, hidden_dim=16, random_state=0)
+    model = CellScreenModel(
+        genetic.gene_embedding, space="counts", n_components=4, flow=flow
+    ).fit(genetic.X, genetic.y)
+    sklperturb.save(model, tmp_path / "cells.skpt")
+    again = sklperturb.load(tmp_path / "cells.skpt")
+    asked = [str(genetic.effects.index[0])]
+    made, found = (each.predict(asked, 5, n_controls=3) for each in (model, again))
+    assert np.array_equal(made.X.toarray(), found.X.toarray())
+    space = CountSpace(3).fit(genetic.y)
+    sklperturb.save(space, tmp_path / "space.skpt")
+    again = sklperturb.load(tmp_path / "space.skpt")
+    assert np.array_equal(again.transform(genetic.y), space.transform(genetic.y))
 
 
 def test_networks_keep_history_and_take_other_losses(chemical, tmp_path):

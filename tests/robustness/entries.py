@@ -81,6 +81,10 @@ _ALL = [
         *("LookupEmbedding safetensors", ("table.safetensors",), "lookup"),
         "table.safetensors",
     ),
+    *(
+        _function(f"load {name}", (f"{name}.skpt",), "kept", f"{name}.skpt")
+        for name in ("kept", "trees", "boosted")
+    ),
     _function("GeneSetEncoder", ("sets.gmt",), "gene_sets", "sets.gmt"),
     *(
         _function(f"load_split {kind}", (f"split.{kind}",), "split", f"split.{kind}")
@@ -187,6 +191,19 @@ def lookup(path):
 
     X = pd.DataFrame({"target_gene": ["GENE1", "GENE2+GENE3", "control"]})
     return LookupEmbedding(path).fit(X).transform(X)
+
+
+def kept(path):
+    import sklperturb
+    from sklperturb.datasets import make_chemical_screen
+
+    model = sklperturb.load(path)
+    X = make_chemical_screen(3, 10, 4, random_state=0).X
+    try:  # a file may change what a model predicts, or that it can
+        found = np.nan_to_num(model.predict(X))
+    except Exception as error:
+        found = type(error).__name__
+    return found, sorted(model.get_params(deep=False))
 
 
 def gene_sets(path):

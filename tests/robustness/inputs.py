@@ -8,6 +8,7 @@ import anndata
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from sklearn.pipeline import make_pipeline
 
 from tests.vcpi import write_vcpi
 
@@ -25,6 +26,7 @@ def write_all(folder):
     _write_documents(folder)
     _write_checkpoints(folder)
     _write_model(folder)
+    _write_kept(folder)
     _write_resumable(folder)
 
 
@@ -154,6 +156,39 @@ def _write_model(folder):
         table, space="counts", n_components=2, flow=flow, schema=screen.schema
     )
     model.fit(screen.X, screen.y).save(folder / "model.npz")
+
+
+def _write_kept(folder):
+    """Save a network, trees and boosted trees, small ones."""
+    import sklperturb
+    from sklperturb.datasets import make_chemical_screen
+    from sklperturb.ensemble import (
+        BoostedTargetRegressor,
+        ResidualRegressor,
+        SeedEnsembleRegressor,
+    )
+    from sklperturb.linear_model import TargetEncodedRidge
+    from sklperturb.neural_network import TokenEmbeddingMLPRegressor
+    from sklperturb.preprocessing import make_condition_encoder
+
+    screen = make_chemical_screen(3, 10, 4, random_state=0)
+    network = TokenEmbeddingMLPRegressor(
+        hidden_dim=4, max_epochs=2, target_components=2, random_state=0
+    )
+    models = {
+        "kept": ResidualRegressor(TargetEncodedRidge(), network, cv=2),
+        "trees": make_pipeline(
+            make_condition_encoder(n_components=2),
+            SeedEnsembleRegressor(n_seeds=2, random_state=0),
+        ),
+        "boosted": make_pipeline(
+            make_condition_encoder(n_components=2),
+            BoostedTargetRegressor(n_components=1, random_state=0),
+        ),
+    }
+    for name, model in models.items():
+        model.fit(screen.X, screen.y)
+        sklperturb.save(model, folder / f"{name}.skpt", X=screen.X, y=screen.y)
 
 
 def _write_resumable(folder):
