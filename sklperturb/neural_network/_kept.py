@@ -51,7 +51,10 @@ class KeptNetMixin:
         changed = {"net_params": given, "device": usable_device(self.device)}
         vars(shell).update(vars(self) | changed)
         targets = np.broadcast_to(np.float32(0), (_MANY, 1))
-        net = shell._make_net(targets, 0).initialize()
+        net = shell._make_net(targets, 0)
+        if net.get_params_for("module") != arguments:
+            raise ValueError("the network and its regressor have different sizes")
+        net.initialize()
         load_weights(net.module_, weights)
         net.history.extend(dict(row) for row in history)
         return net

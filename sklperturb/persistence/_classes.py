@@ -87,7 +87,7 @@ _SKLEARN = {
         "Binarizer FunctionTransformer KBinsDiscretizer KernelCenterer LabelBinarizer "
         "MaxAbsScaler MinMaxScaler MultiLabelBinarizer Normalizer OneHotEncoder "
         "OrdinalEncoder PolynomialFeatures PowerTransformer QuantileTransformer "
-        "RobustScaler SplineTransformer StandardScaler TargetEncoder"
+        "RobustScaler StandardScaler TargetEncoder"
     ),
     "random_projection": "GaussianRandomProjection SparseRandomProjection",
     "tree": "DecisionTreeRegressor ExtraTreeRegressor",
@@ -118,7 +118,10 @@ RESET = {
         *("callbacks", "pruner", "sampler", "storage", "study"),
     ),
 }
-LEFT_OUT = {"sklperturb.tuning.PerturbationSearchCV": ("study_",)}
+LEFT_OUT = {
+    "sklearn.neural_network.MLPRegressor": ("_optimizer", "_random_state"),
+    "sklperturb.tuning.PerturbationSearchCV": ("study_",),
+}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 _IS_METRIC = re.compile(r".*_(error|loss|score)")
 
@@ -204,7 +207,8 @@ def _find(name):
         import_module("sklearn.experimental.enable_halving_search_cv")
     module = import_module(module)
     public = getattr(module, "__all__", ())
-    if attribute not in public and module.__name__.count(".") == 1:
+    is_room = name.count(".") == 2 and name.startswith("sklperturb.")
+    if is_room and attribute not in public and name not in _FUNCTIONS:
         return None
     kind = getattr(module, attribute, None)
     if not inspect.isclass(kind):

@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass
 
 import numpy as np
 from sklearn.metrics import check_scoring, make_scorer
+from sklearn.utils import Bunch
 
 from sklperturb.files._reading import FileError, short
 from sklperturb.persistence._boosters import make_booster
@@ -18,7 +19,7 @@ from sklperturb.persistence._classes import (
 )
 from sklperturb.persistence._encode import ATTRIBUTE, KIND
 from sklperturb.persistence._tables import TableDecoder
-from sklperturb.persistence._trees import make_tree
+from sklperturb.persistence._trees import check_widths, make_tree
 
 _DEEPEST = 150  # objects within objects
 # Text takes more room in an array than in a file: every element is as long as the
@@ -114,9 +115,10 @@ class Decoder(TableDecoder):
 
     def _dict(self, value):
         pairs = self._items(value)
+        kind = Bunch if value.get("is") == "Bunch" else dict
         if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
             self.refuse(pairs, "pairs")
-        made = dict(pairs)
+        made = dict(pairs) if kind is dict else Bunch(**dict(pairs))
         if len(made) < len(pairs):
             self.refuse([key for key, _ in pairs], "without repetitions")
         return made
@@ -327,6 +329,7 @@ class Decoder(TableDecoder):
         vars(made).update(state)
         if hasattr(kind, "_parameter_constraints"):
             made._validate_params()
+        check_widths(made, self.path)
         return made
 
     def _check_names(self, kind, name, state, parameters):
@@ -363,7 +366,7 @@ _KEYS = {
     "array": (("name",), ("dtype", "order")),
     "booster": (("name", "best"), ()),
     "categorical": (("codes", "categories", "ordered"), ()),
-    "dict": (("items",), ()),
+    "dict": (("items",), ("is",)),
     "dtype": (("is",), ()),
     "float": (("is",), ()),
     "frame": (("columns", "index"), ("data", "values")),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from sklearn.metrics import _scorer
+from sklearn.utils import Bunch
 
 from sklperturb.files._reading import short
 from sklperturb.persistence._boosters import booster_text
@@ -144,13 +145,14 @@ class Encoder:
         return {KIND: type(value).__name__, "items": items}
 
     def _dict(self, value, where):
-        if type(value) is not dict:
+        if type(value) not in (dict, Bunch):
             return self._refuse(value, where)
         pairs = [
             [self.encode(key, f"a key of {where}"), self.encode(v, f"{where}[{key!r}]")]
             for key, v in value.items()
         ]
-        return {KIND: "dict", "items": pairs}
+        made = {KIND: "dict", "items": pairs}
+        return made if type(value) is dict else made | {"is": "Bunch"}
 
     def _slice(self, value, where):
         parts = (value.start, value.stop, value.step)
@@ -209,8 +211,9 @@ class Encoder:
         if kind in "Mm":
             made["dtype"] = value.dtype.str
             value = value.view(np.int64)
-        if value.flags.f_contiguous and not value.flags.c_contiguous:
-            made["order"], value = "F", value.T  # the order decides on last digits
+        if value.ndim > 1 and not value.flags.c_contiguous:
+            if abs(value.strides[0]) < abs(value.strides[-1]):
+                made["order"], value = "F", value.T  # decides on last digits
         value = (
             np.ascontiguousarray(value)
             .astype(value.dtype.newbyteorder("="), copy=False)

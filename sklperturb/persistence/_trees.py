@@ -77,6 +77,24 @@ def make_tree(sizes, depth, nodes, values, path):
     return tree
 
 
+def check_widths(estimator, path):
+    """Refuse trees that read further than the rows that their estimator lets in.
+
+    Their compiled code does not look how long a row is.
+    """
+    trees = vars(estimator).get("estimators_", ())
+    if not hasattr(type(estimator), "_validate_X_predict"):
+        return
+    widths = [getattr(tree, "n_features_in_", None) for tree in np.ravel(trees)]
+    if "tree_" in vars(estimator):
+        widths.append(getattr(estimator.tree_, "n_features", None))
+    if any(width != getattr(estimator, "n_features_in_", None) for width in widths):
+        raise FileError(
+            f"{path} is damaged or was changed: a tree takes rows of another width "
+            "than its estimator. Get the file again, or make it again."
+        )
+
+
 def _dtype_of_nodes():
     empty = Tree(1, np.ones(1, np.intp), 1)
     return empty.__reduce__()[2]["nodes"].dtype

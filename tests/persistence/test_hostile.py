@@ -453,6 +453,12 @@ def retype_weight(parts, net):
 NETS = {
     "a huge layer": with_argument("hidden_dim", 10**9),
     "as many layers": with_argument("n_layers", 10**9),
+    "layers of the regressor": of_net(
+        lambda p, net: (
+            p.state.update(n_layers=10**9),
+            net["arguments"]["items"].remove(["n_layers", 2]),
+        )
+    ),
     "more layers than weights": with_argument("n_layers", 40),
     "negative layers": with_argument("n_layers", -1),
     "a NaN of neurons": with_argument("hidden_dim", {"$": "float", "is": "nan"}),
@@ -532,6 +538,16 @@ TREES = {
     "no features": lambda p: p.find("tree")[0]["nodes"].pop("feature"),
     "a depth of text": lambda p: p.find("tree")[0].update(depth="3"),
     "huge outputs": lambda p: p.find("tree")[0]["sizes"].__setitem__(2, 10**9),
+    "a tree of more features": lambda p: p.find("tree")[0]["sizes"].__setitem__(0, 9),
+    "a forest of fewer features": lambda p: p.find(
+        "object", **{"class": "sklearn.ensemble.RandomForestRegressor"}
+    )[0]["state"].update(n_features_in_=1),
+    "a forest of any width": lambda p: p.find(
+        "object", **{"class": "sklearn.ensemble.RandomForestRegressor"}
+    )[0]["state"].pop("n_features_in_"),
+    "trees of any width": lambda p: p.find(
+        "object", **{"class": "sklearn.tree.DecisionTreeRegressor"}
+    )[1]["state"].pop("n_features_in_"),
     "huge features": lambda p: p.find("tree")[0]["sizes"].__setitem__(0, 10**12),
 }
 

@@ -6,11 +6,13 @@ import pytest
 import torch
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import RandomForestRegressor, VotingRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, TargetEncoder
 
@@ -99,6 +101,7 @@ def searches(chemical):
     several = {"r2": "r2", "mrrmse": neg_mrrmse_scorer}
     space = {"smooth": [0.1, 10.0]}
     process = GaussianProcessRegressor(2.0 * RBF() + WhiteKernel(), optimizer=None)
+    voting = VotingRegressor([("a", Ridge()), ("b", DummyRegressor())])
     encode = make_condition_encoder
     models = {
         "grid": GridSearchCV(ridge, space, scoring=neg_mrrmse_scorer, **options),
@@ -114,6 +117,7 @@ def searches(chemical):
         "logarithm": make_pipeline(
             encode(), FunctionTransformer(np.tanh), TransformedTargetRegressor(Ridge())
         ),
+        "voting": make_pipeline(encode(), MultiOutputRegressor(voting)),
         "framed": make_pipeline(encode(), Ridge()).set_output(transform="pandas"),
     }
     fitted = {name: (model.fit(X, y), X) for name, model in models.items()}

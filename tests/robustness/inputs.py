@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from importlib.util import find_spec
 
 import anndata
 import numpy as np
@@ -186,6 +187,8 @@ def _write_kept(folder):
             BoostedTargetRegressor(n_components=1, random_state=0),
         ),
     }
+    if find_spec("lightgbm") is None:
+        del models["boosted"]
     for name, model in models.items():
         model.fit(screen.X, screen.y)
         sklperturb.save(model, folder / f"{name}.skpt", X=screen.X, y=screen.y)
