@@ -68,6 +68,8 @@ class AdditiveRegressor(ConditionRegressor):
     array([[3.]])
     """
 
+    # What models that earlier versions saved have in the place of it.
+    _learnt_since = {"mean_share_": 1.0}
     _parameter_constraints = {
         "effects": [StrOptions({"means", "joint"})],
     }

@@ -97,6 +97,8 @@ class ResidualRegressor(MetaRegressor):
     True
     """
 
+    # What models that earlier versions saved have in the place of it.
+    _learnt_since = {"share_": 1.0, "context_shares_": {}}
     _parameter_constraints = {
         "base": [HasMethods(["fit", "predict"]), None],
         "regressor": [HasMethods(["fit", "predict"]), None],

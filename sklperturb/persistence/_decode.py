@@ -1,5 +1,6 @@
 """An estimator of what `_encode` made of it; nothing that a file says is run."""
 
+import copy
 import inspect
 import math
 from dataclasses import fields, is_dataclass
@@ -308,6 +309,9 @@ class Decoder(TableDecoder):
             if not ATTRIBUTE.fullmatch(key) or key.startswith("__"):
                 self.refuse(key, "the name of an attribute")
         state = {key: self.decode(item) for key, item in state.items()}
+        if state.keys() - set(_parameters_of(kind)):  # it is fitted
+            older = copy.deepcopy(getattr(kind, "_learnt_since", {}))
+            state = older | state
         made = self._instance(kind, name, state)
         self._made[number] = made
         return made
@@ -333,7 +337,7 @@ class Decoder(TableDecoder):
         return made
 
     def _check_names(self, kind, name, state, parameters):
-        """Refuse attributes that hide methods, and parameters that are not there."""
+        """Refuse attributes that hide methods; give new parameters their defaults."""
         absent = object()
         for key in state:
             is_parameter = key in parameters
@@ -345,9 +349,12 @@ class Decoder(TableDecoder):
         for key in RESET.get(name, ()):
             if key not in state or state[key] != parameters[key].default:
                 self.refuse(state.get(key), f"the default of {key} of {name}")
-        if hasattr(kind, "get_params") and hasattr(kind, "_get_param_names"):
-            if missing := set(kind._get_param_names()) - state.keys():
-                self.refuse(sorted(state), f"a model with {sorted(missing)}")
+        if hasattr(kind, "_get_param_names"):
+            for key in set(kind._get_param_names()) - state.keys():
+                # Later versions have more parameters, whose defaults change nothing.
+                if parameters[key].default is inspect.Parameter.empty:
+                    self.refuse(sorted(state), f"a model with {key}")
+                state[key] = parameters[key].default
 
 
 def _parameters_of(kind):

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
 
 import sklperturb
 from sklperturb._version import __version__
+from sklperturb.files._reading import FileError
 from sklperturb.linear_model import ProductKernelRidge
 from sklperturb.persistence import data_fingerprint, read_card, read_info
 from sklperturb.persistence._manifest import VERSION
@@ -36,6 +38,22 @@ def test_files_of_all_versions_predict(path):
     info = read_info(path)
     assert info.genes == [f"GENE{i}" for i in range(1, 5)] or len(info.genes) == 4
     assert info.columns == list(asked)
+
+
+def test_parameters_of_later_versions_get_their_defaults(tmp_path, monkeypatch):
+    model = Ridge(3.0).fit([[0.0], [1.0]], [0.0, 1.0])
+    del model.copy_X
+    monkeypatch.setattr(Ridge, "get_params", lambda self, deep=True: {})
+    sklperturb.save(model, tmp_path / "m.skpt")
+    monkeypatch.undo()
+    again = sklperturb.load(tmp_path / "m.skpt")
+    assert again.copy_X is True and again.alpha == 3
+    pipeline = make_pipeline(Ridge())
+    del pipeline.steps
+    monkeypatch.setattr(Pipeline, "get_params", lambda self, deep=True: {})
+    sklperturb.save(pipeline, tmp_path / "p.skpt")
+    with pytest.raises(FileError, match="steps"):
+        sklperturb.load(tmp_path / "p.skpt")
 
 
 def test_info_and_card(screen, tmp_path):
