@@ -3,7 +3,7 @@
     python benchmarks/model_files.py --model best --genes 18211
 
 The model is fitted on a generated screen of 6 cell types and 146 compounds, as many as
-in OP2, which takes minutes for `best`. Seconds are of the processor: a disk adds to them.
+in OP2, which takes minutes for `best`. Seconds are of the processor; a disk adds some.
 """
 
 import argparse

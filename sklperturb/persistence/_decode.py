@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+import re
 from dataclasses import fields, is_dataclass
 
 import numpy as np
@@ -26,6 +27,9 @@ _DEEPEST = 150  # objects within objects
 # Text takes more room in an array than in a file: every element is as long as the
 # longest. Beyond this, and this many times what the file holds, it is a trap.
 _FREE_BYTES, _MAX_RATIO = 2**26, 300
+# NumPy would parse more, some of it as Python.
+_DTYPE = re.compile(r"[<>|=]?[a-zA-Z][0-9]{0,2}(\[[0-9]{0,4}[a-zA-Z]{1,2}\])?")
+_TEXT_DTYPE = re.compile(r"[<>|=]?U[0-9]{1,9}")
 _TYPES = {"float": float, "int": int, "bool": bool, "str": str, "object": object}
 _BITS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 
@@ -131,7 +135,7 @@ class Decoder(TableDecoder):
         return slice(*parts)
 
     def _dtype_of(self, text, kinds="biufMm"):
-        if not isinstance(text, str) or len(text) > 20:
+        if not isinstance(text, str) or not _DTYPE.fullmatch(text):
             self.refuse(text, "a type of numbers")
         dtype = np.dtype(text)
         if dtype.kind not in kinds or dtype.itemsize > 8:
@@ -217,7 +221,7 @@ class Decoder(TableDecoder):
             array = np.empty(len(texts), dtype=object)
             array[:] = texts
             return array.reshape(shape)
-        if not isinstance(dtype, str) or dtype[1:2] != "U" or len(dtype) > 12:
+        if not isinstance(dtype, str) or not _TEXT_DTYPE.fullmatch(dtype):
             self.refuse(dtype, "O, or a type of text")
         size = np.dtype(dtype).itemsize * len(texts)
         held = len(self._arrays[value["name"]])

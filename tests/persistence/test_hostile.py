@@ -317,6 +317,7 @@ TABLES = {
     "a scalar of text": with_part("scalar", **{"is": "a"}),
     "a scalar of objects": with_part("scalar", dtype="|O"),
     "a type of objects": value({"$": "dtype", "is": "O8"}),
+    "a type of Python": value({"$": "dtype", "is": "(8)f8"}),
     "a type that runs": value({"$": "type", "is": "eval"}),
     "a type of NumPy that reads": value({"$": "type", "is": "memmap"}),
     "a huge shape": value(HUGE),
