@@ -19,6 +19,7 @@ _ROOMS = (
 )
 # What fitted estimators are made of besides, by module.
 _PARTS = {
+    "sklperturb.cells._perturbed": ("ControlCells", "CountChange", "CountRates"),
     "sklperturb.conditions._levels": ("LevelEncoder",),
     "sklperturb.conditions._statistics": ("LevelStatistics",),
     "sklperturb.ensemble._long_features": ("LongFeatures",),
