@@ -5,12 +5,16 @@ never perturbed, and pairs of genes that were perturbed alone. Energy distance i
 Euclidean, without bias, in 50 principal components of the training cells; Pearson
 delta is the correlation over genes of predicted and measured change. Means over
 conditions, with 95 % intervals by bootstrap over conditions, and the difference of the
-flow to each baseline.
+flow to each baseline. "flow, displaced" has the flow's mean and the controls' shape.
+
+With --deals N, small screens instead: N times, 25 of the genes' conditions are drawn
+and held out in five folds over the genes, and nothing else is known of them.
 
 Run: python benchmarks/genetic_flow.py CELLS.h5ad [--gene-sets SETS.gmt ...]
 """
 
 import argparse
+import time
 import warnings
 
 import numpy as np
@@ -22,7 +26,7 @@ from sklperturb.flow import FlowMatchingRegressor
 from sklperturb.metrics import energy_distance
 from sklperturb.model_selection import UnseenPerturbationKFold
 from sklperturb.models import make_genetic_baselines
-from sklperturb.preprocessing import GeneSetEncoder
+from sklperturb.preprocessing import GeneSetEncoder, LookupEmbedding
 
 BASELINES = ("controls", "mean_shift", "context_shift", "additive")
 
@@ -52,15 +56,20 @@ def score(screen, embedding, train, test, steps, seed=0):
     model = FlowMatchingRegressor(
         embedding, max_steps=steps, schema=schema, random_state=seed
     )
+    start = time.process_time()
     model.fit(X[train], y[train])
+    seconds = time.process_time() - start
     # No control twice: pairs at distance zero would count as spread that is missing.
     n_cells = min(len(cells) for cells in of_row)
-    for name in ("flow", "pure flow"):
-        if name == "pure flow":
-            model.mean_ = None  # the same network, its own mean
-        unchanged = X_new.assign(**{schema.control: True})
-        change = model.predict(X_new) - model.predict(unchanged)
-        found[name] = change, model.sample(X_new, n_cells)
+    unchanged = X_new.assign(**{schema.control: True})
+    change = model.predict(X_new) - model.predict(unchanged)
+    found["flow"] = change, model.sample(X_new, n_cells)
+    cells = [c + d for c, d in zip(of_row, change, strict=True)]
+    found["flow, displaced"] = change, cells
+    print(
+        f"{model.mean_choice_}, shape {model.shape_weight_}, {seconds:.0f} s,",
+        {name: round(value, 3) for name, value in model.mean_cv_errors_.items()},
+    )
     rows = []
     for name, (change, cells) in found.items():
         for i, (condition, members) in enumerate(groups.items()):
@@ -78,6 +87,30 @@ def score(screen, embedding, train, test, steps, seed=0):
                 }
             )
     return rows
+
+
+def known(gene_sets, X):
+    """Return all gene sets of the screen's genes, without loss, as a source."""
+    encoder = GeneSetEncoder(gene_sets, n_components=None).fit(X)
+    genes = {gene for name in X.iloc[:, 0].unique() for gene in name.split("+")}
+    rows = np.isin(encoder.genes_, list(genes))
+    vectors = encoder.embedding_[rows]
+    table = pd.DataFrame(vectors[:, vectors.any(axis=0)], encoder.genes_[rows])
+    return LookupEmbedding(table)
+
+
+def deal(screen, pair, seed):
+    """Yield train and test masks of five folds over the genes of 25 conditions."""
+    X, schema = screen.X, screen.schema
+    rng = np.random.default_rng(seed)
+    names = X[schema.context] + "/" + X[schema.perturbation]
+    candidates = sorted(names[~pair & ~screen.is_control].unique())
+    chosen = rng.choice(candidates, 25, replace=False)
+    dealt = names.isin(chosen).to_numpy()
+    genes = rng.permutation(sorted(X[schema.perturbation][dealt].unique()))
+    for fold in range(5):
+        test = dealt & X[schema.perturbation].isin(genes[fold::5]).to_numpy()
+        yield (screen.is_control | dealt) & ~test, test
 
 
 def report(title, rows):
@@ -105,18 +138,27 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("cells")
     parser.add_argument("--gene-sets", nargs="+")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--deals", type=int)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
     screen = load_perturbseq(arguments.cells)
     schema = screen.schema
     embedding = None
     if arguments.gene_sets:
-        embedding = GeneSetEncoder(arguments.gene_sets, n_components=16)
+        names = screen.X[[schema.perturbation]]
+        embedding = [known(sets, names) for sets in arguments.gene_sets]
     labels = screen.X[schema.perturbation]
     parts = labels.str.split("+")
     pair = (parts.str.len() > 1).to_numpy()
 
+    if arguments.deals:
+        for seed in range(arguments.deals):
+            rows = []
+            for train, test in deal(screen, pair, seed):
+                rows += score(screen, embedding, train, test, arguments.steps)
+            report(f"Deal {seed}", rows)
+        return
     singles = set(labels[~pair])
     both = pair & parts.map(lambda genes: set(genes) <= singles).to_numpy()
     report(

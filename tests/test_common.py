@@ -90,7 +90,7 @@ TUNED = {
     "BlendRegressor": {"model__method": ["mrrmse", "greedy", "nnls"]},
     "BoostedTargetRegressor": {"model__n_components": [2, 4]},
     "ContextTransferRidge": {"model__kernel": ["linear", "rbf"]},
-    "FlowMatchingRegressor": {"model__mean_estimator": ["shift", "ridge"]},
+    "FlowMatchingRegressor": {"model__mean_estimator": ["shift", "none"]},
     "GeneKnowledgeRidge": {"model__scale_contexts": [True, False]},
     "GroupStatisticRegressor": {"model__statistic": ["mean", "median"]},
     "LatentTargetRegressor": {"model__transformer": [None, TargetReducer(1)]},

@@ -66,7 +66,7 @@ def fit_cells(
     ] = 50,
     max_steps: Annotated[
         int, Option(help="Steps of the training of flow.", min=1)
-    ] = 2000,
+    ] = 300,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
@@ -80,6 +80,7 @@ def fit_cells(
     from sklperturb.files._reading import check_file
     from sklperturb.files._writing import check_output
     from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
+    from sklperturb.flow._diagnostics import report
 
     check_output(output, (".npz",), overwrite)
     for path in embedding or ():
@@ -110,12 +111,8 @@ def fit_cells(
         f"{len(flow.n_cells_)} conditions, {flow.n_controls_} controls, "
         f"{time.perf_counter() - start:.0f} s; means by {flow.mean_choice_}: {output}"
     )
-    if flow.guards_:
-        out.print(
-            "energy distance of held-out perturbations: "
-            f"{flow.guards_['energy']:.3f} generated, "
-            f"{flow.guards_['energy_controls']:.3f} controls"
-        )
+    for line in report(flow):
+        out.print(line)
 
 
 @app.command("predict-cells")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy import linalg
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
@@ -30,6 +31,9 @@ from sklperturb.flow._state import Object, stored, stored_estimator
 from sklperturb.preprocessing import LookupEmbedding
 
 SMALLEST = 1e-30  # of what is divided by
+# Wider sources, or half as wide as perturbations are many, are shown to the network
+# along so many principal axes.
+_WIDEST, _N_AXES = 64, 32
 COLUMN = Either(lambda value: isinstance(value, str), Text(), Number(0, whole=True))
 _ROLES = ("context", "control", "smiles", "dose", "batch", "replicate")
 stored(
@@ -66,14 +70,21 @@ class Conditions:
     ----------
     keys : list of tuple (context, parts, dose)
     elements : ndarray of shape (n, n_parts, n_elements)
+        What all sources say of each part, side by side.
     mask : ndarray of shape (n, n_parts)
     covariates : ndarray of shape (n, n_covariates)
+    ends : tuple of int
+        Where in the elements each source ends; none where parts only have names.
+    controls : ndarray of shape (n, n_outputs) or None
+        Mean control of each condition's context.
     """
 
     keys: list
     elements: np.ndarray
     mask: np.ndarray
     covariates: np.ndarray
+    ends: tuple = ()
+    controls: np.ndarray | None = None
 
     def __len__(self):
         return len(self.keys)
@@ -87,12 +98,20 @@ class Conditions:
             self.elements[rows, :width],
             self.mask[rows, :width],
             self.covariates[rows],
+            self.ends,
+            None if self.controls is None else self.controls[rows],
         )
 
     def tensors(self, scaler):
         """Return scaled elements, mask and covariates as the network takes them."""
         values = scaler(self.elements), self.mask, self.covariates
         return [torch.from_numpy(np.asarray(v, np.float32)) for v in values]
+
+    def sources(self):
+        """Return the columns of each source, and which parts it knows: not zeros."""
+        starts = (0, *self.ends[:-1])
+        columns = [slice(*ends) for ends in zip(starts, self.ends, strict=False)]
+        return [(c, self.elements[..., c].any(axis=2)) for c in columns]
 
     def flat(self):
         """Return one vector each: the sum of the elements, then the covariates."""
@@ -101,15 +120,25 @@ class Conditions:
 
 
 @stored(
-    mean=Array(("n_elements",)),
-    scale=Array(("n_elements",), low=SMALLEST),
+    mean=Array(("n_told",)),
+    scale=Array(("n_told",), low=SMALLEST),
+    axes=Maybe(Array(("n_told", "n_elements"))),
 )
 @dataclass
 class ElementScaler:
-    """Centre and scale elements, each perturbation counted once."""
+    """Centre and scale elements for the network, each perturbation counted once.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (n_elements,)
+    axes : ndarray of shape (n_elements, n_axes) or None
+        Principal axes of wide sources, which are scaled by one number each; the columns
+        of the others as they are. None without wide ones.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
+    axes: np.ndarray | None = None
 
     @classmethod
     def fit(cls, conditions):
@@ -117,15 +146,33 @@ class ElementScaler:
         first = pd.Series(names).drop_duplicates().index
         vectors = conditions.elements[conditions.mask > 0][first]
         spread = vectors.std(axis=0)
-        return cls(vectors.mean(axis=0), np.where(spread > 1e-9, spread, 1.0))
+        scaler = cls(vectors.mean(axis=0), np.where(spread > 1e-9, spread, 1.0))
+        ends = conditions.ends or (vectors.shape[1],)
+        widest = min(_WIDEST, len(vectors) // 2)
+        if not conditions.ends or np.diff((0, *ends)).max() <= widest:
+            return scaler
+        blocks = []
+        for start, end in zip((0, *ends[:-1]), ends, strict=True):
+            if end - start <= widest:
+                blocks.append(np.eye(end - start))
+                continue
+            centred = vectors[:, start:end] - scaler.mean[start:end]
+            _, values, axes = linalg.svd(centred, full_matrices=False)
+            axes = axes[: min(_N_AXES, max((values > 1e-9).sum(), 1))]
+            strengths = np.sqrt(np.square(values[: len(axes)]).mean() / len(vectors))
+            scaler.scale[start:end] = max(strengths, 1e-9)
+            blocks.append(axes.T)
+        scaler.axes = linalg.block_diag(*blocks)
+        return scaler
 
     def __call__(self, elements):
-        return ((elements - self.mean) / self.scale).astype(np.float32)
+        scaled = (elements - self.mean) / self.scale
+        return (scaled if self.axes is None else scaled @ self.axes).astype(np.float32)
 
 
 @stored(
     schema=Object(PerturbationSchema),
-    embedding=Maybe(Object(LookupEmbedding)),
+    embedding=Listed(Object(LookupEmbedding, apart=True)),
     parts=Listed(Text(), unique=True),
     contexts=Listed(Text(), unique=True),
     dose=Row((Number(), Number(SMALLEST))),
@@ -137,9 +184,9 @@ class ConditionReader:
     Attributes
     ----------
     schema : PerturbationSchema
-    embedding : fitted transformer or None
-        Gives each perturbation a vector. None gives each its own dimension, and a
-        perturbation that was not seen none at all.
+    embedding : list of fitted transformer
+        Sources of what is known of perturbations, a vector of each. Without any, each
+        perturbation has its own dimension, and one that was not seen none at all.
     parts, contexts : list of str
         Perturbations and contexts of the training data, sorted.
     dose : tuple of float
@@ -155,15 +202,26 @@ class ConditionReader:
     @classmethod
     def fit(cls, embedding, schema, X, y, perturbed):
         """Learn from the rows of cells; `perturbed` marks those that are no control."""
-        if embedding is not None:
-            embedding = clone(embedding)
-            for name, value in embedding.get_params().items():
-                if value is None and name.rpartition("__")[2] == "schema":
-                    embedding.set_params(**{name: schema})
-            embedding.fit(X, y)
+        if embedding is None:
+            embedding = []
+        elif not isinstance(embedding, list | tuple):
+            embedding = [embedding]
+        embedding = [clone(source) for source in embedding]
+        for source in embedding:
+            for name, value in source.get_params().items():
+                last = name.rpartition("__")[2]
+                if value is None and last == "schema":
+                    source.set_params(**{name: schema})
+                elif last == "add_indicator":
+                    # What no source knows is zeros, and by that told from the others.
+                    source.set_params(**{name: False})
+            source.fit(X, y)
         reader = cls(schema, embedding, [], [], (0.0, 1.0))
         keys = reader.keys(_safe_indexing(X, np.flatnonzero(perturbed)))
         reader.parts = sorted({part for _, parts, _ in keys for part in parts})
+        for source in embedding:
+            if isinstance(source, LookupEmbedding):
+                _narrow(source, reader.parts)
         reader.contexts = sorted({key[0] for key in keys})
         doses = np.log1p([key[2] for key in keys])
         reader.dose = float(doses.mean()), float(doses.std()) or 1.0
@@ -184,23 +242,26 @@ class ConditionReader:
         keys = self.keys(X)
         rows = np.repeat(np.arange(len(keys)), [len(parts) for _, parts, _ in keys])
         names = [part for _, parts, _ in keys for part in parts]
-        vectors = self._vectors(X, rows, names)
+        vectors, ends = self._vectors(X, rows, names)
         width = max(len(parts) for _, parts, _ in keys)
         columns = np.concatenate([np.arange(len(parts)) for _, parts, _ in keys])
         elements = np.zeros((len(keys), width, vectors.shape[1]))
         mask = np.zeros((len(keys), width))
         elements[rows, columns] = vectors
         mask[rows, columns] = 1.0
-        return Conditions(keys, elements, mask, self._covariates(keys))
+        return Conditions(keys, elements, mask, self._covariates(keys), ends)
 
     def _vectors(self, X, rows, names):
-        if self.embedding is None:
-            return _one_hot(names, self.parts)
+        """Return what is known of parts, and where each source ends."""
+        if not self.embedding:
+            return _one_hot(names, self.parts), ()
         table = pd.DataFrame(_safe_indexing(X, rows), copy=True)
         table[self.schema.perturbation] = names
         if not isinstance(X, pd.DataFrame):
             table = table.to_numpy(object)
-        return np.asarray(self.embedding.transform(table), dtype=np.float64)
+        found = [np.asarray(s.transform(table), np.float64) for s in self.embedding]
+        ends = np.cumsum([vectors.shape[1] for vectors in found])
+        return np.hstack(found), tuple(map(int, ends))
 
     def _covariates(self, keys):
         columns = []
@@ -222,6 +283,14 @@ class ConditionReader:
                 "or more. Leave the role 'dose' out of the schema if it does not."
             )
         return doses
+
+
+def _narrow(lookup, names):
+    """Leave of a wide table what its products with the rows of some names need."""
+    rows = lookup.embedding_[np.isin(lookup.genes_.astype(str), names)]
+    if 0 < len(rows) < lookup.n_components_:
+        axes = linalg.qr(rows.T, mode="economic")[0]
+        lookup._finish_fit(lookup.genes_, lookup.embedding_ @ axes)
 
 
 def _one_hot(names, levels):

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklperturb.metrics import energy_distance
+from sklperturb.utils._intervals import mean_interval
 
 # Of conditions that are looked at, and of cells of each.
-_N_CONDITIONS = 16
+_N_CONDITIONS = 48
+_N_SWAPPED = 12
 _N_CELLS = 200
 _FEWEST_CELLS = 20  # below, a population is too small to be compared
 _UNMOVED = 0.02
@@ -29,8 +31,8 @@ class Evidence:
         Cells of each condition.
     displacements : ndarray of shape (n_conditions, n_features)
         By how much the flow moves the mean of the controls of each condition.
-    swapped : ndarray of shape (n_conditions, n_features)
-        The same, for the perturbation of another condition.
+    swapped : ndarray of shape (n_swapped, n_features)
+        The same for the first few, by the perturbation of another condition.
     largest : float
         Length of the largest displacement in the training data.
     """
@@ -43,74 +45,133 @@ class Evidence:
     largest: float
 
 
-def gather_evidence(flow, cells, measured, weights):
-    """Return the evidence, or None where nothing was held out, and a weight.
+@dataclass
+class Trial:
+    """What was generated of conditions that a network did not see.
+
+    Attributes
+    ----------
+    conditions : ndarray of int of shape (n_tried,)
+    energies : ndarray of shape (n_tried, n_shares)
+        Energy distance to the measured cells, for each share of the change of shape.
+    displacements : ndarray of shape (n_tried, n_features)
+        By how much the networks move the mean.
+    """
+
+    conditions: np.ndarray
+    energies: np.ndarray
+    displacements: np.ndarray
+
+
+def gather_evidence(trained, coordinates, cells, measured, shares):
+    """Return what networks make of conditions that they did not see.
 
     Parameters
     ----------
-    flow : FittedFlow
+    trained : list of tuple (Generator, ndarray of int)
+        Networks, and the conditions that each did not see.
+    coordinates : Coordinates
     cells : ndarray of shape (n_cells, n_features)
         Along the components that the flow moves them.
     measured : object
-        Has the `conditions`, their `members` and `effects`, which are `held_out`, and
-        what a regression `expected` of these, if there was one.
-    weights : sequence of float
-        Shares of the flow's change of shape to choose from, by energy distance; the
-        last is taken if nothing was held out or expected.
+        Has the `conditions`, their `members` and `effects`, and what a regression that
+        did not see them either `expected` of these, if there was one.
+    shares : sequence of float
+        Shares of the flow's change of shape to compare.
 
     Returns
     -------
-    evidence : Evidence or None
-    weight : float
-        The chosen one.
+    evidence : list of Evidence
+        For each share; empty where nothing was held out.
+    trial : Trial or None
     """
-    generator, inside = flow.generator, flow.coordinates.inside
     members, conditions = measured.members, measured.conditions
-    effects, expected = inside(measured.effects), inside(measured.expected)
-    if expected is None:
-        weights = weights[-1:]
+    effects = coordinates.inside(measured.effects)
+    expected = coordinates.inside(measured.expected)
     sizes = np.array([sum(len(rows) for _, rows in m) for m in members])
     large = sizes >= _FEWEST_CELLS
-    chosen = np.flatnonzero(measured.held_out & large)[:_N_CONDITIONS]
-    if not len(chosen):
-        return None, weights[-1]
-    rng = np.random.default_rng(generator.seed)
-    found, generated, controls, displacements, swapped = [], [], [], [], []
-    for i in chosen:
+    tried = [(g, rows[large[rows]]) for g, rows in trained]
+    if not sum(len(rows) for _, rows in tried):
+        return [], None
+    rng = np.random.default_rng(trained[0][0].seed)
+    most = -(-_N_CONDITIONS // len(tried))
+    tried = [(g, i) for g, rows in tried for i in rng.permutation(rows)[:most]]
+    tried = [tried[i] for i in rng.permutation(len(tried))]
+    names = [key[1] for key in conditions.keys]
+    found, controls, displacements, swapped = [], [], [], []
+    generated = [[] for _ in shares]
+    for generator, i in tried:
         # The largest batch is enough, and compares like with like.
         pool, rows = max(members[i], key=lambda member: len(member[1]))
         rows = rng.permutation(rows)[:_N_CELLS]
         start = generator.start(pool, len(rows), rng)
         condition = conditions.take([i])
         moved = generator.move(start, condition, pool)
-        displacement = generator.displacement(condition, pool)
-        if expected is None:
-            candidates = [moved]
-        else:
-            shape = moved - start - displacement
-            candidates = [start + expected[i] + weight * shape for weight in weights]
+        before = start if generator.source == "control" else generator.pools[pool]
+        displacement = moved.mean(axis=0) - before.mean(axis=0, dtype=float)
+        for share, populations in zip(shares, generated, strict=True):
+            population = moved
+            if expected is not None:
+                shape = moved - start - displacement
+                population = start + expected[i] + share * shape
+            populations.append(population)
         found.append(cells[rows])
-        generated.append(candidates)
         unchanged = generator.pools[pool]
         some = rng.choice(len(unchanged), min(len(rows), len(unchanged)), replace=False)
         controls.append(unchanged[some])
         displacements.append(displacement)
-        # By the perturbation of another condition, all else being the same.
-        names = [key[1] for key in conditions.keys]
-        others = [j for j, name in enumerate(names) if name != names[i]]
-        other = conditions.take([others[i % len(others)]])
-        other.covariates = condition.covariates
-        swapped.append(generator.displacement(other, pool))
-    known = effects[~measured.held_out & large]
+        if len(swapped) < _N_SWAPPED:
+            # By the perturbation of another condition, all else being the same.
+            others = [j for j, name in enumerate(names) if name != names[i]]
+            other = conditions.take([others[i % len(others)] if others else i])
+            other.covariates = condition.covariates
+            moved = generator.move(start, other, pool)
+            swapped.append(moved.mean(axis=0) - before.mean(axis=0, dtype=float))
+    unseen = np.unique([i for _, i in tried])
+    known = np.delete(effects, unseen, axis=0) if len(trained) == 1 else effects
     largest = np.linalg.norm(known, axis=1).max() if len(known) else np.inf
-    generated = list(zip(*generated, strict=True))  # by weight
-    distances = [_distances(found, populations).mean() for populations in generated]
-    best = int(np.argmin(distances))
     displacements, swapped = np.array(displacements), np.array(swapped)
-    evidence = Evidence(
-        found, generated[best], controls, displacements, swapped, float(largest)
-    )
-    return evidence, weights[best]
+    evidence = [
+        Evidence(found, populations, controls, displacements, swapped, float(largest))
+        for populations in generated
+    ]
+    energies = [_distances(found, populations) for populations in generated]
+    tried = np.array([i for _, i in tried])
+    return evidence, Trial(tried, np.transpose(energies), displacements)
+
+
+def choose_share(trial, shares, units):
+    """Return the share of the change of shape, and what it gains.
+
+    None of it, unless cells with some of it are nearer to the measured ones than
+    controls displaced, and that by more than chance.
+
+    Parameters
+    ----------
+    trial : Trial or None
+        None where nothing was held out.
+    shares : sequence of float
+        The first is 0.
+    units : ndarray of int of shape (n_conditions,)
+        What was held out together.
+
+    Returns
+    -------
+    share : float
+    gains : dict of str to float
+        "shape_change", "shape_change_low" and "shape_change_high": the difference of
+        energy distances that the best share makes, and its 95 % interval.
+    """
+    if trial is None:
+        return shares[0], {}
+    best, found, units = shares[0], (np.inf,) * 3, units[trial.conditions]
+    for share, energies in zip(shares[1:], trial.energies.T[1:], strict=True):
+        change = mean_interval(energies - trial.energies[:, 0], units)
+        if change[0] < found[0]:
+            best, found = share, change
+    names = "shape_change", "shape_change_low", "shape_change_high"
+    gains = {name: float(v) for name, v in zip(names, found, strict=True)}
+    return best if found[2] < 0 else shares[0], gains
 
 
 def _distances(measured, populations):
@@ -157,7 +218,8 @@ def check_evidence(evidence):
         cells and of controls to measured ones.
     """
     moved = np.linalg.norm(evidence.displacements, axis=1)
-    change = np.linalg.norm(evidence.swapped - evidence.displacements, axis=1)
+    own = evidence.displacements[: len(evidence.swapped)]
+    change = np.linalg.norm(evidence.swapped - own, axis=1)
     generated, measured = (
         np.sum([population.var(axis=0).sum() for population in populations])
         for populations in (evidence.generated, evidence.measured)
@@ -213,17 +275,51 @@ def warn_blow_up(ratio):
 def warn_collapsed_mean(choice):
     """Warn that unseen perturbations cannot be told apart."""
     found = {
-        "shift": "collapse to the mean: on held-out perturbations, the mean shift was "
-        "nearer than a regression on the embedding, so all unseen perturbations of a "
-        "context are predicted alike.",
-        "controls": "no effect can be predicted: on held-out perturbations, unchanged "
-        "controls were nearer than the mean shift and than a regression on the "
-        "embedding, so unseen perturbations are predicted to do nothing.",
+        "shift": "collapse to the mean: held-out perturbations are told no better with "
+        "what is known of them, so all unseen perturbations of a context are predicted "
+        "alike.",
+        "controls": "no effect can be predicted: unchanged controls were nearer to "
+        "held-out perturbations than the mean shift, so unseen perturbations are "
+        "predicted to do nothing.",
     }
     _warn(
-        f"{found[choice]} Another embedding may tell more; mean_estimator='ridge' or "
+        f"{found[choice]} Another embedding may tell more; mean_estimator='kernel' or "
         "'none' takes the decision out of the data's hands."
     )
+
+
+def warn_unchecked():
+    """Warn that there was nothing to check the model on."""
+    _warn(
+        "not validated: there are too few perturbations and contexts to hold out any, "
+        "so the mean is the mean shift, cells are controls displaced, and neither was "
+        "checked. Pass mean_estimator='kernel' or 'none' to ask for more, unchecked."
+    )
+
+
+def report(flow):
+    """Return lines of text on what held-out perturbations said of a fitted flow."""
+    lines = []
+    if flow.mean_cv_errors_:
+        errors = ", ".join(f"{k} {v:.3f}" for k, v in flow.mean_cv_errors_.items())
+        lines.append(f"squared error of means, held out, no effect being 1: {errors}")
+    for name, (low, high) in flow.mean_cv_intervals_.items():
+        first, _, second = name.partition(" less ")
+        change = flow.mean_cv_errors_[first] - flow.mean_cv_errors_[second]
+        lines.append(f"  {name}: {change:.3f} (95 % {low:.3f} to {high:.3f})")
+    found = flow.guards_
+    if "energy" in found:
+        lines.append(
+            f"energy distance, held out: {found['energy']:.3f} generated, "
+            f"{found['energy_controls']:.3f} controls"
+        )
+    if "shape_change" in found:
+        low, high = found["shape_change_low"], found["shape_change_high"]
+        lines.append(
+            f"  change of shape: {found['shape_change']:.3f} (95 % {low:.3f} to "
+            f"{high:.3f}), of which {flow.shape_weight_:g} is taken"
+        )
+    return lines
 
 
 def _first(names):

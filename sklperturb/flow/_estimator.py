@@ -29,17 +29,18 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    embedding : transformer, default=None
-        Gives each perturbation a vector: `GeneSetEncoder`, `LookupEmbedding`,
-        `CompoundFingerprint`. It is fitted to `X` and `y`, and is asked for one part
-        of a combination at a time. None gives each perturbation its own dimension;
-        those that were not seen are then all the same.
-    mean_estimator : {"auto", "shift", "ridge", "none"} or regressor, default="auto"
+    embedding : transformer or list of transformer, default=None
+        Sources of what is known of a perturbation, a vector each: `GeneSetEncoder`,
+        `LookupEmbedding`, `CompoundFingerprint`. They are fitted to `X` and `y`, and
+        are asked for one part of a combination at a time; zeros mean that a source
+        does not know it. None gives each perturbation its own dimension; those that
+        were not seen are then all the same.
+    mean_estimator : {"auto", "shift", "kernel", "none"} or regressor, default="auto"
         Predicts the mean effect from the condition. "shift" is the mean effect in the
-        context; "ridge" adds ridge regression on the vector of the perturbation; a
-        regressor learns from that vector followed by the covariates. "auto" is what
-        is best on held-out perturbations: one of the two, or no effect at all. With
-        "none", the mean is that of the generated cells.
+        context; "kernel" adds kernel ridge on all sources and on the contexts, each
+        with a weight that is learnt; a regressor learns from the vectors of all
+        sources, then the covariates. "auto" is "kernel", both parts as strong as
+        held-out perturbations ask for. "none" is the mean of the generated cells.
     source : {"control", "noise"}, default="control"
         Where cells start: at controls of the same context and batch, or at Gaussian
         noise. Without controls in the data it is always noise.
@@ -73,7 +74,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         Width and number of the hidden layers.
     embedding_dim : int, default=64
         Width of an encoded condition.
-    max_steps : int, default=2000
+    max_steps : int, default=300
         Steps of the training.
     conditions_per_batch, cells_per_condition : int, default=8, 32
         Blocks in a step, and cells in a block.
@@ -82,9 +83,9 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
     ema_decay : float, default=0.999
         Of the running mean of the weights, which is what predicts.
     validation_fraction : float, default=0.1
-        Share of the perturbations that the network does not see; the weights are
-        those that did best on them, and the warnings come from them. Below ten
-        perturbations, none is held out. The regression of the mean sees all.
+        Unless `mean_estimator` is "auto", which holds out each perturbation in turn:
+        share of the perturbations that the network does not see; the weights are
+        those that did best on them. Below ten perturbations, none is held out.
     patience : int or None, default=5
         Looks at the held-out perturbations, one each 100 steps, without progress
         after which the training stops.
@@ -105,30 +106,30 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         The trained network, on the CPU.
     mean_ : object or None
         The regression of mean effects.
-    mean_choice_ : str
-        What `mean_estimator` came to: "controls", "shift", "ridge", "custom" or
-        "none".
+    mean_choice_ : {"controls", "shift", "kernel", "custom", "none"}
+        What `mean_estimator` came to.
     mean_cv_errors_ : dict of str to float
-        For "auto": squared error on held-out perturbations as a share of that of no
-        effect.
+        For "auto": squared error on held-out perturbations (on contexts, where the
+        former are fewer than five) as a share of that of no effect.
+    mean_cv_intervals_ : dict of str to tuple of float
+        95 % intervals of differences of these, by Student's t over perturbations: of
+        "shift less controls", "kernel less controls" and "kernel less shift".
     mean_weight_ : float
-        Weight of the regression in the mean of what was not measured; the rest is the
-        mean of the flow. Below 1 only for "auto", where eight or more perturbations
-        were held out and decided so.
+        Weight of the regression in means that were not measured, the rest being the
+        flow's. Below 1 only for "auto", where that is better beyond chance.
     shape_weight_ : float
-        Share of the flow's change of shape in what is generated: 1, or for "auto"
-        0.5 or 0 where held-out perturbations were nearer to it. With 0, cells are
-        controls, displaced.
+        Share of the flow's change of shape in what is generated: 1. For "auto" 0, so
+        that controls are displaced, unless more is better beyond chance.
     conditions_ : DataFrame or ndarray of shape (n_conditions, n_columns)
         The perturbed conditions; of each, the first row.
     n_cells_ : ndarray of int of shape (n_conditions,)
     effects_ : ndarray of shape (n_conditions, n_outputs)
-        Mean of the cells of each condition, less that of their controls.
+        Mean change of the cells of each condition from their controls.
     history_ : list of dict
         Losses of the training.
     guards_ : dict of str to float
-        Diagnostics that the warnings were decided by; empty where nothing was held
-        out.
+        Diagnostics that the warnings were decided by, and what the change of shape adds
+        to the energy distance, with its interval; empty where nothing was held out.
     source_ : {"control", "noise"}
     n_controls_ : int
     schema_ : PerturbationSchema
@@ -138,9 +139,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
     Warns
     -----
     UserWarning
-        From `fit`: the condition is ignored, cells or means collapse, displacements
-        blow up, generated cells are worse than controls, contexts or batches lack
-        controls, conditions have too few cells.
+        From `fit`, where a silent failure shows, or nothing could be held out.
 
     See Also
     --------
@@ -150,17 +149,20 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
     Notes
     -----
     A condition is a perturbation in a context, at a dose if there is one; each counts
-    alike, however many cells it has. Combinations ``"A+B"`` are sets of vectors. The
-    mean of a combination that was not measured is that of the controls plus the sum
-    of the effects of its parts, measured ones where there are any. Cells start at
-    controls of their own context and batch; where these lack controls, those of the
-    context stand in, and then those of all contexts. Without any control, `y` is
-    taken to hold changes from control.
+    alike, however many cells it has. The effect of a combination ``"A+B"`` is the sum
+    of those of its parts, measured ones where there are any. Where five or more
+    perturbations were measured alone, the mean is learnt from these only. Cells start
+    at controls of their own context and batch; where these lack controls, at those of
+    the context, and then at all. Without any control, `y` is taken to hold changes.
+
+    "auto" trains a network without each third of the perturbations (of the contexts,
+    where perturbations are fewer than five), and so chooses the number of steps and the
+    change of shape; the network that is kept sees all. The mean in a new context is as
+    strong as held-out contexts ask for, and may depend on the mean of its controls.
 
     All cells are held in memory, so that `y` should be a latent space of some dozen
-    dimensions; `LatentTargetRegressor` does that with any transformer. The network
-    starts at not moving cells at all, and the coordinates are divided by one number,
-    so that distances keep their proportions.
+    dimensions; see `LatentTargetRegressor`. Coordinates are divided by one number, so
+    that distances keep their proportions.
 
     References
     ----------
@@ -187,7 +189,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "embedding": [HasMethods(["fit", "transform"]), None],
+        "embedding": [HasMethods(["fit", "transform"]), list, tuple, None],
         "mean_estimator": [StrOptions(set(BUILT_IN)), HasMethods(["fit", "predict"])],
         "source": [StrOptions({"control", "noise"})],
         "coupling": [StrOptions({"ot", "independent"})],
@@ -231,7 +233,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         hidden_dim=256,
         n_layers=3,
         embedding_dim=64,
-        max_steps=2000,
+        max_steps=300,
         conditions_per_batch=8,
         cells_per_condition=32,
         learning_rate=1e-3,
@@ -316,6 +318,7 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         self.mean_ = flow.mean
         self.mean_choice_ = "none" if flow.mean is None else flow.mean.choice
         self.mean_cv_errors_ = {} if flow.mean is None else flow.mean.cv_errors
+        self.mean_cv_intervals_ = {} if flow.mean is None else flow.mean.cv_intervals
         self.mean_weight_, self.shape_weight_ = flow.mean_weight, flow.shape_weight
         self.conditions_, self.n_cells_ = flow.conditions, flow.n_cells
         self.effects_, self.history_ = flow.effects, flow.history

@@ -208,7 +208,7 @@ class FittedFlow:
         takes = net.architecture
         has = {
             "n_features": len(self.coordinates.centre if basis is None else basis),
-            "n_elements": condition.elements.shape[2],
+            "n_elements": self.generator.scaler(condition.elements).shape[2],
             "n_covariates": condition.covariates.shape[1],
         }
         if wrong := {name: n for name, n in has.items() if takes[name] != n}:
@@ -216,6 +216,7 @@ class FittedFlow:
         if takes["population"] is not None and not len(pools.controls):
             raise ValueError("the network reads controls, and there are none")
         if self.mean is not None:
+            condition.controls = pools.means[:1]
             self.mean.predict(condition)
 
     def predict(self, X):
@@ -322,10 +323,17 @@ class FittedFlow:
             rows = members[code]
             yield rows, pool, None if key is None else read.take([place[rows[0]]])
 
-    def _expected(self, condition, pool):
-        """Return the mean effect of a condition, in units of the network."""
+    def _expected(self, condition, pool, given=None):
+        """Return the mean effect of a condition, in units of the network.
+
+        Where contexts differ in it, by the mean of the context's or the given controls.
+        """
         if self.mean is None:
             return self.displacement(condition, pool)
+        controls = self.pools.means[self.pools.context_of(pool)]
+        if given is not None:
+            controls = given.mean(axis=0, dtype=np.float64)
+        condition.controls = controls[None]
         expected = self.mean.predict(condition)[0]
         if self.mean_weight < 1 and not self.mean.is_measured(condition.keys[0]):
             flow = self.context_displacement(condition, pool)
@@ -346,7 +354,7 @@ class FittedFlow:
             moved = controls + self.coordinates.outside(moved - before)
         displacement = self.displacement(condition, own)
         if self.mean is not None:
-            expected = self._expected(condition, pool)
+            expected = self._expected(condition, pool, given)
             moved = moved + (expected - displacement)
             if self.shape_weight < 1:
                 shifted = controls + expected

@@ -16,23 +16,27 @@ from sklperturb.flow._conditions import (
 )
 from sklperturb.flow._diagnostics import (
     check_evidence,
+    choose_share,
     gather_evidence,
     warn_collapsed_mean,
     warn_few_cells,
     warn_leakage,
+    warn_unchecked,
 )
 from sklperturb.flow._fitted import Coordinates, FittedFlow
 from sklperturb.flow._generation import Generator, build_net
-from sklperturb.flow._mean import MeanEffect, blend_weight
+from sklperturb.flow._mean import MeanEffect
 from sklperturb.flow._populations import (
     ControlPools,
     group_cells,
     hold_out,
+    make_folds,
     measure_effects,
 )
 from sklperturb.flow._training import Populations, train
+from sklperturb.utils._intervals import mean_interval
 
-_SHAPES = (0.0, 0.5, 1.0)  # shares of the flow's change of shape to choose from
+_SHARES = (0.0, 0.25, 0.5, 1.0)  # of the flow's change of shape, to choose from
 _MOST_VALIDATED = 32  # held-out conditions that are looked at
 
 
@@ -52,10 +56,14 @@ class _Measured:
     effects : ndarray of shape (n_conditions, n_outputs)
     noise : ndarray of shape (n_conditions,)
         Squared standard errors of the effects.
-    held_out : ndarray of bool of shape (n_conditions,)
+    units : ndarray of int of shape (n_conditions,)
+        Perturbation of each condition, or its context where these are held out.
+    folds : list of tuple (held_out, tested), ndarrays of bool of shape (n_conditions,)
+        What a training does not see, and what of it is looked at: with a choice to
+        make, each unit in turn; else once, some of the perturbations, if any.
     expected : ndarray of shape (n_conditions, n_outputs) or None
-        Mean effects of the held-out conditions by a regression without them, and
-        zeros; None where there are none, or no regression.
+        Mean effects of the tested conditions by a regression that did not see what
+        was held out, and zeros; None where there are none, or no regression.
     """
 
     table: object
@@ -64,7 +72,8 @@ class _Measured:
     n_cells: np.ndarray
     effects: np.ndarray
     noise: np.ndarray
-    held_out: np.ndarray
+    units: np.ndarray
+    folds: list
     expected: np.ndarray | None = None
 
 
@@ -106,6 +115,7 @@ def fit_flow(X, y, cells, parameters):
     reader = ConditionReader.fit(parameters.embedding, schema, X, y, ~is_control)
 
     measured = _measure(X, cells, rows, reader, pools, parameters, rng)
+    is_auto = parameters.mean_estimator == "auto"
     mean = None
     if parameters.mean_estimator != "none":
         mean = _fit_mean(parameters.mean_estimator, measured)
@@ -113,7 +123,14 @@ def fit_flow(X, y, cells, parameters):
         parameters = Bunch(**parameters | {"source": "noise"})
     cells = coordinates.inside(cells)
     inside = [coordinates.inside(pool) for pool in pools.cells]
-    generator, history = _train(cells, inside, measured, seed, rng, parameters)
+    training = _Training(cells, inside, measured, seed, rng, parameters)
+    if is_auto:
+        if not measured.folds:
+            warn_unchecked()
+        trained, stop_at = training.folds()
+        generator, history = training.whole(stop_at)
+    else:
+        generator, history, trained = training.once()
     flow = FittedFlow(
         reader,
         pools,
@@ -125,15 +142,21 @@ def fit_flow(X, y, cells, parameters):
         effects=measured.effects * coordinates.scale,
         history=history,
         y_ndim=y_ndim,
+        mean_weight=float(mean is not None),
     )
-    is_auto = parameters.mean_estimator == "auto"
-    flow.mean_weight = _weigh_mean(flow, measured, is_auto)
+    has_choice = is_auto and parameters.source == "control"
+    shares = _SHARES if has_choice else _SHARES[-1:]
+    evidence, trial = [], None
     if len(controls):
-        has_choice = is_auto and parameters.source == "control"
-        shares = _SHAPES if has_choice else _SHAPES[-1:]
-        evidence, flow.shape_weight = gather_evidence(flow, cells, measured, shares)
-        if evidence is not None:
-            flow.diagnostics = check_evidence(evidence)
+        evidence, trial = gather_evidence(trained, coordinates, cells, measured, shares)
+    if is_auto:
+        flow.mean_weight = _weigh_mean(trial, measured, coordinates)
+    if has_choice:
+        flow.shape_weight, gains = choose_share(trial, shares, measured.units)
+    if evidence:
+        flow.diagnostics = check_evidence(evidence[shares.index(flow.shape_weight)])
+    if has_choice:
+        flow.diagnostics |= gains
     return flow
 
 
@@ -144,6 +167,8 @@ def _measure(X, cells, rows, reader, pools, parameters, rng):
     members, codes = group_cells(reader.keys(perturbed), rows, numbers)
     table = _safe_indexing(perturbed, np.unique(codes, return_index=True)[1])
     conditions = reader.read(table)
+    contexts = [pools.context_of(populations[0][0]) for populations in members]
+    conditions.controls = pools.means[contexts]
     n_cells = np.bincount(codes)
     if len(pools.cells[0]):
         names = [name_of(key) for key in conditions.keys]
@@ -151,64 +176,147 @@ def _measure(X, cells, rows, reader, pools, parameters, rng):
         warn_leakage([names[i] for i in np.unique(codes[few])])
         warn_few_cells(names, n_cells, parameters.cells_per_condition)
     effects, noise = measure_effects(cells, members, pools.means)
-    held_out = hold_out(conditions.keys, parameters.validation_fraction, rng)
-    return _Measured(table, conditions, members, n_cells, effects, noise, held_out)
+    units, folds = make_folds(conditions.keys, rng)
+    if parameters.mean_estimator != "auto":
+        held_out = hold_out(conditions.keys, parameters.validation_fraction, rng)
+        folds = [(held_out, held_out)] * int(held_out.any())
+    return _Measured(table, conditions, members, n_cells, effects, noise, units, folds)
 
 
 def _fit_mean(estimator, measured):
     """Return the regression of means; predict what is held out without it."""
     conditions, effects = measured.conditions, measured.effects
     mean = MeanEffect.fit(estimator, conditions, effects, measured.noise)
-    if mean.cv_errors and mean.choice != "ridge":
+    if mean.cv_errors and mean.choice != "kernel":
         warn_collapsed_mean(mean.choice)
-    if measured.held_out.any():
-        held_out = measured.held_out
+    if measured.folds:
         measured.expected = np.zeros(effects.shape)
-        measured.expected[held_out] = mean.held_out(conditions, effects, held_out)
+    for held_out, tested in measured.folds:
+        train, test = np.flatnonzero(~held_out), np.flatnonzero(tested)
+        predicted = mean.without(conditions, effects, train, test)
+        measured.expected[test] = predicted
     return mean
 
 
-def _train(cells, pools, measured, seed, rng, parameters):
-    """Return the generator, and the losses of its training."""
-    conditions, held_out = measured.conditions, measured.held_out
-    source, device = parameters.source, parameters.device
-    scaler = ElementScaler.fit(conditions)
-    tensors = conditions.tensors(scaler)
-    data = Populations(cells, measured.members, pools, *tensors)
-    encoder = parameters.population_encoder
-    if encoder is None and source == "noise":
-        encoder = "deep_sets"
-    cuda = [device] if device.startswith("cuda") else []
-    with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
-        torch.manual_seed(seed)
-        net = build_net(
-            encoder if len(pools[0]) else None,
-            n_features=cells.shape[1],
-            n_elements=conditions.elements.shape[2],
-            n_covariates=conditions.covariates.shape[1],
-            hidden_dim=parameters.hidden_dim,
-            n_layers=parameters.n_layers,
-            embedding_dim=parameters.embedding_dim,
+class _Training:
+    """Train networks on some of the conditions or on all.
+
+    Attributes
+    ----------
+    cells : ndarray of shape (n_cells, n_features), float32
+    pools : list of ndarray of shape (n_controls, n_features), float32
+    measured : _Measured
+    """
+
+    def __init__(self, cells, pools, measured, seed, rng, parameters):
+        self.cells, self.pools, self.measured = cells, pools, measured
+        self.seed, self.rng, self.parameters = seed, rng, parameters
+        self.scaler = ElementScaler.fit(measured.conditions)
+
+    def once(self):
+        """Return a network, its losses, and what it did not see, as `folds` does."""
+        n_steps = self.parameters.max_steps
+        if not self.measured.folds:
+            return *self.whole(n_steps), []
+        [(held_out, _)] = self.measured.folds
+        found = self._train(np.flatnonzero(~held_out), held_out, n_steps)
+        return *found, [(found[0], np.flatnonzero(held_out))]
+
+    def folds(self):
+        """Return a network for each fold, and when to stop a training on all.
+
+        Returns
+        -------
+        trained : list of tuple (Generator, ndarray of int)
+            Networks, and the conditions that each did not see.
+        n_steps : int
+            After which the networks did best on these, all folds together.
+        """
+        found, n_steps = [], self.parameters.max_steps
+        for held_out, tested in self.measured.folds:
+            looks, train_rows = [], np.flatnonzero(~held_out)
+            generator, history = self._train(train_rows, tested, n_steps, looks)
+            losses = [entry["valid_loss"] for entry in history]
+            found.append((generator, np.flatnonzero(tested), losses, looks))
+        if not found:
+            return [], n_steps
+        n_looks = min(len(looks) for *_, looks in found)
+        total = np.sum([losses[:n_looks] for _, _, losses, _ in found], axis=0)
+        best = int(total.argmin())
+        for generator, _, _, looks in found:
+            generator.net.load_state_dict(looks[best])
+        steps = [entry["step"] for entry in history]
+        return [(generator, rows) for generator, rows, *_ in found], steps[best]
+
+    def whole(self, n_steps):
+        """Return a network that saw all conditions, and its losses."""
+        everything = np.arange(len(self.measured.conditions))
+        nothing = np.zeros(len(everything), dtype=bool)
+        return self._train(everything, nothing, n_steps)
+
+    def _train(self, train_rows, held_out, stop_at, looks=None):
+        conditions, parameters = self.measured.conditions, self.parameters
+        tensors = conditions.tensors(self.scaler)
+        data = Populations(self.cells, self.measured.members, self.pools, *tensors)
+        encoder, source = parameters.population_encoder, parameters.source
+        if encoder is None and source == "noise":
+            encoder = "deep_sets"
+        device = parameters.device
+        cuda = [device] if device.startswith("cuda") else []
+        with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
+            torch.manual_seed(self.seed)
+            net = build_net(
+                encoder if len(self.pools[0]) else None,
+                n_features=self.cells.shape[1],
+                n_elements=tensors[0].shape[2],
+                n_covariates=conditions.covariates.shape[1],
+                hidden_dim=parameters.hidden_dim,
+                n_layers=parameters.n_layers,
+                embedding_dim=parameters.embedding_dim,
+            )
+        tests = np.flatnonzero(held_out)[:_MOST_VALIDATED]
+        recipe = Bunch(**parameters | {"stop_at": stop_at})
+        history = train(net, data, train_rows, tests, recipe, self.rng, looks)
+        guidance, n_steps = parameters.guidance, parameters.n_solver_steps
+        generator = Generator(
+            net, self.scaler, source, guidance, n_steps, device, self.seed
         )
-    train_rows, test_rows = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    test_rows = test_rows[:_MOST_VALIDATED]
-    history = train(net, data, train_rows, test_rows, parameters, rng)
-    guidance, n_steps = parameters.guidance, parameters.n_solver_steps
-    return Generator(net, scaler, source, guidance, n_steps, device, seed), history
+        generator.pools = self.pools
+        return generator, history
 
 
-def _weigh_mean(flow, measured, is_auto):
-    """Weigh the regression of means against the flow, on what neither saw."""
-    if flow.mean is None:
-        return 0.0
-    if not is_auto or flow.mean.choice == "controls" or measured.expected is None:
+def _weigh_mean(trial, measured, coordinates):
+    """Return the weight of the regression of means, the rest being the network's.
+
+    It is 1 unless what neither saw is told better with the network by more than chance.
+    """
+    if trial is None or measured.expected is None:
         return 1.0
-    rows = np.flatnonzero(measured.held_out)[:_MOST_VALIDATED]
-    displacements = []
-    for i in rows:
-        pool = measured.members[i][0][0]
-        condition = measured.conditions.take([i])
-        displacements.append(flow.context_displacement(condition, pool))
-    n_perturbations = len({measured.conditions.keys[i][1] for i in rows})
-    effects, expected = measured.effects[rows], measured.expected[rows]
-    return blend_weight(effects, expected, np.array(displacements), n_perturbations)
+    rows = trial.conditions
+    return _blend_weight(
+        coordinates.inside(measured.effects[rows]),
+        coordinates.inside(measured.expected[rows]),
+        trial.displacements,
+        measured.units[rows],
+    )
+
+
+def _blend_weight(effects, regression, flow, units):
+    """Return the weight of the regression, the rest being that of the flow.
+
+    The weight, from 0 to 1, with which the two together are nearest to the effects of
+    held-out units; 1 unless they are nearer than the regression by more than chance.
+
+    Parameters
+    ----------
+    effects, regression, flow : ndarray of shape (n_conditions, n_outputs)
+    units : ndarray of int of shape (n_conditions,)
+    """
+    difference = regression - flow
+    length = np.square(difference).sum()
+    if length == 0:
+        return 1.0
+    weight = float(np.clip(((effects - flow) * difference).sum() / length, 0, 1))
+    both = flow + weight * difference
+    change = np.square(effects - both) - np.square(effects - regression)
+    return weight if mean_interval(change.sum(axis=1), units)[2] < 0 else 1.0

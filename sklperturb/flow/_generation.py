@@ -325,8 +325,9 @@ def find_amplitude(flow, controls):
     """
     if not len(flow.pools.controls):
         return 1.0
-    lookup, seen = flow.reader.embedding, set(flow.reader.parts)
-    genes = [_NO_GENE] if lookup is None else [str(gene) for gene in lookup.genes_]
+    sources, seen = flow.reader.embedding, set(flow.reader.parts)
+    genes = sorted({str(gene) for source in sources for gene in source.genes_})
+    genes = genes or [_NO_GENE]
     genes = [gene for gene in genes if gene not in seen][:: -(-len(genes) // _GENES)]
     noise = flow.control_cells.var(axis=0).sum() / flow.n_cells
     measured = np.square(flow.effects).sum(axis=1) - noise

@@ -4,41 +4,29 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist
 from sklearn.base import clone
-from sklearn.model_selection import GroupKFold
 
-from sklperturb.conditions._labels import join_combination
-from sklperturb.files._fields import Array, Listed, Mapping, Number, Row, Size, Text
+from sklperturb.files._fields import (
+    Array,
+    Flag,
+    Listed,
+    Mapping,
+    Maybe,
+    Number,
+    Row,
+    Text,
+)
 from sklperturb.flow._conditions import SMALLEST
 from sklperturb.flow._state import Object, stored
-from sklperturb.linear_model._ridge_path import ScaledRidge
+from sklperturb.linear_model._calibration import LARGEST_SHARE, shrunken_factor
+from sklperturb.linear_model._knowledge import fit_knowledge
+from sklperturb.utils._intervals import mean_interval
 
-stored(
-    centre=Array(("n_flat",)),
-    scale=Array(("n_flat",), low=SMALLEST),
-    coef=Array(("n_flat", "n_outputs")),
-    intercept=Array(("n_outputs",)),
-    alpha=Number(0),
-)(ScaledRidge)
-
-BUILT_IN = ("auto", "shift", "ridge", "none")
-_FEWEST_BLENDED = 8  # held-out perturbations, to weigh the flow's mean
-_FEWEST = 5  # perturbations, for cross-validation; and its folds
-
-
-@stored(width=Size("n_outputs"))
-@dataclass
-class _NoEffect:
-    """Perturbations do nothing."""
-
-    width: int
-
-    @classmethod
-    def fit(cls, conditions, effects):
-        return cls(effects.shape[1])
-
-    def predict(self, conditions):
-        return np.zeros((len(conditions), self.width))
+BUILT_IN = ("auto", "shift", "kernel", "none")
+_FEWEST = 5  # perturbations or contexts, for cross-validation; and its folds
+_FEWEST_CONTEXTS = 3  # whose controls can tell anything
 
 
 @stored(
@@ -55,42 +43,171 @@ class _Shift:
     overall: np.ndarray
 
     @classmethod
-    def fit(cls, conditions, effects):
+    def fit(cls, conditions, effects, units=None):
         of_rows = np.array([key[0] for key in conditions.keys], dtype=object)
         contexts = sorted(set(of_rows))
         means = [effects[of_rows == c].mean(axis=0) for c in contexts]
         return cls(contexts, np.array(means), effects.mean(axis=0))
+
+    def again(self, conditions, effects):
+        return self.fit(conditions, effects)
 
     def predict(self, conditions):
         means = dict(zip(self.contexts, self.means, strict=True))
         return np.array([means.get(key[0], self.overall) for key in conditions.keys])
 
 
-@stored(shift=Object(_Shift), ridge=Object(ScaledRidge))
+@stored(
+    contexts=Listed(Text(), "n_fitted"),
+    names=Listed(Listed(Text()), "n_fitted"),
+    origin=Array(("n_told",)),
+    scale=Array(("n_told",), low=SMALLEST),
+    vectors=Array(("n_fitted", "n_told")),
+    controls=Array(("n_fitted", "n_outputs")),
+    bandwidth=Number(0),
+    centre=Array(("n_outputs",)),
+    coefs=Mapping(Array(("n_fitted", "n_outputs"))),
+)
 @dataclass
-class _ShiftAndRidge:
-    """The mean effect in the context, and ridge for what is beyond it.
+class _Kernels:
+    """Kernel ridge on what is known of perturbations and contexts.
 
-    Where the embedding explains nothing, the penalty grows and the shift remains.
+    Attributes
+    ----------
+    contexts, names : list
+        Context and perturbations of the conditions that it was fitted to.
+    origin, scale : ndarray of shape (n_elements,)
+        Taken off what sources say of a part, and what it is divided by, one number for
+        each source: its columns keep their proportions.
+    vectors : ndarray of shape (n_fitted, n_elements)
+        What sources say of the conditions, the sum over their parts.
+    controls : ndarray of shape (n_fitted, n_outputs)
+        Mean control of each one's context.
+    bandwidth : float
+        Mean squared distance of these; 0 where there are too few contexts.
+    centre : ndarray of shape (n_outputs,)
+        The mean effect.
+    coefs : dict of str to ndarray of shape (n_fitted, n_outputs)
+        What is multiplied with each kernel between new and fitted conditions.
+    """
+
+    contexts: list
+    names: list
+    origin: np.ndarray
+    scale: np.ndarray
+    vectors: np.ndarray
+    controls: np.ndarray
+    bandwidth: float
+    centre: np.ndarray
+    coefs: dict
+
+    @classmethod
+    def fit(cls, conditions, effects, units):
+        controls, n_elements = conditions.controls, conditions.elements.shape[2]
+        origin, scale = np.zeros(n_elements), np.ones(n_elements)
+        for columns, known in conditions.sources():
+            if known.any():
+                vectors = conditions.elements[known][:, columns]
+                origin[columns] = vectors.mean(axis=0)
+                spread = np.square(vectors - origin[columns]).sum(axis=1).mean()
+                scale[columns] = np.sqrt(spread) or 1.0
+        contexts = [key[0] for key in conditions.keys]
+        names = [list(key[1]) for key in conditions.keys]
+        bandwidth = 0.0
+        if len(set(contexts)) >= _FEWEST_CONTEXTS:
+            bandwidth = float(cdist(controls, controls, "sqeuclidean").mean())
+        vectors, centre = np.zeros((len(names), n_elements)), np.zeros(effects.shape[1])
+        parts = contexts, names, origin, scale, vectors, controls, bandwidth, centre
+        model = cls(*parts, {})
+        model.vectors = model._read(conditions)
+        means, kernels = model._between(conditions)
+        if not means and not kernels:
+            model.centre = effects.mean(axis=0)
+            return model
+        groups = np.unique(units, return_inverse=True)[1]
+        found = fit_knowledge(means, kernels, effects, groups, stretch=False)
+        model.centre = found.centre
+        model.coefs = found.coefs([*means, *kernels])
+        return model
+
+    def predict(self, conditions):
+        means, kernels = self._between(conditions)
+        total = np.tile(self.centre, (len(conditions), 1))
+        for name, kernel in (means | kernels).items():
+            if name in self.coefs:
+                total += kernel @ self.coefs[name]
+        return total
+
+    def _read(self, conditions):
+        """Return what sources say of conditions, nothing of parts they do not know."""
+        centred = (conditions.elements - self.origin) / self.scale
+        for columns, known in conditions.sources():
+            centred[..., columns] *= (known * conditions.mask)[..., None]
+        return centred.sum(axis=1)
+
+    def _between(self, conditions):
+        """Return kernels of the context, and of the perturbation, with fitted rows."""
+        means, kernels = {}, {}
+        shape = len(conditions), len(self.contexts)
+        several = len(set(self.contexts)) > 1
+        if several:
+            contexts = np.array([key[0] for key in conditions.keys], dtype=object)
+            same = contexts[:, None] == np.array(self.contexts, dtype=object)
+            means["context"] = same.astype(float)
+        if self.bandwidth:
+            distances = cdist(conditions.controls, self.controls, "sqeuclidean")
+            means["controls"] = np.exp(-distances / self.bandwidth)
+        if several and len(set(map(tuple, self.names))) < shape[1]:
+            names = [frozenset(key[1]) for key in conditions.keys]
+            own = [frozenset(parts) for parts in self.names]
+            kernels["perturbation"] = np.array([[a == b for b in own] for a in names])
+            kernels["perturbation"] = kernels["perturbation"].astype(float)
+        vectors = self._read(conditions)
+        for i, (columns, _) in enumerate(conditions.sources()):
+            kernel = vectors[:, columns] @ self.vectors[:, columns].T
+            kernels[f"source {i}"] = kernel
+            if several:
+                kernels[f"source {i} in the context"] = kernel * same
+        return means, kernels
+
+
+@stored(
+    shift=Object(_Shift),
+    kernels=Object(_Kernels),
+    strength=Number(0, LARGEST_SHARE),
+    share=Number(0, LARGEST_SHARE),
+)
+@dataclass
+class _ShiftAndKernels:
+    """The mean effect, and what kernels tell beyond it, as strong as they should be.
+
+    Attributes
+    ----------
+    shift : _Shift
+    kernels : _Kernels
+    strength, share : float
+        Factors of the shift, and of what the kernels tell beyond it.
     """
 
     shift: _Shift
-    ridge: ScaledRidge
+    kernels: _Kernels
+    strength: float = 1.0
+    share: float = 1.0
 
     @classmethod
-    def fit(cls, conditions, effects):
+    def fit(cls, conditions, effects, units, strength=1.0, share=1.0):
         shift = _Shift.fit(conditions, effects)
-        beyond = effects - shift.predict(conditions)
-        groups = [join_combination(parts) for _, parts, _ in conditions.keys]
-        folds = None  # leave one out
-        n_groups = len(set(groups))
-        if n_groups < len(groups) and n_groups >= _FEWEST:
-            # The same perturbation in another context would give the answer away.
-            folds = list(GroupKFold(5).split(beyond, groups=groups))
-        return cls(shift, ScaledRidge.fit(conditions.flat(), beyond, folds))
+        kernels = _Kernels.fit(conditions, effects, units)
+        return cls(shift, kernels, strength, share)
+
+    def again(self, conditions, effects):
+        units = pd.factorize(pd.Series([key[1] for key in conditions.keys]))[0]
+        return self.fit(conditions, effects, units, self.strength, self.share)
 
     def predict(self, conditions):
-        return self.shift.predict(conditions) + self.ridge.predict(conditions.flat())
+        shift = self.shift.predict(conditions)
+        beyond = self.kernels.predict(conditions) - shift
+        return self.strength * shift + self.share * beyond
 
 
 @dataclass
@@ -98,25 +215,29 @@ class _Regressor:
     """Any regressor of scikit-learn on the flat vector of a condition."""
 
     regressor: Any
-    width: int
 
     @classmethod
-    def fit(cls, regressor, conditions, effects):
-        fitted = clone(regressor).fit(conditions.flat(), effects)
-        return cls(fitted, effects.shape[1])
+    def fit(cls, conditions, effects, regressor):
+        return cls(clone(regressor).fit(conditions.flat(), effects))
+
+    def again(self, conditions, effects):
+        return self.fit(conditions, effects, self.regressor)
 
     def predict(self, conditions):
         predicted = np.asarray(self.regressor.predict(conditions.flat()), np.float64)
-        return predicted.reshape(len(conditions), self.width)
+        return predicted.reshape(len(conditions), -1)
 
 
-_CANDIDATES = {"controls": _NoEffect, "shift": _Shift, "ridge": _ShiftAndRidge}
+_MODELS = {"shift": _Shift, "kernel": _ShiftAndKernels}
 
 
 @stored(
-    choice=Text(tuple(_CANDIDATES)),
+    choice=Text(("controls", *_MODELS)),
     cv_errors=Mapping(Number(finite=False)),
-    model=Object(*_CANDIDATES.values()),
+    cv_intervals=Mapping(Row((Number(finite=False), Number(finite=False)))),
+    model=Object(*_MODELS.values()),
+    abroad=Maybe(Object(*_MODELS.values())),
+    alone=Flag(),
     keys=Listed(Row((Text(), Listed(Text()), Number(0))), "n_measured"),
     effects=Array(("n_measured", "n_outputs")),
 )
@@ -131,12 +252,18 @@ class MeanEffect:
     Attributes
     ----------
     choice : str
-        "controls", "shift", "ridge" or "custom".
+        "controls", "shift", "kernel" or "custom".
     cv_errors : dict of str to float
         Squared error on held-out perturbations, as a share of that of no effect;
         empty unless there was a choice.
+    cv_intervals : dict of str to tuple of float
+        95 % intervals of these, over perturbations, and of their differences.
     model : object
         Has ``predict(conditions)``.
+    abroad : object or None
+        The same for contexts that were not measured; None where it is `model`.
+    alone : bool
+        Whether the model knows single perturbations only.
     keys : list of tuple (context, parts, dose)
         The measured conditions.
     effects : ndarray of shape (n_conditions, n_features)
@@ -145,13 +272,17 @@ class MeanEffect:
 
     choice: str
     cv_errors: dict
+    cv_intervals: dict
     model: Any
+    abroad: Any
+    alone: bool
     keys: list
     effects: np.ndarray
 
     def __post_init__(self):
         keys = [(context, tuple(parts), dose) for context, parts, dose in self.keys]
         self._measured = dict(zip(keys, self.effects, strict=True))
+        self._contexts = {key[0] for key in keys}
 
     @classmethod
     def fit(cls, estimator, conditions, effects, noise):
@@ -159,22 +290,33 @@ class MeanEffect:
 
         Parameters
         ----------
-        estimator : {"auto", "shift", "ridge"} or regressor
-            "auto" is the best of the two, and of no effect at all, on perturbations
-            that were held out.
+        estimator : {"auto", "shift", "kernel"} or regressor
+            "auto" is "kernel", each part as strong as held-out perturbations ask for;
+            and where contexts are many, as held-out contexts ask for in new ones.
         conditions : Conditions
         effects : ndarray of shape (n_conditions, n_features)
         noise : ndarray of shape (n_conditions,)
         """
-        choice, cv_errors = _choose(estimator, conditions, effects)
-        model = _fit_model(choice, estimator, conditions, effects)
+        parts = [key[1] for key in conditions.keys]
+        singles = np.array([len(names) == 1 for names in parts])
+        alone = isinstance(estimator, str) and (
+            len({p for p, single in zip(parts, singles, strict=True) if single})
+            >= min(_FEWEST, len(set(parts)))
+        )
+        used = np.flatnonzero(singles) if alone else np.arange(len(parts))
+        known, targets = conditions.take(used), effects[used]
+        choice, model, errors, intervals = _fit_best(estimator, known, targets, 1)
+        abroad = None
+        if estimator == "auto":
+            _, abroad, *of_contexts = _fit_best(estimator, known, targets, 0)
+            if not errors:
+                errors, intervals = of_contexts
         keys, moved = [], np.empty((0, effects.shape[1]))
-        singles = np.array([len(parts) == 1 for _, parts, _ in conditions.keys])
         # Parts first, since what is expected of a combination is made of them.
         for rows in (np.flatnonzero(singles), np.flatnonzero(~singles)):
             if not len(rows):
                 continue
-            so_far = cls(choice, cv_errors, model, keys, moved)
+            so_far = cls(choice, errors, intervals, model, abroad, alone, keys, moved)
             expected = so_far._expect(conditions.take(rows))
             beyond = effects[rows] - expected
             # Stein's estimate: what is as small as noise is noise.
@@ -182,7 +324,7 @@ class MeanEffect:
             weights = np.clip(1 - noise[rows] / squares, 0, 1)
             keys = keys + [conditions.keys[row] for row in rows]
             moved = np.concatenate([moved, expected + weights[:, None] * beyond])
-        return cls(choice, cv_errors, model, keys, moved)
+        return cls(choice, errors, intervals, model, abroad, alone, keys, moved)
 
     def predict(self, conditions):
         """Return the effect of each condition, measured ones moved to what was seen."""
@@ -199,16 +341,19 @@ class MeanEffect:
             (context, (part,), dose) in self._measured for part in parts
         )
 
-    def held_out(self, conditions, effects, test):
-        """Return what a fit without some perturbations predicts for these."""
-        parts = {p for i in np.flatnonzero(test) for p in conditions.keys[i][1]}
-        kept = np.array([not parts & set(key[1]) for key in conditions.keys])
-        rows = np.flatnonzero(kept)
-        if not len(rows):
-            return np.zeros((int(test.sum()), effects.shape[1]))
-        regressor = getattr(self.model, "regressor", None)
-        model = _fit_model(self.choice, regressor, conditions.take(rows), effects[rows])
-        return model.predict(conditions.take(np.flatnonzero(test)))
+    def without(self, conditions, effects, train, test):
+        """Return what a fit to the conditions `train` predicts for those of `test`."""
+        if not len(train):
+            return np.zeros((len(test), effects.shape[1]))
+        if self.alone:
+            singles = [i for i in train if len(conditions.keys[i][1]) == 1]
+            train = np.array(singles or train)
+        contexts = {conditions.keys[i][0] for i in train}
+        model = self.model
+        if self.abroad and any(conditions.keys[i][0] not in contexts for i in test):
+            model = self.abroad
+        again = model.again(conditions.take(train), effects[train])
+        return again.predict(conditions.take(test))
 
     def _expect(self, conditions):
         """Add up the measured parts of each condition; the model predicts the rest."""
@@ -221,57 +366,75 @@ class MeanEffect:
                     known[i] += effect
                     rest.mask[i, j] = 0.0
         predicted = self.model.predict(rest)
+        if self.abroad is not None:
+            new = [key[0] not in self._contexts for key in conditions.keys]
+            if any(new):
+                predicted[new] = self.abroad.predict(rest.take(np.flatnonzero(new)))
         predicted[~rest.mask.any(axis=1)] = 0.0
         return predicted + known
 
 
-def _fit_model(choice, regressor, conditions, effects):
-    if choice == "custom":
-        return _Regressor.fit(regressor, conditions, effects)
-    return _CANDIDATES[choice].fit(conditions, effects)
+def _fit_best(estimator, conditions, effects, unit):
+    """Return the choice of a model, the model, its errors and their intervals.
 
-
-def _choose(estimator, conditions, effects):
-    """Return the choice of a model, and the errors by which it was made."""
-    if not isinstance(estimator, str):
-        return "custom", {}
-    if estimator != "auto":
-        return estimator, {}
-    parts = sorted({part for _, parts, _ in conditions.keys for part in parts})
-    if len(parts) < _FEWEST:
-        return "shift", {}
-    fold_of = np.random.default_rng(0).permutation(len(parts)) % _FEWEST
-    fold_of = dict(zip(parts, fold_of, strict=True))
-    folds = [{fold_of[part] for part in key[1]} for key in conditions.keys]
-    alone = np.array([len(parts) == 1 for _, parts, _ in conditions.keys])
-    squares = dict.fromkeys(_CANDIDATES, 0.0)
-    for fold in range(_FEWEST):
-        touched = np.array([fold in of_parts for of_parts in folds])
-        test = touched & alone if (touched & alone).any() else touched
-        train, test = np.flatnonzero(~touched), np.flatnonzero(test)
-        if not len(train) or not len(test):
-            continue
-        for name, candidate in _CANDIDATES.items():
-            model = candidate.fit(conditions.take(train), effects[train])
-            error = effects[test] - model.predict(conditions.take(test))
-            squares[name] += float(np.square(error).sum())
-    nothing = squares["controls"]
-    if not nothing:
-        return "shift", {}
-    errors = {name: value / nothing for name, value in squares.items()}
-    return min(squares, key=squares.get), errors
-
-
-def blend_weight(effects, regression, flow, n_perturbations):
-    """Return the weight of the regression, the rest being that of the flow.
-
-    The weight, from 0 to 1, with which the two together are nearest to the effects
-    of held-out perturbations; 1 where these are few.
+    What is left out together is told by its place in the keys: 1 for perturbations, 0
+    for contexts.
     """
-    if n_perturbations < _FEWEST_BLENDED:
-        return 1.0
-    difference = regression - flow
-    length = np.square(difference).sum()
-    if length == 0:
-        return 1.0
-    return float(np.clip(((effects - flow) * difference).sum() / length, 0, 1))
+    units = pd.factorize(pd.Series([key[unit] for key in conditions.keys]))[0]
+    if not isinstance(estimator, str):
+        return "custom", _Regressor.fit(conditions, effects, estimator), {}, {}
+    if estimator != "auto":
+        return estimator, _MODELS[estimator].fit(conditions, effects, units), {}, {}
+    n_units = units.max() + 1
+    if n_units < (_FEWEST if unit else _FEWEST_CONTEXTS):
+        model = _Shift.fit(conditions, effects, units) if unit else None
+        return "shift", model, {}, {}
+    fold_of = np.random.default_rng(0).permutation(n_units) % min(n_units, _FEWEST)
+    # A combination is left out with all that it shares a perturbation with.
+    parts = [set(key[1]) if unit else {key[0]} for key in conditions.keys]
+    folds = fold_of[units]
+    shift, beyond = np.zeros(effects.shape), np.zeros(effects.shape)
+    for fold in range(fold_of.max() + 1):
+        test = np.flatnonzero(folds == fold)
+        out = set().union(*[parts[i] for i in test])
+        train = np.array([i for i, own in enumerate(parts) if not own & out])
+        if not len(train):
+            continue
+        known, tested = conditions.take(train), conditions.take(test)
+        model = _ShiftAndKernels.fit(known, effects[train], units[train])
+        shift[test] = model.shift.predict(tested)
+        beyond[test] = model.kernels.predict(tested) - shift[test]
+    strength, share = _factors(effects, shift, beyond, units)
+    calibrated = np.empty(effects.shape)
+    for fold in range(fold_of.max() + 1):
+        rest, rows = folds != fold, folds == fold
+        a, b = _factors(effects[rest], shift[rest], beyond[rest], units[rest])
+        calibrated[rows] = a * shift[rows] + b * beyond[rows]
+    found = {"controls": np.zeros(effects.shape), "shift": shift, "kernel": calibrated}
+    errors, intervals = _errors(effects, found, units)
+    choice = "kernel" if share else "shift" if strength else "controls"
+    model = _ShiftAndKernels.fit(conditions, effects, units, strength, share)
+    return choice, model, errors, intervals
+
+
+def _factors(effects, shift, beyond, units):
+    """Return the factors of the shift and of what is beyond it."""
+    strength = shrunken_factor(effects, shift, units, prior=1.0)
+    rest = effects - strength * shift
+    return strength, shrunken_factor(rest, beyond, units, prior=0.0)
+
+
+def _errors(effects, found, units):
+    """Return squared errors as shares of that of no effect, and their intervals."""
+    squares = {k: np.square(effects - v).sum(axis=1) for k, v in found.items()}
+    nothing = mean_interval(squares["controls"], units)[0]
+    if not nothing:
+        return {}, {}
+    shares = {name: values / nothing for name, values in squares.items()}
+    errors = {name: mean_interval(v, units)[0] for name, v in shares.items()}
+    pairs = [("shift", "controls"), ("kernel", "controls"), ("kernel", "shift")]
+    intervals = {
+        f"{a} less {b}": mean_interval(shares[a] - shares[b], units)[1:]
+        for a, b in pairs
+    }
+    return errors, intervals

@@ -11,6 +11,8 @@ from sklperturb.flow._conditions import COLUMN
 from sklperturb.flow._state import stored
 
 _FEWEST_PERTURBATIONS = 10  # to hold some out
+_FEWEST_IN_TURN, _FEWEST_CONTEXTS = 5, 3  # to hold out each in turn
+_N_FOLDS = 3
 
 
 @stored(
@@ -152,3 +154,37 @@ def hold_out(keys, fraction, rng):
     chosen = set(rng.choice(parts, n_held_out, replace=False))
     held_out = np.array([bool(chosen & set(parts)) for _, parts, _ in keys])
     return held_out & (not held_out.all())
+
+
+def make_folds(keys, rng):
+    """Hold out each perturbation in turn; where these are too few, each context.
+
+    Parameters
+    ----------
+    keys : list of tuple (context, parts, dose)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    units : ndarray of int of shape (n_conditions,)
+        Perturbation, or context, of each condition.
+    folds : list of tuple (held_out, tested)
+        Masks of the conditions: what has anything to do with the fold's perturbations,
+        and what of it is to be predicted, single perturbations if there are any.
+    """
+    parts = sorted({part for _, parts, _ in keys for part in parts})
+    levels, of_key = parts, [key[1] for key in keys]
+    if len(parts) < _FEWEST_IN_TURN:
+        levels, of_key = sorted({key[0] for key in keys}), [key[:1] for key in keys]
+    units = pd.factorize(pd.Series(of_key, dtype=object))[0]
+    folds = []
+    if len(levels) < _FEWEST_CONTEXTS:
+        return units, folds
+    fold_of = {v: i % _N_FOLDS for i, v in enumerate(rng.permutation(levels))}
+    alone = np.array([len(key[1]) == 1 for key in keys])
+    for fold in range(_N_FOLDS):
+        held_out = np.array([fold in {fold_of[v] for v in vs} for vs in of_key])
+        tested = held_out & alone if (held_out & alone).any() else held_out
+        if not held_out.all():
+            folds.append((held_out, tested))
+    return units, folds

@@ -92,10 +92,10 @@ class CellScreenModel(BaseEstimator):
 
     Parameters
     ----------
-    embedding : DataFrame, mapping, str or path-like, default=None
+    embedding : DataFrame, mapping, str, path-like or list of these, default=None
         One vector for each gene: what is known of a gene that was never perturbed; see
-        `LookupEmbedding`. None gives each perturbation its own dimension; those that
-        were not seen are then all the same.
+        `LookupEmbedding`. Of several sources, a gene may be missing in some. None gives
+        each perturbation its own dimension; unseen ones are then all the same.
     space : {"counts", "autoencoder"}, transformer or None, default="counts"
         Where cells are generated: "counts" is a `CountSpace` of raw counts, that is
         principal components; "autoencoder" the latent space of an
@@ -222,9 +222,9 @@ class CellScreenModel(BaseEstimator):
                 "The flow of a CellScreenModel has no embedding and no schema of its "
                 "own; pass CellScreenModel(embedding=..., schema=...)."
             )
-        if self.embedding is not None:
-            table = LookupEmbedding(self.embedding, add_indicator=False)
-            flow.set_params(embedding=table)
+        tables = self.embedding
+        tables = tables if isinstance(tables, list | tuple) else [tables]
+        flow.set_params(embedding=[LookupEmbedding(t) for t in tables if t is not None])
         flow.set_params(schema=schema)
         latent = self._to_latent(y, flow.verbose, flow.random_state)
         self.flow_ = flow.fit(X, latent)
@@ -427,14 +427,14 @@ class CellScreenModel(BaseEstimator):
         state = read_state(path, _FILE)
         with reading(path, MODEL):
             fitted, of_flow = state["flow"], state["flow_parameters"]
-            lookup, table = fitted.reader.embedding, None
-            if lookup is not None:
-                table = pd.DataFrame(lookup.embedding_, index=lookup.genes_)
-                lookup.set_params(table=table)
+            tables = []
+            for lookup in fitted.reader.embedding:
+                tables.append(pd.DataFrame(lookup.embedding_, index=lookup.genes_))
+                lookup.set_params(table=tables[-1])
             flow = FlowMatchingRegressor(**of_flow)
             flow._validate_params()
             schema = fitted.reader.schema
-            model = cls(table, flow=flow, schema=schema, **state["parameters"])
+            model = cls(tables or None, flow=flow, schema=schema, **state["parameters"])
             vars(model).update({"decoder_": None, **state["learnt"]}, encoder_=None)
             model.flow_ = FlowMatchingRegressor._from_fitted(fitted, **of_flow)
             check_parts(model)

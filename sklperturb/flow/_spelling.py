@@ -179,8 +179,7 @@ def count_cells(perturbations, n_cells, n_controls, spelling, flow):
             f"spelling, and are taken as new. Did you mean {pairs(near)}?"
         )
     if schema.labels_combine:
-        lookup = flow.reader.embedding
-        genes = () if lookup is None else lookup.genes_
+        genes = {gene for source in flow.reader.embedding for gene in source.genes_}
         for message in spelling.doubts(numbers, genes):
             warn(message)
     if not isinstance(n_controls, Integral) or n_controls < 0:

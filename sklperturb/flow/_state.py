@@ -13,7 +13,7 @@ from sklperturb.files._fields import ARRAY, Array, Fields, Mapping, Source
 from sklperturb.files._reading import FileError, check_file, reading, short
 from sklperturb.files._writing import written_whole
 
-FORMAT = "sklperturb-cells-4"
+FORMAT = "sklperturb-cells-5"
 MODEL = "a model that fit-cells wrote"
 _KIND = "__kind__"
 # By name, what a file may hold.
@@ -77,12 +77,18 @@ def stored_estimator(kind, without=(), optional=(), finish=None, **fields):
 
 
 class Object:
-    """A field that takes stored objects of some classes."""
+    """A field that takes stored objects of some classes.
 
-    def __init__(self, *kinds):
+    Axes of one name have one length in all of an entry, or with `apart` in the object.
+    """
+
+    def __init__(self, *kinds, apart=False):
         self.names = [kind.__name__ for kind in kinds]
+        self.apart = apart
 
     def read(self, value, where, source):
+        if self.apart:
+            source = Source(source.path, source.arrays, used=source.used)
         name = value.get(_KIND) if is_object(value) else None
         if name not in self.names:
             source.refuse(where, name or value, f"a {' or '.join(self.names)}")

@@ -87,7 +87,7 @@ def take_population(pool, rng):
     return pool[_some(rng, len(pool), _POPULATION_CELLS)]
 
 
-def train(net, data, train_conditions, valid_conditions, recipe, rng):
+def train(net, data, train_conditions, valid_conditions, recipe, rng, looks=None):
     """Train `net` in place, and return the losses.
 
     The weights that remain are running means, of the step at which held-out
@@ -99,8 +99,11 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng):
     data : Populations
     train_conditions, valid_conditions : ndarray of int
     recipe : Bunch
-        Parameters of `FlowMatchingRegressor`.
+        Parameters of `FlowMatchingRegressor`, and `stop_at`, the step after which the
+        training ends; the learning rate falls to zero at `max_steps` all the same.
     rng : numpy.random.Generator
+    looks : list, default=None
+        The weights at each look are appended to it.
 
     Returns
     -------
@@ -128,8 +131,8 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng):
     best, best_weights, waited, total = np.inf, None, 0, 0.0
     history = []
     k, m = recipe.conditions_per_batch, recipe.cells_per_condition
-    with ProgressBar(recipe.max_steps if recipe.verbose else 0, "Training") as bar:
-        for step in range(1, recipe.max_steps + 1):
+    with ProgressBar(recipe.stop_at if recipe.verbose else 0, "Training") as bar:
+        for step in range(1, recipe.stop_at + 1):
             conditions = blocks.conditions(train_conditions, k)
             batch = _batch(blocks, conditions, m, recipe, generator)
             loss = _loss(net, batch, data, conditions, recipe, generator)
@@ -142,7 +145,7 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng):
             with torch.no_grad():
                 torch._foreach_lerp_(averages, weights, 1 - decay)
             bar.advance(f"loss {loss.item():.4f}" if step % 20 == 0 else "")
-            if step % _EVERY and step != recipe.max_steps:
+            if step % _EVERY and step != recipe.stop_at:
                 continue
             if not np.isfinite(total):
                 raise ValueError(
@@ -152,6 +155,8 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng):
             n_steps = step - (history[-1]["step"] if history else 0)
             history.append({"step": step, "train_loss": total / n_steps})
             total = 0.0
+            if looks is not None:
+                looks.append(copy.deepcopy(average.state_dict()))
             if check is None:
                 continue
             history[-1]["valid_loss"] = valid = check(average)

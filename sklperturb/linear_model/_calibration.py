@@ -9,6 +9,8 @@ from scipy.optimize import minimize
 _LARGEST_FACTOR = 2.0
 # Rows that the factor common to all components counts for.
 _PRIOR_ROWS = 100.0
+# Largest factor of a whole prediction.
+LARGEST_SHARE = 1.5
 # Least squares, reweighted by the errors to the least mean of their norms.
 _N_REWEIGHTINGS = 3
 
@@ -164,3 +166,42 @@ def row_norms(rows):
 
 def _strength(rows):
     return np.sqrt(np.mean(np.square(rows, dtype=np.float64), axis=1))
+
+
+def shrunken_factor(truth, y_pred, groups, prior):
+    """Return the factor of a prediction that suits rows which it did not see.
+
+    Of what least squares asks for beyond `prior`, as much is kept as exceeds chance,
+    by the positive part of Stein's estimate; the spread is that over groups.
+
+    Parameters
+    ----------
+    truth, y_pred : ndarray of shape (n_rows, n_targets)
+    groups : ndarray of int of shape (n_rows,)
+        Rows that were left out together.
+    prior : float
+
+    Returns
+    -------
+    factor : float
+        From 0 to 1.5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> truth = np.array([[2.0, 1.0], [4.0, 2.0], [6.0, 3.0]])
+    >>> shrunken_factor(truth, truth / 1.25, np.arange(3), prior=1.0)
+    1.25
+    """
+    products, energies = (
+        np.bincount(groups, np.einsum("ij,ij->i", a, y_pred)) for a in (truth, y_pred)
+    )
+    total, n_groups = energies.sum(), len(np.unique(groups))
+    if total == 0 or n_groups < 2:
+        return prior
+    estimate = products.sum() / total
+    squared = np.square(products - estimate * energies).sum() / total**2
+    squared *= n_groups / (n_groups - 1)
+    beyond = estimate - prior
+    kept = max(1 - squared / beyond**2, 0.0) if beyond else 0.0
+    return float(np.clip(prior + kept * beyond, 0, LARGEST_SHARE))

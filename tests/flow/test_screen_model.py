@@ -176,7 +176,7 @@ def test_amplitude(screen, fitted, genes):
 
 @pytest.mark.parametrize(
     ("mean_estimator", "source"),
-    [("auto", "control"), ("ridge", "noise"), ("shift", "control"), ("none", "noise")],
+    [("auto", "control"), ("kernel", "noise"), ("shift", "control"), ("none", "noise")],
 )
 def test_a_loaded_model_predicts_the_same_bits(
     screen, genes, tmp_path, monkeypatch, mean_estimator, source

@@ -22,7 +22,7 @@ def model():
         12, 64, cells_per_perturbation=20, n_controls=40, random_state=0
     )
     flow = FlowMatchingRegressor(
-        mean_estimator="ridge", n_components=3, max_steps=3, hidden_dim=8
+        mean_estimator="kernel", n_components=3, max_steps=3, hidden_dim=8
     )
     model = CellScreenModel(screen.gene_embedding, n_components=4, flow=flow)
     with warnings.catch_warnings():
@@ -122,8 +122,14 @@ WRONG = {
     f"{FLOW}/mean": [{"__kind__": "FittedFlow"}, {"__array__": "__array__0"}, 1],
     f"{FLOW}/mean/choice": ["custom", "x"],
     f"{FLOW}/mean/keys": [[], [[1]], lambda keys: keys[1:]],
-    f"{FLOW}/mean/model/ridge/scale": [lambda a: a * 0, lambda a: a[1:]],
-    f"{FLOW}/mean/model/ridge/coef": [put(np.nan), lambda a: a.T],
+    f"{FLOW}/mean/abroad": [{"__kind__": "MeanEffect"}, 1],
+    f"{FLOW}/mean/alone": [1, None],
+    f"{FLOW}/mean/cv_intervals": [{"a": [1]}, {"a": 1}, []],
+    f"{FLOW}/mean/model/share": [-0.1, 2, float("nan"), "1"],
+    f"{FLOW}/mean/model/kernels/scale": [lambda a: a * 0, lambda a: a[1:]],
+    f"{FLOW}/mean/model/kernels/vectors": [put(np.nan), lambda a: a[1:]],
+    f"{FLOW}/mean/model/kernels/coefs": [{"x": 1}, [], {"x": {"__array__": "none"}}],
+    f"{FLOW}/mean/model/kernels/bandwidth": [-1, float("inf"), None],
     f"{FLOW}/mean/model/shift/contexts": [[], ["a", "b"], [1]],
     f"{FLOW}/coordinates/scale": [0, -1, float("nan"), 1e-300],
     f"{FLOW}/coordinates/centre": [lambda a: a[1:], put(np.inf)],
@@ -147,8 +153,8 @@ WRONG = {
     f"{FLOW}/reader/dose": [[0.0], [0.0, 0.0], {}],
     f"{FLOW}/reader/schema/perturbation": ["absent", None, 1.5],
     f"{FLOW}/reader/embedding": [None, {"__kind__": "CountSpace"}],
-    f"{FLOW}/reader/embedding/embedding_": [put(np.nan), lambda a: a[:, 1:]],
-    f"{FLOW}/reader/embedding/genes_": [put("GENE00002"), lambda a: a[1:]],
+    f"{FLOW}/reader/embedding/0/embedding_": [put(np.nan), lambda a: a[:, 1:]],
+    f"{FLOW}/reader/embedding/0/genes_": [put("GENE00002"), lambda a: a[1:]],
     f"{FLOW}/conditions": [{"__kind__": "Index"}, {"__array__": "__array__0"}],
     "flow_parameters/max_steps": [0, [1]],
     "flow_parameters/predict": [1],
