@@ -29,14 +29,13 @@ _PARTS = {
     "sklperturb.flow._fitted": ("Coordinates", "FittedFlow"),
     "sklperturb.flow._generation": ("Generator",),
     "sklperturb.flow._mean": (
-        *("MeanEffect", "_NoEffect", "_Regressor", "_Shift"),
-        "_ShiftAndRidge",
+        *("MeanEffect", "_Kernels", "_Regressor", "_Shift", "_ShiftAndKernels"),
     ),
     "sklperturb.flow._populations": ("ControlPools",),
     "sklperturb.flow._spelling": ("Spelling",),
     "sklperturb.linear_model._calibration": ("Calibration", "Stretch"),
     "sklperturb.linear_model._context_transfer": ("_Cells", "_Correction"),
-    "sklperturb.linear_model._ridge_path": ("ScaledRidge",),
+    "sklperturb.linear_model._knowledge": ("BandFit", "FittedKnowledge"),
     "sklperturb.metrics._weighted": ("WeightedMSEScorer",),
     "sklperturb.models._learning": ("Learnt",),
     "sklperturb.models._parts": ("Rotation",),
@@ -44,6 +43,7 @@ _PARTS = {
     "sklperturb.preprocessing._condition_encoder": (
         *("ColumnTransformer", "SchemaColumns"),
     ),
+    "sklperturb.preprocessing._gene_sources": ("GeneSource", "UnitVectors"),
     "sklperturb.tuning._prune": ("Pruning",),
 }
 # Of scikit-learn, what is made of numbers and text alone, and its trees and forests.

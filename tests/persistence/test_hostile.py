@@ -277,7 +277,7 @@ NAMES = (
     *("sklperturb.files._reading.FileError", "sklperturb.cli.app", "sklperturb.save"),
     *("sklperturb.embedding.SECheckpoint", "sklperturb.flow._state._Kind"),
     *("sklperturb.datasets.load_op2", "sklperturb.baseline.__doc__", "sklearn", ""),
-    *("sklperturb.linear_model._ridge_path.np", "../../evil.Class", "a b.C", "é.C"),
+    *("sklperturb.linear_model._variances.np", "../../evil.Class", "a b.C", "é.C"),
     *("sklperturb.neural_network._base.torch", "sklperturb.models.__init__", "x" * 999),
 )
 ATTRIBUTES = (
