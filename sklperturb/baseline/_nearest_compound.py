@@ -148,6 +148,9 @@ class NearestCompoundRegressor(ConditionRegressor):
         self._cell_of = place[:, structured]
         return self
 
+    def _used_columns(self):
+        return self.schema_.columns("context", "perturbation", "smiles")
+
     def predict(self, X):
         """Return the weighted mean of each row's neighbours.
 

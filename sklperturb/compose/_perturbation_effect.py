@@ -234,6 +234,9 @@ class PerturbationEffectRegressor(ConditionRegressor):
             )
         return y
 
+    def _used_columns(self):
+        return self.schema_.columns()
+
     def _reference_keys(self, X):
         """Return what a row's controls must share with it, one column for each."""
         roles = ["context"] + ["batch"] * bool(self.match_batch)

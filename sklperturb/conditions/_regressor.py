@@ -133,6 +133,9 @@ class ConditionRegressor(
     def _roles(self):
         return self.schema_.columns("context", "perturbation")
 
+    def _used_columns(self):
+        return self._roles()
+
     @staticmethod
     def _split(codes):
         # Without a context column, every row is in the one context there is.

@@ -58,6 +58,7 @@ def validate_conditions(
     """
     X = as_pandas(X)
     if isinstance(X, pd.DataFrame):
+        X = X if reset else _columns_of_fit(estimator, X)
         validate_data(estimator, X, y, reset=reset, skip_check_array=True)
         if len(X) == 0:
             raise ValueError(
@@ -77,6 +78,22 @@ def validate_conditions(
     if isinstance(y, str):
         return X
     return X, validate_target(estimator, X, y)
+
+
+def _columns_of_fit(estimator, X):
+    """Return `X` with the columns of `fit`, but for those it lacks and needs.
+
+    Columns that the estimator does not read may be absent, and others be there: a table
+    of conditions to predict need not repeat what was known of those that were measured.
+    """
+    names = getattr(estimator, "feature_names_in_", None)
+    used = getattr(estimator, "_used_columns", None)
+    if names is None or used is None or list(names) == list(X.columns):
+        return X
+    if X.columns.is_unique and not set(used()).isdisjoint(X.columns):
+        lacking = set(used()).difference(X.columns)
+        return X.reindex(columns=[name for name in names if name not in lacking])
+    return X
 
 
 def require_y(estimator, y):

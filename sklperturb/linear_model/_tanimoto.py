@@ -240,6 +240,9 @@ class TanimotoKernelRidge(ConditionRegressor):
         self._choose(targets - centre, compound, np.sqrt(y.shape[1]))
         return self
 
+    def _used_columns(self):
+        return self.schema_.columns("context", "perturbation", "smiles")
+
     def predict(self, X):
         """Return the expected response of each row's condition.
 

@@ -300,6 +300,12 @@ class BestRegressor(ConditionRegressor):
                 return list(cv) if isinstance(cv, list) else list(cv.split(X))
         return None
 
+    def _used_columns(self):
+        roles = ["context", "perturbation"]
+        if "structure" in self.parts_.get("unseen", {}):
+            roles.append("smiles")
+        return self.schema_.columns(*roles)
+
     def _unseen_folds(self, X, X_unlabeled, plan, seed):
         """Return folds of perturbations, or None if there is nothing to be learnt."""
         enough = len(self.perturbations_) >= MIN_ROWS

@@ -218,6 +218,9 @@ class DualBranchRegressor(NamedConditionsMixin, BaseNetRegressor):
         X = validate_conditions(self, X, reset=False)
         return self._standardised(self.encoder_.transform(self._conditions(X)))
 
+    def _used_columns(self):
+        return self.schema_.columns("context", "perturbation")
+
     def _conditions(self, X):
         """Return a table of context and perturbation; without one, a single context."""
         table = take_columns(X, self.schema_.columns("context", "perturbation"))

@@ -309,6 +309,9 @@ class CompoundFingerprint(TransformerMixin, BaseEstimator):
         of_column = np.split(np.hstack(blocks), table.shape[1])
         return np.hstack(of_column)
 
+    def _used_columns(self):
+        return [*self._perturbation, *self.columns_]
+
     def get_feature_names_out(self, input_features=None):
         """Return names such as ``"morgan_counts_17"``, last ``"has_structure"``.
 

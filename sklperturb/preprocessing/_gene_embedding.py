@@ -38,6 +38,9 @@ class GeneEmbedding(TransformerMixin, BaseEstimator):
         split = map(self.schema_.split, set(map(as_text, labels)))
         return {gene for genes in split for gene in genes}
 
+    def _used_columns(self):
+        return [self.schema_.perturbation]
+
     def _finish_fit(self, genes, embedding):
         self.genes_ = np.asarray(genes, dtype=object)
         if not sparse.issparse(embedding):

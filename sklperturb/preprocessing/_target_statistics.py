@@ -275,6 +275,9 @@ class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
             method_mapping=MethodMapping().add(caller="fit_transform", callee="split"),
         )
 
+    def _used_columns(self):
+        return self.columns_
+
     def _fit(self, X, y):
         self._plan = [parse_statistic(s) for s in self.statistics]
         if not self._plan:
