@@ -1,5 +1,6 @@
 """The one place that knows skorch: plain estimators that build a net in ``fit``."""
 
+from copy import deepcopy
 from inspect import signature
 from numbers import Integral, Real
 
@@ -14,6 +15,7 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRSc
 from skorch.dataset import ValidSplit
 from skorch.utils import noop
 
+from sklperturb.conditions._validation import validate_target
 from sklperturb.modules import RowwiseRMSELoss, WeightedMSELoss
 from sklperturb.neural_network._batches import (
     TensorBatches,
@@ -95,6 +97,25 @@ class OneCycle(Callback):
             self.schedule_.step()
 
 
+def start_from(module, previous):
+    """Give a new module the weights of one that was trained.
+
+    Raises
+    ------
+    ValueError
+        If they are not of one shape.
+    """
+    state, known = previous.state_dict(), module.state_dict()
+    shapes = [{k: v.shape for k, v in each.items()} for each in (state, known)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "warm_start=True goes on with the network of the last fit, which has other "
+            "layers than the parameters now ask for. Set the parameters back, or "
+            "warm_start=False."
+        )
+    module.load_state_dict(state)
+
+
 def _stopped_early(net):
     """Whether the interrupt was that of early stopping, skorch's own way to end."""
     return any(
@@ -114,6 +135,8 @@ class BaseNetRegressor(KeptNetMixin, RegressorMixin, BaseEstimator):
     reports_epochs = True
     # Largest norm of the gradient; a parameter of the subclasses that need it.
     gradient_clip = None
+    # Whether `fit` goes on with the network that is there; a parameter of subclasses.
+    warm_start = False
 
     # Of all the room's networks; each has some of these parameters.
     _parameter_constraints = {
@@ -134,6 +157,7 @@ class BaseNetRegressor(KeptNetMixin, RegressorMixin, BaseEstimator):
             *TargetReducer._parameter_constraints["n_components"],
             None,
         ],
+        "warm_start": ["boolean"],
         "net_params": [dict, None],
         "device": [str],
         "verbose": ["verbose"],
@@ -158,25 +182,40 @@ class BaseNetRegressor(KeptNetMixin, RegressorMixin, BaseEstimator):
         -------
         self : object
         """
-        vars(self).pop("net_", None)  # fits the attributes that are about to change
-        X, y = self._read_training(X, y)
-        weights = self._check_target_weight(target_weight, y.reshape(len(y), -1).shape)
-        self._y_ndim = y.ndim
-        self._prepare(X, y)
-        targets = self._encode_targets(y.astype(np.float64).reshape(len(y), -1))
+        # It fits the attributes that are about to change.
+        previous = vars(self).pop("net_", None)
+        if not self.warm_start:
+            previous = None
+        try:
+            self._fit(X, y, target_weight, previous)
+        except BaseException:
+            vars(self).pop("net_", None)
+            if previous is not None:
+                self.net_ = previous
+            raise
+        return self
+
+    def _fit(self, X, y, target_weight, previous):
+        """Train a new network, or one that starts at the weights of the previous."""
+        if previous is None:
+            X, y = self._read_training(X, y)
+            self._y_ndim = y.ndim
+            self._prepare(X, y)
+            genes = y.astype(np.float64).reshape(len(y), -1)
+            targets = self._encode_targets(genes)
+        else:
+            X, y = self._read(X), validate_target(self, X, y)
+            genes = y.reshape(len(y), -1)
+            targets = self._encode_more(genes)
+        weights = self._check_target_weight(target_weight, genes.shape)
         X = self._arrange(X)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         cuda = [self.device] if str(self.device).startswith("cuda") else []
         with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
             torch.manual_seed(seed)
             self.net_ = self._make_net(targets, seed)  # watchers predict on the way
-            try:
-                self._train(X, np.hstack([targets, weights]))
-                self._check_weights()
-            except BaseException:
-                del self.net_
-                raise
-        return self
+            self._train(X, np.hstack([targets, weights]), previous)
+            self._check_weights()
 
     def predict(self, X):
         """Return the expected response of each row, independent of the other rows.
@@ -256,9 +295,12 @@ class BaseNetRegressor(KeptNetMixin, RegressorMixin, BaseEstimator):
     def _trained_module(self):
         return self.net_.module_
 
-    def _train(self, X, targets):
+    def _train(self, X, targets, previous):
         """Train as skorch's `fit` does, which takes an interrupt for the end of it."""
         net = self.net_.initialize()
+        if previous is not None:
+            start_from(net.module_, previous.module_)
+            net.history = deepcopy(previous.history)
         net.notify("on_train_begin", X=X, y=targets)
         try:
             net.fit_loop(X, targets)
@@ -288,6 +330,19 @@ class BaseNetRegressor(KeptNetMixin, RegressorMixin, BaseEstimator):
             targets = y - self._target_mean
         # One scale for all targets, so that distances keep their proportions.
         self._target_scale = float(np.sqrt(np.mean(targets**2))) or 1.0
+        return (targets / self._target_scale).astype(np.float32)
+
+    def _encode_more(self, y):
+        """Return what a network goes on to learn, in the space that it knows."""
+        reduced = self.reducer_ is not None
+        n_genes = self.reducer_.n_features_in_ if reduced else len(self._target_mean)
+        if y.shape[1] != n_genes:
+            raise ValueError(
+                f"y has {y.shape[1]} columns, and the network to go on with, as "
+                f"warm_start=True asks, was trained on {n_genes}. Pass the same genes, "
+                "or set warm_start=False."
+            )
+        targets = self.reducer_.transform(y) if reduced else y - self._target_mean
         return (targets / self._target_scale).astype(np.float32)
 
     def _decode_targets(self, targets):

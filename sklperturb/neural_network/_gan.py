@@ -12,7 +12,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.modules import ConditionalCritic, ConditionalGenerator, gradient_norms
 from sklperturb.modules._weights import check_weights, load_weights, take_weights
-from sklperturb.neural_network._base import BaseNetRegressor, report_epoch
+from sklperturb.neural_network._base import (
+    BaseNetRegressor,
+    report_epoch,
+    start_from,
+)
 from sklperturb.neural_network._batches import forward_rows
 from sklperturb.neural_network._kept import usable_device
 from sklperturb.utils._progress import ProgressBar
@@ -51,15 +55,16 @@ class _AdversarialNet:
         held_out, rows = rows[:n_held_out], rows[n_held_out:]
         watched = held_out if n_held_out else rows
         self._optimizers = [self._adam(self.generator), self._adam(self.critic)]
-        best = None
+        # Epochs of this training, after those that the networks had before.
+        best, before = None, len(self.history)
         with ProgressBar(self.max_epochs if self.verbose else 0, "Training") as bar:
             for epoch in range(self.max_epochs):
                 record = self._train_epoch(X, targets, rows)
                 record["rmse"] = self._error(X[watched], targets[watched])
                 self.history.append(record)
                 bar.advance(f"rmse {record['rmse']:.4f}")
-                report_epoch(self, epoch + 1)
-                if best is None or record["rmse"] < self.history[best]["rmse"]:
+                report_epoch(self, len(self.history))
+                if best is None or record["rmse"] < self.history[before + best]["rmse"]:
                     best = epoch
                     weights = copy.deepcopy(self.generator.state_dict())
                 if self.patience is not None and epoch - best >= self.patience:
@@ -195,6 +200,11 @@ class ConditionalGANRegressor(BaseNetRegressor):
         spread is learnt later than the mean.
     target_components : "full", "gavish-donoho", int, float or None, default=16
         Work in this basis of the targets (see `TargetReducer`); None works on genes.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the network of the last `fit`, also where it comes
+        from a file: its weights, its history, the scale and basis of its targets and
+        the levels that it knows stay, and `max_epochs` more are trained. The state of
+        the optimizer does not, and schedules begin anew.
     device : str, default="cpu"
         torch device, such as "cuda".
     verbose : int, default=0
@@ -275,6 +285,7 @@ class ConditionalGANRegressor(BaseNetRegressor):
         validation_fraction=0.1,
         patience=None,
         target_components=16,
+        warm_start=False,
         device="cpu",
         verbose=0,
         random_state=None,
@@ -293,6 +304,7 @@ class ConditionalGANRegressor(BaseNetRegressor):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.target_components = target_components
+        self.warm_start = warm_start
         self.device = device
         self.verbose = verbose
         self.random_state = random_state
@@ -338,7 +350,11 @@ class ConditionalGANRegressor(BaseNetRegressor):
     def _trained_module(self):
         return self.net_.generator
 
-    def _train(self, X, targets):
+    def _train(self, X, targets, previous):
+        if previous is not None:
+            start_from(self.net_.generator, previous.generator)
+            start_from(self.net_.critic, previous.critic)
+            self.net_.history = list(previous.history)
         self.net_.fit(X, targets)
 
     def _take_net(self):

@@ -53,6 +53,11 @@ class SequenceNetRegressor(BaseNetRegressor):
         weights of the best epoch are restored from a copy. None trains for all epochs.
     target_components : "full", "gavish-donoho", int, float or None, default="full"
         Train in this basis of the targets (see `TargetReducer`); None trains on genes.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the network of the last `fit`, also where it comes
+        from a file: its weights, its history, the scale and basis of its targets and
+        the levels that it knows stay, and `max_epochs` more are trained. The state of
+        the optimizer does not, and schedules begin anew.
     net_params : dict, default=None
         Any other argument of ``skorch.NeuralNetRegressor``; overrides the above.
     device : str, default="cpu"
@@ -146,6 +151,7 @@ class SequenceNetRegressor(BaseNetRegressor):
         lr_patience=8,
         patience=None,
         target_components="full",
+        warm_start=False,
         net_params=None,
         device="cpu",
         verbose=0,
@@ -166,6 +172,7 @@ class SequenceNetRegressor(BaseNetRegressor):
         self.lr_patience = lr_patience
         self.patience = patience
         self.target_components = target_components
+        self.warm_start = warm_start
         self.net_params = net_params
         self.device = device
         self.verbose = verbose

@@ -64,6 +64,11 @@ class TokenEmbeddingMLPRegressor(NamedConditionsMixin, BaseNetRegressor):
         too learns little of the strong ones.
     clip : bool, default=True
         Whether to keep predictions of a gene within the range of its training values.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the network of the last `fit`, also where it comes
+        from a file: its weights, its history, the scale and basis of its targets and
+        the levels that it knows stay, and `max_epochs` more are trained. The state of
+        the optimizer does not, and schedules begin anew.
     net_params : dict, default=None
         Any other argument of ``skorch.NeuralNetRegressor``; overrides the above.
     device : str, default="cpu"
@@ -162,6 +167,7 @@ class TokenEmbeddingMLPRegressor(NamedConditionsMixin, BaseNetRegressor):
         max_epochs=40,
         target_components=100,
         clip=True,
+        warm_start=False,
         net_params=None,
         device="cpu",
         verbose=0,
@@ -182,6 +188,7 @@ class TokenEmbeddingMLPRegressor(NamedConditionsMixin, BaseNetRegressor):
         self.max_epochs = max_epochs
         self.target_components = target_components
         self.clip = clip
+        self.warm_start = warm_start
         self.net_params = net_params
         self.device = device
         self.verbose = verbose
@@ -201,6 +208,9 @@ class TokenEmbeddingMLPRegressor(NamedConditionsMixin, BaseNetRegressor):
 
     def _read(self, X):
         return self._table(validate_conditions(self, X, reset=False))
+
+    def _used_columns(self):
+        return [*self.columns_, *self.numeric_columns_]
 
     def _table(self, X):
         """Return the codes, 0 for an unseen level, and the standardised numbers."""
@@ -247,6 +257,13 @@ class TokenEmbeddingMLPRegressor(NamedConditionsMixin, BaseNetRegressor):
     def _encode_targets(self, y):
         self._y_range = y.min(axis=0), y.max(axis=0)
         return super()._encode_targets(y)
+
+    def _encode_more(self, y):
+        self._check_batch_norm(len(y))
+        targets = super()._encode_more(y)
+        low, high = self._y_range
+        self._y_range = np.minimum(low, y.min(axis=0)), np.maximum(high, y.max(axis=0))
+        return targets
 
     def _decode_targets(self, targets):
         y_pred = super()._decode_targets(targets)
