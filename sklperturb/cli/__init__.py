@@ -2,9 +2,9 @@
 
 from sklperturb.cli import (  # noqa: F401  (each registers its commands)
     _cells,
-    _describe,
     _embed,
     _evaluate,
+    _models,
     _screens,
     _signatures,
     _tuning,

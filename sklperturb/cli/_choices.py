@@ -184,6 +184,8 @@ def _tell_of_mixed(screen, splitter):
     """Warn where the id map asks for seen and unseen perturbations at once."""
     column = screen.schema.perturbation
     new = ~screen.X_test[column].isin(screen.X[column])
+    if len(new) == 0:
+        return
     if not 0.1 <= new.mean() <= 0.9:
         return
     asks_new = type(splitter).__name__ == "UnseenPerturbationKFold"
@@ -208,6 +210,8 @@ def tell_of_asked(screen, splitter=None):
     from sklperturb.comparison import asked_difference
     from sklperturb.model_selection import suggest_cv
 
+    if len(screen.X_test) == 0:
+        return
     if splitter is None:
         splitter = suggest_cv(screen.X, screen.X_test, schema=screen.schema)
     try:

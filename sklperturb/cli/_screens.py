@@ -1,13 +1,11 @@
-"""Commands on screens of signatures: models, simulate, leaderboard, submit."""
+"""Commands on screens of signatures: fetch, simulate, leaderboard."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
-from rich.table import Table
-from typer import Option
+from typer import Argument, BadParameter, Option
 
-from sklperturb.cli._app import app, log, out
+from sklperturb.cli._app import app, out
 from sklperturb.cli._cells import cell_task, is_cells, tell_of_fitting
 from sklperturb.cli._choices import (
     Cv,
@@ -18,8 +16,6 @@ from sklperturb.cli._choices import (
     make_scoring,
     make_splitter,
     named,
-    refuse_inputs,
-    set_tuned,
     tell_of_asked,
 )
 from sklperturb.cli._ending import keeping
@@ -28,7 +24,6 @@ from sklperturb.cli._options import (
     Clip,
     Context,
     Control,
-    Data,
     DataOrCells,
     Embedding,
     Jobs,
@@ -46,39 +41,53 @@ from sklperturb.cli._options import (
 from sklperturb.cli._tables import (
     check_leaderboard,
     explain_gaps,
+    make_table,
     render_leaderboard,
+    tell_of_next,
     write_leaderboard,
 )
-from sklperturb.utils._choices import OnNonfinite, Scoring
-
-_INPUTS = ("de_train.h5ad", "de_test.h5ad", "id_map.csv", "sample_submission.csv")
+from sklperturb.utils._choices import OnNonfinite, Scoring, did_you_mean
 
 
 @app.command()
-def models():
-    """List the registered models: what they are made of, and what they need.
+def fetch(
+    name: Annotated[
+        str | None,
+        Argument(metavar="NAME", help="Screen to fetch; without one, list them."),
+    ] = None,
+    data_home: Annotated[
+        Path | None,
+        Option(
+            file_okay=False,
+            help="Folder that screens are kept in. By default that of the environment "
+            "variable SKLPERTURB_DATA, or else sklperturb_data in your home.",
+        ),
+    ] = None,
+):
+    """Download a public screen, or list those that can be.
 
-    Those with "yes" under "default" are run by leaderboard without being asked. A need
-    in brackets is an extra that is not installed. A narrow terminal shows less of each.
+    What is there already is checked and not downloaded again. Mind the licence, and
+    cite what is named.
     """
-    from rich.console import Console
+    from sklperturb.downloads._kept import fetch_screen
+    from sklperturb.downloads._screens import SCREENS
 
-    from sklperturb.models import list_models
-
-    narrow = out.is_terminal and Console().width < out.width
-    columns = ("model", "kind", "default", "estimator", "needs", "what it is")
-    if narrow:
-        columns = ("model", "default", "what it is")
-    table = Table(*columns, box=None, pad_edge=False)
-    for entry in list_models():
-        needs = entry.needs if entry.available else f"({entry.needs})"
-        default = "yes" if entry.default else ""
-        row = entry.name, entry.kind, default, entry.made_of, needs, entry.summary
-        if narrow:
-            needs = f"; needs {needs}" if needs else ""
-            row = entry.name, default, f"{entry.summary}{needs}"
-        table.add_row(*row)
-    out.print(table, width=Console().width if narrow else None)
+    if name is None:
+        table = make_table(["name", "content"], ["MB"])
+        for screen in SCREENS.values():
+            table.add_row(screen.name, screen.title, f"{screen.size / 1e6:,.0f}")
+        out.print(table)
+        return
+    if name not in SCREENS:
+        raise BadParameter(
+            f"{name!r} is none of {', '.join(SCREENS)}. "
+            f"{did_you_mean(name, SCREENS)}".rstrip()
+        )
+    for path in fetch_screen(name, data_home):
+        out.print(str(path))
+    screen = SCREENS[name]
+    out.print(f"licence: {screen.license}")
+    out.print(f"cite: {screen.citation}")
 
 
 @app.command()
@@ -218,99 +227,11 @@ def leaderboard(
             write_leaderboard(output, table, comparison.folds)
     if is_cells(data):
         tell_of_fitting(table, data, embedding, layer, obsm)
-
-
-@app.command()
-def submit(
-    data: Data,
-    model: Annotated[str, Option(help="A name that `sklperturb models` lists.")],
-    output: Annotated[
-        Path,
-        Option(
-            dir_okay=False,
-            help="File to write: .csv or .h5ad, of a VCPI folder .csv or .parquet.",
-        ),
-    ],
-    params: Annotated[
-        Path | None,
-        Option(
-            exists=True, dir_okay=False, help="The best.json that tune has written."
-        ),
-    ] = None,
-    embedding: Embedding = None,
-    source: Source = None,
-    layer: ResponseLayer = None,
-    clip: Clip = None,
-    on_nonfinite: NonFinite = OnNonfinite.error,
-    seed: Seed = 0,
-    budget: Annotated[
-        str | None,
-        Option(
-            metavar="[fast|thorough|SECONDS]",
-            help="How long the model best is trained. By default fast.",
-        ),
-    ] = None,
-    jobs: Jobs = -1,
-    overwrite: Overwrite = False,
-):
-    """Fit a model on everything and write its predictions for the id map."""
-    from sklearn.utils.validation import has_fit_parameter
-
-    from sklperturb.datasets import write_submission, write_vcpi_submission
-    from sklperturb.datasets._vcpi import VCPI_FILES, is_vcpi
-    from sklperturb.datasets._write import SUFFIXES, VCPI_SUFFIXES
-    from sklperturb.files._writing import check_output
-    from sklperturb.metrics import mrrmse
-    from sklperturb.models import make_model
-
-    long = is_vcpi(data)
-    check_output(output, VCPI_SUFFIXES if long else SUFFIXES, overwrite)
-    refuse_inputs([data / name for name in (*_INPUTS, *VCPI_FILES)], [output])
-    estimator = make_model(model)  # tells at once what is not installed
-    if params is not None:
-        log.info(f"Parameters: {set_tuned(estimator, model, params)}")
-    if budget is not None and model != "best":
-        raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
-    if budget is not None:
-        from sklperturb.models._parts import check_budget
-
-        # Before anything is read, so that a wrong one costs nothing.
-        budget = float(budget) if _is_number(budget) else budget
-        check_budget(budget)
-    screen = load_screen(data, layer, clip, on_nonfinite)
-    fitting([model], screen.schema)
-    sources = load_sources(embedding, source)
-    check_taken(sources, [model])
-    tell_of_asked(screen)
-    start = time.perf_counter()
-    estimator = make_model(
-        model, schema=screen.schema, random_state=seed, sources=sources
-    )
-    if budget is not None:
-        estimator.set_params(budget=budget)
-    if "n_jobs" in estimator.get_params(deep=False):
-        estimator.set_params(n_jobs=jobs)
-    if params is not None:
-        set_tuned(estimator, model, params)
-    known = {}
-    if has_fit_parameter(estimator, "X_unlabeled"):
-        known["X_unlabeled"] = screen.X_test
-    n_rows, n_genes = screen.y.shape
-    log.info(f"Fitting {model} to {n_rows} rows of {n_genes} genes.")
-    y_pred = estimator.fit(screen.X, screen.y, **known).predict(screen.X_test)
-    write = write_vcpi_submission if long else write_submission
-    uns = {"method_id": model} if output.suffix == ".h5ad" else {}
-    write(output, y_pred, screen.id_map, screen.target_names, **uns)
-    n_rows, n_genes = y_pred.shape
-    seconds = time.perf_counter() - start
-    out.print(f"{n_rows} rows, {n_genes} genes, {seconds:.1f} s: {output}")
-    if screen.y_test is not None:
-        out.print(f"MRRMSE on the known answers: {mrrmse(screen.y_test, y_pred):.4f}")
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    else:
+        tell_of_next(
+            *(table, data),
+            layer=layer,
+            clip=clip,
+            embedding=embedding,
+            source=source,
+        )

@@ -1,6 +1,7 @@
 """Tables on the screen, and files in a folder."""
 
 import json
+import shlex
 from importlib.util import find_spec
 
 from rich.table import Table
@@ -120,6 +121,21 @@ def explain_gaps(table):
     if not scored.all():
         names = ", ".join(table.loc[~scored, "model"])
         log.info(f"No score: {names} failed in a fold; see the warnings above.")
+
+
+def tell_of_next(table, data, **options):
+    """Say by which command the winner of a leaderboard can be kept."""
+    scored = table[table["mean"].notna()]
+    if scored.empty:
+        return
+    name = scored["model"].iloc[0]
+    options = {"data": data, **options, "model": name, "output": f"{name}.skpt"}
+    command = "sklperturb fit"
+    for option, given in options.items():
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None:
+                command += f" --{option} {shlex.quote(str(value))}"
+    log.info(f"Next: {command}")
 
 
 def check_leaderboard(folder):

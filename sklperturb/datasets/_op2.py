@@ -56,11 +56,11 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
     Parameters
     ----------
     folder : str or path-like
-        A folder that holds the Kaggle layout (``de_train.parquet``,
-        ``id_map.csv`` and, to fix the genes, ``sample_submission.csv``) or the
-        benchmark's (``de_train.h5ad`` with ``de_test.h5ad``, ``id_map.csv`` or
-        both). Where both are there, the Kaggle layout is read unless `layer` is
-        given.
+        A folder that holds the Kaggle layout (``de_train.parquet``, where there
+        is something to predict ``id_map.csv`` and, to fix the genes,
+        ``sample_submission.csv``) or the benchmark's (``de_train.h5ad`` with
+        ``de_test.h5ad``, ``id_map.csv``, both or neither). Where both layouts are
+        there, the Kaggle layout is read unless `layer` is given.
     layer : str, default=None
         Layer of the h5ad files, such as ``"sign_log10_pval"``, ``"logFC"`` or
         ``"t"``; by default ``"clipped_sign_log10_pval"``, which the benchmark
@@ -84,7 +84,8 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
         y : DataFrame of shape (n_samples, n_genes)
             Response, float64.
         X_test : DataFrame of shape (n_test, n_columns)
-            Conditions to predict, indexed by submission id.
+            Conditions to predict, indexed by submission id; no rows where the folder
+            names none.
         y_test : DataFrame of shape (n_test, n_genes) or None
             Response to them where the folder holds it.
         schema : PerturbationSchema
@@ -92,7 +93,8 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
         target_names : list of str
             Genes, in the order of `y`.
         id_map : DataFrame
-            As read; made from ``de_test`` where there is no ``id_map.csv``.
+            As read; made from ``de_test`` where there is no ``id_map.csv``, and
+            without rows where there is neither.
         DESCR : str
             What was read, and which of the rules below were applied.
 
@@ -274,8 +276,8 @@ def _read_id_map(folder, X_known, schema, test_name):
     if path.exists():
         id_map = read_table(path, labels, max_columns=_MAX_CONDITIONS)
         file_name = path.name
-    elif X_known is None:
-        raise missing_file(folder, "id_map.csv")
+    elif X_known is None:  # nothing is asked
+        return pd.DataFrame(columns=["id", *labels])
     else:
         id_map = X_known.copy()
         if "id" not in id_map:

@@ -1,6 +1,7 @@
 """Folds that ask what a submission will be asked."""
 
 import numpy as np
+import pandas as pd
 
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._levels import number_levels
@@ -21,7 +22,9 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     X : DataFrame of shape (n_samples, n_columns)
         Conditions with a known response.
     X_test : DataFrame of shape (n_test, n_columns)
-        Conditions to predict.
+        Conditions to predict. Without rows, the folds ask the hardest question that
+        the design allows: pairs where perturbations were measured in several contexts,
+        else perturbations.
     n_splits : int, default=5
         Folds; fewer where the design has not as many perturbations or contexts.
     schema : PerturbationSchema, default=None
@@ -49,6 +52,11 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     common = {"schema": schema, "random_state": random_state}
     perturbations = X[schema.perturbation]
     new = ~X_test[schema.perturbation].isin(perturbations)
+    if len(X_test) == 0:
+        in_several = schema.context is not None and (
+            X.groupby(schema.perturbation)[schema.context].nunique().gt(1).sum() > 1
+        )
+        new = pd.Series([not in_several])
     if schema.context is None or new.mean() > 0.5:
         units = number_levels(perturbations)[0]
         if has_structures(X, schema):  # the same structure is held out once

@@ -267,14 +267,14 @@ def test_hostile_compounds_get_through_a_leaderboard(cli, folder, tmp_path):
 
 @pytest.mark.parametrize(("width", "lines"), [(80, 2), (200, 1)])
 def test_models_can_be_read_at_any_width(monkeypatch, width, lines):
-    from sklperturb.cli import _screens
+    from sklperturb.cli import _models
     from sklperturb.cli._app import Screen
 
     screen = Screen(width=max(width, 130), force_terminal=True, color_system=None)
     monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setattr(_screens, "out", screen)
+    monkeypatch.setattr(_models, "out", screen)
     with screen.capture() as shown:
-        _screens.models()
+        _models.models()
     rows = shown.get().splitlines()
     assert max(len(row.rstrip()) for row in rows) <= width
     at = next(i for i, row in enumerate(rows) if row.startswith("additive_combination"))

@@ -1,6 +1,7 @@
 """The command line, as a user types it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -263,3 +264,19 @@ def test_tune_by_the_weighted_error(cli, tmp_path):
     assert '"scoring": "wmse"' in done.stdout
     done = cli("tune", *options, "--scoring", "wmse", "--output", tmp_path / "out")
     assert '"trials": 2' in done.stdout  # goes on, with nothing left to do
+
+
+def test_screen_without_an_id_map(cli, folder, tmp_path):
+    data = shutil.copytree(folder, tmp_path / "screen")
+    for path in data.iterdir():
+        if path.name != "de_train.parquet":
+            path.unlink()
+    few = ["--models", "ridge,additive_joint", "--n-splits", 2]
+    done = cli("leaderboard", "--data", data, *few, "--clip", 5)
+    first = done.stdout.splitlines()[1].split()[1]
+    assert f"--clip 5.0 --model {first} --output {first}.skpt" in done.stderr
+    assert "UnseenPairKFold" in done.stderr
+    output = tmp_path / "submission.csv"
+    done = cli("submit", "--data", data, "--model", "ridge", "--output", output, code=2)
+    assert "has no id_map.csv" in done.stderr and "sklperturb fit" in done.stderr
+    assert not output.exists()

@@ -304,10 +304,6 @@ def test_wrong_id_map(folder, text, message):
 
 def test_missing_files(tmp_path, folder):
     (folder / "id_map.csv").unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"id_map.csv is not in .*\['de_train.parquet'\]"
-    ):
-        load_op2(folder)
     (folder / "de_train.parquet").unlink()
     with pytest.raises(FileNotFoundError, match=r"holds nothing. Allowed are the Kag"):
         load_op2(folder)
@@ -407,8 +403,19 @@ def test_benchmark_layout_without_answers(benchmark_folder):
     (folder / "de_test.h5ad").unlink()
     assert load_op2(folder).y_test is None
     (folder / "id_map.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=r"id_map.csv is not in"):
-        load_op2(folder)
+    asked = load_op2(folder)
+    assert len(asked.X_test) == len(asked.id_map) == 0
+    assert list(asked.X_test.columns) == list(asked.X.columns)
+
+
+def test_nothing_to_predict(folder, train):
+    whole = load_op2(folder)
+    (folder / "id_map.csv").unlink()
+    screen = load_op2(folder)
+    assert screen.y.equals(whole.y) and screen.X.equals(whole.X)
+    assert list(screen.X_test.columns) == list(whole.X_test.columns)
+    assert len(screen.X_test) == 0 and screen.X_test.index.name == "id"
+    assert "0 to predict" in screen.DESCR and "0 conditions to predict" in screen.DESCR
 
 
 def test_unknown_layer(benchmark_folder):

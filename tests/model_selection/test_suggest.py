@@ -48,3 +48,13 @@ def test_no_context_column():
     cv = suggest_cv(X, _table([("T", "x")]), schema=schema)
     assert isinstance(cv, UnseenPerturbationKFold)
     assert cv.schema == schema
+
+
+def test_nothing_to_predict():
+    X = _table([(c, p) for c in "AB" for p in "xyz"])
+    none = X.iloc[:0]
+    cv = suggest_cv(X, none, n_splits=2)
+    assert isinstance(cv, UnseenPairKFold) and cv.contexts is None
+    once = _table([("A", "x"), ("A", "y"), ("B", "z"), ("B", "u")])
+    cv = suggest_cv(once, once.iloc[:0], n_splits=9)
+    assert isinstance(cv, UnseenPerturbationKFold) and cv.n_splits == 4

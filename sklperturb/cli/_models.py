@@ -1,0 +1,388 @@
+"""Commands on one model: models, fit, predict, info, submit."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+from rich.table import Table
+from typer import Argument, Option
+
+from sklperturb.cli._app import app, log, out
+from sklperturb.cli._choices import (
+    check_taken,
+    fitting,
+    load_screen,
+    load_sources,
+    refuse_inputs,
+    set_tuned,
+    tell_of_asked,
+)
+from sklperturb.cli._options import (
+    Clip,
+    Data,
+    Embedding,
+    Jobs,
+    NonFinite,
+    Overwrite,
+    ResponseLayer,
+    Seed,
+    Source,
+)
+from sklperturb.utils._choices import OnNonfinite
+
+_INPUTS = ("de_train.h5ad", "de_test.h5ad", "id_map.csv", "sample_submission.csv")
+_PREDICTIONS = (".csv", ".parquet", ".h5ad")
+
+Name = Annotated[str, Option(help="A name that `sklperturb models` lists.")]
+Params = Annotated[
+    Path | None,
+    Option(exists=True, dir_okay=False, help="The best.json that tune has written."),
+]
+Budget = Annotated[
+    str | None,
+    Option(
+        metavar="[fast|thorough|SECONDS]",
+        help="How long the model best is trained. By default fast.",
+    ),
+]
+Kept = Annotated[Path, Argument(metavar="MODEL", help="A file that fit wrote, .skpt.")]
+
+
+@app.command()
+def models():
+    """List the registered models: what they are made of, and what they need.
+
+    Those with "yes" under "default" are run by leaderboard without being asked. A need
+    in brackets is an extra that is not installed. A narrow terminal shows less of each.
+    """
+    from rich.console import Console
+
+    from sklperturb.models import list_models
+
+    narrow = out.is_terminal and Console().width < out.width
+    columns = ("model", "kind", "default", "estimator", "needs", "what it is")
+    if narrow:
+        columns = ("model", "default", "what it is")
+    table = Table(*columns, box=None, pad_edge=False)
+    for entry in list_models():
+        needs = entry.needs if entry.available else f"({entry.needs})"
+        default = "yes" if entry.default else ""
+        row = entry.name, entry.kind, default, entry.made_of, needs, entry.summary
+        if narrow:
+            needs = f"; needs {needs}" if needs else ""
+            row = entry.name, default, f"{entry.summary}{needs}"
+        table.add_row(*row)
+    out.print(table, width=Console().width if narrow else None)
+
+
+@app.command()
+def fit(
+    data: Data,
+    model: Name,
+    output: Annotated[
+        Path, Option(dir_okay=False, help="File to keep the model in, .skpt.")
+    ],
+    params: Params = None,
+    embedding: Embedding = None,
+    source: Source = None,
+    layer: ResponseLayer = None,
+    clip: Clip = None,
+    on_nonfinite: NonFinite = OnNonfinite.error,
+    seed: Seed = 0,
+    budget: Budget = None,
+    jobs: Jobs = -1,
+    overwrite: Overwrite = False,
+):
+    """Fit a model to a screen and keep it in a file for predict.
+
+    The file holds numbers and text and no program: it is safe to open, whoever wrote
+    it. What it holds and what it does not is told by info.
+    """
+    from sklperturb.files._writing import check_output
+    from sklperturb.persistence import save
+
+    check_output(output, (".skpt",), overwrite)
+    start = time.perf_counter()
+    screen, estimator = _fitted(
+        *(data, model, params, budget, (layer, clip, on_nonfinite)),
+        *((embedding, source), seed, jobs),
+    )
+    save(
+        estimator,
+        output,
+        X=screen.X,
+        y=screen.y,
+        schema=screen.schema,
+        overwrite=overwrite,
+    )
+    n_rows, n_genes = screen.y.shape
+    seconds, size = time.perf_counter() - start, output.stat().st_size / 1e6
+    out.print(
+        f"{model}, {n_rows} rows, {n_genes} genes, {seconds:.1f} s, {size:.1f} MB: "
+        f"{output}"
+    )
+    columns = screen.schema.columns("context", "perturbation")
+    columns = " and ".join(getattr(estimator, "_used_columns", lambda: columns)())
+    log.info(
+        f"Next: sklperturb predict {output} --conditions FILE.csv --output "
+        f"predictions.csv, where FILE.csv has the columns {columns}."
+    )
+
+
+@app.command()
+def predict(
+    path: Kept,
+    conditions: Annotated[
+        Path,
+        Option(
+            exists=True,
+            dir_okay=False,
+            help="What to predict, .csv, .tsv or .parquet: a row for each condition, "
+            "with columns called as in the data that the model was fitted to, such as "
+            "cell_type, sm_name and, of new compounds, SMILES. `sklperturb info` "
+            "names them.",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        Option(
+            dir_okay=False,
+            help="File to write: the conditions, and a column for each gene. .csv, "
+            ".parquet, or .h5ad with the genes in var.",
+        ),
+    ],
+    overwrite: Overwrite = False,
+):
+    """Predict the responses to any conditions with a model that fit has kept."""
+    import numpy as np
+    import pandas as pd
+
+    from sklperturb.files._reading import check_file
+    from sklperturb.files._writing import check_output
+    from sklperturb.persistence import load, read_info
+
+    check_output(output, _PREDICTIONS, overwrite)
+    check_file(path, "model")
+    refuse_inputs([path, conditions], [output])
+    start = time.perf_counter()
+    known = read_info(path)
+    model = load(path)
+    X = _read_conditions(conditions, known)
+    _tell_of_new(X, model)
+    y_pred = np.asarray(model.predict(X)).reshape(len(X), -1)
+    genes = known.genes or [f"gene_{i}" for i in range(y_pred.shape[1])]
+    if taken := sorted(set(genes) & set(X)):
+        raise ValueError(
+            f"{conditions} has the columns {taken[:5]}, which are genes that the model "
+            "predicts; remove them."
+        )
+    _write_predictions(output, X, pd.DataFrame(y_pred, X.index, genes))
+    n_rows, n_genes = y_pred.shape
+    seconds = time.perf_counter() - start
+    out.print(f"{n_rows} rows, {n_genes} genes, {seconds:.1f} s: {output}")
+
+
+@app.command()
+def info(path: Kept):
+    """Report what a kept model is and was fitted to. Only its manifest is read."""
+    from sklperturb.files._reading import check_file
+    from sklperturb.persistence import read_info
+
+    check_file(path, "model")
+    known = read_info(path)
+    roles = {column: role for role, column in (known.schema or {}).items()}
+    columns = [
+        f"{name} ({roles[name]})" if name in roles else str(name)
+        for name in known.columns or ()
+    ]
+    rows = {
+        "model": known.model_class,
+        "parameters": ", ".join(f"{k}={v}" for k, v in known.parameters.items()),
+        "conditions": known.n_samples,
+        "columns": ", ".join(columns),
+        "genes": known.genes and f"{len(known.genes)}, such as {known.genes[0]}",
+        "data": known.fingerprint and f"SHA-256 {known.fingerprint}",
+        "written by": f"sklperturb {known.written_by}",
+        "with": ", ".join(f"{k} {v}" for k, v in known.libraries.items()),
+        "needs trust": ", ".join(known.foreign),
+    }
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, str(value))
+    for score in known.scores:
+        table.add_row("score", ", ".join(f"{k} {v}" for k, v in score.items()))
+    out.print(table)
+
+
+@app.command()
+def submit(
+    data: Data,
+    model: Name,
+    output: Annotated[
+        Path,
+        Option(
+            dir_okay=False,
+            help="File to write: .csv or .h5ad, of a VCPI folder .csv or .parquet.",
+        ),
+    ],
+    params: Params = None,
+    embedding: Embedding = None,
+    source: Source = None,
+    layer: ResponseLayer = None,
+    clip: Clip = None,
+    on_nonfinite: NonFinite = OnNonfinite.error,
+    seed: Seed = 0,
+    budget: Budget = None,
+    jobs: Jobs = -1,
+    overwrite: Overwrite = False,
+):
+    """Fit a model on everything and write its predictions for the id map."""
+    from sklperturb.datasets import write_submission, write_vcpi_submission
+    from sklperturb.datasets._vcpi import VCPI_FILES, is_vcpi
+    from sklperturb.datasets._write import SUFFIXES, VCPI_SUFFIXES
+    from sklperturb.files._writing import check_output
+    from sklperturb.metrics import mrrmse
+
+    long = is_vcpi(data)
+    check_output(output, VCPI_SUFFIXES if long else SUFFIXES, overwrite)
+    refuse_inputs([data / name for name in (*_INPUTS, *VCPI_FILES)], [output])
+    start = time.perf_counter()
+    screen, estimator = _fitted(
+        *(data, model, params, budget, (layer, clip, on_nonfinite)),
+        *((embedding, source), seed, jobs),
+        asked=True,
+    )
+    y_pred = estimator.predict(screen.X_test)
+    write = write_vcpi_submission if long else write_submission
+    uns = {"method_id": model} if output.suffix == ".h5ad" else {}
+    write(output, y_pred, screen.id_map, screen.target_names, **uns)
+    n_rows, n_genes = y_pred.shape
+    seconds = time.perf_counter() - start
+    out.print(f"{n_rows} rows, {n_genes} genes, {seconds:.1f} s: {output}")
+    if screen.y_test is not None:
+        out.print(f"MRRMSE on the known answers: {mrrmse(screen.y_test, y_pred):.4f}")
+
+
+def _fitted(data, model, params, budget, reading, known, seed, jobs, *, asked=False):
+    """Return the screen of a folder and a registered model that is fitted to it.
+
+    With `asked`, a screen without rows to predict is refused before anything is fitted.
+    """
+    from sklearn.utils.validation import has_fit_parameter
+
+    from sklperturb.models import make_model
+
+    estimator = make_model(model)  # tells at once what is not installed
+    if params is not None:
+        log.info(f"Parameters: {set_tuned(estimator, model, params)}")
+    budget = _check_budget(budget, model)
+    screen = load_screen(data, *reading)
+    if asked and len(screen.X_test) == 0:
+        raise ValueError(
+            f"{data} has no id_map.csv, so that nothing is to be predicted. Add one, "
+            "or use `sklperturb fit` and `sklperturb predict`."
+        )
+    fitting([model], screen.schema)
+    sources = load_sources(*known)
+    check_taken(sources, [model])
+    tell_of_asked(screen)
+    estimator = make_model(
+        model, schema=screen.schema, random_state=seed, sources=sources
+    )
+    if budget is not None:
+        estimator.set_params(budget=budget)
+    if "n_jobs" in estimator.get_params(deep=False):
+        estimator.set_params(n_jobs=jobs)
+    if params is not None:
+        set_tuned(estimator, model, params)
+    unlabeled = {}
+    if len(screen.X_test) and has_fit_parameter(estimator, "X_unlabeled"):
+        unlabeled["X_unlabeled"] = screen.X_test
+    n_rows, n_genes = screen.y.shape
+    log.info(f"Fitting {model} to {n_rows} rows of {n_genes} genes.")
+    return screen, estimator.fit(screen.X, screen.y, **unlabeled)
+
+
+def _read_conditions(path, known):
+    """Return the table of conditions to predict, with the labels as text."""
+    from sklperturb.conditions import PerturbationSchema
+    from sklperturb.conditions._near import spelling_hint
+    from sklperturb.conditions._validation import resolve_schema
+    from sklperturb.datasets._clean import clean_conditions
+    from sklperturb.files._tables import read_parquet, read_table
+
+    def read(labels):
+        if path.suffix == ".parquet":
+            return read_parquet(path)
+        return read_table(path, labels)
+
+    if known.schema is None:
+        schema = resolve_schema(None, read(()))
+    else:
+        schema = PerturbationSchema(**known.schema)
+    X = read(schema.columns("context", "perturbation", "smiles"))
+    needed = schema.columns("context", "perturbation")
+    if absent := [name for name in needed if name not in X]:
+        raise ValueError(
+            f"{path} lacks the columns {absent}; it has {list(X.columns)}. The model "
+            f"was fitted to {needed}.{spelling_hint(absent, X.columns)}"
+        )
+    given = list(X.columns)
+    return clean_conditions(X, schema, path.name)[given]
+
+
+def _tell_of_new(X, model):
+    """Say which of the conditions hold what the model has not seen."""
+    schema = getattr(model, "schema_", None)
+    for role in ("perturbation", "context"):
+        column, seen = getattr(schema, role, None), getattr(model, f"{role}s_", None)
+        if column not in X or seen is None:
+            continue
+        new = X.loc[~X[column].isin(list(map(str, seen))), column]
+        if len(new):
+            log.info(
+                f"{len(new)} of {len(X)} rows have a {role} that was not measured: "
+                f"{_some(new.unique())}. Measured were {_some(seen)}."
+            )
+
+
+def _some(names):
+    return ", ".join(map(str, names[:5])) + ", ..." * (len(names) > 5)
+
+
+def _write_predictions(path, X, y_pred):
+    """Write conditions and responses side by side, in the layout of de_train."""
+    import pandas as pd
+    from anndata import AnnData
+
+    from sklperturb.files._writing import written_whole
+    from sklperturb.files._writing_hdf5 import write_h5ad
+
+    with written_whole(path) as unfinished:
+        if path.suffix == ".h5ad":
+            obs = X.set_axis(X.index.astype(str))
+            var = pd.DataFrame(index=y_pred.columns)
+            write_h5ad(unfinished, AnnData(y_pred.to_numpy(), obs, var), "gzip")
+            return
+        table = pd.concat([X, y_pred], axis=1)
+        if path.suffix == ".csv":
+            table.to_csv(unfinished, index=False)
+        else:
+            table.to_parquet(unfinished, index=False)
+
+
+def _check_budget(budget, model):
+    """Return the budget, before anything is read, so that a wrong one costs nothing."""
+    from sklperturb.models._parts import check_budget
+
+    if budget is None:
+        return None
+    if model != "best":
+        raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
+    try:
+        budget = float(budget)
+    except ValueError:  # a name
+        pass
+    check_budget(budget)
+    return budget

@@ -1,0 +1,124 @@
+"""Commands on one model: it is fitted, kept in a file, asked, and predicts."""
+
+import json
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from sklperturb.datasets import load_op2, make_chemical_screen, write_screen
+from sklperturb.models import make_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    screen = make_chemical_screen(4, 20, 30, random_state=0)
+    return write_screen(tmp_path_factory.mktemp("cli") / "screen", screen)
+
+
+@pytest.fixture(scope="module")
+def kept(cli, folder, tmp_path_factory):
+    path = tmp_path_factory.mktemp("kept") / "ridge.skpt"
+    done = cli("fit", "--data", folder, "--model", "ridge", "--output", path)
+    assert "30 genes" in done.stdout and str(path) in done.stdout
+    assert f"sklperturb predict {path}" in done.stderr
+    assert "cell_type and sm_name" in done.stderr
+    return path
+
+
+def new_conditions(path, screen, n=10):
+    """Write conditions of which a model reads some columns only, and return them."""
+    X = screen.X_test[["sm_name", "cell_type"]].head(n).assign(note="7")
+    X.to_csv(path, index=False)
+    return X
+
+
+def test_predictions_are_those_of_the_model(cli, folder, kept, tmp_path):
+    screen = load_op2(folder)
+    X = new_conditions(tmp_path / "new.csv", screen)
+    model = make_model("ridge", schema=screen.schema, random_state=0)
+    y_pred = model.fit(screen.X, screen.y).predict(screen.X_test)[:10]
+    asked = ["predict", kept, "--conditions", tmp_path / "new.csv", "--output"]
+
+    cli(*asked, tmp_path / "out.csv")
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert list(table) == ["sm_name", "cell_type", "note", *screen.target_names]
+    assert table["sm_name"].tolist() == X["sm_name"].tolist()
+    np.testing.assert_allclose(table[screen.target_names], y_pred)
+    cli(*asked, tmp_path / "out.parquet")
+    table = pd.read_parquet(tmp_path / "out.parquet")
+    assert np.array_equal(table[screen.target_names], y_pred)
+    cli(*asked, tmp_path / "out.h5ad")
+    found = anndata.read_h5ad(tmp_path / "out.h5ad")
+    assert found.var_names.tolist() == screen.target_names
+    assert found.obs["cell_type"].tolist() == X["cell_type"].tolist()
+    assert np.array_equal(found.X, y_pred)
+
+    done = cli(*asked, tmp_path / "out.csv", code=2)
+    assert "exists" in done.stderr
+    cli(*asked, tmp_path / "out.csv", "--overwrite")
+
+
+def test_new_compounds_by_their_structure(cli, folder, tmp_path):
+    pytest.importorskip("rdkit")
+    path, new = tmp_path / "m.skpt", tmp_path / "new.csv"
+    cli("fit", "--data", folder, "--model", "tanimoto_kernel", "--output", path)
+    names = [f"New {i}" for i in range(3)]
+    table = pd.DataFrame({"cell_type": "B cells", "sm_name": names})
+    asked = ["predict", path, "--conditions", new, "--output", tmp_path / "out.csv"]
+    table.to_csv(new, index=False)
+    done = cli(*asked, code=2)
+    assert "SMILES" in done.stderr and not (tmp_path / "out.csv").exists()
+    table.assign(SMILES=["CCO", "c1ccccc1O", None]).to_csv(new, index=False)
+    done = cli(*asked)
+    assert "3 of 3 rows have a perturbation that was not measured: New 0, New 1" in (
+        done.stderr
+    )
+    found = pd.read_csv(tmp_path / "out.csv").iloc[:, 3:]
+    assert found.shape == (3, 30) and not np.allclose(found.iloc[0], found.iloc[1])
+
+
+def test_info_reads_the_manifest(cli, kept):
+    done = cli("info", kept)
+    for text in (
+        "sklperturb.linear_model.TargetEncodedRidge",
+        "cell_type (context), sm_name (perturbation)",
+        "30, such as ",
+        "scikit-learn ",
+    ):
+        assert text in done.stdout
+
+
+def test_parameters_of_a_search(cli, folder, tmp_path):
+    best = {"model": "product_kernel", "params": {"alphas": [7.0]}}
+    (tmp_path / "best.json").write_text(json.dumps(best))
+    given = ["--params", tmp_path / "best.json", "--model", "product_kernel"]
+    cli("fit", "--data", folder, *given, "--output", tmp_path / "m.skpt")
+    assert "alphas=[7.0]" in cli("info", tmp_path / "m.skpt").stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("sm_name,celltype\nx,B cells\n", "lacks the columns ['cell_type']"),
+        ("sm_name,cell_type\n", "no rows"),
+        ("sm_name,cell_type\nx,\n", "is missing in 1 of 1 rows"),
+        ("sm_name,cell_type,{gene}\nx,B cells,1\n", "which are genes that the model"),
+    ],
+)
+def test_wrong_conditions(cli, folder, kept, tmp_path, content, message):
+    new, output = tmp_path / "new.csv", tmp_path / "out.csv"
+    new.write_text(content.format(gene=load_op2(folder).target_names[0]))
+    done = cli("predict", kept, "--conditions", new, "--output", output, code=2)
+    assert message in done.stderr and not output.exists()
+
+
+def test_wrong_files(cli, folder, tmp_path):
+    path = tmp_path / "m.skpt"
+    path.write_bytes(b"PK no model")
+    for command in (["info"], ["predict", "--conditions", path, "--output", "o.csv"]):
+        done = cli(command[0], path, *command[1:], code=2)
+        assert done.stderr.startswith("error: ") and str(path) in done.stderr
+    done = cli("fit", "--data", folder, "--model", "ridge", "--output", path, code=2)
+    assert "exists" in done.stderr
