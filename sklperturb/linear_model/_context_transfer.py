@@ -70,6 +70,9 @@ class ContextTransferRidge(LatentConditionRegressor):
         shared.
     context_effects_ : ndarray of shape (n_contexts, n_components)
         Shrunken effects of the contexts, for perturbations that were not seen.
+    grand_mean_share_, centre_share_ : float
+        Shares, 0 to 1, of the mean of all rows that are predicted in contexts that were
+        seen, and in others: what is more than noise, and what contexts have in common.
     context_scales_ : ndarray of shape (n_contexts,)
     reducer_ : TargetReducer
     contexts_, perturbations_ : ndarray

@@ -4,7 +4,12 @@ import numpy as np
 
 from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.conditions._statistics import share_of_centre
+from sklperturb.conditions._statistics import (
+    estimate_smoothing,
+    joint_effects,
+    share_of_centre,
+    share_of_mean,
+)
 from sklperturb.linear_model._kernel import context_scales
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.utils._grid import Grid
@@ -13,8 +18,9 @@ from sklperturb.utils._grid import Grid
 class LatentConditionRegressor(ConditionRegressor):
     """Base of the models of responses at one strength of all contexts, in a basis.
 
-    Coordinates are centred on the mean of all rows. In a context that was not seen,
-    only the share of this mean that contexts have in common is predicted.
+    Coordinates are centred on the mean of all rows. Only the share of this mean that is
+    more than noise is predicted (`grand_mean_share_`), and in a context that was not
+    seen, only that which contexts have in common, too (`centre_share_`).
     """
 
     _parameter_constraints = {
@@ -32,8 +38,19 @@ class LatentConditionRegressor(ConditionRegressor):
             self.context_scales_ = context_scales(context, perturbation, y, n_contexts)
         y = y / self.context_scales_[context][:, None]
         y = y - self._known_beforehand(self.perturbations_[perturbation], y)
-        self._centre_share = share_of_centre(context, n_contexts, y)
         self.reducer_ = TargetReducer(self.n_components).fit(y)
+        mean = self.reducer_.mean_
+        # What contexts and perturbations explain is no noise of the mean.
+        codes, n_levels = (
+            (context, perturbation),
+            (n_contexts, len(self.perturbations_)),
+        )
+        lambdas = estimate_smoothing(codes, n_levels, y - mean, crossed=True)
+        effects = joint_effects(codes, n_levels, y - mean, lambdas)
+        left = y - mean - effects[0][context] - effects[1][perturbation]
+        self.grand_mean_share_ = share_of_mean(mean, left)
+        in_common = share_of_centre(context, n_contexts, y)
+        self.centre_share_ = min(in_common, self.grand_mean_share_)
         return context, perturbation, self.reducer_.transform(y)
 
     def _known_beforehand(self, labels, y):
@@ -45,5 +62,6 @@ class LatentConditionRegressor(ConditionRegressor):
         scale = take_levels(self.context_scales_, context, 1.0)
         y_pred = self.reducer_.inverse_transform(latent)
         # Of what all rows have in common, only a share holds for another context.
-        y_pred[context < 0] -= (1 - self._centre_share) * self.reducer_.mean_
+        share = np.where(context < 0, self.centre_share_, self.grand_mean_share_)
+        y_pred -= np.multiply.outer(1 - share, self.reducer_.mean_)
         return y_pred * scale[:, None]

@@ -51,6 +51,9 @@ class ProductKernelRidge(LatentConditionRegressor):
     alpha_, context_share_, perturbation_share_ : float
         The chosen values.
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
+    grand_mean_share_, centre_share_ : float
+        Shares, 0 to 1, of the mean of all rows that are predicted in contexts that were
+        seen, and in others: what is more than noise, and what contexts have in common.
     context_scales_ : ndarray of shape (n_contexts,)
     dual_coef_ : ndarray of shape (n_samples, n_components)
     reducer_ : TargetReducer

@@ -10,7 +10,7 @@ from sklperturb.conditions._levels import level_means, pair_means, take_levels
 from sklperturb.linear_model._kernel import (
     context_similarity,
     left_out_residuals,
-    loo_kernel_ridge,
+    loo_correction,
 )
 from sklperturb.linear_model._latent import LatentConditionRegressor
 from sklperturb.linear_model._variances import (
@@ -71,10 +71,13 @@ class ResponseKernelRidge(LatentConditionRegressor):
         Share of each product of a kernel of contexts and one of perturbations in what
         they explain together.
     alpha_ : float
-        The chosen penalty.
+        The chosen penalty; infinite where only the mean is predicted.
     n_iter_ : int
         Steps that the search took.
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
+    grand_mean_share_, centre_share_ : float
+        Shares, 0 to 1, of the mean of all rows that are predicted in contexts that were
+        seen, and in others: what is more than noise, and what contexts have in common.
     context_scales_ : ndarray of shape (n_contexts,)
     dual_coef_ : ndarray of shape (n_samples, n_components)
     reducer_ : TargetReducer
@@ -158,7 +161,10 @@ class ResponseKernelRidge(LatentConditionRegressor):
         variances /= np.trace(combined(kernels, variances)) / len(targets) or 1.0
         self.variances_ = dict(zip(_PARTS, variances.tolist(), strict=True))
         kernel = combined(kernels, variances)
-        _, self.alpha_, self.dual_coef_ = loo_kernel_ridge(kernel, targets, self.alphas)
+        # The mean alone, unless what is known of other rows helps beyond chance.
+        self.alpha_, self.dual_coef_ = loo_correction(
+            kernel, targets, self.alphas, np.arange(len(targets))
+        )
         return self
 
     def predict(self, X):
@@ -193,6 +199,8 @@ class ResponseKernelRidge(LatentConditionRegressor):
 
     def _left_out_together(self, together):
         """Return training rows as predicted without the rows named with each."""
+        if not np.isfinite(self.alpha_):
+            return np.zeros_like(self.dual_coef_)
         kernel = self._kernel(*self._train_codes)
         targets = kernel @ self.dual_coef_ + self.alpha_ * self.dual_coef_
         return targets - left_out_residuals(

@@ -52,6 +52,9 @@ class TargetEncodedRidge(LatentConditionRegressor):
     alpha_ : float
         The chosen penalty; infinite where there is no correction.
     coef_ : ndarray of shape (n_features, n_components)
+    grand_mean_share_, centre_share_ : float
+        Shares, 0 to 1, of the mean of all rows that are predicted in contexts that were
+        seen, and in others: what is more than noise, and what contexts have in common.
     context_scales_ : ndarray of shape (n_contexts,)
     encoder_ : TargetStatisticsEncoder
         Fitted on the targets' coordinates.

@@ -52,7 +52,8 @@ def test_a_context_that_was_not_measured_is_left_out_of_the_sum():
     weights = dict(zip([*model.contexts_, "mean"], row, strict=True))
     mean = y[~dropped].mean(axis=0)
     only = y[((X["sm_name"] == name) & (X["cell_type"] == "a")).to_numpy()][0] - mean
-    expected = mean + (weights["a"] + weights["mean"]) * only
+    expected = model.grand_mean_share_ * mean
+    expected += (weights["a"] + weights["mean"]) * only
     np.testing.assert_allclose(model.predict(X_new[:1])[0], expected, atol=1e-8)
 
 
@@ -103,7 +104,7 @@ def test_kernel_ridge_written_out():
     kernel = features @ features.T / scale
     dual_coef = np.linalg.solve(kernel + 0.5 * np.eye(len(kernel)), residual)
     query = X_new["sm_name"].iloc[0]
-    expected = weights @ sources(query) + y.mean(0)
+    expected = weights @ sources(query) + model.grand_mean_share_ * y.mean(axis=0)
     expected += sources(query)[:-1].ravel() @ features.T / scale @ dual_coef
     row = pd.DataFrame({"cell_type": [target], "sm_name": [query]})
     np.testing.assert_allclose(model.predict(row)[0], expected, atol=1e-8)
@@ -120,18 +121,19 @@ def test_what_was_not_seen(screen):
     effect, mean, overall = model.predict(new)
     codes = list(model.contexts_).index(new["cell_type"].iloc[0])
     shift = model.reducer_.inverse_transform(model.context_effects_)[codes]
-    np.testing.assert_allclose(effect, shift)
+    overall_share = model.grand_mean_share_
+    centre = y.mean(axis=0)
+    np.testing.assert_allclose(effect, shift - (1 - overall_share) * centre)
     rows = screen.X[screen.X["sm_name"] == name]
     by_context = (
         pd.DataFrame(y[rows.index]).groupby(rows["cell_type"].to_numpy()).mean()
     )
-    centre, share = y.mean(axis=0), model.mean_share_
-    expected = centre + share * (by_context.mean().to_numpy() - centre)
+    deviation = model.mean_share_ * (by_context.mean().to_numpy() - centre)
     # Of the centre, a new context gets the share that contexts have in common.
     context, levels = pd.factorize(screen.X["cell_type"])
     in_common = share_of_centre(context, len(levels), y)
-    assert 0 < in_common < 1
-    np.testing.assert_allclose(mean, expected - (1 - in_common) * centre)
+    assert 0 < in_common < overall_share < 1
+    np.testing.assert_allclose(mean, in_common * centre + deviation)
     np.testing.assert_allclose(overall, in_common * centre)
 
 
@@ -145,7 +147,8 @@ def test_few_shared_perturbations_predict_the_mean(screen):
     )
     by_context = pd.DataFrame(y[rows]).groupby(X["cell_type"][rows].to_numpy()).mean()
     centre, share = y.mean(axis=0), model.mean_share_
-    expected = centre + share * (by_context.mean().to_numpy() - centre)
+    expected = model.grand_mean_share_ * centre
+    expected += share * (by_context.mean().to_numpy() - centre)
     np.testing.assert_allclose(model.predict(row)[0], expected)
 
 
@@ -161,9 +164,10 @@ def test_the_share_of_the_mean_is_how_alike_contexts_respond(shared, low, high):
 
 def test_one_context_gives_the_mean_of_each_perturbation(screen):
     X = screen.X[["sm_name"]]
-    y_pred = ContextTransferRidge(**PLAIN).fit(X, screen.y).predict(X)
+    model = ContextTransferRidge(**PLAIN).fit(X, screen.y)
     expected = screen.y.groupby(X["sm_name"].to_numpy()).transform("mean")
-    np.testing.assert_allclose(y_pred, expected)
+    expected -= (1 - model.grand_mean_share_) * screen.y.mean()
+    np.testing.assert_allclose(model.predict(X), expected)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def test_correction_is_that_of_ridge_on_the_encodings(interactions):
     expected = reducer.inverse_transform(
         additive + (new - features.mean(axis=0)) @ coef
     )
+    expected -= (1 - model.grand_mean_share_) * y.mean(axis=0)
     np.testing.assert_allclose(model.predict(X_test), expected, atol=1e-6)
 
 

@@ -8,24 +8,17 @@ from sklperturb.metrics import mrrmse
 from sklperturb.model_selection import UnseenContextKFold, UnseenPairKFold
 from sklperturb.models import make_model
 
-# Those that shrink the mean of all rows, too, as far as it is noise.
-SHRUNKEN = ["additive_joint", "token_mlp"]
-NAMES = [
-    *SHRUNKEN,
-    "ridge",
-    "context_transfer",
-    "product_kernel",
-    "response_kernel",
-]
+# Those that choose little beside a share of the mean of all rows.
+PLAIN = ["additive_joint", "token_mlp", "context_transfer", "product_kernel"]
+NAMES = [*PLAIN, "ridge", "response_kernel"]
 
 
-# Choices on nine rows cost something: no model can be as good as zeros on noise.
-@pytest.mark.parametrize(
-    ("cv", "most"), [(UnseenPairKFold, 1.1), (UnseenContextKFold, 1.05)]
-)
+# Choices on nine rows cost something: no model can be as good as zeros on noise. With
+# the whole mean of all rows, each of them is 6 to 10 % worse on pairs.
+@pytest.mark.parametrize("cv", [UnseenPairKFold, UnseenContextKFold])
 @pytest.mark.parametrize("name", NAMES)
-def test_noise_of_three_perturbations_is_hardly_believed(name, cv, most):
-    most = min(most, 1.03) if name in SHRUNKEN else most
+def test_noise_of_three_perturbations_is_hardly_believed(name, cv):
+    most = 1.03 if name in PLAIN else 1.05
     rng = np.random.default_rng(0)
     pairs = [(context, compound) for context in "ABCD" for compound in "uvw"]
     X = pd.DataFrame(pairs, columns=["cell_type", "sm_name"])
