@@ -106,7 +106,7 @@ TUNED = {
     "SeedEnsembleRegressor": {"model__aggregate": ["median", "mean"]},
     "SeenUnseenRegressor": {"model__seen": [None, GroupStatisticRegressor()]},
     "StretchedRegressor": {"model__stretch": [None, Stretch()]},
-    "TanimotoKernelRidge": {"model__leave_out": ["perturbation", "row"]},
+    "TanimotoKernelRidge": {"model__leave_out": ["auto", "perturbation", "row"]},
     "TargetEncodedRidge": {"model__smooth": [0.1, 100.0]},
     "WeightedErrorRegressor": {"model__estimator": [None, Ridge(100)]},
 }

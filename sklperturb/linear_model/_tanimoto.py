@@ -1,7 +1,5 @@
 """Kernel ridge on the structural similarity of compounds."""
 
-from operator import itemgetter
-
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -10,13 +8,9 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 
 from sklperturb.conditions._regressor import ConditionRegressor
-from sklperturb.linear_model._calibration import Calibration, component_factors
-from sklperturb.linear_model._kernel import (
-    best_product,
-    left_out_residuals,
-    mean_norm,
-    rows_of_groups,
-)
+from sklperturb.conditions._statistics import share_of_centre, share_of_mean
+from sklperturb.linear_model._compound_kernel import choose_kernel
+from sklperturb.linear_model._kernel import mean_norm, rows_of_groups
 from sklperturb.preprocessing import TargetReducer, tanimoto_similarity
 from sklperturb.preprocessing._fingerprint import FINGERPRINT_SIZES, check_kinds
 from sklperturb.preprocessing._molecules import COUNT_KINDS, fingerprints
@@ -58,7 +52,8 @@ class TanimotoKernelRidge(ConditionRegressor):
     respond alike, :math:`a` how much of a compound's effect is the same in every
     context, and :math:`b` how much of a context's effect is the same for every
     compound. All three and the penalty are chosen by closed-form
-    leave-one-compound-out. Needs rdkit.
+    leave-one-compound-out, and once more for compounds that were measured in another
+    context, by leaving out one pair of both. Needs rdkit.
 
     Parameters
     ----------
@@ -77,12 +72,14 @@ class TanimotoKernelRidge(ConditionRegressor):
         `CompoundFingerprint`).
     radius, n_bits : int, default=2 and 2048
         Radius and length of the fingerprints.
-    leave_out : {"perturbation", "row"}, default="perturbation"
+    leave_out : {"auto", "perturbation", "row"}, default="auto"
         What is left out together to score a choice. "perturbation" takes all rows of
         a compound, and of others with the same structure, as asked of an unseen
         compound; with "row" a compound that was measured in two contexts, or under
-        two names, would vouch for itself. Take "row" to predict compounds in contexts
-        where they were not measured.
+        two names, would vouch for itself. With "auto" compounds are left out for rows
+        whose compound was not measured in another context, and the rows of a compound
+        in one context for those where it was: what is the right strength of the one
+        is far too strong for the other.
     centre : {"median", "mean"}, default="median"
         The typical response: the point of the least mean distance to the training
         responses, which suits row-wise scores of data with a few very strong
@@ -100,7 +97,14 @@ class TanimotoKernelRidge(ConditionRegressor):
     Attributes
     ----------
     alpha_, power_, context_share_, perturbation_share_ : float
-        The chosen values.
+        The chosen values, with "auto" those for compounds that were not measured.
+    seen_choice_ : dict of {str: float} or None
+        With "auto", the values for compounds that were measured in another context;
+        None without such compounds in training.
+    grand_mean_share_, centre_share_ : float
+        Shares, 0 to 1, of the typical response that are predicted in contexts that
+        were seen, and in others: what is more than noise, and what contexts have in
+        common.
     left_out_error_ : float
         Their mean row-wise root mean squared error when compounds (or rows) are left
         out, in the unit of `y`, within the basis. Optimistic by what the choice gains.
@@ -128,7 +132,8 @@ class TanimotoKernelRidge(ConditionRegressor):
     the mean of these measurements, shrunken towards what the other compounds say as
     far as repeats in training disagree.
 
-    Time is cubic in the number of rows, once for each :math:`(a, b, q)`.
+    Time is cubic in the number of rows, once or, with "auto", twice for each
+    :math:`(a, b, q)`.
 
     References
     ----------
@@ -157,7 +162,7 @@ class TanimotoKernelRidge(ConditionRegressor):
         "perturbation_shares": [Grid(zero=True)],
         "kind": [StrOptions(set(COUNT_KINDS)), list, tuple],
         **FINGERPRINT_SIZES,
-        "leave_out": [StrOptions({"perturbation", "row"})],
+        "leave_out": [StrOptions({"auto", "perturbation", "row"})],
         "centre": [StrOptions({"median", "mean"})],
         "calibrate": ["boolean"],
         "n_components": TargetReducer._parameter_constraints["n_components"],
@@ -180,7 +185,7 @@ class TanimotoKernelRidge(ConditionRegressor):
         ),
         radius=2,
         n_bits=2048,
-        leave_out="perturbation",
+        leave_out="auto",
         centre="median",
         calibrate=True,
         n_components="full",
@@ -238,6 +243,8 @@ class TanimotoKernelRidge(ConditionRegressor):
         compound = _same_compound(perturbation, smiles)
         self._number_compounds(perturbation, smiles, compound)
         self._choose(targets - centre, compound, np.sqrt(y.shape[1]))
+        in_common = share_of_centre(context, len(self.contexts_), y)
+        self.centre_share_ = min(in_common, self.grand_mean_share_)
         return self
 
     def _used_columns(self):
@@ -262,75 +269,85 @@ class TanimotoKernelRidge(ConditionRegressor):
         """
         context, perturbation = self._codes(X)
         smiles = read_structures(self, X, perturbation, reset=False)
-        same_context, similarity = self._similarities(
-            context, perturbation, *self._compounds(smiles)
-        )
-        kernel = self._kernel(same_context, similarity)
-        deviation = self._calibrated(kernel @ self.dual_coef_)
-        repeats = self._repeats(context, self._compound_of(perturbation, smiles))
-        self._move_to_repeats(deviation, repeats, self.repeat_prior_)
-        return self._shaped(self.centre_ + deviation @ self.reducer_.components_)
+        alike = self._similarities(context, perturbation, *self._compounds(smiles))
+        compound = self._compound_of(perturbation, smiles)
+        deviation = self._unseen.predict(*alike)
+        seen = self._elsewhere(context, compound)
+        if self._seen is not None and seen.any():
+            deviation[seen] = self._seen.predict(*(part[seen] for part in alike))
+        share = np.where(context < 0, self.centre_share_, self.grand_mean_share_)
+        y_pred = np.column_stack([deviation, share])
+        repeats = self._repeats(context, compound)
+        self._move_to_repeats(y_pred, repeats, self.repeat_prior_)
+        basis = np.vstack([self.reducer_.components_, self.centre_])
+        return self._shaped(y_pred @ basis)
 
     def _choose(self, targets, compound, scale):
-        """Fit every combination of the grids and keep the best, then correct it."""
-        same_context, similarity = self._similarities(*self._train)
+        """Choose a kernel for unseen compounds, and one for known ones."""
+        context = self._train[0]
+        alike = self._similarities(*self._train)
         n_choices = None if len(self.contexts_) > 1 else 1
         shares = self.context_shares[:n_choices], self.perturbation_shares[:n_choices]
-        groups = compound if self.leave_out == "perturbation" else None
+        grids = self.powers, shares, self.alphas
 
-        def score(left_out):
-            if not self.calibrate:
-                return mean_norm(left_out)
-            y_pred = targets - left_out
-            return mean_norm(targets - y_pred * component_factors(targets, y_pred))
-
-        def fit(power):
-            alike = similarity**power
-            error, alpha, dual_coef, a, b = best_product(
-                same_context, alike, targets, shares, self.alphas, groups, score
+        def choose(groups, scored):
+            return choose_kernel(
+                alike,
+                targets,
+                grids,
+                groups=groups,
+                scored=scored,
+                calibrate=self.calibrate,
             )
-            calibration = None
-            if self.calibrate:
-                # The stretch is a search, so only the best of a power gets one.
-                kernel = (a + same_context) * (b + alike)
-                y_pred = targets - left_out_residuals(
-                    kernel, alpha, dual_coef, rows_of_groups(groups)
-                )
-                calibration = Calibration.learn(targets, y_pred)
-                error = mean_norm(targets - calibration(y_pred))
-            return error, alpha, dual_coef, a, b, power, calibration
 
-        fits = map(fit, self.powers)
-        error, self.alpha_, self.dual_coef_, *chosen = min(fits, key=itemgetter(0))
-        self.context_share_, self.perturbation_share_, *chosen = chosen
-        self.power_, self.calibration_ = chosen
-        self.left_out_error_ = error / scale
-        kernel = self._kernel(same_context, similarity)
-        self._learn_repeats(kernel, targets, compound)
-
-    def _learn_repeats(self, kernel, targets, compound):
-        """Learn how much to believe the same compound, measured in the same context."""
-        context = self._train[0]
-        self.repeat_prior_ = np.inf
+        by_row = self.leave_out == "row"
+        self._unseen = choose(None if by_row else compound, np.full(len(targets), True))
+        self.alpha_, self.power_ = self._unseen.alpha, self._unseen.power
+        self.context_share_ = self._unseen.context_share
+        self.perturbation_share_ = self._unseen.perturbation_share
+        self.dual_coef_ = self._unseen.dual_coef
+        self.left_out_error_ = self._unseen.error / scale
+        self._seen = self.seen_choice_ = None
+        cells = np.unique([context, compound], axis=1, return_inverse=True)[1].ravel()
         self._measured = (context, compound, targets, None)
+        seen = self._elsewhere(context, compound)
+        if self.leave_out == "auto" and seen.any():
+            self._seen = choose(cells, seen)
+            names = "alpha", "power", "context_share", "perturbation_share"
+            self.seen_choice_ = {name: getattr(self._seen, name) for name in names}
+        # Every row as it would be predicted, had it not been measured.
+        together = rows_of_groups(cells)
+        without = self._unseen.left_out(*alike, targets, together)
+        if self._seen is not None:
+            without[seen] = self._seen.left_out(*alike, targets, together)[seen]
+        self.grand_mean_share_ = share_of_mean(self.centre_, targets - without)
+        self._learn_repeats(context, compound, targets, without)
+
+    def _learn_repeats(self, context, compound, targets, without):
+        """Learn how much to believe the same compound, measured in the same context."""
+        self.repeat_prior_ = np.inf
+        # What was measured has its typical response in full, the last column.
+        share = np.full(len(targets), self.grand_mean_share_)
+        measured = np.column_stack([targets, np.ones(len(targets))])
+        without = np.column_stack([without, share])
+        self._measured = (context, compound, measured, without)
         repeats = self._repeats(context, compound)
         np.fill_diagonal(repeats, 0)
         repeated = repeats.any(axis=1)
         if not repeated.any():
             return
-        cells = np.unique([context, compound], axis=1, return_inverse=True)[1].ravel()
-        residuals = left_out_residuals(
-            kernel, self.alpha_, self.dual_coef_, rows_of_groups(cells)
-        )
-        without = self._calibrated(targets - residuals)
-        self._measured = (context, compound, targets, without)
 
         def error(prior):
-            moved = np.empty_like(targets[repeated])
+            moved = np.empty_like(measured[repeated])
             self._move_to_repeats(moved, repeats[repeated], prior)
-            return mean_norm(targets[repeated] - moved)
+            return mean_norm(targets[repeated] - moved[:, :-1])
 
         self.repeat_prior_ = float(min(_REPEAT_PRIORS, key=error))
+
+    def _elsewhere(self, context, compound):
+        """Return whether the compound of each row was measured in another context."""
+        other = context[:, None] != self._measured[0]
+        return (other & (compound[:, None] == self._measured[1])).any(axis=1)
 
     def _repeats(self, context, compound):
         """Return which training rows are of the same compound in the same context."""
@@ -350,14 +367,6 @@ class TanimotoKernelRidge(ConditionRegressor):
             total, count = repeats[rows] @ measured, counts[rows, None]
             alone = repeats[rows] @ without / count
             y_pred[rows] = (total + prior * alone) / (count + prior)
-
-    def _calibrated(self, y_pred):
-        return y_pred if self.calibration_ is None else self.calibration_(y_pred)
-
-    def _kernel(self, same_context, similarity):
-        return (self.context_share_ + same_context) * (
-            self.perturbation_share_ + similarity**self.power_
-        )
 
     def _number_compounds(self, perturbation, smiles, compound):
         """Remember the number of each name's and each structure's compound."""

@@ -108,7 +108,7 @@ SPACES = {
     "TanimotoKernelRidge": {
         "calibrate": _any(True, False),
         "centre": _any("median", "mean"),
-        "leave_out": _any("perturbation", "row"),
+        "leave_out": _any("auto", "perturbation", "row"),
         "radius": _int(1, 3),
     },
     "TargetEncodedRidge": {

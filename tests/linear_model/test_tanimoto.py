@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.utils.estimator_checks import check_estimator
 
-from sklperturb.baseline import GroupStatisticRegressor
+from sklperturb.baseline import AdditiveRegressor, GroupStatisticRegressor
 from sklperturb.datasets import load_op2, make_chemical_screen
 from sklperturb.linear_model import TanimotoKernelRidge
 from sklperturb.linear_model._kernel import loo_kernel_ridge
@@ -15,7 +15,11 @@ from sklperturb.linear_model._tanimoto import (
     spatial_median,
 )
 from sklperturb.metrics import mrrmse
-from sklperturb.model_selection import UnseenPerturbationKFold
+from sklperturb.model_selection import (
+    UnseenContextKFold,
+    UnseenPairKFold,
+    UnseenPerturbationKFold,
+)
 from sklperturb.testing import check_perturbation_estimator
 
 pytest.importorskip("rdkit", reason="structures need rdkit")
@@ -80,7 +84,9 @@ def test_prediction_is_kernel_ridge(small):
     y = small.y.to_numpy()
     kernel = naive_kernel(small.X, small.X) + 0.5 * np.eye(len(y))
     dual = np.linalg.solve(kernel, y - y.mean(axis=0))
-    expected = naive_kernel(small.X_test, small.X) @ dual + y.mean(axis=0)
+    expected = naive_kernel(small.X_test, small.X) @ dual
+    assert 0 < model.grand_mean_share_ < 1
+    expected += model.grand_mean_share_ * y.mean(axis=0)
     np.testing.assert_allclose(model.predict(small.X_test), expected, rtol=1e-8)
 
 
@@ -99,6 +105,85 @@ def test_left_out_error_is_that_of_refits(small, leave_out):
         y_pred = kernel[i, ~out] @ np.linalg.solve(inside, y[~out])
         errors[i] = np.sqrt(np.mean((y[i] - y_pred) ** 2))
     np.testing.assert_allclose(model.left_out_error_, errors.mean(), rtol=1e-8)
+
+
+def test_measured_compounds_get_what_is_chosen_for_them():
+    """Each row as of the model that was chosen by leaving out what it is asked for."""
+    X, y = few_compounds(8, 3.0)
+    fits = {
+        leave_out: TanimotoKernelRidge(kind="maccs", leave_out=leave_out).fit(
+            X[X["cell_type"] != "D"], y[X["cell_type"] != "D"]
+        )
+        for leave_out in ("auto", "row", "perturbation")
+    }
+    auto = fits["auto"]
+    assert auto.seen_choice_["alpha"] == fits["row"].alpha_
+    assert auto.left_out_error_ == fits["perturbation"].left_out_error_
+    assert fits["row"].seen_choice_ is None
+
+    def deviations(model, X):
+        return model.predict(X) - model.centre_share_ * model.centre_
+
+    known = X[X["cell_type"] == "D"]
+    unseen = known.assign(sm_name="new", SMILES="CCCCCO")
+    for X, name, other in [
+        (known, "row", "perturbation"),
+        (unseen, "perturbation", "row"),
+    ]:
+        found = deviations(auto, X)
+        np.testing.assert_allclose(found, deviations(fits[name], X), atol=1e-10)
+        assert np.abs(found - deviations(fits[other], X)).max() > 1e-3
+
+
+def few_compounds(n_compounds, effect):
+    """Return compounds in four contexts, of noise and an effect of each compound."""
+    rng = np.random.default_rng(0)
+    smiles = ["CCO", "c1ccccc1", "CC(=O)N", "CCCCN", "C1CCCCC1", "OCCO", "CCS", "CCCl"]
+    X = table(
+        *[
+            (context, f"u{i}", smiles[i])
+            for context in "ABCD"
+            for i in range(n_compounds)
+        ]
+    )
+    y = effect * np.tile(rng.normal(size=(n_compounds, 60)), (4, 1))
+    return X, y + rng.normal(size=(len(X), 60))
+
+
+@pytest.mark.parametrize(
+    "cv", [UnseenPairKFold, UnseenContextKFold, UnseenPerturbationKFold]
+)
+def test_noise_of_three_compounds_is_hardly_believed(cv):
+    X, y = few_compounds(3, 0.0)
+    errors = [
+        (mrrmse(y[test], y_pred), mrrmse(y[test], 0 * y[test]))
+        for train, test in cv(3, random_state=0).split(X)
+        for y_pred in [
+            TanimotoKernelRidge(kind="maccs")
+            .fit(X.iloc[train], y[train])
+            .predict(X.iloc[test])
+        ]
+    ]
+    error, zeros = np.mean(errors, axis=0)
+    assert error < 1.03 * zeros
+
+
+def test_compounds_that_are_known_are_not_exaggerated():
+    """In a context that is held out; each compound is nothing like the others."""
+    X, y = few_compounds(8, 3.0)
+    errors = {"auto": [], "perturbation": [], "additive": []}
+    for train, test in UnseenContextKFold(4, random_state=0).split(X):
+        for name, found in errors.items():
+            model = (
+                AdditiveRegressor("joint")
+                if name == "additive"
+                else TanimotoKernelRidge(kind="maccs", leave_out=name)
+            )
+            y_pred = model.fit(X.iloc[train], y[train]).predict(X.iloc[test])
+            found.append(mrrmse(y[test], y_pred))
+    auto, by_compound, additive = map(np.mean, errors.values())
+    assert auto < 1.1 * additive
+    assert auto < 0.7 * by_compound
 
 
 def test_groups_of_one_row_are_leave_one_out():
@@ -122,7 +207,7 @@ def test_the_best_of_the_grids_is_kept(small):
         "context_shares": [0.1, 1],
         "perturbation_shares": [0, 0.3],
     }
-    plain = {"kind": "maccs", "calibrate": False}
+    plain = {"kind": "maccs", "calibrate": False, "leave_out": "perturbation"}
     best = TanimotoKernelRidge(**grids, **plain).fit(small.X, small.y)
     scores = [
         TanimotoKernelRidge(
