@@ -98,6 +98,9 @@ class TanimotoKernelRidge(ConditionRegressor):
     ----------
     alpha_, power_, context_share_, perturbation_share_ : float
         The chosen values, with "auto" those for compounds that were not measured.
+    left_out_error_ : float
+        Their mean row-wise root mean squared error when compounds (or rows) are left
+        out, in the unit of `y`, within the basis. Optimistic by what the choice gains.
     seen_choice_ : dict of {str: float} or None
         With "auto", the values for compounds that were measured in another context;
         None without such compounds in training.
@@ -105,9 +108,6 @@ class TanimotoKernelRidge(ConditionRegressor):
         Shares, 0 to 1, of the typical response that are predicted in contexts that
         were seen, and in others: what is more than noise, and what contexts have in
         common.
-    left_out_error_ : float
-        Their mean row-wise root mean squared error when compounds (or rows) are left
-        out, in the unit of `y`, within the basis. Optimistic by what the choice gains.
     dual_coef_ : ndarray of shape (n_samples, n_components)
     centre_ : ndarray of shape (n_genes,)
     reducer_ : TargetReducer

@@ -172,7 +172,8 @@ def unseen_parts(schema, sources=None):
 
     parts = {}
     if schema.smiles is not None and find_spec("rdkit") is not None:
-        parts["structure"] = _of(TanimotoKernelRidge(schema=schema))
+        model = TanimotoKernelRidge(leave_out="perturbation", schema=schema)
+        parts["structure"] = _of(model)
     if sources:
         parts["genes"] = _of(GeneKnowledgeRidge(sources, schema=schema))
     parts["context"] = _of(AdditiveRegressor("joint", schema=schema))

@@ -34,6 +34,7 @@ _PARTS = {
     "sklperturb.flow._populations": ("ControlPools",),
     "sklperturb.flow._spelling": ("Spelling",),
     "sklperturb.linear_model._calibration": ("Calibration", "Stretch"),
+    "sklperturb.linear_model._compound_kernel": ("CompoundKernel",),
     "sklperturb.linear_model._context_transfer": ("_Cells", "_Correction"),
     "sklperturb.linear_model._knowledge": ("BandFit", "FittedKnowledge"),
     "sklperturb.metrics._weighted": ("WeightedMSEScorer",),
