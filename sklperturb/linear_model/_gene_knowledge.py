@@ -90,6 +90,9 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
     n_iter_ : int
         Steps that the search took.
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
+    grand_mean_share_, centre_share_ : float
+        Shares, 0 to 1, of the mean of all rows that are predicted in contexts that were
+        seen, and in others: what is more than noise, and what contexts have in common.
     context_scales_ : ndarray of shape (n_contexts,)
     reducer_ : TargetReducer
     contexts_, perturbations_ : ndarray

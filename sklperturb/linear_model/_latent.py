@@ -29,6 +29,14 @@ class LatentConditionRegressor(ConditionRegressor):
         **TargetReducer._parameter_constraints,
     }
 
+    # What models that earlier versions saved have in the place of it.
+    _learnt_since = {"grand_mean_share_": 1.0}
+
+    @property
+    def centre_share_(self):
+        """Share of the mean of all rows in contexts that were not seen."""
+        return self._centre_share
+
     def _start_latent_fit(self, X, y):
         """Return the codes of contexts and perturbations, and what is to be fitted."""
         context, perturbation, y = self._start_fit(X, y)
@@ -50,7 +58,7 @@ class LatentConditionRegressor(ConditionRegressor):
         left = y - mean - effects[0][context] - effects[1][perturbation]
         self.grand_mean_share_ = share_of_mean(mean, left)
         in_common = share_of_centre(context, n_contexts, y)
-        self.centre_share_ = min(in_common, self.grand_mean_share_)
+        self._centre_share = min(in_common, self.grand_mean_share_)
         return context, perturbation, self.reducer_.transform(y)
 
     def _known_beforehand(self, labels, y):
