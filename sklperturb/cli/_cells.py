@@ -7,14 +7,23 @@ from typing import Annotated
 from typer import Argument, Option
 
 from sklperturb.cli._app import app, log, out, warn
-from sklperturb.cli._choices import names, read_schema, refuse_inputs
+from sklperturb.cli._choices import (
+    MOST_CELLS,
+    names,
+    read_perturbations,
+    read_schema,
+    refuse_inputs,
+)
 from sklperturb.cli._options import (
     Batch,
     Cells,
+    Checkpoint,
     Context,
     Control,
     Embedding,
+    Latent,
     Layer,
+    MaxSteps,
     Obsm,
     Overwrite,
     Perturbation,
@@ -22,7 +31,6 @@ from sklperturb.cli._options import (
 )
 from sklperturb.utils._choices import Amplitude, CellScoring, one_of
 
-_MAX_CELLS, _MAX_NAME = 10**6, 1000
 _N_GENES, _N_COMPONENTS = 2000, 50  # that models are compared on
 # What the names of latent spaces are to `CellScreenModel`.
 _LATENTS = {None: "counts", "pca": "counts", "autoencoder": "autoencoder", "se": None}
@@ -31,25 +39,10 @@ _LATENTS = {None: "counts", "pca": "counts", "autoencoder": "autoencoder", "se":
 @app.command("fit-cells")
 def fit_cells(
     cells: Cells,
-    output: Annotated[Path, Option(help="File of the model, .npz.")],
+    output: Annotated[Path, Option(help="File to keep the model in, .skpt.")],
     embedding: Embedding = None,
-    latent: Annotated[
-        str | None,
-        Option(
-            metavar="[pca|autoencoder|se|KEY]",
-            help="Space in which cells are generated: principal components or an "
-            "autoencoder of counts, State Embedding (needs --checkpoint), or a key of "
-            "obsm, as --obsm names it. By default pca, of a file without X its "
-            "embedding.",
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        Option(
-            exists=True,
-            help="Weights of State Embedding: a folder or file.",
-        ),
-    ] = None,
+    latent: Latent = None,
+    checkpoint: Checkpoint = None,
     layer: Layer = None,
     obsm: Obsm = None,
     perturbation: Perturbation = None,
@@ -64,9 +57,7 @@ def fit_cells(
             min=1,
         ),
     ] = 50,
-    max_steps: Annotated[
-        int, Option(help="Steps of the training of flow.", min=1)
-    ] = 300,
+    max_steps: MaxSteps = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
@@ -74,38 +65,76 @@ def fit_cells(
 
     Counts are read a block at a time; the model is numbers and text. What it generates
     is counts, unless cells come in an embedding of obsm. Without --embedding, all
-    perturbations that were not seen are predicted alike.
+    perturbations that were not seen are predicted alike. `sklperturb fit` with a file
+    of cells does the same.
     """
+    fit_file(
+        *(cells, output, embedding, seed, overwrite),
+        latent=latent,
+        checkpoint=checkpoint,
+        layer=layer,
+        obsm=obsm,
+        n_components=n_components,
+        max_steps=max_steps,
+        perturbation=perturbation,
+        context=context,
+        control=control,
+        batch=batch,
+    )
+
+
+def fit_file(
+    cells,
+    output,
+    embedding,
+    seed,
+    overwrite,
+    *,
+    latent,
+    checkpoint,
+    layer,
+    obsm,
+    max_steps,
+    n_components=_N_COMPONENTS,
+    **roles,
+):
+    """Fit a model that generates cells to a file of cells, and keep it."""
     from sklperturb.datasets import load_perturbseq
     from sklperturb.files._reading import check_file
     from sklperturb.files._writing import check_output
     from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
     from sklperturb.flow._diagnostics import report
+    from sklperturb.persistence import save
 
-    check_output(output, (".npz",), overwrite)
+    check_output(output, (".skpt",), overwrite)
     for path in embedding or ():
         check_file(path, "embedding")
     refuse_inputs(embedding or (), [output])
     space, obsm = _choose_latent(cells, latent, checkpoint, layer, obsm)
-    schema = read_schema(
-        cells, perturbation=perturbation, context=context, control=control, batch=batch
-    )
+    schema = read_schema(cells, **roles)
     screen = load_perturbseq(
         cells, schema, layer=layer, obsm=obsm, backed=True, drop_unassigned=True
     )
     log.info(screen.DESCR)
     start = time.perf_counter()
+    flow = FlowMatchingRegressor(random_state=seed, verbose=True)
+    if max_steps is not None:
+        flow.set_params(max_steps=max_steps)
     model = CellScreenModel(
         read_embedding(embedding, screen) if embedding else None,
         space=space,
         n_components=n_components,
         obsm=obsm or "X_state",
-        flow=FlowMatchingRegressor(
-            max_steps=max_steps, random_state=seed, verbose=True
-        ),
+        flow=flow,
         schema=screen.schema,
     ).fit(screen.X, screen.y)
-    model.save(output)
+    save(
+        *(model, output),
+        X=screen.X,
+        y=screen.y,
+        schema=screen.schema,
+        overwrite=overwrite,
+    )
     flow = model.flow_
     out.print(
         f"{len(flow.n_cells_)} conditions, {flow.n_controls_} controls, "
@@ -113,11 +142,21 @@ def fit_cells(
     )
     for line in report(flow):
         out.print(line)
+    log.info(
+        f"Next: sklperturb predict-cells {output} --perturbations genes.txt --output "
+        "predicted.h5ad, where genes.txt has a perturbation a line."
+    )
 
 
 @app.command("predict-cells")
 def predict_cells(
-    path: Annotated[Path, Argument(help="A model that fit-cells wrote.")],
+    path: Annotated[
+        Path,
+        Argument(
+            metavar="MODEL",
+            help="A file that fit-cells, or fit on cells, wrote, .skpt.",
+        ),
+    ],
     perturbations: Annotated[
         Path,
         Option(
@@ -127,9 +166,9 @@ def predict_cells(
         ),
     ],
     output: Annotated[Path, Option(help="The .h5ad file to write.")],
-    n_cells: Annotated[int, Option(help="Cells of each.", min=1, max=_MAX_CELLS)] = 400,
+    n_cells: Annotated[int, Option(help="Cells of each.", min=1, max=MOST_CELLS)] = 400,
     n_controls: Annotated[
-        int, Option(help="Controls to add.", min=0, max=_MAX_CELLS)
+        int, Option(help="Controls to add.", min=0, max=MOST_CELLS)
     ] = 0,
     log1p: Annotated[
         bool, Option(help="Write log(1 + x) at 10,000 a cell, not counts.")
@@ -151,14 +190,19 @@ def predict_cells(
     from sklperturb.files._reading import check_file
     from sklperturb.files._writing import check_output, written_whole
     from sklperturb.files._writing_hdf5 import write_h5ad
-    from sklperturb.flow import CellScreenModel
+    from sklperturb.persistence import load, read_info
 
     check_output(output, (".h5ad",), overwrite)
     check_file(path, "model")
     check_file(perturbations, "list of perturbations")
-    model = CellScreenModel.load(path)
+    if not generates_cells(kind := read_info(path).model_class):
+        raise ValueError(
+            f"{path} holds a {kind.rpartition('.')[2]}, which generates no cells; use "
+            "`sklperturb predict`."
+        )
+    model = load(path)
     column = model.flow_.schema_.perturbation
-    names, n_cells = _read_perturbations(perturbations, column, n_cells)
+    names, n_cells = read_perturbations(perturbations, column, n_cells)
     start = time.perf_counter()
     found = model.predict(
         names,
@@ -230,63 +274,9 @@ def read_embedding(paths, screen):
     return pd.DataFrame(fitted.embedding_, index=fitted.genes_)
 
 
-def _read_perturbations(path, column, n_cells):
-    """Return what is asked for, and the number of cells of each."""
-    import pandas as pd
-
-    from sklperturb.conditions._near import near_misses, spelling_hint
-    from sklperturb.files._reading import short
-    from sklperturb.files._tables import read_table
-    from sklperturb.files._text import read_lines, text_suffix
-
-    if text_suffix(path) in (".csv", ".tsv"):
-        table = read_table(path, text=True).fillna("")
-    else:
-        table = _as_table(read_lines(path), column, path)
-    found = [name for name in (column, "target_gene") if name in table]
-    if not found:
-        raise ValueError(
-            f"{path} has the columns {list(table)}, and needs {column!r} or "
-            f"'target_gene'.{spelling_hint(table, (column, 'target_gene'))}"
-        )
-    if near := near_misses(table, ("n_cells",)):
-        raise ValueError(
-            f"{path} has a column {next(iter(near))!r}; the numbers of cells are read "
-            "from 'n_cells'. Rename it, or remove it."
-        )
-    if table.empty:
-        raise ValueError(f"{path} names no perturbation.")
-    names = table[found[0]].str.strip()
-    numbers = pd.Series(n_cells, names.index)
-    if "n_cells" in table:
-        numbers = pd.to_numeric(table["n_cells"], errors="coerce")
-    wrong = names.map(lambda n: not (n.isprintable() and 0 < len(n) <= _MAX_NAME))
-    wrong |= ~numbers.between(1, _MAX_CELLS) | (numbers % 1 != 0)
-    if wrong.any():
-        row = wrong.argmax()
-        raise ValueError(
-            f"{path}: row {row + 1}, with {short(table.iloc[row].tolist())}, names no "
-            "perturbation, or its number of cells is not a whole number from 1 to "
-            f"{_MAX_CELLS}."
-        )
-    return names.tolist(), numbers.astype(int).tolist()
-
-
-def _as_table(lines, column, path):
-    """Return a list of perturbations, one a line, as a table of one column."""
-    import pandas as pd
-
-    lines = [line.strip() for line in lines if line.strip()]
-    for separator, suffix in ((",", ".csv"), ("\t", ".tsv")):
-        header = {name.strip() for name in lines[0].split(separator)} if lines else {}
-        if len(header) > 1 and not header.isdisjoint((column, "target_gene")):
-            raise ValueError(
-                f"{path} is a table, and a list with one perturbation a line is "
-                f"expected; give it a name that ends in {suffix}."
-            )
-    if lines and lines[0] in (column, "target_gene"):
-        lines = lines[1:]  # a header
-    return pd.DataFrame({column: lines}, dtype=object)
+def generates_cells(model_class):
+    """Whether a class, as a model file names it, is for predict-cells."""
+    return model_class == "sklperturb.flow.CellScreenModel"
 
 
 def is_cells(path):
@@ -413,8 +403,8 @@ def tell_of_fitting(table, data, embedding, layer=None, obsm=None):
     known += "" if layer is None else f" --layer {layer}"
     known += "" if obsm is None else f" --latent {obsm}"
     out.print(f"Best: {best}. To generate cells of what was not measured:")
-    out.print(f"  sklperturb fit-cells {data}{known} --output model.npz")
+    out.print(f"  sklperturb fit-cells {data}{known} --output model.skpt")
     out.print(
-        "  sklperturb predict-cells model.npz --perturbations genes.txt --output "
+        "  sklperturb predict-cells model.skpt --perturbations genes.txt --output "
         "predicted.h5ad"
     )

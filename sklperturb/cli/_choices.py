@@ -9,6 +9,7 @@ from sklperturb.files._documents import read_json
 from sklperturb.files._reading import reading
 from sklperturb.utils._choices import Names
 
+MOST_CELLS, _MAX_NAME = 10**6, 1000  # of what predict-cells is asked for
 _SPLITTERS = {
     "unseen-pair": "UnseenPairKFold",
     "unseen-perturbation": "UnseenPerturbationKFold",
@@ -284,3 +285,90 @@ def set_tuned(estimator, model, path):
             if hasattr(part, "_validate_params") and not isinstance(part, type):
                 part._validate_params()
     return params
+
+
+def read_perturbations(path, column, n_cells):
+    """Return what is asked for, and the number of cells of each."""
+    import pandas as pd
+
+    from sklperturb.conditions._near import near_misses, spelling_hint
+    from sklperturb.files._reading import short
+    from sklperturb.files._tables import read_table
+    from sklperturb.files._text import read_lines, text_suffix
+
+    if text_suffix(path) in (".csv", ".tsv"):
+        table = read_table(path, text=True).fillna("")
+    else:
+        table = _as_table(read_lines(path), column, path)
+    found = [name for name in (column, "target_gene") if name in table]
+    if not found:
+        raise ValueError(
+            f"{path} has the columns {list(table)}, and needs {column!r} or "
+            f"'target_gene'.{spelling_hint(table, (column, 'target_gene'))}"
+        )
+    if near := near_misses(table, ("n_cells",)):
+        raise ValueError(
+            f"{path} has a column {next(iter(near))!r}; the numbers of cells are read "
+            "from 'n_cells'. Rename it, or remove it."
+        )
+    if table.empty:
+        raise ValueError(f"{path} names no perturbation.")
+    names = table[found[0]].str.strip()
+    numbers = pd.Series(n_cells, names.index)
+    if "n_cells" in table:
+        numbers = pd.to_numeric(table["n_cells"], errors="coerce")
+    wrong = names.map(lambda n: not (n.isprintable() and 0 < len(n) <= _MAX_NAME))
+    wrong |= ~numbers.between(1, MOST_CELLS) | (numbers % 1 != 0)
+    if wrong.any():
+        row = wrong.argmax()
+        raise ValueError(
+            f"{path}: row {row + 1}, with {short(table.iloc[row].tolist())}, names no "
+            "perturbation, or its number of cells is not a whole number from 1 to "
+            f"{MOST_CELLS}."
+        )
+    return names.tolist(), numbers.astype(int).tolist()
+
+
+def _as_table(lines, column, path):
+    """Return a list of perturbations, one a line, as a table of one column."""
+    import pandas as pd
+
+    lines = [line.strip() for line in lines if line.strip()]
+    for separator, suffix in ((",", ".csv"), ("\t", ".tsv")):
+        header = {name.strip() for name in lines[0].split(separator)} if lines else {}
+        if len(header) > 1 and not header.isdisjoint((column, "target_gene")):
+            raise ValueError(
+                f"{path} is a table, and a list with one perturbation a line is "
+                f"expected; give it a name that ends in {suffix}."
+            )
+    if lines and lines[0] in (column, "target_gene"):
+        lines = lines[1:]  # a header
+    return pd.DataFrame({column: lines}, dtype=object)
+
+
+def read_conditions(path, known):
+    """Return the table of conditions to predict, with the labels as text."""
+    from sklperturb.conditions import PerturbationSchema
+    from sklperturb.conditions._near import spelling_hint
+    from sklperturb.conditions._validation import resolve_schema
+    from sklperturb.datasets._clean import clean_conditions
+    from sklperturb.files._tables import read_parquet, read_table
+
+    def read(labels):
+        if path.suffix == ".parquet":
+            return read_parquet(path)
+        return read_table(path, labels)
+
+    if known.schema is None:
+        schema = resolve_schema(None, read(()))
+    else:
+        schema = PerturbationSchema(**known.schema)
+    X = read(schema.columns("context", "perturbation", "smiles"))
+    needed = schema.columns("context", "perturbation")
+    if absent := [name for name in needed if name not in X]:
+        raise ValueError(
+            f"{path} lacks the columns {absent}; it has {list(X.columns)}. The model "
+            f"was fitted to {needed}.{spelling_hint(absent, X.columns)}"
+        )
+    given = list(X.columns)
+    return clean_conditions(X, schema, path.name)[given]

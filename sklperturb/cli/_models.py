@@ -8,22 +8,33 @@ from rich.table import Table
 from typer import Argument, Option
 
 from sklperturb.cli._app import app, log, out
+from sklperturb.cli._cells import fit_file, generates_cells, is_cells
 from sklperturb.cli._choices import (
     check_taken,
     fitting,
     load_screen,
     load_sources,
+    read_conditions,
     refuse_inputs,
     set_tuned,
     tell_of_asked,
 )
 from sklperturb.cli._options import (
+    Batch,
+    Checkpoint,
     Clip,
+    Context,
+    Control,
     Data,
+    DataOrCells,
     Embedding,
     Jobs,
+    Latent,
+    MaxSteps,
     NonFinite,
+    Obsm,
     Overwrite,
+    Perturbation,
     ResponseLayer,
     Seed,
     Source,
@@ -77,15 +88,29 @@ def models():
 
 @app.command()
 def fit(
-    data: Data,
-    model: Name,
+    data: DataOrCells,
     output: Annotated[
         Path, Option(dir_okay=False, help="File to keep the model in, .skpt.")
     ],
+    model: Annotated[
+        str | None,
+        Option(
+            help="A name that `sklperturb models` lists. Of cells it is flow, and need "
+            "not be named."
+        ),
+    ] = None,
     params: Params = None,
     embedding: Embedding = None,
     source: Source = None,
     layer: ResponseLayer = None,
+    obsm: Obsm = None,
+    latent: Latent = None,
+    checkpoint: Checkpoint = None,
+    perturbation: Perturbation = None,
+    context: Context = None,
+    control: Control = None,
+    batch: Batch = None,
+    max_steps: MaxSteps = None,
     clip: Clip = None,
     on_nonfinite: NonFinite = OnNonfinite.error,
     seed: Seed = 0,
@@ -93,14 +118,48 @@ def fit(
     jobs: Jobs = -1,
     overwrite: Overwrite = False,
 ):
-    """Fit a model to a screen and keep it in a file for predict.
+    """Fit a model to a screen and keep it in a file for predict, or predict-cells.
 
     The file holds numbers and text and no program: it is safe to open, whoever wrote
-    it. What it holds and what it does not is told by info.
+    it. What it holds and what it does not is told by info. Of a file of cells, what is
+    fitted generates cells: see fit-cells, which has more options.
     """
     from sklperturb.files._writing import check_output
     from sklperturb.persistence import save
 
+    of_cells = {
+        "obsm": obsm,
+        "latent": latent,
+        "checkpoint": checkpoint,
+        "perturbation": perturbation,
+        "context": context,
+        "control": control,
+        "batch": batch,
+        "max_steps": max_steps,
+    }
+    if is_cells(data):
+        if model not in (None, "flow"):
+            raise ValueError(
+                f"The model {model!r} is for signatures, and --data are cells; leave "
+                "model= out, or `sklperturb signatures` makes signatures of cells."
+            )
+        others = params, source, clip, budget
+        if on_nonfinite != OnNonfinite.error or any(o is not None for o in others):
+            raise ValueError(
+                "params=, source=, clip=, on_nonfinite= and budget= are for "
+                "signatures; leave them out."
+            )
+        fit_file(*(data, output, embedding, seed, overwrite), layer=layer, **of_cells)
+        return
+    if given := [name for name, value in of_cells.items() if value is not None]:
+        raise ValueError(
+            f"{given[0]}= is for cells, and --data is a folder of signatures; leave it "
+            "out."
+        )
+    if model is None:
+        raise ValueError(
+            "Pass model= to name what is fitted; `sklperturb models` lists the names."
+        )
     check_output(output, (".skpt",), overwrite)
     start = time.perf_counter()
     screen, estimator = _fitted(
@@ -166,8 +225,13 @@ def predict(
     refuse_inputs([path, conditions], [output])
     start = time.perf_counter()
     known = read_info(path)
+    if generates_cells(known.model_class):
+        raise ValueError(
+            f"{path} holds a model that generates cells; use `sklperturb "
+            "predict-cells`."
+        )
     model = load(path)
-    X = _read_conditions(conditions, known)
+    X = read_conditions(conditions, known)
     _tell_of_new(X, model)
     y_pred = np.asarray(model.predict(X)).reshape(len(X), -1)
     genes = known.genes or [f"gene_{i}" for i in range(y_pred.shape[1])]
@@ -302,34 +366,6 @@ def _fitted(data, model, params, budget, reading, known, seed, jobs, *, asked=Fa
     n_rows, n_genes = screen.y.shape
     log.info(f"Fitting {model} to {n_rows} rows of {n_genes} genes.")
     return screen, estimator.fit(screen.X, screen.y, **unlabeled)
-
-
-def _read_conditions(path, known):
-    """Return the table of conditions to predict, with the labels as text."""
-    from sklperturb.conditions import PerturbationSchema
-    from sklperturb.conditions._near import spelling_hint
-    from sklperturb.conditions._validation import resolve_schema
-    from sklperturb.datasets._clean import clean_conditions
-    from sklperturb.files._tables import read_parquet, read_table
-
-    def read(labels):
-        if path.suffix == ".parquet":
-            return read_parquet(path)
-        return read_table(path, labels)
-
-    if known.schema is None:
-        schema = resolve_schema(None, read(()))
-    else:
-        schema = PerturbationSchema(**known.schema)
-    X = read(schema.columns("context", "perturbation", "smiles"))
-    needed = schema.columns("context", "perturbation")
-    if absent := [name for name in needed if name not in X]:
-        raise ValueError(
-            f"{path} lacks the columns {absent}; it has {list(X.columns)}. The model "
-            f"was fitted to {needed}.{spelling_hint(absent, X.columns)}"
-        )
-    given = list(X.columns)
-    return clean_conditions(X, schema, path.name)[given]
 
 
 def _tell_of_new(X, model):

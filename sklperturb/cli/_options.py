@@ -96,6 +96,21 @@ Obsm = Annotated[
     ),
 ]
 
+Latent = Annotated[
+    str | None,
+    Option(
+        metavar="[pca|autoencoder|se|KEY]",
+        help="Space in which cells are generated: principal components or an "
+        "autoencoder of counts, State Embedding (needs --checkpoint), or a key of "
+        "obsm, as --obsm names it. By default pca, of a file without X its embedding.",
+    ),
+]
+Checkpoint = Annotated[
+    Path | None,
+    Option(exists=True, help="Weights of State Embedding: a folder or file."),
+]
+MaxSteps = Annotated[int | None, Option(help="Steps of the training of flow.", min=1)]
+
 ResponseLayer = Annotated[
     str | None,
     Option(

@@ -27,6 +27,7 @@ from sklperturb.cli._options import (
     DataOrCells,
     Embedding,
     Jobs,
+    MaxSteps,
     MetricOrCells,
     NonFinite,
     NSplits,
@@ -144,9 +145,7 @@ def leaderboard(
     context: Context = None,
     control: Control = None,
     batch: Batch = None,
-    max_steps: Annotated[
-        int | None, Option(help="Steps of the training of flow.", min=1)
-    ] = None,
+    max_steps: MaxSteps = None,
     layer: ResponseLayer = None,
     clip: Clip = None,
     on_nonfinite: NonFinite = OnNonfinite.error,

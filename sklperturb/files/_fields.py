@@ -1,7 +1,7 @@
 """What a file may hold under each name: kinds of values, shapes and ranges.
 
 A field says what it takes and how it is read: ``field.read(value, where, source)``
-returns the value, or raises a FileError that names the file and the place in it.
+returns the value, or raises an error that names the place in it, and the file.
 """
 
 import math
@@ -23,24 +23,23 @@ class Source:
 
     Attributes
     ----------
-    path : Path
-    arrays : dict of str to ndarray
+    path : Path or None
+        None where whoever opened the file adds its name to errors.
     sizes : dict of str to int
         By name, the lengths of axes; the first array with the name decides.
-    used : set of str
-        Arrays that were read.
     """
 
-    path: object
-    arrays: dict
+    path: object = None
     sizes: dict = field(default_factory=dict)
-    used: set = field(default_factory=set)
 
     def refuse(self, where, value, allowed):
         """Raise the error that something else is allowed."""
+        said = f"{where} is {short(value)}, and must be {allowed}"
+        if self.path is None:
+            raise ValueError(said)
         raise FileError(
-            f"{self.path} is damaged or was changed: {where} is {short(value)}, and "
-            f"must be {allowed}. Get the file again, or make it again."
+            f"{self.path} is damaged or was changed: {said}. Get the file again, or "
+            "make it again."
         )
 
     def check_size(self, name, size, where):
@@ -62,6 +61,7 @@ class Number:
 
     def read(self, value, where, source):
         kinds = int if self.whole else int | float
+        value = _plain(value)
         fits = isinstance(value, kinds) and not isinstance(value, bool)
         if fits and (isinstance(value, int) or math.isfinite(value)):
             fits = self.low <= value <= self.high and abs(value) <= _MOST_OF[kinds]
@@ -90,7 +90,7 @@ class Flag:
     """True or false."""
 
     def read(self, value, where, source):
-        if not isinstance(value, bool):
+        if not isinstance(_plain(value), bool):
             source.refuse(where, value, "true or false")
         return value
 
@@ -108,6 +108,11 @@ class Text:
             allowed = f"one of {self.choices}" if self.choices else "text"
             source.refuse(where, value, allowed)
         return value
+
+
+def _plain(value):
+    """Return a number of NumPy as one of Python."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _can_be_written(text):
@@ -150,14 +155,14 @@ class Either:
 
 @dataclass(frozen=True)
 class Listed:
-    """A list of values of one field, each once if `unique`."""
+    """A list or tuple of values of one field, each once if `unique`."""
 
     field: object
     size: str | None = None
     unique: bool = False
 
     def read(self, value, where, source):
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             source.refuse(where, value, "a list")
         if self.size is not None:
             source.check_size(self.size, len(value), where)
@@ -172,12 +177,12 @@ class Listed:
 
 @dataclass(frozen=True)
 class Row:
-    """A list of fixed length, each place with its own field."""
+    """A list or tuple of fixed length, each place with its own field."""
 
     fields: tuple
 
     def read(self, value, where, source):
-        if not isinstance(value, list) or len(value) != len(self.fields):
+        if not isinstance(value, list | tuple) or len(value) != len(self.fields):
             source.refuse(where, value, f"a list of {len(self.fields)}")
         pairs = zip(self.fields, value, strict=True)
         return [
@@ -225,13 +230,12 @@ class Fields:
         }
 
 
-ARRAY = "__array__"
 _KINDS = {"f": "numbers", "i": "whole numbers", "b": "true and false", "U": "texts"}
 
 
 @dataclass(frozen=True)
 class Array:
-    """An array, which the file keeps under another name.
+    """An array.
 
     Attributes
     ----------
@@ -256,29 +260,29 @@ class Array:
     unique: bool = False
 
     def read(self, value, where, source):
-        name = value.get(ARRAY) if isinstance(value, dict) and len(value) == 1 else None
-        if not isinstance(name, str) or name not in source.arrays:
+        if type(value) is not np.ndarray:
             source.refuse(where, value, "an array")
-        array = source.arrays[name]
-        source.used.add(name)
+        found = value.dtype.kind.replace("u", "i")
+        if found == "O" and all(isinstance(item, str) for item in value.flat):
+            found = "U"
         kinds = " or ".join(_KINDS[kind] for kind in self.kind)
-        if array.dtype.kind.replace("u", "i") not in self.kind:
-            source.refuse(where, array.dtype, f"of {kinds}")
-        shape = array.shape if self.shape is None else self.shape
-        if array.ndim != len(shape):
-            source.refuse(where, array.shape, f"of {len(shape)} dimensions")
+        if found not in self.kind:
+            source.refuse(where, value.dtype, f"of {kinds}")
+        shape = value.shape if self.shape is None else self.shape
+        if value.ndim != len(shape):
+            source.refuse(where, value.shape, f"of {len(shape)} dimensions")
         if self.shape is not None:
-            for axis, size in zip(shape, array.shape, strict=True):
+            for axis, size in zip(shape, value.shape, strict=True):
                 source.check_size(axis, size, where)
-        if array.dtype.kind in "fiu" and array.size:
+        if found in "fi" and value.size:
             high = self.high if self.below is None else source.sizes[self.below] - 1
-            least, most = float(array.min()), float(array.max())  # NaN if there is one
+            least, most = float(value.min()), float(value.max())  # NaN if there is one
             finite = math.isfinite(least) and math.isfinite(most)
             if not (finite and self.low <= least and most <= high):
                 span = f"finite and from {self.low} to {high}"
                 source.refuse(where, f"from {least} to {most}", span)
-        if array.dtype.kind == "U" and not all(map(_can_be_written, array.flat)):
-            source.refuse(where, array.tolist(), "text that other files can hold")
-        if self.unique and len(np.unique(array)) < array.size:
-            source.refuse(where, array.tolist(), "without repetitions")
-        return array
+        if found == "U" and not all(map(_can_be_written, value.flat)):
+            source.refuse(where, value.tolist(), "text that other files can hold")
+        if self.unique and len(np.unique(value)) < value.size:
+            source.refuse(where, value.tolist(), "without repetitions")
+        return value

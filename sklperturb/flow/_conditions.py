@@ -20,34 +20,31 @@ from sklperturb.files._fields import (
     Either,
     Flag,
     Listed,
-    Mapping,
     Maybe,
     Number,
     Row,
     Size,
     Text,
 )
-from sklperturb.flow._state import Object, stored, stored_estimator
+from sklperturb.flow._state import COLUMN, Having, Object, attributes, stored
 from sklperturb.preprocessing import LookupEmbedding
 
 SMALLEST = 1e-30  # of what is divided by
 # Wider sources, or half as wide as perturbations are many, are shown to the network
 # along so many principal axes.
 _WIDEST, _N_AXES = 64, 32
-COLUMN = Either(lambda value: isinstance(value, str), Text(), Number(0, whole=True))
 _ROLES = ("context", "control", "smiles", "dose", "batch", "replicate")
 stored(
+    attributes(),
     optional=("combines",),
     perturbation=COLUMN,
     control_labels=Listed(Text()),
     combines=Maybe(Flag()),
     **dict.fromkeys(_ROLES, Maybe(COLUMN)),
 )(PerturbationSchema)
-stored_estimator(
-    LookupEmbedding,
-    without=("table", "_positions"),
-    optional=("_positions", "feature_names_in_"),
-    finish=lambda lookup: lookup._finish_fit(lookup.genes_, lookup.embedding_),
+stored(
+    attributes("table", "_positions"),  # these follow from the others
+    optional=("feature_names_in_",),
     n_components=Maybe(Number(1, whole=True)),
     combine=Text(("sum", "mean")),
     add_indicator=Flag(),
@@ -58,7 +55,11 @@ stored_estimator(
     genes_=Array(("n_known",), "U", unique=True),
     embedding_=Array(("n_known", "n_dimensions")),
     n_components_=Size("n_dimensions"),
-    _positions=Mapping(Number(0, whole=True)),  # of files of earlier versions
+)(LookupEmbedding)
+_SOURCE = Either(
+    lambda value: type(value) is LookupEmbedding,
+    Object(LookupEmbedding, apart=True),
+    Having("transform"),
 )
 
 
@@ -172,7 +173,7 @@ class ElementScaler:
 
 @stored(
     schema=Object(PerturbationSchema),
-    embedding=Listed(Object(LookupEmbedding, apart=True)),
+    embedding=Listed(_SOURCE),
     parts=Listed(Text(), unique=True),
     contexts=Listed(Text(), unique=True),
     dose=Row((Number(), Number(SMALLEST))),

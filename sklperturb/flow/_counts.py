@@ -35,7 +35,7 @@ from sklperturb.files._fields import (
     Number,
     Size,
 )
-from sklperturb.flow._state import Object, stored, stored_estimator
+from sklperturb.flow._state import Object, attributes, stored
 from sklperturb.preprocessing._latent_decoder import LatentDecoder
 from sklperturb.utils._progress import ProgressBar
 
@@ -346,8 +346,8 @@ class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return tags
 
 
-stored_estimator(
-    CountSpace,
+stored(
+    attributes(),
     optional=("feature_names_in_",),
     n_components=Number(1, whole=True),
     n_top_genes=Number(1, whole=True),
@@ -362,7 +362,7 @@ stored_estimator(
     components_=Array(("n_latent", "n_top")),
     mean_=Array(("n_top",)),
     decoder_=Array(("n_latent+1", "n_genes")),
-)
+)(CountSpace)
 
 
 def latent_of(y, obsm):
@@ -425,23 +425,22 @@ def fit_space(space, n_components, y, verbose, random_state):
 
 def _take_controls(cells):
     counts = cells.counts
+    if type(counts) is not sparse.csr_array:
+        raise TypeError(f"counts of controls are a {type(counts).__name__}")
     parts = {"data": counts.data, "indices": counts.indices, "indptr": counts.indptr}
-    return {"n_genes": cells.n_genes, "places": cells.places, **parts}
-
-
-def _make_controls(n_genes, places, data, indices, indptr):
-    counts = sparse.csr_array((data, indices, indptr), shape=(len(places), n_genes))
-    counts.check_format(full_check=True)
-    return ControlCells(n_genes, places, counts)
+    widths = {"n_genes": cells.n_genes, "n_columns": counts.shape[1]}
+    return widths | {"places": cells.places} | parts
 
 
 stored(
     _take_controls,
-    _make_controls,
     n_genes=Size("n_genes"),
+    n_columns=Size("n_genes"),
     places=Array(("n_kept",), "i", 0, below="n_rows", unique=True),
     data=Array(("n_values",), "i", 1, _LARGEST_LIBRARY),
     indices=Array(("n_values",), "i", 0, below="n_genes"),
     indptr=Array(("n_kept+1",), "i", 0),
 )(ControlCells)
-stored(weights=Listed(Array(None)), biases=Listed(Array(None)))(LatentDecoder)
+stored(attributes(), weights=Listed(Array(None)), biases=Listed(Array(None)))(
+    LatentDecoder
+)

@@ -12,12 +12,13 @@ from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._validation import validate_conditions, validate_target
 from sklperturb.flow._diagnostics import warn_blow_up
+from sklperturb.flow._fitted import KeptFlowMixin
 from sklperturb.flow._fitting import fit_flow
 from sklperturb.flow._generation import POPULATION_ENCODERS
 from sklperturb.flow._mean import BUILT_IN
 
 
-class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
+class FlowMatchingRegressor(KeptFlowMixin, RegressorMixin, BaseEstimator):
     """Carry control cells to where a perturbation leaves them.
 
     A network learns the velocity at which cells travel in a straight line from
@@ -302,30 +303,6 @@ class FlowMatchingRegressor(RegressorMixin, BaseEstimator):
         cells = validate_target(self, X, cells)
         parameters = Bunch(**self.get_params(deep=False))
         return self._set_fitted(fit_flow(X, y, cells, parameters))
-
-    @classmethod
-    def _from_fitted(cls, flow, **parameters):
-        """Return a fitted regressor of a `FittedFlow` that comes from elsewhere."""
-        parts = {"embedding": flow.reader.embedding, "schema": flow.reader.schema}
-        model = cls(**parameters | parts)
-        validate_conditions(model, flow.conditions, reset=True)
-        return model._set_fitted(flow)
-
-    def _set_fitted(self, flow):
-        """Take over a `FittedFlow`, and show its parts under their public names."""
-        self._flow = flow
-        self.net_, self.source_ = flow.generator.net, flow.generator.source
-        self.mean_ = flow.mean
-        self.mean_choice_ = "none" if flow.mean is None else flow.mean.choice
-        self.mean_cv_errors_ = {} if flow.mean is None else flow.mean.cv_errors
-        self.mean_cv_intervals_ = {} if flow.mean is None else flow.mean.cv_intervals
-        self.mean_weight_, self.shape_weight_ = flow.mean_weight, flow.shape_weight
-        self.conditions_, self.n_cells_ = flow.conditions, flow.n_cells
-        self.effects_, self.history_ = flow.effects, flow.history
-        self.guards_ = flow.diagnostics
-        self.n_controls_ = len(flow.pools.cells[0])
-        self.schema_ = flow.reader.schema
-        return self
 
     def predict(self, X):
         """Return the expected response of each row's condition.

@@ -9,13 +9,24 @@ from sklearn.decomposition import PCA
 from sklearn.utils import _safe_indexing, check_array
 
 from sklperturb.conditions._labels import control_rows
-from sklperturb.files._fields import Array, Either, Listed, Mapping, Maybe, Number
+from sklperturb.conditions._validation import validate_conditions
+from sklperturb.files._fields import (
+    Array,
+    Either,
+    Listed,
+    Mapping,
+    Maybe,
+    Number,
+    Source,
+)
 from sklperturb.files._reading import short
 from sklperturb.flow._conditions import SMALLEST, ConditionReader
 from sklperturb.flow._generation import Generator, draw_cells
 from sklperturb.flow._mean import MeanEffect
 from sklperturb.flow._populations import ControlPools
-from sklperturb.flow._state import Object, is_object, stored
+from sklperturb.flow._state import Labels, Object, stored
+from sklperturb.neural_network._kept import usable_device
+from sklperturb.preprocessing import LookupEmbedding
 
 # How far the norm of a cell may be from one, for cells that lie on a sphere.
 _ON_SPHERE = 1e-3
@@ -116,22 +127,17 @@ def _width_of_sphere(cells):
     return width if on_sphere else 0
 
 
-def _make_flow(**parts):
-    """Return a flow from a file, if its parts belong together."""
-    flow = FittedFlow(**parts)
-    flow.check()
-    return flow
-
-
 @stored(
-    make=_make_flow,
+    optional=("y_ndim", "mean_weight", "shape_weight", "diagnostics"),
     reader=Object(ConditionReader),
     pools=Object(ControlPools),
     coordinates=Object(Coordinates),
     generator=Object(Generator),
     mean=Maybe(Object(MeanEffect)),
     conditions=Either(
-        is_object, Object(pd.DataFrame), Array(("n_rows", "n_columns"), "fibU")
+        lambda value: isinstance(value, pd.DataFrame),
+        Object(pd.DataFrame),
+        Labels("n_rows", "n_columns"),
     ),
     n_cells=Array(("n_rows",), "i", low=1),
     effects=Array(("n_rows", "n_outputs")),
@@ -361,3 +367,69 @@ class FittedFlow:
                 moved = shifted + self.shape_weight * (moved - shifted)
             displacement = expected
         return moved, np.linalg.norm(displacement) / max(self._longest, 1e-12)
+
+
+class KeptFlowMixin:
+    """Let model files hold an estimator whose fitted state is a `FittedFlow`."""
+
+    @classmethod
+    def _from_fitted(cls, flow, **parameters):
+        """Return a fitted regressor of a `FittedFlow` that comes from elsewhere."""
+        parts = {"embedding": flow.reader.embedding, "schema": flow.reader.schema}
+        model = cls(**parameters | parts)
+        validate_conditions(model, flow.conditions, reset=True)
+        return model._set_fitted(flow)
+
+    def _set_fitted(self, flow):
+        """Take over a `FittedFlow`, and show its parts under their public names."""
+        self._flow = flow
+        self.net_, self.source_ = flow.generator.net, flow.generator.source
+        self.mean_ = flow.mean
+        self.mean_choice_ = "none" if flow.mean is None else flow.mean.choice
+        self.mean_cv_errors_ = {} if flow.mean is None else flow.mean.cv_errors
+        self.mean_cv_intervals_ = {} if flow.mean is None else flow.mean.cv_intervals
+        self.mean_weight_, self.shape_weight_ = flow.mean_weight, flow.shape_weight
+        self.conditions_, self.n_cells_ = flow.conditions, flow.n_cells
+        self.effects_, self.history_ = flow.effects, flow.history
+        self.guards_ = flow.diagnostics
+        self.n_controls_ = len(flow.pools.cells[0])
+        self.schema_ = flow.reader.schema
+        return self
+
+    def _to_file(self):
+        state = self.get_params(deep=False)
+        if hasattr(self, "_flow"):
+            state["_flow"] = self._flow
+        return state
+
+    @classmethod
+    def _from_file(cls, state):
+        """Return the regressor of what `_to_file` gave an untrusted file."""
+        parameters = {name: state[name] for name in cls._get_param_names()}
+        model = cls(**parameters)
+        model._validate_params()
+        if "_flow" in state:
+            flow = check_flow(state["_flow"])
+            validate_conditions(model, flow.conditions, reset=True)
+            model._set_fitted(flow)
+        return model
+
+
+def check_flow(flow):
+    """Return a flow from an untrusted file; raise unless it is one that can be fitted.
+
+    Parameters
+    ----------
+    flow : object
+
+    Returns
+    -------
+    flow : FittedFlow
+    """
+    Object(FittedFlow).read(flow, "the flow", Source())
+    for source in flow.reader.embedding:
+        if isinstance(source, LookupEmbedding):
+            source._finish_fit(source.genes_, source.embedding_)
+    flow.generator.device = usable_device(flow.generator.device)
+    flow.check()
+    return flow

@@ -7,7 +7,16 @@ import pandas as pd
 import torch
 
 from sklperturb.conditions._labels import take_labels
-from sklperturb.files._fields import Array, Fields, Mapping, Maybe, Number, Size, Text
+from sklperturb.files._fields import (
+    Array,
+    Fields,
+    Mapping,
+    Maybe,
+    Number,
+    Size,
+    Source,
+    Text,
+)
 from sklperturb.files._reading import short
 from sklperturb.flow._conditions import ElementScaler
 from sklperturb.flow._state import Object, stored
@@ -135,13 +144,35 @@ def build_net(population, n_features, embedding_dim, **sizes):
     return net
 
 
+_NET = Fields(
+    {
+        "architecture": Fields(
+            {
+                "population": Maybe(Text(tuple(POPULATION_ENCODERS))),
+                "n_features": Size("n_features"),
+                "embedding_dim": Number(1, _WIDEST, whole=True),
+                "n_elements": Size("n_elements"),
+                "n_covariates": Size("n_covariates"),
+                "hidden_dim": Number(1, _WIDEST, whole=True),
+                "n_layers": Number(1, _DEEPEST, whole=True),
+            }
+        ),
+        "weights": Mapping(Array(None)),
+    }
+)
+# `_make_net` has checked it.
+stored(lambda net: {})(VelocityNet)
+
+
 def _take_net(net):
     weights = {name: value.cpu().numpy() for name, value in net.state_dict().items()}
     return {"architecture": net.architecture, "weights": weights}
 
 
-def _make_net(architecture, weights):
+def _make_net(**found):
     """Return the network; the weights in the file decide how large it can be."""
+    _NET.read(found, "the network", Source())
+    architecture, weights = found["architecture"], found["weights"]
     check_weights(build_net, architecture, weights)
     with torch.device("meta"):
         net = build_net(**architecture)
@@ -153,24 +184,6 @@ def _make_net(architecture, weights):
         {name: torch.from_numpy(value) for name, value in weights.items()}, assign=True
     )
     return net.eval()
-
-
-stored(
-    _take_net,
-    _make_net,
-    architecture=Fields(
-        {
-            "population": Maybe(Text(tuple(POPULATION_ENCODERS))),
-            "n_features": Size("n_features"),
-            "embedding_dim": Number(1, _WIDEST, whole=True),
-            "n_elements": Size("n_elements"),
-            "n_covariates": Size("n_covariates"),
-            "hidden_dim": Number(1, _WIDEST, whole=True),
-            "n_layers": Number(1, _DEEPEST, whole=True),
-        }
-    ),
-    weights=Mapping(Array(None)),
-)(VelocityNet)
 
 
 def draw_cells(cells, n_cells, rng):

@@ -19,7 +19,7 @@ from sklperturb.files._fields import (
     Text,
 )
 from sklperturb.flow._conditions import SMALLEST
-from sklperturb.flow._state import Object, stored
+from sklperturb.flow._state import Having, Object, stored
 from sklperturb.linear_model._calibration import LARGEST_SHARE, shrunken_factor
 from sklperturb.linear_model._knowledge import fit_knowledge
 from sklperturb.utils._intervals import mean_interval
@@ -210,6 +210,7 @@ class _ShiftAndKernels:
         return self.strength * shift + self.share * beyond
 
 
+@stored(regressor=Having("predict"))
 @dataclass
 class _Regressor:
     """Any regressor of scikit-learn on the flat vector of a condition."""
@@ -229,14 +230,15 @@ class _Regressor:
 
 
 _MODELS = {"shift": _Shift, "kernel": _ShiftAndKernels}
+_FITTED = Object(*_MODELS.values(), _Regressor)
 
 
 @stored(
-    choice=Text(("controls", *_MODELS)),
+    choice=Text(("controls", *_MODELS, "custom")),
     cv_errors=Mapping(Number(finite=False)),
     cv_intervals=Mapping(Row((Number(finite=False), Number(finite=False)))),
-    model=Object(*_MODELS.values()),
-    abroad=Maybe(Object(*_MODELS.values())),
+    model=_FITTED,
+    abroad=Maybe(_FITTED),
     alone=Flag(),
     keys=Listed(Row((Text(), Listed(Text()), Number(0))), "n_measured"),
     effects=Array(("n_measured", "n_outputs")),

@@ -7,8 +7,7 @@ import pandas as pd
 
 from sklperturb.conditions._labels import take_labels
 from sklperturb.files._fields import Array, Listed, Number
-from sklperturb.flow._conditions import COLUMN
-from sklperturb.flow._state import stored
+from sklperturb.flow._state import COLUMN, stored
 
 _FEWEST_PERTURBATIONS = 10  # to hold some out
 _FEWEST_IN_TURN, _FEWEST_CONTEXTS = 5, 3  # to hold out each in turn
@@ -46,6 +45,8 @@ class ControlPools:
     controls: np.ndarray
 
     def __post_init__(self):
+        if len(self.columns) > 2:
+            raise ValueError(f"controls are pooled by {len(self.columns)} columns")
         self._keys, self.cells = [()], [self.controls]
         keys = [tuple(map(str, row)) for row in self.names]
         for length in range(1, len(self.columns) + 1):

@@ -1,5 +1,6 @@
 """From cells of a screen to cells of perturbations that are not in it."""
 
+import copy
 from numbers import Integral
 
 import numpy as np
@@ -21,17 +22,14 @@ from sklperturb.files._fields import (
     Array,
     Fields,
     Flag,
-    Mapping,
     Maybe,
     Number,
-    Plain,
     Size,
-    Text,
+    Source,
 )
-from sklperturb.files._reading import reading
 from sklperturb.flow._counts import ControlCells, CountSpace, fit_space, latent_of
 from sklperturb.flow._estimator import FlowMatchingRegressor
-from sklperturb.flow._fitted import FittedFlow
+from sklperturb.flow._fitted import FittedFlow, check_flow
 from sklperturb.flow._generation import (
     counts_of,
     draw_like,
@@ -39,48 +37,29 @@ from sklperturb.flow._generation import (
     find_amplitude,
     points_of,
 )
-from sklperturb.flow._mean import BUILT_IN
 from sklperturb.flow._spelling import Spelling, as_written, count_cells
-from sklperturb.flow._state import (
-    MODEL,
-    Object,
-    check_parts,
-    is_plain,
-    read_state,
-    write_state,
-)
+from sklperturb.flow._state import Having, Object, check_parts
 from sklperturb.preprocessing import LookupEmbedding
 from sklperturb.preprocessing._latent_decoder import LatentDecoder
 
 _TARGET_SUM, _LARGEST_AMPLITUDE = 1e4, 100.0
-_GIVEN = "given"  # stands in a file for a transformer, which is not in it
 _SPACES = ("counts", "autoencoder")
-# What a file of a fitted model holds.
-_FILE = {
-    "parameters": Fields(
-        {
-            "space": Maybe(Text((*_SPACES, _GIVEN))),
-            "n_components": Number(1, whole=True),
-            "obsm": Text(),
-        }
-    ),
-    "flow_parameters": Mapping(Plain()),
-    "flow": Object(FittedFlow),
-    "learnt": Fields(
-        {
-            "space_": Maybe(Object(CountSpace)),
-            "decoder_": Maybe(Object(LatentDecoder)),
-            "controls_": Object(pd.DataFrame),
-            "cells_": Maybe(Object(ControlCells)),
-            "amplitude_": Number(1, _LARGEST_AMPLITUDE),
-            "_spelling": Object(Spelling),
-            "_has_flags": Flag(),
-            "n_features_in_": Size("n_columns"),
-            "feature_names_in_": Array(("n_columns",), "U", unique=True),
-        },
-        optional=("decoder_",),
-    ),
-}
+# What was learnt, as a file may hold it.
+_LEARNT = Fields(
+    {
+        "space_": Maybe(Object(CountSpace)),
+        "encoder_": Maybe(Having("transform")),
+        "decoder_": Maybe(Object(LatentDecoder)),
+        "flow_": Object(FittedFlow, apart=True),
+        "controls_": Object(pd.DataFrame),
+        "cells_": Maybe(Object(ControlCells)),
+        "amplitude_": Number(1, _LARGEST_AMPLITUDE),
+        "_spelling": Object(Spelling),
+        "_has_flags": Flag(),
+        "n_features_in_": Size("n_columns"),
+        "feature_names_in_": Array(("n_columns",), "U", unique=True),
+    }
+)
 
 
 class CellScreenModel(BaseEstimator):
@@ -88,7 +67,7 @@ class CellScreenModel(BaseEstimator):
 
     Raw counts are taken to a latent space, where a flow learns what perturbations do,
     and the counts of real control cells are changed as much; or the cells are in a
-    latent space already. All that was learnt can be kept in a file of numbers and text.
+    latent space already. `sklperturb.save` keeps all that was learnt in a file.
 
     Parameters
     ----------
@@ -122,7 +101,7 @@ class CellScreenModel(BaseEstimator):
         The principal components by which counts are changed; None if `y` was a latent
         space already.
     encoder_ : transformer or None
-        The fitted autoencoder or transformer. A file does not hold it.
+        The fitted autoencoder or transformer.
     decoder_ : LatentDecoder or None
         From its latent space to the principal components: the decoder of the
         autoencoder, or ridge regression on the training cells.
@@ -369,76 +348,32 @@ class CellScreenModel(BaseEstimator):
             return self.cells_.places
         return np.arange(len(self.controls_))
 
-    def save(self, path):
-        """Write the fitted model to one ``.npz`` file of numbers and text.
-
-        Parameters
-        ----------
-        path : str or path-like
-
-        Raises
-        ------
-        TypeError
-            If the flow's `mean_estimator` is a regressor of its own, which may be
-            anything.
-        """
-        check_is_fitted(self)
-        flow = self.flow_._flow
-        if self.flow_.mean_choice_ == "custom":
-            raise TypeError(
-                f"A {type(flow.mean.model.regressor).__name__} as mean_estimator "
-                f"cannot be written as numbers and text; pass one of {BUILT_IN}."
-            )
-        parameters = self.get_params(deep=False)
-        of_flow = {} if self.flow is None else self.flow.get_params(deep=False)
-        apart = {*parameters, "flow_", "encoder_"}
-        kept = {name: parameters[name] for name in ("space", "n_components", "obsm")}
-        if self.space is not None and self.space not in _SPACES:
-            kept["space"] = _GIVEN
-        state = {
-            "parameters": kept,
-            "flow_parameters": {k: v for k, v in of_flow.items() if is_plain(v)},
-            "flow": flow,
-            "learnt": {k: v for k, v in vars(self).items() if k not in apart},
-        }
-        write_state(path, state)
+    def _to_file(self):
+        state = dict(vars(self))
+        if "flow_" in state:
+            # The tables are as large as the genes are many, and in the flow already.
+            state |= {"embedding": None, "flow_": _without_tables(self.flow_._flow)}
+        return state
 
     @classmethod
-    def load(cls, path):
-        """Return a model that `save` wrote, without fitting anything.
-
-        Nothing in the file is run: it holds numbers and text only.
-
-        Parameters
-        ----------
-        path : str or path-like
-
-        Returns
-        -------
-        model : CellScreenModel
-            Predicts the same cells as the one that was saved. A transformer that was
-            its `space` is not in the file, and it cannot be fitted again without one.
-
-        Raises
-        ------
-        FileError
-            If the file is none of these, is damaged, or holds what no model has.
-        """
-        state = read_state(path, _FILE)
-        with reading(path, MODEL):
-            fitted, of_flow = state["flow"], state["flow_parameters"]
-            tables = []
-            for lookup in fitted.reader.embedding:
-                tables.append(pd.DataFrame(lookup.embedding_, index=lookup.genes_))
-                lookup.set_params(table=tables[-1])
-            flow = FlowMatchingRegressor(**of_flow)
-            flow._validate_params()
-            schema = fitted.reader.schema
-            model = cls(tables or None, flow=flow, schema=schema, **state["parameters"])
-            vars(model).update({"decoder_": None, **state["learnt"]}, encoder_=None)
-            model.flow_ = FlowMatchingRegressor._from_fitted(fitted, **of_flow)
-            check_parts(model)
+    def _from_file(cls, state):
+        """Return the model of what `_to_file` gave an untrusted file."""
+        model = cls.__new__(cls)
+        vars(model).update(state)
+        model._validate_params()
+        learnt = {k: v for k, v in state.items() if k not in cls._get_param_names()}
+        if not learnt:
             return model
+        _LEARNT.read(learnt, "the model", Source())
+        flow = check_flow(model.flow_)
+        for lookup in flow.reader.embedding:
+            lookup.table = pd.DataFrame(lookup.embedding_, index=lookup.genes_)
+        tables = [lookup.table for lookup in flow.reader.embedding]
+        model.embedding = tables or None
+        parameters = {} if model.flow is None else model.flow.get_params(deep=False)
+        model.flow_ = FlowMatchingRegressor._from_fitted(flow, **parameters)
+        check_parts(model)
+        return model
 
     def _to_latent(self, y, verbose, random_state):
         """Return the cells as points of the latent space, in single precision."""
@@ -448,3 +383,13 @@ class CellScreenModel(BaseEstimator):
         parts = fit_space(self.space, self.n_components, y, bool(verbose), random_state)
         self.space_, self.encoder_, self.decoder_, points = parts
         return points
+
+
+def _without_tables(flow):
+    """Return a flow whose sources have no other table than what they learnt of it."""
+    flow, reader = copy.copy(flow), copy.copy(flow.reader)
+    sources = [copy.copy(source) for source in reader.embedding]
+    for source in sources:
+        source.table, source._positions = None, {}
+    flow.reader, reader.embedding = reader, sources
+    return flow

@@ -1,45 +1,39 @@
-"""What was fitted, as one file of numbers and text."""
+"""What the parts of a fitted flow may hold when they come from a file.
 
-import json
+A model file is checked when it is read: its reader knows which classes it may name and
+that what they hold is numbers and text. Which numbers stands here, since a stranger's
+file must neither fill the memory nor take for ever when the model predicts.
+"""
+
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sklperturb.files._arrays import read_npz
-from sklperturb.files._documents import parse_json
-from sklperturb.files._fields import ARRAY, Array, Fields, Mapping, Source
-from sklperturb.files._reading import FileError, check_file, reading, short
-from sklperturb.files._writing import written_whole
+from sklperturb.files._fields import Array, Either, Fields, Listed, Number, Source, Text
 
-FORMAT = "sklperturb-cells-5"
-MODEL = "a model that fit-cells wrote"
-_KIND = "__kind__"
-# By name, what a file may hold.
+# By class, what an object of it may hold.
 _KINDS = {}
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """How an object becomes a dictionary, and is made again of one."""
+    """How an object is taken apart, and what its parts may be."""
 
     take: object
-    make: object
     fields: Fields
 
 
-def stored(take=None, make=None, optional=(), **fields):
-    """Let files hold objects of a class, a dataclass if nothing else is given.
+def stored(take=None, optional=(), **fields):
+    """Say what a file may hold in objects of a class.
 
     Parameters
     ----------
     take : callable, default=None
-        Returns a dictionary for an object. None takes the fields of a dataclass.
-    make : callable, default=None
-        Returns the object; ``make(**dictionary)``. None calls the class.
+        Returns a dictionary for an object. None is for a dataclass of this room: takes
+        its fields, and lets files make no object of it that has others.
     optional : tuple of str, default=()
-        Fields that a file may lack.
+        Fields that it may lack.
     **fields
         What each of them may hold, from `files._fields`; see `Object`.
 
@@ -50,139 +44,103 @@ def stored(take=None, make=None, optional=(), **fields):
     """
 
     def decorator(kind):
-        allowed = Fields(fields, optional)
-        _KINDS[kind.__name__] = _Kind(take or _fields, make or kind, allowed)
+        _KINDS[kind] = _Kind(take or _fields_of, Fields(fields, optional))
+        if take is None:
+            kind._from_file = classmethod(_from_file)
         return kind
 
     return decorator
 
 
-def stored_estimator(kind, without=(), optional=(), finish=None, **fields):
-    """Let files hold a fitted estimator, but for some of its attributes.
+def _from_file(cls, state):
+    """Return an object of what an untrusted file says that it holds."""
+    _KINDS[cls].fields.read(state, cls.__name__, Source())
+    return cls(**state)
 
-    ``finish(estimator)`` sets what these can be told from.
-    """
 
-    def take(estimator):
-        return {k: v for k, v in vars(estimator).items() if k not in without}
+def _fields_of(value):
+    return {f.name: getattr(value, f.name) for f in fields(value) if f.init}
 
-    def make(**attributes):
-        estimator = kind()
-        vars(estimator).update(attributes)
-        if finish is not None:
-            finish(estimator)
-        return estimator
 
-    return stored(take, make, optional, **fields)(kind)
+def attributes(*without):
+    """Return a function that takes the attributes of an object, but for some."""
+
+    def take(value):
+        return {k: v for k, v in vars(value).items() if k not in without}
+
+    return take
 
 
 class Object:
-    """A field that takes stored objects of some classes.
+    """A field that takes objects of some classes.
 
     Axes of one name have one length in all of an entry, or with `apart` in the object.
     """
 
     def __init__(self, *kinds, apart=False):
-        self.names = [kind.__name__ for kind in kinds]
+        self.kinds = kinds
         self.apart = apart
 
     def read(self, value, where, source):
-        if self.apart:
-            source = Source(source.path, source.arrays, used=source.used)
-        name = value.get(_KIND) if is_object(value) else None
-        if name not in self.names:
-            source.refuse(where, name or value, f"a {' or '.join(self.names)}")
-        kind = _KINDS[name]
-        found = {key: item for key, item in value.items() if key != _KIND}
-        return kind.make(**kind.fields.read(found, where, source))
+        if type(value) not in self.kinds:
+            names = " or ".join(kind.__name__ for kind in self.kinds)
+            source.refuse(where, value, f"a {names}")
+        kind = _KINDS[type(value)]
+        source = Source(source.path) if self.apart else source
+        kind.fields.read(kind.take(value), where, source)
+        return value
 
 
-def is_object(value):
-    """Whether a value of a file is one of the stored objects."""
-    return isinstance(value, dict) and _KIND in value
+class Having:
+    """A field that takes any object with a method, whose kind the reader knows."""
+
+    def __init__(self, method):
+        self.method = method
+
+    def read(self, value, where, source):
+        if not callable(getattr(value, self.method, None)):
+            source.refuse(where, value, f"something to {self.method} with")
+        return value
 
 
-def is_plain(value):
-    """Whether a value can be in a file without being one of the stored objects."""
-    return value is None or isinstance(value, bool | int | float | str | np.generic)
+class Labels:
+    """A field that takes an array of labels, which may be missing, or any numbers."""
+
+    def __init__(self, *shape):
+        self.shape = shape
+
+    def read(self, value, where, source):
+        if type(value) is not np.ndarray or value.ndim != len(self.shape):
+            source.refuse(where, value, f"an array of {len(self.shape)} dimensions")
+        for axis, size in zip(self.shape, value.shape, strict=True):
+            source.check_size(axis, size, where)
+        if value.dtype.kind in "UO":
+            for item in value.flat:
+                if isinstance(item, str):
+                    Text().read(item, where, source)
+        return value
 
 
-def write_state(path, state):
-    """Write a dictionary of arrays, plain values and stored objects to an ``.npz``.
-
-    Raises
-    ------
-    TypeError
-        If something in it is none of these.
-    """
-    arrays = {}
-    state = {"format": FORMAT} | state
-
-    def plain(value):
-        if isinstance(value, np.generic):
-            return value.item()
-        if isinstance(value, np.ndarray):
-            name = f"{ARRAY}{len(arrays)}"
-            arrays[name] = value.astype(str) if value.dtype == object else value
-            return {ARRAY: name}
-        kind = type(value).__name__
-        if kind not in _KINDS:
-            raise TypeError(f"A {kind} is neither numbers nor text.")
-        return {_KIND: kind} | _KINDS[kind].take(value)
-
-    arrays["state"] = np.array(json.dumps(state, default=plain))
-    path = Path(path)
-    with written_whole(path) as unfinished, open(unfinished, "wb") as file:
-        np.savez_compressed(file, **arrays)
+# The name of a column, or its number.
+COLUMN = Either(lambda value: isinstance(value, str), Text(), Number(0, whole=True))
 
 
-def read_state(path, fields):
-    """Return what `write_state` wrote; nothing in the file is run.
+def _take_table(table):
+    return {
+        "names": list(table.columns),
+        "columns": [table.iloc[:, i].to_numpy() for i in range(table.shape[1])],
+    }
 
-    Parameters
-    ----------
-    path : str or path-like
-    fields : dict of str to field
-        What each entry may hold. The axes of one name have one length within an entry.
 
-    Returns
-    -------
-    state : dict
-        Tuples come back as lists.
-
-    Raises
-    ------
-    FileError
-        If the file is none of these, of another version, damaged (its arrays have
-        checksums), or has anything but what `fields` allow.
-    """
-    path = check_file(path, "model")
-    with open(path, "rb") as file:
-        if file.read(4) != b"PK\x03\x04":
-            raise FileError(f"{path} is not {MODEL}: it is no .npz.")
-    with reading(path, MODEL):
-        arrays = read_npz(path)
-        state = parse_json(str(arrays.pop("state")), path, allow_nan=True)
-        found = state.pop("format", None) if isinstance(state, dict) else None
-        if found != FORMAT:
-            raise FileError(
-                f"{path} has the format {short(found)}; this version reads {FORMAT!r}. "
-                "Fit the model again."
-            )
-        if state.keys() != fields.keys():
-            raise FileError(
-                f"{path} is not {MODEL}: it has {short(list(state))}, and must have "
-                f"{list(fields)}."
-            )
-        sources = {name: Source(path, arrays) for name in fields}
-        made = {
-            name: field.read(state[name], name, sources[name])
-            for name, field in fields.items()
-        }
-        unused = arrays.keys() - set().union(*(s.used for s in sources.values()))
-        if unused:
-            raise FileError(f"{path} is not {MODEL}: it holds {short(sorted(unused))}.")
-        return made
+stored(
+    _take_table,
+    names=Listed(COLUMN, "n_labels", unique=True),
+    columns=Listed(Labels("n_rows"), "n_labels"),
+)(pd.DataFrame)
+stored(
+    lambda index: {"data": index.to_numpy()},
+    data=Array(("n_genes",), "iU", unique=True),
+)(pd.Index)
 
 
 def check_parts(model):
@@ -210,18 +168,3 @@ def check_parts(model):
     for number, pieces in model._spelling.patterns.items():
         if number != str(len(pieces) - 1):
             raise ValueError(f"a label of {number} names is spelled {pieces}")
-
-
-def _fields(value):
-    return {f.name: getattr(value, f.name) for f in fields(value) if f.init}
-
-
-def _columns(table):
-    return {"data": {name: table[name].to_numpy() for name in table}}
-
-
-stored(_columns, data=Mapping(Array(("n_rows",), "fibU")))(pd.DataFrame)
-stored(
-    lambda index: {"data": index.to_numpy()},
-    data=Array(("n_genes",), "iU", unique=True),
-)(pd.Index)

@@ -108,6 +108,12 @@ class Archive:
             self._refuse(f"it has {len(self._zip.infolist())} members")
         for info in self._zip.infolist():
             name = info.orig_filename
+            if name == "state.npy":
+                raise FileError(
+                    f"{self.path} was written by the fit-cells of a version before "
+                    "0.1, whose .npz is not read any more. Fit the model again: what "
+                    "fit-cells writes now is a .skpt."
+                )
             if not _MEMBER.fullmatch(name):
                 self._refuse(f"it holds {short(name)}")
             if name in members:

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from sklperturb.cells import open_cells
+from sklperturb.cells._files import is_annotated, x_of
 from sklperturb.conditions._frames import as_pandas
 
 _USE = (
@@ -157,8 +159,31 @@ def data_fingerprint(X, y):
         part = as_pandas(part)
         for name in getattr(part, "var_names", getattr(part, "columns", ())):
             found.update(f"{name}\0".encode("utf-8", "surrogatepass"))
-        _add_values(found, getattr(part, "X", part))
+        if is_annotated(part):
+            _add_cells(found, part)
+        else:
+            _add_values(found, part)
     return found.hexdigest()
+
+
+def _add_cells(found, cells):
+    """Add expression a block at a time, since it may be left in a file."""
+    if x_of(cells._adata_ref if cells.is_view else cells) is None:
+        for name in sorted(cells.obsm):  # all that there is
+            found.update(f"{name}\0".encode("utf-8", "surrogatepass"))
+            _add_values(found, cells.obsm[name])
+        return
+    opened = open_cells(cells)
+    parts = [hashlib.sha256() for _ in range(3)]
+    for _, block in opened.blocks():
+        arrays = [block]
+        if sp.issparse(block):
+            arrays = [block.data, block.indices, np.diff(block.indptr)]
+        for part, array in zip(parts, arrays, strict=False):
+            part.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+    found.update(f"{opened.shape}".encode())
+    for part in parts:
+        found.update(part.digest())
 
 
 def _add_values(found, values):

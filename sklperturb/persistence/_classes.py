@@ -45,6 +45,7 @@ _PARTS = {
         *("ColumnTransformer", "SchemaColumns"),
     ),
     "sklperturb.preprocessing._gene_sources": ("GeneSource", "UnitVectors"),
+    "sklperturb.preprocessing._latent_decoder": ("LatentDecoder",),
     "sklperturb.tuning._prune": ("Pruning",),
 }
 # Of scikit-learn, what is made of numbers and text alone, and its trees and forests.

@@ -136,7 +136,7 @@ def read_manifest(archive):
         text = archive.read(MANIFEST).decode("utf-8")
         found = parse_json(text, path)
         _check_version(found, path)
-        manifest = _FIELDS.read(found, MANIFEST, Source(path, {}))
+        manifest = _FIELDS.read(found, MANIFEST, Source(path))
         if sorted(manifest["members"]) != sorted(archive.names()):
             raise FileError(
                 f"{path} is damaged or was changed: it holds {short(archive.names())}, "

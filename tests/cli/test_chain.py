@@ -37,7 +37,7 @@ def files(cli, screen, tmp_path_factory):
         folder / "wanted.csv", index=False
     )
     embedding = ("--embedding", folder / "genes.parquet", "--max-steps", 5)
-    model = ("--output", folder / "model.npz")
+    model = ("--output", folder / "model.skpt")
     cli("fit-cells", folder / "train.h5ad", *embedding, *model)
     return folder
 
@@ -47,7 +47,7 @@ def files(cli, screen, tmp_path_factory):
 def test_counts(cli, files, tmp_path, options):
     pred, out = tmp_path / "pred.h5ad", tmp_path / "scores"
     wanted = ("--perturbations", files / "wanted.csv", "--output", pred)
-    cli("predict-cells", files / "model.npz", *wanted, *options)
+    cli("predict-cells", files / "model.skpt", *wanted, *options)
     sides = ("--pred", pred, "--real", files / "real.h5ad")
     assert "took log1p" in cli("evaluate", *sides, "--output", out).stderr
     content = json.loads((out / "evaluation.json").read_text())
@@ -72,7 +72,7 @@ def test_embeddings(cli, files, screen, tmp_path):
     for name in ("train", "real"):
         output = ("--output", tmp_path / f"{name}.h5ad")
         cli("embed", files / f"{name}.h5ad", "--checkpoint", checkpoint.path, *output)
-    model, pred = tmp_path / "model.npz", tmp_path / "pred.h5ad"
+    model, pred = tmp_path / "model.skpt", tmp_path / "pred.h5ad"
     embedding = ("--embedding", files / "genes.parquet", "--max-steps", 5)
     done = cli("fit-cells", tmp_path / "train.h5ad", *embedding, "--output", model)
     assert "obsm['X_state']" in done.stderr
@@ -96,7 +96,7 @@ def test_counts_through_a_latent_space(cli, files, screen, tmp_path, latent):
         genes = list(screen.y.var_names)
         SECheckpoint.create(path, config=config, genes=genes, random_state=0)
         options = (*options, "--checkpoint", path)
-    model, pred = tmp_path / "model.npz", tmp_path / "pred.h5ad"
+    model, pred = tmp_path / "model.skpt", tmp_path / "pred.h5ad"
     table = ("--embedding", files / "genes.parquet", "--output", model)
     cli("fit-cells", files / "train.h5ad", *table, *options)
     wanted = ("--perturbations", files / "wanted.csv", "--output", pred)
@@ -121,7 +121,7 @@ def test_counts_through_a_latent_space(cli, files, screen, tmp_path, latent):
     ],
 )
 def test_latent_spaces_that_are_none(cli, files, tmp_path, words, message):
-    model = ("--output", tmp_path / "model.npz")
+    model = ("--output", tmp_path / "model.skpt")
     table = ("--embedding", files / "genes.parquet")
     done = cli("fit-cells", files / "train.h5ad", *table, *model, *words, code=2)
     assert message in done.stderr
@@ -142,7 +142,7 @@ def test_a_leaderboard_of_cells(cli, files, tmp_path):
     # What is said to be run next can be.
     line = next(x for x in done.stdout.splitlines() if "fit-cells" in x)
     words = line.split()[1:]
-    words[words.index("model.npz")] = tmp_path / "model.npz"
+    words[words.index("model.skpt")] = tmp_path / "model.skpt"
     cli(*words, "--max-steps", 2)
     again = cli(*data, *embedding, *models, "--output", out)
     assert again.stdout.splitlines()[1:3] == done.stdout.splitlines()[1:3]

@@ -155,7 +155,7 @@ def test_a_command_does_not_replace_what_it_reads(cli, tmp_path):
 
 def test_files_are_looked_for_first(cli, unread, tmp_path):
     (tmp_path / "cells.h5ad").write_bytes(b"x")
-    fit = ["fit-cells", tmp_path / "cells.h5ad", "--output", tmp_path / "m.npz"]
+    fit = ["fit-cells", tmp_path / "cells.h5ad", "--output", tmp_path / "m.skpt"]
     done = cli(*fit, "--embedding", tmp_path / "none.gmt", code=2)
     assert "'--embedding': " in done.stderr
     assert f"{tmp_path / 'none.gmt'}' does not exist" in done.stderr
@@ -163,7 +163,7 @@ def test_files_are_looked_for_first(cli, unread, tmp_path):
     predict.append(tmp_path / "p.h5ad")
     done = cli(*predict, "--perturbations", tmp_path, code=2)
     assert f"{tmp_path} is a folder" in done.stderr
-    done = cli("predict-cells", tmp_path / "m.npz", *predict[2:], code=2)
+    done = cli("predict-cells", tmp_path / "m.skpt", *predict[2:], code=2)
     assert "Missing option '--perturbations'" in done.stderr
 
 

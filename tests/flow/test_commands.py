@@ -6,9 +6,9 @@ import anndata
 import numpy as np
 import pytest
 
+import sklperturb
 from sklperturb.cells import log_normalise
 from sklperturb.datasets import load_perturbseq, make_genetic_screen
-from sklperturb.flow import CellScreenModel
 
 STATE = ["--obsm", "X_state"]
 
@@ -38,7 +38,7 @@ def fit(cli, table):
     """Return a function that fits a small model of a file."""
 
     def run(source, *words, code=0):
-        model = source.with_suffix(".npz")
+        model = source.with_suffix(".skpt")
         done = cli(
             *("fit-cells", source, "--embedding", table, "--output", model),
             *("--n-components", 4, "--max-steps", 10, *words),
@@ -93,7 +93,7 @@ def test_columns_labels_and_a_layer_by_option(cli, fit, screen, unseen, tmp_path
     cells.write_h5ad(source)
     named = ["--perturbation", "guide_of", "--control", "NT-1", "--layer", "raw"]
     model, _ = fit(source, *named, "--context", "line", "--batch", "lane")
-    schema = CellScreenModel.load(model).flow_.schema_
+    schema = sklperturb.load(model).flow_.schema_
     assert (schema.context, schema.batch) == ("line", "lane")
     wanted = tmp_path / "genes.csv"
     wanted.write_text(f"guide_of\n{unseen[0]}\nNT-1\n")
@@ -166,7 +166,7 @@ def test_embedded_cells(cli, fit, screen, unseen, tmp_path):
     cells.obsm["X_own"] = points
     cells.write_h5ad(source)
     model, done = fit(source, "--obsm", "X_own", "--overwrite")
-    assert CellScreenModel.load(model).space_ is None
+    assert sklperturb.load(model).space_ is None
 
 
 @pytest.mark.parametrize(
@@ -189,12 +189,12 @@ def test_embedded_cells(cli, fit, screen, unseen, tmp_path):
     ],
 )
 def test_bad_tables(tmp_path, text, message):
-    from sklperturb.cli._cells import _read_perturbations
+    from sklperturb.cli._choices import read_perturbations
 
     path = tmp_path / "genes.csv"
     path.write_text(text)
     with pytest.raises(ValueError) as error:
-        _read_perturbations(path, "target_gene", 10)
+        read_perturbations(path, "target_gene", 10)
     assert message in str(error.value)
 
 
@@ -210,19 +210,19 @@ def test_bad_tables(tmp_path, text, message):
 )
 @pytest.mark.parametrize("packed", [False, True])
 def test_lists_of_perturbations(tmp_path, name, text, names, numbers, packed):
-    from sklperturb.cli._cells import _read_perturbations
+    from sklperturb.cli._choices import read_perturbations
 
     path, content = tmp_path / name, text.encode()
     if packed:
         path, content = tmp_path / f"{name}.gz", gzip.compress(content)
     path.write_bytes(content)
-    assert _read_perturbations(path, "own", 9) == (names.split(), numbers)
+    assert read_perturbations(path, "own", 9) == (names.split(), numbers)
 
 
 def test_a_table_is_no_list(tmp_path):
-    from sklperturb.cli._cells import _read_perturbations
+    from sklperturb.cli._choices import read_perturbations
 
     path = tmp_path / "genes.txt"
     path.write_text("target_gene,n_cells\nA,3\n")
     with pytest.raises(ValueError, match=r"is a table.*ends in \.csv"):
-        _read_perturbations(path, "target_gene", 10)
+        read_perturbations(path, "target_gene", 10)
