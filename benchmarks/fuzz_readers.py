@@ -60,7 +60,7 @@ TARGETS = [
     ("boosted.skpt", ["load boosted"], ["bytes", "members", "model", "boosters"]),
     ("small.ckpt", ["SECheckpoint"], ["bytes", "members"]),
     ("checkpoint/model.safetensors", ["SECheckpoint folder"], ["bytes", "tensors"]),
-    ("model.npz", ["predict-cells csv"], ["bytes", "members", "arrays", "state"]),
+    ("model.skpt", ["predict-cells csv"], ["bytes", "members", "model", "model"]),
     (
         "cells.h5ad",
         [f"{name} h5ad" for name in ("describe", "load_perturbseq", "signatures")]

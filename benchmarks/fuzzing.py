@@ -208,19 +208,6 @@ class Document:
         return f"{type(self).__name__}({self.steps!r})"
 
 
-class State(Document):
-    """Changes of the description in a model that fit-cells wrote."""
-
-    def __call__(self, path):
-        def change(found):
-            tree = json.loads(str(found["state"]))
-            for step in self.steps:
-                tree = replaced(tree, *step) if isinstance(tree, dict | list) else tree
-            found["state"] = np.array(json.dumps(tree))
-
-        arrays(change)(path)
-
-
 class Model:
     """Changes of a model file: of its manifest or its boosted trees, and of arrays.
 
@@ -450,7 +437,6 @@ EDITS = {
     "bytes": _bytes,
     "text": _text,
     "document": st.builds(Document, _tree),
-    "state": st.builds(State, _tree),
     "tensors": st.builds(Tensors, _tree),
     "model": st.builds(Model, _tree, st.just(()), st.none() | _bytes),
     "boosters": st.builds(

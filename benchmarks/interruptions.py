@@ -76,7 +76,7 @@ def commands(at):
     embed += ["--chunk-size", 20, "--device", "cpu"]
     fit = ["fit-cells", cells, "--embedding", at / "genes.parquet"]
     fit += ["--max-steps", 200, "--n-components", 8]
-    predict = ["predict-cells", at / "model.npz", "--perturbations", at / "wanted.txt"]
+    predict = ["predict-cells", at / "model.skpt", "--perturbations", at / "wanted.txt"]
     evaluate = ["evaluate", "--real", cells, "--pred", cells]
     return {
         "simulate": (["simulate", *size], OUT),
@@ -87,7 +87,7 @@ def commands(at):
         "submit": (["submit", *data, "--model", "transformer"], "out.csv"),
         "signatures": (["signatures", cells, *signature], OUT),
         "embed": (embed, "out.h5ad"),
-        "fit-cells": (fit, "out.npz"),
+        "fit-cells": (fit, "out.skpt"),
         "predict-cells": (predict, "out.h5ad"),
         "evaluate": (evaluate, OUT),
     }
@@ -333,7 +333,7 @@ def prepare(at):
     every = commands(at)
     for name, output in (
         ("simulate", "screen"),
-        ("fit-cells", "model.npz"),
+        ("fit-cells", "model.skpt"),
     ):
         arguments = [*every[name][0], "--output", at / output]
         code = wait(start(arguments, at / "log"))

@@ -27,6 +27,13 @@ def kept(cli, folder, tmp_path_factory):
     return path
 
 
+def test_signatures_need_the_name_of_a_model(cli, folder, tmp_path):
+    fit = ["fit", "--data", folder, "--output", tmp_path / "m.skpt"]
+    assert "Pass --model to name what is fitted" in cli(*fit, code=2).stderr
+    done = cli(*fit, "--model", "ridge", "--latent", "pca", code=2)
+    assert "--latent is for cells" in done.stderr
+
+
 def new_conditions(path, screen, n=10):
     """Write conditions of which a model reads some columns only, and return them."""
     X = screen.X_test[["sm_name", "cell_type"]].head(n).assign(note="7")

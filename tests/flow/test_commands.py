@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import sklperturb
+from sklperturb.baseline import NoChangeRegressor
 from sklperturb.cells import log_normalise
 from sklperturb.datasets import load_perturbseq, make_genetic_screen
+from sklperturb.persistence import data_fingerprint, read_info
 
 STATE = ["--obsm", "X_state"]
 
@@ -167,6 +169,51 @@ def test_embedded_cells(cli, fit, screen, unseen, tmp_path):
     cells.write_h5ad(source)
     model, done = fit(source, "--obsm", "X_own", "--overwrite")
     assert sklperturb.load(model).space_ is None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_fit_takes_cells_too(cli, fit, table, screen, unseen, tmp_path):
+    """One command for both kinds of screens, and each file tells what it is for."""
+    source, output = tmp_path / "cells.h5ad", tmp_path / "predicted.h5ad"
+    screen.y.write_h5ad(source)
+    model, of_cells = fit(source)[0], tmp_path / "fit.skpt"
+    command = ["fit", "--data", source, "--embedding", table, "--output", of_cells]
+    done = cli(*command, "--max-steps", 10)
+    assert f"sklperturb predict-cells {of_cells}" in done.stderr
+    shown = cli("info", of_cells).stdout
+    assert "flow.CellScreenModel" in shown and "target_gene (perturbation)" in shown
+    assert "100, such as GENE00001" in shown and "SHA-256" in shown
+    # The cells stayed in the file, and have the fingerprint that they have in memory.
+    data = load_perturbseq(source)
+    fingerprint = read_info(of_cells).fingerprint
+    assert fingerprint == data_fingerprint(data.X, data.y)
+    assert fingerprint == read_info(model).fingerprint
+    wanted = tmp_path / "genes.txt"
+    wanted.write_text("\n".join(unseen))
+    asked = ["--perturbations", wanted, "--n-cells", 4, "--output", output]
+    cli("predict-cells", of_cells, *asked)
+    assert anndata.read_h5ad(output).shape == (8, 100)
+
+    wanted.with_suffix(".csv").write_text(f"target_gene\n{unseen[0]}\n")
+    conditions = ["--conditions", wanted.with_suffix(".csv")]
+    done = cli("predict", model, *conditions, "--output", tmp_path / "x.csv", code=2)
+    assert "use `sklperturb predict-cells`" in done.stderr
+    other = tmp_path / "other.skpt"
+    sklperturb.save(NoChangeRegressor().fit([[0]], [[1.0, 2.0]]), other)
+    done = cli("predict-cells", other, *asked, "--overwrite", code=2)
+    assert "holds a NoChangeRegressor, which generates no cells" in done.stderr
+    old = tmp_path / "old.npz"
+    np.savez(old, state=np.array("{}"))
+    done = cli("predict-cells", old, *asked, "--overwrite", code=2)
+    assert "Fit the model again" in done.stderr
+
+    for words, message in (
+        (["--model", "ridge"], "leave --model out"),
+        (["--model", "flow", "--clip", 3], "are for signatures"),
+        (["--latent", "se", "--overwrite"], "--latent 'se' and --checkpoint go together"),
+        ([], "--overwrite"),
+    ):
+        assert message in cli(*command, *words, code=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import sklperturb
 from sklperturb.datasets import make_genetic_screen
 from sklperturb.flow import CountSpace
-from sklperturb.flow._state import Object, read_state, write_state
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +145,10 @@ def test_a_transformer_like_others(counts):
 
 def test_state_is_plain_and_complete(counts, space, tmp_path):
     of_array = CountSpace(2).fit(dense(counts.y.X))
-    write_state(tmp_path / "state.npz", {"space": space, "of_array": of_array})
-    state = read_state(
-        tmp_path / "state.npz", dict.fromkeys(("space", "of_array"), Object(CountSpace))
-    )
+    state = {}
+    for name, each in {"space": space, "of_array": of_array}.items():
+        sklperturb.save(each, tmp_path / f"{name}.skpt")
+        state[name] = sklperturb.load(tmp_path / f"{name}.skpt")
     again = state["space"]
     assert again.genes_.equals(space.genes_)
     assert again.get_params() == space.get_params()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import sklperturb
 from sklperturb.datasets import PerturbationSchema, make_genetic_screen
 from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
 from sklperturb.flow._conditions import Conditions
@@ -214,8 +215,8 @@ def test_several_sources_are_saved(tmp_path):
     model = CellScreenModel(sources, n_components=4, flow=flow)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        model.fit(screen.X, screen.y).save(tmp_path / "model.npz")
-        again = CellScreenModel.load(tmp_path / "model.npz")
+        sklperturb.save(model.fit(screen.X, screen.y), tmp_path / "model.skpt")
+        again = sklperturb.load(tmp_path / "model.skpt")
         names = [*screen.gene_embedding.index[:3], screen.gene_embedding.index[-1]]
         expected, found = (m.predict(names, 5).X.toarray() for m in (model, again))
     assert np.array_equal(found, expected)

@@ -92,8 +92,8 @@ _ALL = [
     ),
     *(
         _command(
-            *(f"predict-cells {kind}", ("model.npz", f"wanted.{kind}")),
-            *("predict-cells", "model.npz", "--perturbations", f"wanted.{kind}"),
+            *(f"predict-cells {kind}", ("model.skpt", f"wanted.{kind}")),
+            *("predict-cells", "model.skpt", "--perturbations", f"wanted.{kind}"),
             *("--output", "../out/cells.h5ad", "--n-cells", "4"),
         )
         for kind in ("csv", "txt")
@@ -118,7 +118,7 @@ _CELLS = {
     "describe": ("describe", "{}"),
     "fit-cells": (
         *("fit-cells", "{}", "--embedding", "table.parquet"),
-        *("--output", "../out/model.npz", *MODEL),
+        *("--output", "../out/model.skpt", *MODEL),
     ),
     "signatures": (
         *("signatures", "{}", "--output", "../out/de", "--min-cells", "1"),
@@ -149,7 +149,7 @@ _ALL += [
     _command(
         *("fit-cells obsm", ("embedded.h5ad", "table.parquet"), "fit-cells"),
         *("embedded.h5ad", "--embedding", "table.parquet"),
-        *("--output", "../out/model.npz", *MODEL),
+        *("--output", "../out/model.skpt", *MODEL),
     ),
 ]
 _ALL += [

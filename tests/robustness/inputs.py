@@ -147,6 +147,7 @@ def _write_checkpoints(folder):
 
 
 def _write_model(folder):
+    import sklperturb
     from sklperturb.datasets import load_perturbseq
     from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
 
@@ -156,7 +157,8 @@ def _write_model(folder):
     model = CellScreenModel(
         table, space="counts", n_components=2, flow=flow, schema=screen.schema
     )
-    model.fit(screen.X, screen.y).save(folder / "model.npz")
+    model.fit(screen.X, screen.y)
+    sklperturb.save(model, folder / "model.skpt", X=screen.X, y=screen.y)
 
 
 def _write_kept(folder):

@@ -1,5 +1,6 @@
-"""Arrays in archives: .npz and .safetensors, and models that fit-cells wrote."""
+"""Arrays in archives: .npz and .safetensors, and .skpt of models of cells."""
 
+import hashlib
 import json
 import struct
 import warnings
@@ -7,6 +8,7 @@ import zipfile
 import zlib
 
 import numpy as np
+from safetensors.numpy import load, save
 
 from tests.robustness.cases import accepted, cases, refused, survived
 from tests.robustness.damage import (
@@ -203,79 +205,112 @@ _SAFETENSORS = [
 ]  # fmt: skip
 
 
-def _state(function):
-    """Change the description of a model by ``function(description)``."""
-
-    def change(found):
-        state = json.loads(str(found["state"]))
-        function(state)
-        found["state"] = np.array(json.dumps(state))
-
-    return arrays(change)
+def _earlier(path):
+    """Put a model of the format that fit-cells wrote once in the place of a file."""
+    np.savez(path.open("wb"), state=np.array(json.dumps({"format": "cells-5"})))
 
 
-def _in_array(path_of, function):
-    """Change the array that the description of a model has at some place."""
+def _kept(function):
+    """Change a model file by ``function(model, arrays)``; its checksums are right."""
 
-    def change(found):
-        place = json.loads(str(found["state"]))
-        for step in path_of.split("/"):
-            place = place[int(step) if step.isdigit() else step]
-        name = place["__array__"]
-        found[name] = np.asarray(function(found[name].copy()))
+    def damage(path):
+        with zipfile.ZipFile(path) as archive:
+            found = {name: archive.read(name) for name in archive.namelist()}
+        manifest = json.loads(found.pop("manifest.json"))
+        tensors = {k: v.copy() for k, v in load(found["arrays.safetensors"]).items()}
+        function(manifest["model"], tensors)
+        found["arrays.safetensors"] = save(tensors)
+        for name, data in found.items():
+            known = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+            manifest["members"][name] = known
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("manifest.json", json.dumps(manifest))
+            for name, data in found.items():
+                archive.writestr(name, data)
 
-    return arrays(change)
+    return damage
+
+
+def _object(tree, kind):
+    """Return the first object of a class in a model file."""
+    items = tree.values() if isinstance(tree, dict) else tree
+    if isinstance(tree, dict) and str(tree.get("class")).endswith(f".{kind}"):
+        return tree
+    for item in items:
+        if isinstance(item, dict | list) and (found := _object(item, kind)):
+            return found
+    return None
+
+
+def _part(kind, **changes):
+    """Change attributes of the object of a class."""
+    return _kept(lambda model, _: _object(model, kind)["state"].update(changes))
+
+
+def _architecture(**changes):
+    def change(model, _):
+        for pair in _object(model, "VelocityNet")["state"]["architecture"]["items"]:
+            pair[1] = changes.get(pair[0], pair[1])
+
+    return _kept(change)
+
+
+def _in_array(kind, place, function):
+    """Change an array of the object of a class."""
+
+    def change(model, tensors):
+        found = _object(model, kind)["state"]
+        for step in place.split("/"):
+            pairs = found.get("items") if found.get("$") == "dict" else None
+            found = found[step] if pairs is None else dict(map(tuple, pairs))[step]
+        name = found["name"]
+        tensors[name] = np.ascontiguousarray(function(tensors[name].copy()))
+
+    return _kept(change)
 
 
 def _set(place, value):
     return lambda a: (a.__setitem__(place, value), a)[1]
 
 
-_SPACE, _CELLS = "learnt/space_", "learnt/cells_"
+_BIAS = "VelocityNet", "weights/head.bias"
 _MODEL = [
-    ("another format", _state(lambda s: s.update(format="sklperturb-cells-1")), refused("sklperturb-cells-1")),
-    ("no flow", _state(lambda s: s.pop("flow")), refused()),
-    ("a list", arrays(lambda a: a | {"state": np.array("[]")}), refused()),
-    ("no JSON", arrays(lambda a: a | {"state": np.array("{")}), refused()),
-    ("100,000 brackets", arrays(lambda a: a | {"state": np.array("[" * 10**5)}), refused()),
-    ("an unknown kind", _state(lambda s: s["flow"].update(__kind__="Popen")), refused()),
-    ("a kind in the wrong place", _state(lambda s: s.update(flow=s["learnt"]["space_"])), refused()),
-    ("a lost array", arrays(lambda a: a.pop("__array__12") is None), refused()),
-    ("objects", _objects("__array__12"), refused()),
+    ("of an earlier version", _earlier, refused("Fit the model again")),
+    ("another model", _kept(lambda m, _: m.update(_object(m, "CountSpace"))), survived()),
+    ("an unknown class", _kept(lambda m, _: _object(m, "FittedFlow").update({"class": "subprocess.Popen"})), refused()),
+    ("a class in the wrong place", _kept(lambda m, _: m["state"].update(flow_=_object(m, "CountSpace"))), refused()),
+    ("no flow", _kept(lambda m, _: m["state"].pop("flow_")), refused()),
+    ("a lost array", _kept(lambda _, a: a.pop("3")), refused()),
+    ("an array that nothing names", _kept(lambda _, a: a.update(more=np.zeros(3))), refused()),
     ("zeros of 1 GB", bomb("more.npy"), refused()),
-    ("a member that nothing names", arrays(lambda a: a | {"more": np.zeros(3)}), refused()),
-    ("means NaN", _in_array(f"{_SPACE}/mean_", _set(2, np.nan)), refused()),
-    ("genes out of range", _in_array(f"{_SPACE}/top_genes_", _set(2, 10**6)), refused()),
-    ("negative genes", _in_array(f"{_SPACE}/top_genes_", _set(2, -1)), refused()),
-    ("genes twice", _in_array(f"{_SPACE}/genes_/data", lambda g: np.r_[g[:1], g[:1], g[2:]]), refused()),
-    ("counts of 10^15", _in_array(f"{_CELLS}/data", lambda x: x.astype(int) + 10**15), refused()),
-    ("negative counts", _in_array(f"{_CELLS}/data", lambda x: -x.astype(int)), refused()),
-    ("counts of no gene", _in_array(f"{_CELLS}/indices", _set(2, 10**6)), refused()),
-    ("cells that end before they start", _in_array(f"{_CELLS}/indptr", lambda x: x[::-1]), refused()),
-    ("a decoder that is NaN", _in_array(f"{_SPACE}/decoder_", _set((0, 0), np.nan)), refused()),
-    ("a decoder of 10^30", _in_array(f"{_SPACE}/decoder_", _set((0, 0), 1e30)), survived()),
-    ("a decoder of another shape", _in_array(f"{_SPACE}/decoder_", lambda d: d[:, :-1]), refused()),
-    ("a decoder of text", _in_array(f"{_SPACE}/decoder_", lambda d: d.astype("U")), refused()),
-    ("a complex decoder", _in_array(f"{_SPACE}/decoder_", lambda d: d * 1j), refused()),
-    ("a weight NaN", _state(lambda s: s["flow"].update(shape_weight=float("nan"))), refused()),
-    ("a weight of 10^30", _state(lambda s: s["flow"].update(shape_weight=1e30)), refused()),
-    ("a weight that is text", _state(lambda s: s["flow"].update(mean_weight="1")), refused()),
-    ("weights of the net NaN", _in_array("flow/generator/net/weights/head.bias", _set(0, np.nan)), refused()),
-    ("weights of another shape", _in_array("flow/generator/net/weights/head.bias", lambda b: b[:1]), refused()),
-    ("a million hidden units", _state(lambda s: s["flow"]["generator"]["net"]["architecture"].update(hidden_dim=10**6)), refused()),
-    ("a million layers", _state(lambda s: s["flow"]["generator"]["net"]["architecture"].update(n_layers=10**6)), refused()),
-    ("10^9 steps", _state(lambda s: s["flow"]["generator"].update(n_steps=10**9)), refused()),
-    ("no steps", _state(lambda s: s["flow"]["generator"].update(n_steps=0)), refused()),
-    ("negative steps", _state(lambda s: s["flow"]["generator"].update(n_steps=-3)), refused()),
-    ("vectors NaN", _in_array("flow/reader/embedding/embedding_", _set((0, 0), np.nan)), refused()),
-    ("fewer vectors", _in_array("flow/reader/embedding/embedding_", lambda v: v[:-1]), refused()),
-    ("pools NaN", _in_array("flow/pools/controls", _set((0, 0), np.nan)), refused()),
-    ("no pools", _in_array("flow/pools/controls", lambda c: c[:0]), refused()),
-    ("a scale of 0", _state(lambda s: s["flow"]["coordinates"].update(scale=0)), refused()),
-    ("a schema of numbers", _state(lambda s: s["flow"]["reader"]["schema"].update(perturbation=3)), refused()),
-    ("an attribute that is a method", _state(lambda s: s["learnt"].update(predict=3)), refused()),
-    ("an unknown parameter", _state(lambda s: s["parameters"].update(more=3)), refused()),
-    ("a device that is none", _state(lambda s: s["flow"]["generator"].update(device="warp")), survived()),
+    ("means NaN", _in_array("CountSpace", "mean_", _set(2, np.nan)), refused()),
+    ("genes out of range", _in_array("CountSpace", "top_genes_", _set(2, 10**6)), refused()),
+    ("negative genes", _in_array("CountSpace", "top_genes_", _set(2, -1)), refused()),
+    ("counts of 10^15", _in_array("ControlCells", "counts/data", lambda x: x.astype(int) + 10**15), refused()),
+    ("negative counts", _in_array("ControlCells", "counts/data", lambda x: -x.astype(int)), refused()),
+    ("counts of no gene", _in_array("ControlCells", "counts/indices", _set(2, 10**6)), refused()),
+    ("cells that end before they start", _in_array("ControlCells", "counts/indptr", lambda x: x[::-1]), refused()),
+    ("a decoder that is NaN", _in_array("CountSpace", "decoder_", _set((0, 0), np.nan)), refused()),
+    ("a decoder of 10^30", _in_array("CountSpace", "decoder_", _set((0, 0), 1e30)), survived()),
+    ("a decoder of another shape", _in_array("CountSpace", "decoder_", lambda d: d[:, :-1]), refused()),
+    ("a weight of 10^30", _part("FittedFlow", shape_weight=1e30), refused()),
+    ("a weight that is text", _part("FittedFlow", mean_weight="1"), refused()),
+    ("weights of the net NaN", _in_array(*_BIAS, _set(0, np.nan)), refused()),
+    ("weights of another shape", _in_array(*_BIAS, lambda b: b[:1]), refused()),
+    ("a million hidden units", _architecture(hidden_dim=10**6), refused()),
+    ("a million layers", _architecture(n_layers=10**6), refused()),
+    ("10^9 steps", _part("Generator", n_steps=10**9), refused()),
+    ("no steps", _part("Generator", n_steps=0), refused()),
+    ("negative steps", _part("Generator", n_steps=-3), refused()),
+    ("vectors NaN", _in_array("LookupEmbedding", "embedding_", _set((0, 0), np.nan)), refused()),
+    ("fewer vectors", _in_array("LookupEmbedding", "embedding_", lambda v: v[:-1]), refused()),
+    ("pools NaN", _in_array("ControlPools", "controls", _set((0, 0), np.nan)), refused()),
+    ("no pools", _in_array("ControlPools", "controls", lambda c: c[:0]), refused()),
+    ("a scale of 0", _part("Coordinates", scale=0), refused()),
+    ("a schema of numbers", _part("PerturbationSchema", perturbation=3), refused()),
+    ("an attribute that is a method", _part("CellScreenModel", predict=3), refused()),
+    ("an unknown attribute", _part("CellScreenModel", more=3), refused()),
+    ("a device that is none", _part("Generator", device="warp"), refused()),
     ("a bit", flipped(0.3), refused()),
 ]  # fmt: skip
 
@@ -289,5 +324,5 @@ CASES = [
         ("a bit", flipped(0.1), survived()),
         *_SPECIAL,
     ]),
-    *cases("npz: model", "model.npz", "predict-cells csv", ARCHIVE + _MODEL),
+    *cases("skpt: model", "model.skpt", "predict-cells csv", ARCHIVE + _MODEL),
 ]  # fmt: skip
