@@ -226,6 +226,11 @@ def load(path, *, trusted=()):
             )
         if not hasattr(estimator, "get_params"):
             raise FileError(f"{archive.path} holds no estimator.")
+        if manifest["model"]["class"] != manifest["model_class"]:
+            raise FileError(
+                f"{archive.path} is damaged or was changed: it says that it holds a "
+                f"{short(manifest['model_class'])}, and does not. Get the file again."
+            )
     _compare_versions(manifest)
     return estimator
 

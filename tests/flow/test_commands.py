@@ -210,7 +210,10 @@ def test_fit_takes_cells_too(cli, fit, table, screen, unseen, tmp_path):
     for words, message in (
         (["--model", "ridge"], "leave --model out"),
         (["--model", "flow", "--clip", 3], "are for signatures"),
-        (["--latent", "se", "--overwrite"], "--latent 'se' and --checkpoint go together"),
+        (
+            ["--latent", "se", "--overwrite"],
+            "--latent 'se' and --checkpoint go together",
+        ),
         ([], "--overwrite"),
     ):
         assert message in cli(*command, *words, code=2).stderr

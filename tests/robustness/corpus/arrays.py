@@ -276,7 +276,7 @@ def _set(place, value):
 _BIAS = "VelocityNet", "weights/head.bias"
 _MODEL = [
     ("of an earlier version", _earlier, refused("Fit the model again")),
-    ("another model", _kept(lambda m, _: m.update(_object(m, "CountSpace"))), survived()),
+    ("another model", _kept(lambda m, _: m.update(_object(m, "CountSpace"))), refused()),
     ("an unknown class", _kept(lambda m, _: _object(m, "FittedFlow").update({"class": "subprocess.Popen"})), refused()),
     ("a class in the wrong place", _kept(lambda m, _: m["state"].update(flow_=_object(m, "CountSpace"))), refused()),
     ("no flow", _kept(lambda m, _: m["state"].pop("flow_")), refused()),
@@ -325,4 +325,9 @@ CASES = [
         *_SPECIAL,
     ]),
     *cases("skpt: model", "model.skpt", "predict-cells csv", ARCHIVE + _MODEL),
+    *(
+        case
+        for name in ("kept", "trees", "boosted")
+        for case in cases("skpt", f"{name}.skpt", f"load {name}", ARCHIVE[2:5] + ARCHIVE[7:10])
+    ),
 ]  # fmt: skip
