@@ -43,6 +43,8 @@ class CountRates:
     @classmethod
     def of(cls, counts):
         """Return the rates of a csr_array of counts (n_cells, n_genes)."""
+        # Squares of counts do not fit the narrow types in which counts are kept.
+        counts = counts.astype(np.float64)
         sizes = _totals(counts, axis=1)
         sums = _totals(counts, axis=0)
         total = max(sizes.sum(), 1.0)
@@ -130,7 +132,9 @@ def perturb_counts(counts, log_fold_change, rows=None, *, random_state=None):
     seed = check_random_state(random_state).randint(2**31 - 1)
     rng = np.random.default_rng(seed)
     perturbed = draw_perturbed(cells, change, rows, CountRates.of(cells), rng)
-    perturbed = perturbed.astype(stored.dtype)
+    # The type of the counts, unless it is too narrow for those that rose.
+    kind = np.min_scalar_type(int(perturbed.data.max(initial=0)))
+    perturbed = perturbed.astype(np.promote_types(stored.dtype, kind))
     return perturbed if is_sparse else to_dense(perturbed)
 
 

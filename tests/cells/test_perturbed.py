@@ -111,3 +111,19 @@ def test_a_bounded_sample_of_each_group(monkeypatch):
     assert np.bincount(groups[kept.places]).tolist() == [50, 25, 25]
     assert kept.counts.dtype == np.uint16
     assert np.array_equal(kept.counts.toarray(), counts[kept.places].toarray())
+
+
+def test_counts_in_a_narrow_type():
+    rng = np.random.default_rng(0)
+    controls = rng.negative_binomial(2, 2 / (2 + 40), (400, 5))
+    narrow = controls.clip(max=255).astype(np.uint8)
+    wide = CountRates.of(sparse.csr_array(narrow.astype(float)))
+    found = CountRates.of(sparse.csr_array(narrow))
+    assert np.array_equal(found.dispersion, wide.dispersion)
+    assert found.dispersion.min() > 0.2
+    # Counts that rise above what the type holds do not start again from zero.
+    change = np.log([8.0, 1.0, 1.0, 1.0, 1.0])
+    cells = perturb_counts(narrow, change, random_state=0)
+    expected = perturb_counts(narrow.astype(np.int64), change, random_state=0)
+    assert expected.max() > 255
+    assert np.array_equal(cells, expected)
