@@ -96,7 +96,6 @@ class CellJudge:
 
     def __init__(self, metrics, schema):
         self.metrics = metrics
-        self.identity = [repr(metric) for metric in metrics]
         scorer = metrics[0]
         self._scorer = CellScorer(
             scorer.metric,
@@ -105,6 +104,9 @@ class CellJudge:
             control=scorer.control,
             n_components=scorer.n_components,
         )
+        # Which cells are controls is no part of a scorer's repr.
+        self.identity = [repr(metric) for metric in metrics]
+        self.identity += [repr(self._scorer.schema), scorer.control]
 
     def n_rows(self, X, test):
         return len(self._conditions(X, test))

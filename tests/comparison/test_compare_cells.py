@@ -1,5 +1,7 @@
 """Models of cells on the same folds, scored by cells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,6 +129,13 @@ def test_finished_folds_are_kept(lines, tmp_path):
     first, again = (compare({}, screen.X, y, **options) for _ in range(2))
     assert len(list(tmp_path.glob("*.json"))) == 4
     pd.testing.assert_frame_equal(first.folds, again.folds)
+    # Other controls make other scores.
+    name = screen.X.loc[~screen.is_control, screen.schema.perturbation].iloc[0]
+    labels = [*screen.X.loc[screen.is_control, screen.schema.perturbation][:1], name]
+    schema = replace(screen.schema, control=None, control_labels=labels)
+    options["scoring"] = CellScorer("energy", "populations", schema=schema)
+    compare({}, screen.X, y, **options)
+    assert len(list(tmp_path.glob("*.json"))) == 8
 
 
 def test_rows_and_cells_do_not_mix(lines):
