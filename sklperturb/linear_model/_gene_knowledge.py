@@ -1,5 +1,6 @@
 """Kernel ridge on what is known of perturbed genes, and of responses elsewhere."""
 
+import warnings
 from numbers import Integral
 
 import numpy as np
@@ -24,6 +25,7 @@ from sklperturb.preprocessing import GeneSource, read_gene_source
 from sklperturb.preprocessing._gene_embedding import GeneEmbedding
 from sklperturb.preprocessing._gene_sources import (
     UnitVectors,
+    holds_responses,
     profile_source,
     responses_elsewhere,
     sum_of_parts,
@@ -183,7 +185,8 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         Warns
         -----
         UserWarning
-            If a source knows none of the perturbed genes.
+            If a source knows none of the perturbed genes, or is the screen itself, with
+            the responses that are to be learnt: whatever is held out is known then.
         """
         given = [
             s if isinstance(s, GeneEmbedding) else read_gene_source(s)
@@ -207,6 +210,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             for name, v in self._vectors.items()
         }
         self._warn_of_unknown(named)
+        self._warn_of_same(given, y)
         labels = self.perturbations_[perturbation]
         several = len(self.contexts_) > 1
         in_contexts = len(np.unique(context * len(self._parts) + perturbation))
@@ -296,7 +300,10 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             model = clone(self).set_params(
                 sources=[*sources, *others], schema=self.schema_
             )
-            self.models_[code] = model.fit(_safe_indexing(X, rows), y.iloc[rows])
+            with warnings.catch_warnings():
+                # That of the sources was said; contexts may be alike.
+                warnings.filterwarnings("ignore", ".*holds the responses")
+                self.models_[code] = model.fit(_safe_indexing(X, rows), y.iloc[rows])
 
     def _warn_of_unknown(self, named):
         for name, vectors in self._vectors.items():
@@ -307,6 +314,27 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
                     f"{name} knows none of the {len(named)} perturbed genes, such as "
                     f"{sorted(named)[:3]}; it has {list(vectors.index)[:3]}.{hint}"
                 )
+
+    def _warn_of_same(self, sources, y):
+        """Warn of screens among the sources that hold the very responses in `y`."""
+        y = as_pandas(y)
+        if not isinstance(y, pd.DataFrame):
+            return
+        y = y.set_axis(gene_names(y), axis=1)
+        context, perturbation = self._train_codes
+        for code, name in enumerate(self.contexts_):
+            rows = np.flatnonzero(context == code)
+            parts, own = [self._parts[p] for p in perturbation[rows]], y.iloc[rows]
+            for source in sources:
+                profiles = getattr(source, "profiles", {}).values()
+                if any(holds_responses(p, parts, own) for p in profiles):
+                    of = f" of {name}" if len(self.contexts_) > 1 else ""
+                    warn(
+                        f"{source.name} holds the responses{of} that are to be learnt. "
+                        "If it has those that are held out as well, they are not "
+                        "predicted but read, and no score counts. Leave it out, or "
+                        "remove these rows from it."
+                    )
 
     def _kernels_of(self, head, context, perturbation, labels):
         """Return the kernels of means and of genes, with the training rows."""

@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.utils._param_validation import validate_params
 
 from sklperturb.cells import looks_like_counts, mean_by_group
+from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions._labels import as_text, each_label
 from sklperturb.conditions._levels import level_means, number_levels
 from sklperturb.conditions._schema import PerturbationSchema
@@ -25,6 +26,9 @@ from sklperturb.preprocessing._lookup_embedding import read_gene_table
 
 # Counts of a cell after normalisation, before logarithms.
 _TARGET_SUM = 1e4
+# Cosine from which responses are the same, told by so many perturbations and genes.
+# Replicates of a screen, and its cell lines, are less alike.
+_SAME, _FEWEST_COMMON = 0.995, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,10 @@ class GeneSource:
     def __repr__(self):
         n_genes, n_dimensions = self.vectors.shape
         return f"GeneSource({self.name!r}, {n_genes} genes, {n_dimensions} dimensions)"
+
+    def __sklearn_clone__(self):
+        # It is never changed, and may be a whole screen: each fold shares it.
+        return self
 
 
 @validate_params(
@@ -271,6 +279,31 @@ def sum_of_parts(parts, index, vectors):
     return member @ vectors
 
 
+def holds_responses(profile, parts, y):
+    """Whether a screen holds the very responses that are to be learnt.
+
+    It does if, over the perturbations and genes of both, its responses are these but
+    for a factor and what all have in common.
+
+    Parameters
+    ----------
+    profile : DataFrame of shape (n_perturbed, n_there)
+    parts : list of list of str
+        Perturbed genes of each row of one context.
+    y : DataFrame of shape (n_samples, n_genes)
+    """
+    alone = [row for row, genes in enumerate(parts) if len(genes) == 1]
+    place = profile.index.get_indexer([parts[row][0] for row in alone])
+    rows, place = np.array(alone, dtype=int)[place >= 0], place[place >= 0]
+    genes = y.columns.intersection(profile.columns)
+    if len(np.unique(place)) < _FEWEST_COMMON or len(genes) < _FEWEST_COMMON:
+        return False
+    here, there = y[genes].to_numpy()[rows], profile[genes].to_numpy()[place]
+    here, there = (values - values.mean(axis=0) for values in (here, there))
+    norm = np.linalg.norm(here) * np.linalg.norm(there)
+    return norm > 0 and np.vdot(here, there) > _SAME * norm
+
+
 def responses_elsewhere(name, profile, measured, edges):
     """Return the responses of another screen, by band of its own components.
 
@@ -293,6 +326,8 @@ def responses_elsewhere(name, profile, measured, edges):
     common = [] if measured is None else measured.intersection(genes)
     if len(common) < 2 or len(profile) < 2:
         return {}
+    check_unique_genes(measured, "y")
+    check_unique_genes(genes, name)
     here = pd.Index(measured).get_indexer(common)
     responses = profile.set_axis(genes, axis=1)[common].to_numpy()
     components = axes(responses, edges[-1])

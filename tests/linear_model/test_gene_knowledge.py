@@ -1,15 +1,23 @@
 """Genes that were never perturbed, from what is known of them."""
 
+import warnings
+
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 from sklperturb.baseline import GroupStatisticRegressor
-from sklperturb.datasets import make_genetic_screen
+from sklperturb.datasets import PerturbationSchema, make_genetic_screen
 from sklperturb.linear_model import GeneKnowledgeRidge
 from sklperturb.metrics import mrrmse
-from sklperturb.preprocessing import ExpressionGeneEmbedding, read_gene_source
+from sklperturb.preprocessing import (
+    ExpressionGeneEmbedding,
+    GeneSource,
+    read_gene_source,
+)
+from sklperturb.preprocessing._gene_sources import profile_source
 
 GENES = [f"G{i}" for i in range(60)]
 MEASURED = [f"M{i}" for i in range(40)]
@@ -108,6 +116,56 @@ def test_what_is_asked_of_is_not_learnt_from():
     noise = pd.DataFrame(np.random.RandomState(0).normal(size=y.shape), y.index)
     error, _ = _errors(X, noise, ~test, test, [table])
     assert error > 0.99 * mrrmse(noise[test], 0 * noise[test])
+
+
+def test_a_source_that_is_the_screen_itself_is_told():
+    table, lines = _effects()
+    X, y = _screen(lines)
+    column = X["target_gene"].to_numpy()
+    schema = PerturbationSchema("target_gene", context="cell_type")
+    train = ~X["target_gene"].isin(GENES[40:])
+    own, other = (
+        profile_source(line, column[rows], y[rows], schema)
+        for line, rows in ((line, X["cell_type"] == line) for line in "AB")
+    )
+    # At another strength, in another order, and with a mean of its own.
+    profile = 3 * own.profiles[""].iloc[::-1, ::-1] + 1
+    copied = GeneSource("copy", own.genes, own.vectors, {"": profile})
+    with pytest.warns(UserWarning, match="copy holds the responses that are to be"):
+        rows = train & (X["cell_type"] == "A")
+        GeneKnowledgeRidge([copied]).fit(X[rows], y[rows])
+    with pytest.warns(UserWarning, match="copy holds the responses of A that are"):
+        GeneKnowledgeRidge([copied]).fit(X[train], y[train])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = train & (X["cell_type"] == "A")
+        GeneKnowledgeRidge([other]).fit(X[rows], y[rows])
+        # Two contexts of the screen may be the same.
+        twice = X[rows].assign(cell_type="B")
+        model = GeneKnowledgeRidge([table])
+        model.fit(pd.concat([X[rows], twice]), pd.concat([y[rows], y[rows]]))
+        assert len(model.models_) == 2
+
+
+def test_sources_are_shared_by_clones_and_not_copied():
+    table, _ = _effects()
+    source = read_gene_source(table)
+    model = GeneKnowledgeRidge([source, table])
+    assert clone(model).sources[0] is source
+
+
+def test_genes_that_occur_twice_are_named():
+    _, lines = _effects()
+    X, y = _screen({"A": lines["A"]})
+    schema = PerturbationSchema("target_gene")
+    column = X["target_gene"].to_numpy()
+    twice = y.set_axis(["M1", *y.columns[1:]], axis=1)
+    source = profile_source("twice", column, twice, schema)
+    with pytest.raises(ValueError, match="twice has 1 genes that occur more than once"):
+        GeneKnowledgeRidge([source]).fit(X, y)
+    source = profile_source("once", column, y, schema)
+    with pytest.raises(ValueError, match="y has 1 genes that occur more than once"):
+        GeneKnowledgeRidge([source]).fit(X, twice)
 
 
 def test_a_gene_that_a_source_lacks_uses_the_others():
