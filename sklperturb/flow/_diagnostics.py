@@ -82,14 +82,17 @@ def gather_evidence(trained, coordinates, cells, measured, shares):
     Returns
     -------
     evidence : list of Evidence
-        For each share; empty where nothing was held out.
+        For each share; empty where nothing was held out, or there is one control.
     trial : Trial or None
     """
     members, conditions = measured.members, measured.conditions
     effects = coordinates.inside(measured.effects)
     expected = coordinates.inside(measured.expected)
-    sizes = np.array([sum(len(rows) for _, rows in m) for m in members])
-    large = sizes >= _FEWEST_CELLS
+    if not trained or len(trained[0][0].pools[0]) < 2:
+        return [], None
+    sizes = [[len(rows) for _, rows in m] for m in members]
+    # Distances need two cells of a batch.
+    large = np.array([sum(n) >= _FEWEST_CELLS and max(n) > 1 for n in sizes])
     tried = [(g, rows[large[rows]]) for g, rows in trained]
     if not sum(len(rows) for _, rows in tried):
         return [], None
@@ -116,7 +119,8 @@ def gather_evidence(trained, coordinates, cells, measured, shares):
                 population = start + expected[i] + share * shape
             populations.append(population)
         found.append(cells[rows])
-        unchanged = generator.pools[pool]
+        # All controls stand in where the batch has a single one.
+        unchanged = generator.pools[pool if len(generator.pools[pool]) > 1 else 0]
         some = rng.choice(len(unchanged), min(len(rows), len(unchanged)), replace=False)
         controls.append(unchanged[some])
         displacements.append(displacement)

@@ -111,3 +111,28 @@ def test_nothing_happens_where_perturbations_do_nothing():
     with pytest.warns(UserWarning, match="has no embedding"):
         predicted, control = fitted.predict(new)
     assert np.linalg.norm(predicted - control) < 0.15
+
+
+@pytest.mark.parametrize("lonely", ["controls", "all controls", "perturbed"])
+def test_batches_of_a_single_cell(lonely):
+    rng = np.random.default_rng(0)
+    names = np.repeat(["control", *"ABCDEFGH"], 24)
+    batch = np.tile(["b1", "b2"], len(names) // 2)
+    kept = np.ones(len(names), dtype=bool)
+    if lonely == "perturbed":
+        batch = np.tile([f"b{i}" for i in range(24)], 9)
+    else:
+        first = 1 if lonely == "all controls" else 12
+        kept[names == "control"] = np.arange(24) < first
+        batch[np.flatnonzero(names == "control")[1:]] = "b2"
+    X = pd.DataFrame({"target_gene": names, "batch": batch})[kept]
+    y = (rng.normal(size=(len(names), 3)) + (names != "control")[:, None])[kept]
+    model = FlowMatchingRegressor(
+        max_steps=5, cells_per_condition=4, hidden_dim=8, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+    assert model.mean_choice_ == "shift" or model.mean_cv_errors_
+    assert np.isfinite(model.sample(X[:3], 2)).all()
+    assert ("energy" in model.guards_) == (lonely == "controls")
