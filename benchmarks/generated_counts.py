@@ -7,8 +7,8 @@ interval is a bootstrap over perturbations, with the anchors as they are.
 
 - controls: control cells as they are;
 - mean shift: the mean effect of the training perturbations in the latent space;
-- model, expected: `CellScreenModel` with its defaults and amplitude="expected";
-- model, typical: the same, with effects as large as measured ones (the default).
+- model, expected: `CellScreenModel` with its defaults;
+- model, typical: the same, with effects as large as measured ones.
 
 Run: python benchmarks/generated_counts.py [--seeds 3] [--cells CELLS.h5ad
      --gene-sets SETS.gmt ...] [--steps 300]

@@ -176,10 +176,11 @@ def predict_cells(
     amplitude: Annotated[
         Amplitude,
         Option(
-            help="Size of the effects of perturbations that were never measured: as "
-            "measured ones typically are, or as is expected of each, which is less."
+            help="Size of the effects of perturbations that were never measured: as is "
+            "expected of each, which has the least error, or as measured ones typically "
+            "are, so that as many genes are called."
         ),
-    ] = Amplitude.typical,
+    ] = Amplitude.expected,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):

@@ -244,11 +244,11 @@ def counts_of(model, drawn, conditions, amplitude, rng):
     drawn : ndarray of int of shape (n_cells,)
         Which of the controls that it keeps each cell is made of.
     conditions : DataFrame of shape (n_cells, n_columns)
-    amplitude : {"typical", "expected"}
+    amplitude : {"expected", "typical"}
     rng : numpy Generator
     """
-    if amplitude not in ("typical", "expected"):
-        raise ValueError(f"amplitude={amplitude!r} is not 'typical' or 'expected'.")
+    if amplitude not in ("expected", "typical"):
+        raise ValueError(f"amplitude={amplitude!r} is not 'expected' or 'typical'.")
     flow, kept = model.flow_._flow, model.controls_.iloc[model.cells_.places]
     start = kept.iloc[drawn].reset_index(drop=True)
     stretch = model.amplitude_ if amplitude == "typical" else 1.0

@@ -229,7 +229,7 @@ class CellScreenModel(BaseEstimator):
         *,
         n_controls=0,
         log1p=False,
-        amplitude="typical",
+        amplitude="expected",
         random_state=0,
     ):
         """Generate cells.
@@ -246,10 +246,11 @@ class CellScreenModel(BaseEstimator):
             Training controls to add, as they were measured.
         log1p : bool, default=False
             Return log(1 + counts scaled to 10,000 a cell) in place of counts.
-        amplitude : {"typical", "expected"}, default="typical"
+        amplitude : {"expected", "typical"}, default="expected"
             Of the counts of perturbations that were never measured. What is expected
-            of an unknown effect is smaller than effects are; "typical" is `amplitude_`
-            times as much, so that as many genes are called as of measured ones.
+            of an unknown effect has the least squared error, and is smaller than
+            effects are; "typical" is `amplitude_` times as much, so that as many genes
+            are called as of measured ones. Choose it where calls are what counts.
         random_state : int, default=0
             Seed.
 
@@ -308,7 +309,7 @@ class CellScreenModel(BaseEstimator):
         var = None if genes is None else pd.DataFrame(index=genes)
         return anndata.AnnData(drawn, obs=obs, var=var, obsm=obsm)
 
-    def sample(self, X, n_cells=1, *, amplitude="typical", random_state=0):
+    def sample(self, X, n_cells=1, *, amplitude="expected", random_state=0):
         """Generate cells of the condition of each row, as `CellScorer` asks for them.
 
         Parameters
@@ -317,7 +318,7 @@ class CellScreenModel(BaseEstimator):
             Conditions. Cells are made of controls of the row's context and batch.
         n_cells : int, default=1
             Cells of each row.
-        amplitude : {"typical", "expected"}, default="typical"
+        amplitude : {"expected", "typical"}, default="expected"
             As in `predict`.
         random_state : int, default=0
             Seed.

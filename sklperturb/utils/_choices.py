@@ -73,7 +73,7 @@ AnyScoring = _names("AnyScoring", *Scoring, *CellScoring)
 Convention = _names(
     "Convention", "robust", "vcc2025", "cell_eval", "vcc2026", "populations"
 )
-Amplitude = _names("Amplitude", "typical", "expected")
+Amplitude = _names("Amplitude", "expected", "typical")
 Pruner = _names("Pruner", "auto", "hyperband", "wilcoxon")
 OnNonfinite = _names("OnNonfinite", "error", "replace")
 

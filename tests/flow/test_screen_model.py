@@ -163,11 +163,16 @@ def test_amplitude(screen, fitted, genes):
     larger = clone(fitted)
     vars(larger).update(vars(fitted))
     larger.amplitude_ = 2.0
-    assert np.array_equal(effect(seen), effect(seen, larger))
-    one, two = effect(new, amplitude="expected"), effect(new, larger)
+    assert np.array_equal(effect(seen), effect(seen, larger, amplitude="typical"))
+    one, two = effect(new), effect(new, larger, amplitude="typical")
     assert 1.5 < (one @ two) / (one @ one) < 2.5
+    # What has the least error is the default.
+    assert np.array_equal(one, effect(new, larger))
     assert np.array_equal(one, effect(new, larger, amplitude="expected"))
-    with pytest.raises(ValueError, match="is not 'typical' or 'expected'"):
+    rows = screen.X[~screen.is_control][:4].assign(**{"target_gene": new})
+    made = [larger.sample(rows, 2, **o) for o in ({}, {"amplitude": "expected"})]
+    assert (made[0] != made[1]).nnz == 0
+    with pytest.raises(ValueError, match="is not 'expected' or 'typical'"):
         fitted.predict([new], amplitude="true")
 
 
