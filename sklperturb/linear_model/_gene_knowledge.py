@@ -322,19 +322,21 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             return
         y = y.set_axis(gene_names(y), axis=1)
         context, perturbation = self._train_codes
-        for code, name in enumerate(self.contexts_):
-            rows = np.flatnonzero(context == code)
-            parts, own = [self._parts[p] for p in perturbation[rows]], y.iloc[rows]
-            for source in sources:
-                profiles = getattr(source, "profiles", {}).values()
-                if any(holds_responses(p, parts, own) for p in profiles):
-                    of = f" of {name}" if len(self.contexts_) > 1 else ""
-                    warn(
-                        f"{source.name} holds the responses{of} that are to be learnt. "
-                        "If it has those that are held out as well, they are not "
-                        "predicted but read, and no score counts. Leave it out, or "
-                        "remove these rows from it."
-                    )
+        for source in sources:
+            profiles, found = getattr(source, "profiles", {}).values(), []
+            for code, name in enumerate(self.contexts_):
+                rows = np.flatnonzero(context == code)
+                parts = [self._parts[p] for p in perturbation[rows]]
+                if any(holds_responses(p, parts, y.iloc[rows]) for p in profiles):
+                    found.append(str(name))
+            if found:
+                of = f" of {', '.join(found)}" if len(self.contexts_) > 1 else ""
+                warn(
+                    f"{source.name} holds the responses{of} that are to be learnt. If "
+                    "it has those that are held out as well, they are not predicted "
+                    "but read, and no score counts. Leave it out, or remove these rows "
+                    "from it."
+                )
 
     def _kernels_of(self, head, context, perturbation, labels):
         """Return the kernels of means and of genes, with the training rows."""
