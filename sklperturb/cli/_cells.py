@@ -176,8 +176,8 @@ def predict_cells(
     amplitude: Annotated[
         Amplitude,
         Option(
-            help="Size of the effects of perturbations that were never measured: as is "
-            "expected of each, which has the least error, or as measured ones typically "
+            help="Size of the effects of perturbations that were never measured: as "
+            "expected of each, with the least error, or as measured ones typically "
             "are, so that as many genes are called."
         ),
     ] = Amplitude.expected,

@@ -60,6 +60,8 @@ def suggest_cell_cv(screen, cv="auto", n_splits=5, random_state=0):
             f"The file has {n_perturbations} perturbations in {n_contexts} contexts; "
             f"cv={str(cv)!r} needs two to hold out one."
         )
+    if kind is UnseenPerturbationKFold:
+        _tell_of_parts(X[schema.perturbation].unique(), schema)
     if n_units < n_splits:
         warn(f"n_splits={n_splits} becomes {n_units}, all that can be held out apart.")
     return kind(
@@ -68,6 +70,19 @@ def suggest_cell_cv(screen, cv="auto", n_splits=5, random_state=0):
         schema=schema,
         random_state=random_state,
     )
+
+
+def _tell_of_parts(labels, schema):
+    """Warn of genes that are perturbed alone and in combinations."""
+    parts = [schema.split(label) for label in labels]
+    alone = {own[0] for own in parts if len(own) == 1}
+    joined = {part for own in parts if len(own) > 1 for part in own}
+    if both := sorted(alone & joined):
+        warn(
+            f"{len(both)} genes are perturbed alone and in combinations, such as "
+            f"{both[:3]}. Folds hold out one and may train on the other, so scores are "
+            "those of new conditions, and not of genes that were never perturbed."
+        )
 
 
 def select_cell_models(

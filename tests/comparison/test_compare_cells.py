@@ -1,5 +1,6 @@
 """Models of cells on the same folds, scored by cells."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import FitFailedWarning
+from sklearn.utils import Bunch
 
 from sklperturb.cells import log_normalise
 from sklperturb.comparison import compare, leaderboard
@@ -176,6 +178,21 @@ def test_which_folds_are_suggested(lines):
         suggest_cell_cv(alone)
     with pytest.raises(ValueError, match="there is no column of them"):
         suggest_cell_cv(alone, "unseen-context")
+
+
+def test_genes_that_are_perturbed_alone_and_in_pairs_are_told(lines):
+    screen, _ = lines
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        suggest_cell_cv(screen, "unseen-perturbation", 2)
+    column = screen.schema.perturbation
+    first, second = screen.X.loc[~screen.is_control, column].unique()[:2]
+    names = screen.X[column].astype(str).to_numpy(dtype=object)
+    names[np.flatnonzero(names == second)[:5]] = f"{first}+{second}"
+    X = screen.X.assign(**{column: names})
+    joined = Bunch(**screen | {"X": X})
+    with pytest.warns(UserWarning, match="2 genes are perturbed alone and in comb"):
+        suggest_cell_cv(joined, "unseen-perturbation", 2)
 
 
 def test_which_models_fit(lines):
