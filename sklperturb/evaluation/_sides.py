@@ -145,7 +145,11 @@ def on_one_scale(sides, values):
 
 def _mixed(matrices):
     """Whether some hold counts and others logarithms."""
-    kinds = {value_kind(sample_places(matrix)[0]) for matrix in matrices.values()}
+    samples = [sample_places(matrix)[0] for matrix in matrices.values()]
+    kinds = {value_kind(sample) for sample in samples}
+    if "signed" in kinds:
+        # A displacement takes logarithms below zero.
+        kinds |= {value_kind(abs(sample)) for sample in samples}
     return kinds >= {"counts", "log1p"}
 
 

@@ -247,10 +247,9 @@ class CellScreenModel(BaseEstimator):
         log1p : bool, default=False
             Return log(1 + counts scaled to 10,000 a cell) in place of counts.
         amplitude : {"expected", "typical"}, default="expected"
-            Of the counts of perturbations that were never measured. What is expected
-            of an unknown effect has the least squared error, and is smaller than
-            effects are; "typical" is `amplitude_` times as much, so that as many genes
-            are called as of measured ones. Choose it where calls are what counts.
+            Of the counts of perturbations that were never measured. What is expected of
+            an unknown effect has the least error, and is smaller than effects are;
+            "typical" is `amplitude_` times as much, for as many calls of genes.
         random_state : int, default=0
             Seed.
 

@@ -16,7 +16,10 @@ from scipy import sparse
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from sklperturb.cells import log_normalise
-from sklperturb.compose import PerturbationEffectRegressor
+from sklperturb.compose import (
+    DisplacedControlsRegressor,
+    PerturbationEffectRegressor,
+)
 from sklperturb.datasets import make_genetic_screen
 from sklperturb.evaluation import CONVENTIONS, CellScorer, evaluate_cells, wilcoxon_de
 from sklperturb.evaluation._summary import _BULK_TOTAL, jackknife_variance
@@ -444,6 +447,23 @@ def test_scorer_of_cells_that_are_sampled_and_of_counts(cells):
 
     scorer = CellScorer("discrimination", control="ctrl")
     assert scorer(Knows(), X, real) == 1
+
+
+def test_scorer_of_displaced_logarithms_beside_counts():
+    """Logarithms below zero are logarithms, and no counts."""
+    screen = make_genetic_screen(
+        6,
+        80,
+        cells_per_perturbation=20,
+        n_controls=60,
+        random_state=0,
+    )
+    model = DisplacedControlsRegressor(target_sum=1e4).fit(screen.X, screen.y)
+    assert model.sample(screen.X[~screen.is_control], 1).min() < 0
+    scorer = CellScorer("energy", "populations")
+    logs = ad.AnnData(log_normalise(screen.y.X), var=screen.y.var)
+    expected = scorer(model, screen.X, logs)
+    assert scorer(model, screen.X, screen.y) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("convention", ["robust", "populations"])
