@@ -26,6 +26,7 @@ from sklperturb.preprocessing._gene_embedding import GeneEmbedding
 from sklperturb.preprocessing._gene_sources import (
     UnitVectors,
     holds_responses,
+    products_of_bands,
     profile_source,
     responses_elsewhere,
     sum_of_parts,
@@ -376,25 +377,27 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         noise, amplitudes come out far too large.
         """
         bands = self._bands_elsewhere(labels)
-        centred = y - y.mean(axis=0)
-        products = np.array([[np.vdot(a, b) for a in bands] for b in bands])
         found = np.zeros(0)
         if bands:
-            found = nnls(products, [np.vdot(band, centred) for band in bands])[0]
+            found = nnls(*products_of_bands(bands, y - y.mean(axis=0)))[0]
         self.amplitudes_ = dict(zip(self._elsewhere, found.tolist(), strict=True))
         return self._taken_over(labels)
 
     def _taken_over(self, labels):
         """Return what is taken over of the responses elsewhere, at one strength."""
+        total = 0.0
         bands = self._bands_elsewhere(labels)
-        amplitudes = self.amplitudes_.values()
-        return sum(map(np.multiply, amplitudes, bands), 0.0)
+        for amplitude, band in zip(self.amplitudes_.values(), bands, strict=True):
+            if amplitude:
+                scores, components = band
+                total = total + (amplitude * scores) @ components
+        return total
 
     def _bands_elsewhere(self, labels):
-        """Return the responses of each row's genes elsewhere, by band."""
+        """Return scores and components of each row's genes elsewhere, by band."""
         parts = self._genes_of(labels)
         return [
-            sum_of_parts(parts, index, scores) @ components
+            (sum_of_parts(parts, index, scores), components)
             for index, scores, components in self._elsewhere.values()
         ]
 

@@ -341,3 +341,18 @@ def responses_elsewhere(name, profile, measured, edges):
         f"{name} {a + 1}-{b}": (index, scores[:, a:b], projection[a:b])
         for a, b in zip(starts, ends, strict=True)
     }
+
+
+def products_of_bands(bands, targets):
+    """Return the inner products of bands of responses, and of them with the targets.
+
+    Of scores and components, since responses of all rows, genes and bands at once may
+    not fit in memory.
+    """
+    scores, components = zip(*bands, strict=True)
+    starts = np.cumsum([0, *map(len, components[:-1])])
+    scores, components = np.hstack(scores), np.vstack(components)
+    between = (scores.T @ scores) * (components @ components.T)
+    between = np.add.reduceat(np.add.reduceat(between, starts, axis=0), starts, axis=1)
+    with_targets = np.einsum("ij,ij->i", scores.T @ targets, components)
+    return between, np.add.reduceat(with_targets, starts)

@@ -17,7 +17,7 @@ from sklperturb.preprocessing import (
     GeneSource,
     read_gene_source,
 )
-from sklperturb.preprocessing._gene_sources import profile_source
+from sklperturb.preprocessing._gene_sources import products_of_bands, profile_source
 
 GENES = [f"G{i}" for i in range(60)]
 MEASURED = [f"M{i}" for i in range(40)]
@@ -237,3 +237,13 @@ def test_bad_sources_say_what_is_wrong(tmp_path):
         read_gene_source(tmp_path / "sets")
     with pytest.raises(ValueError, match="'sources' parameter"):
         GeneKnowledgeRidge(table).fit(X, y)
+
+
+def test_products_of_bands_are_those_of_their_responses():
+    rng = np.random.RandomState(0)
+    bands = [(rng.normal(size=(20, n)), rng.normal(size=(n, 15))) for n in (3, 1, 6)]
+    targets = rng.normal(size=(20, 15))
+    between, with_targets = products_of_bands(bands, targets)
+    full = [scores @ components for scores, components in bands]
+    np.testing.assert_allclose(between, [[np.vdot(a, b) for b in full] for a in full])
+    np.testing.assert_allclose(with_targets, [np.vdot(a, targets) for a in full])
