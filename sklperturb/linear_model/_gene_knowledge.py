@@ -198,7 +198,9 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         context, perturbation = self._train_codes
         self._parts = [self.schema_.split(p) for p in self.perturbations_]
         self._combines = any(len(genes) > 1 for genes in self._parts)
-        self._index = {gene: i for i, gene in enumerate(sorted(_flat(self._parts)))}
+        self._index = {
+            gene: i for i, gene in enumerate(sorted(set().union(*self._parts)))
+        }
         named = set(self._index)
         sources = [_resolved(source, X, y) for source in given]
         names = _distinct([source.name for source in sources])
@@ -333,10 +335,9 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             if found:
                 of = f" of {', '.join(found)}" if len(self.contexts_) > 1 else ""
                 warn(
-                    f"{source.name} holds the responses{of} that are to be learnt. If "
-                    "it has those that are held out as well, they are not predicted "
-                    "but read, and no score counts. Leave it out, or remove these rows "
-                    "from it."
+                    f"{source.name} holds the responses{of} that are to be learnt. "
+                    "Held-out ones are then read and not predicted, and no score "
+                    "counts. Leave it out, or remove these rows from it."
                 )
 
     def _kernels_of(self, head, context, perturbation, labels):
@@ -433,10 +434,6 @@ def _responses(sources, measured):
             name += f" {used[name]}" if used[name] > 1 else ""
             bands |= responses_elsewhere(name, profile, measured, EDGES)
     return bands
-
-
-def _flat(parts):
-    return {gene for genes in parts for gene in genes}
 
 
 def _dense(product):
