@@ -18,6 +18,8 @@ _MOST_BYTES = {MANIFEST: 2**25, CARD: 2**22}
 # Fixed, so that the same model gives the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 _ZIP, _END_OF_ZIP = b"PK\x03\x04", b"PK\x05\x06"
+# Of files beyond 2 GiB, whose end comes twice: first with numbers of 64 bits.
+_PLACE_OF_64, _END_64 = b"PK\x06\x07", b"PK\x06\x06"
 # How the two protocols of pickles that are in use begin, and PyTorch's older files.
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -32,7 +34,23 @@ def write_members(path, members):
 
     Numbers hardly get smaller; and who reads a file that is not compressed cannot be
     sent more than its size.
+
+    Raises
+    ------
+    ValueError
+        If the model has more parts than a file may have.
     """
+    for name, most in _MOST_BYTES.items():
+        if len(members.get(name, b"")) > most:
+            raise ValueError(
+                f"{path} cannot hold this model: its {name} would have "
+                f"{len(members[name])} bytes, and {most} are allowed. A forest of "
+                "fewer or smaller trees has a shorter one."
+            )
+    if len(members) > _MOST_MEMBERS:
+        raise ValueError(
+            f"{path} cannot hold this model: it has more than {_MOST_MEMBERS} boosters."
+        )
     with written_whole(path) as unfinished:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
             for name, data in members.items():
@@ -93,13 +111,20 @@ class Archive:
     def _check_directory(self):
         """Refuse a list of members that is long, before Python makes objects of it."""
         with open(self.path, "rb") as file:
-            file.seek(-22, 2)
-            end = file.read()
+            file.seek(-min(98, self.path.stat().st_size), 2)
+            last = file.read()
+        before, end = last[:-22], last[-22:]
         if not end.startswith(_END_OF_ZIP):
             self._refuse("it does not end as it should, and may be truncated")
-        n_members = int.from_bytes(end[10:12], "little")
-        size = int.from_bytes(end[12:16], "little")
-        if n_members > _MOST_MEMBERS or size > 200 * _MOST_MEMBERS:
+        n_members, size = end[10:12], end[12:16]
+        if before[-20:].startswith(_PLACE_OF_64):  # then the other does not count
+            if not before.startswith(_END_64):
+                self._refuse("it does not end as it should")
+            n_members, size = before[32:40], before[40:48]
+        n_members = int.from_bytes(n_members, "little")
+        if n_members > _MOST_MEMBERS or (
+            int.from_bytes(size, "little") > 200 * _MOST_MEMBERS
+        ):
             self._refuse(f"it has {n_members} members")
 
     def _check_members(self):

@@ -88,7 +88,7 @@ _SKLEARN = {
     "pipeline": "FeatureUnion Pipeline",
     "preprocessing": (
         "Binarizer FunctionTransformer KBinsDiscretizer KernelCenterer LabelBinarizer "
-        "MaxAbsScaler MinMaxScaler MultiLabelBinarizer Normalizer OneHotEncoder "
+        "MaxAbsScaler MinMaxScaler Normalizer OneHotEncoder "
         "OrdinalEncoder PolynomialFeatures PowerTransformer QuantileTransformer "
         "RobustScaler StandardScaler TargetEncoder"
     ),
@@ -102,7 +102,9 @@ _OPTUNA = {
 }
 # Functions, and classes that are passed as they are; none of them opens a thing.
 _NAMED = {
-    "numpy": "abs cbrt exp exp2 expm1 log log10 log1p log2 sign sqrt square tanh",
+    "numpy": (
+        "abs absolute cbrt exp exp2 expm1 log log10 log1p log2 sign sqrt square tanh"
+    ),
     "sklearn.feature_selection": "f_regression mutual_info_regression r_regression",
     "sklperturb.modules": "MixedLoss RowwiseRMSELoss WeightedMSELoss",
     "torch.nn": "HuberLoss L1Loss MSELoss SmoothL1Loss",
@@ -125,6 +127,8 @@ LEFT_OUT = {
     "sklearn.neural_network.MLPRegressor": ("_optimizer", "_random_state"),
     "sklperturb.tuning.PerturbationSearchCV": ("study_",),
 }
+# What is public, and imports what its text names.
+_NEVER = ("sklperturb.models.ModelEntry",)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 _IS_METRIC = re.compile(r".*_(error|loss|score)")
 
@@ -200,7 +204,8 @@ def _is_known(name):
     if attribute in _OPTUNA.get(module, ()):
         return True
     package, _, room = module.partition(".")
-    return package == "sklperturb" and room in _ROOMS and attribute.isidentifier()
+    is_public = room in _ROOMS and attribute.isidentifier() and name not in _NEVER
+    return package == "sklperturb" and is_public
 
 
 def _find(name):

@@ -12,6 +12,13 @@ from sklearn.utils import Bunch
 
 from sklperturb.files._reading import FileError, short
 from sklperturb.persistence._boosters import make_booster
+from sklperturb.persistence._checks import (
+    Budget,
+    check_fitted,
+    check_keys,
+    check_position,
+    fewer_jobs,
+)
 from sklperturb.persistence._classes import (
     LEFT_OUT,
     RESET,
@@ -24,9 +31,6 @@ from sklperturb.persistence._tables import TableDecoder
 from sklperturb.persistence._trees import check_widths, make_tree
 
 _DEEPEST = 150  # objects within objects
-# Text takes more room in an array than in a file: every element is as long as the
-# longest. Beyond this, and this many times what the file holds, it is a trap.
-_FREE_BYTES, _MAX_RATIO = 2**26, 300
 # NumPy would parse more, some of it as Python.
 _DTYPE = re.compile(r"[<>|=]?[a-zA-Z][0-9]{0,2}(\[[0-9]{0,4}[a-zA-Z]{1,2}\])?")
 _TEXT_DTYPE = re.compile(r"[<>|=]?U[0-9]{1,9}")
@@ -57,7 +61,9 @@ class Decoder(TableDecoder):
         self.path, self.trusted = path, trusted
         self._arrays, self._texts = arrays, texts
         self.used = set()
-        self._made, self._numbers = {}, set()
+        size = sum(array.nbytes for array in arrays.values())
+        self._budget = Budget(path, size + sum(map(len, texts.values())))
+        self._made, self._parts, self._numbers = {}, {}, set()
         self._texts_read = {}
         self._depth = 0
 
@@ -113,16 +119,19 @@ class Decoder(TableDecoder):
         return tuple(self._items(value))
 
     def _set(self, value):
-        return set(self._items(value))
+        items = self._items(value)
+        check_keys(items, self.path)
+        return set(items)
 
     def _frozenset(self, value):
-        return frozenset(self._items(value))
+        return frozenset(self._set(value))
 
     def _dict(self, value):
         pairs = self._items(value)
         kind = Bunch if value.get("is") == "Bunch" else dict
         if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
             self.refuse(pairs, "pairs")
+        check_keys([key for key, _ in pairs], self.path)
         made = dict(pairs) if kind is dict else Bunch(**dict(pairs))
         if len(made) < len(pairs):
             self.refuse([key for key, _ in pairs], "without repetitions")
@@ -178,6 +187,7 @@ class Decoder(TableDecoder):
         if array.dtype.kind not in kinds:
             self.refuse(array.dtype, f"of one of the kinds {kinds}")
         self.used.add(name)
+        self._budget.take_bytes(array.nbytes)
         return array
 
     def _array(self, value):
@@ -218,15 +228,13 @@ class Decoder(TableDecoder):
         texts, dtype = self._text_of(value), value["dtype"]
         shape = self._shape(value, len(texts))
         if dtype == "O":
+            self._budget.take_bytes(8 * len(texts))
             array = np.empty(len(texts), dtype=object)
             array[:] = texts
             return array.reshape(shape)
         if not isinstance(dtype, str) or not _TEXT_DTYPE.fullmatch(dtype):
             self.refuse(dtype, "O, or a type of text")
-        size = np.dtype(dtype).itemsize * len(texts)
-        held = len(self._arrays[value["name"]])
-        if size > max(_FREE_BYTES, _MAX_RATIO * held):
-            self.refuse(dtype, f"a type of text for {held} bytes")
+        self._budget.take_bytes(np.dtype(dtype).itemsize * len(texts))
         if max(map(len, texts), default=0) * 4 > np.dtype(dtype).itemsize:
             self.refuse(dtype, "a type as long as the text")
         return np.array(texts, dtype=dtype).reshape(shape)
@@ -256,6 +264,7 @@ class Decoder(TableDecoder):
         name = state.get("bit_generator") if isinstance(state, dict) else None
         if name not in _BITS or value["is"] not in ("Generator", "RandomState"):
             self.refuse(name, f"one of {_BITS}")
+        check_position(state, self.path)
         if value["is"] == "RandomState":
             made = np.random.RandomState(getattr(np.random, name)())
             made.set_state(state)
@@ -285,6 +294,7 @@ class Decoder(TableDecoder):
         if not isinstance(name, str) or name not in self._texts:
             self.refuse(name, "the name of boosted trees")
         self.used.add(name)
+        self._budget.take_bytes(len(self._texts[name]))
         return make_booster(self._texts[name], value["best"], self.path)
 
     def _tree(self, value):
@@ -299,6 +309,7 @@ class Decoder(TableDecoder):
         number = value["id"]
         if type(number) is not int or number not in self._made:
             self.refuse(number, "an object that comes before")
+        self._budget.take_objects(self._parts[number])
         return self._made[number]
 
     def _object(self, value):
@@ -306,6 +317,8 @@ class Decoder(TableDecoder):
         if type(number) is not int or number in self._numbers:
             self.refuse(number, "a number of its own for each object")
         self._numbers.add(number)
+        before = self._budget.n_objects
+        self._budget.take_objects(1)
         if not isinstance(state, dict):
             self.refuse(state, "a dictionary")
         kind = class_of(name, self.trusted, self.path)
@@ -316,8 +329,10 @@ class Decoder(TableDecoder):
         if state.keys() - set(_parameters_of(kind)):  # it is fitted
             older = copy.deepcopy(getattr(kind, "_learnt_since", {}))
             state = older | state
+        fewer_jobs(state)
         made = self._instance(kind, name, state)
         self._made[number] = made
+        self._parts[number] = self._budget.n_objects - before
         return made
 
     def _instance(self, kind, name, state):
@@ -338,6 +353,7 @@ class Decoder(TableDecoder):
         if hasattr(kind, "_parameter_constraints"):
             made._validate_params()
         check_widths(made, self.path)
+        check_fitted(name, made, self.path)
         return made
 
     def _check_names(self, kind, name, state, parameters):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+_LONGEST = 2**26  # a range is as long as memory is taken once it is used
 _SPARSE = ("csc_array", "csc_matrix", "csr_array", "csr_matrix")
 
 
@@ -70,6 +71,8 @@ class TableDecoder:
         span, names = self._items(value), self.decode(value["names"])
         if len(span) != 3 or not all(type(n) is int for n in span) or not span[2]:
             self.refuse(span, "a start, a stop and a step")
+        if len(range(*span)) > _LONGEST:
+            self.refuse(span, f"of at most {_LONGEST} numbers")
         return pd.RangeIndex(*span).set_names(names)
 
     def _index(self, value):
@@ -77,10 +80,14 @@ class TableDecoder:
         if not isinstance(data, list) or len(data) != 1:
             self.refuse(data, "a list of one array")
         array = data[0]
+        if not isinstance(array, np.ndarray | pd.Categorical):
+            self.refuse(array, "an array")
         is_text = isinstance(array, np.ndarray) and array.dtype.kind == "O"
         dtype = object if is_text else None
         return pd.Index(array, dtype=dtype).set_names(self.decode(value["names"]))
 
     def _levels(self, value):
         data, names = self.decode(value["data"]), self.decode(value["names"])
+        if not all(isinstance(item, np.ndarray | pd.Categorical) for item in data):
+            self.refuse(data, "a list of arrays")
         return pd.MultiIndex.from_arrays(data, names=names)

@@ -88,7 +88,11 @@ def check_widths(estimator, path):
     widths = [getattr(tree, "n_features_in_", None) for tree in np.ravel(trees)]
     if "tree_" in vars(estimator):
         widths.append(getattr(estimator.tree_, "n_features", None))
-    if any(width != getattr(estimator, "n_features_in_", None) for width in widths):
+    # A masked number is not unlike any other, so that its type counts.
+    width = vars(estimator).get("n_features_in_")
+    if not all(type(each) is type(width) and each == width for each in widths) or (
+        widths and type(width) is not int
+    ):
         raise FileError(
             f"{path} is damaged or was changed: a tree takes rows of another width "
             "than its estimator. Get the file again, or make it again."
