@@ -346,12 +346,13 @@ def _as_table(lines, column, path):
     return pd.DataFrame({column: lines}, dtype=object)
 
 
-def read_conditions(path, known):
+def read_conditions(path, known, model):
     """Return the table of conditions to predict, with the labels as text."""
     from sklperturb.conditions import PerturbationSchema
     from sklperturb.conditions._near import spelling_hint
     from sklperturb.conditions._validation import resolve_schema
     from sklperturb.datasets._clean import clean_conditions
+    from sklperturb.files._reading import FileError, one_line
     from sklperturb.files._tables import read_parquet, read_table
 
     def read(labels):
@@ -362,13 +363,19 @@ def read_conditions(path, known):
     if known.schema is None:
         schema = resolve_schema(None, read(()))
     else:
-        schema = PerturbationSchema(**known.schema)
+        try:
+            schema = PerturbationSchema(**known.schema)
+        except (TypeError, ValueError) as error:
+            raise FileError(
+                f"{model} is damaged, or of a later version: its roles of columns "
+                f"cannot be read: {one_line(error)}"
+            ) from error
     X = read(schema.columns("context", "perturbation", "smiles"))
-    needed = schema.columns("context", "perturbation")
+    needed = known.columns_read or schema.columns("context", "perturbation")
     if absent := [name for name in needed if name not in X]:
         raise ValueError(
             f"{path} lacks the columns {absent}; it has {list(X.columns)}. The model "
-            f"was fitted to {needed}.{spelling_hint(absent, X.columns)}"
+            f"reads {needed}.{spelling_hint(absent, X.columns)}"
         )
     given = list(X.columns)
     return clean_conditions(X, schema, path.name)[given]

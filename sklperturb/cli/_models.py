@@ -216,7 +216,7 @@ def predict(
     import numpy as np
     import pandas as pd
 
-    from sklperturb.files._reading import check_file
+    from sklperturb.files._reading import FileError, check_file
     from sklperturb.files._writing import check_output
     from sklperturb.persistence import load, read_info
 
@@ -231,10 +231,19 @@ def predict(
             "predict-cells`."
         )
     model = load(path)
-    X = read_conditions(conditions, known)
-    _tell_of_new(X, model)
+    if not hasattr(model, "predict"):
+        raise ValueError(
+            f"{path} holds a {type(model).__name__}, which does not predict."
+        )
+    X = read_conditions(conditions, known, path)
+    _tell_of_new(X, model, known)
     y_pred = np.asarray(model.predict(X)).reshape(len(X), -1)
     genes = known.genes or [f"gene_{i}" for i in range(y_pred.shape[1])]
+    if len(genes) != y_pred.shape[1]:
+        raise FileError(
+            f"{path} names {len(genes)} genes, and its model predicts "
+            f"{y_pred.shape[1]}. Save it again with the y that it was fitted to."
+        )
     if taken := sorted(set(genes) & set(X)):
         raise ValueError(
             f"{conditions} has the columns {taken[:5]}, which are genes that the model "
@@ -264,6 +273,8 @@ def info(path: Kept):
         "parameters": ", ".join(f"{k}={v}" for k, v in known.parameters.items()),
         "conditions": known.n_samples,
         "columns": ", ".join(columns),
+        "to predict": ", ".join(map(str, known.columns_read or ())),
+        "contexts": known.contexts and _listed(known.contexts),
         "genes": known.genes and f"{len(known.genes)}, such as {known.genes[0]}",
         "data": known.fingerprint and f"SHA-256 {known.fingerprint}",
         "written by": f"sklperturb {known.written_by}",
@@ -368,7 +379,7 @@ def _fitted(data, model, params, budget, reading, known, seed, jobs, *, asked=Fa
     return screen, estimator.fit(screen.X, screen.y, **unlabeled)
 
 
-def _tell_of_new(X, model):
+def _tell_of_new(X, model, known):
     """Say which of the conditions hold what the model has not seen."""
     schema = getattr(model, "schema_", None)
     for role in ("perturbation", "context"):
@@ -381,6 +392,18 @@ def _tell_of_new(X, model):
                 f"{len(new)} of {len(X)} rows have a {role} that was not measured: "
                 f"{_some(new.unique())}. Measured were {_some(seen)}."
             )
+            smiles = (known.schema or {}).get("smiles")
+            if role == "perturbation" and smiles not in (
+                known.columns_read or [smiles]
+            ):
+                log.info(
+                    f"The model does not read {smiles}: new compounds are all "
+                    "predicted alike. best and tanimoto_kernel read structures."
+                )
+
+
+def _listed(names):
+    return f"{len(names)}: {', '.join(names[:20])}" + ", ..." * (len(names) > 20)
 
 
 def _some(names):

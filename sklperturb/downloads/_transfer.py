@@ -87,10 +87,15 @@ class Transfer:
                     raise self._refused(told) from error
                 if tries <= self.n_retries:
                     time.sleep(min(self.delay * 2 ** (tries - 1), _LONGEST_WAIT))
-        raise self._refused(
-            f"could not be downloaded in {tries} tries; the last one ended so: "
-            f"{one_line(last)}"
-        ) from last
+        told = f"could not be downloaded in {tries} tries; "
+        if "NameResolutionError" in str(last):
+            told += (
+                "this machine does not find the host: it may be offline, or need a "
+                "proxy, which the environment variable HTTPS_PROXY names"
+            )
+        else:
+            told += f"the last one ended so: {one_line(last)}"
+        raise self._refused(told) from last
 
     def _receive(self, session, file, bar):
         """Receive what the file still lacks."""

@@ -20,8 +20,10 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _ZIP, _END_OF_ZIP = b"PK\x03\x04", b"PK\x05\x06"
 # Of files beyond 2 GiB, whose end comes twice: first with numbers of 64 bits.
 _PLACE_OF_64, _END_64 = b"PK\x06\x07", b"PK\x06\x06"
-# How the two protocols of pickles that are in use begin, and PyTorch's older files.
-_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+# How pickles begin: those in use, PyTorch's older files, and what was text once.
+_PICKLE = re.compile(
+    rb"\x80[\x02-\x05]|c[\w.]+\n[\w.]+\n(\(|p\d)|\([dl]p\d|\(i[\w.]+\n[\w.]+\n"
+)
 
 
 def digest(data):
@@ -79,13 +81,13 @@ class Archive:
     def __init__(self, path):
         self.path = check_file(path, "model")
         with open(self.path, "rb") as file:
-            start = file.read(4)
-        if start.startswith(_PICKLES) or start[:1] in (b"(", b"c"):
+            start = file.read(500)
+        if _PICKLE.match(start):
             raise FileError(
                 f"{self.path} is not {WHAT}: it is a pickle, which is never opened, "
                 "since it could run any code. Save the model with sklperturb.save."
             )
-        if start != _ZIP:
+        if not start.startswith(_ZIP):
             raise FileError(f"{self.path} is not {WHAT}: it is no .skpt.")
         with reading(self.path, WHAT):
             self._check_directory()

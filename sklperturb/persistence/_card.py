@@ -22,6 +22,7 @@ _FAILURES = (
     "The errors on a screen that was measured or processed otherwise are not known. No "
     "prediction is a measurement, and none is for the care of patients."
 )
+_MOST_CONTEXTS = 200
 _NOT_GIVEN = "Not given when the model was saved."
 
 
@@ -64,6 +65,8 @@ def _training(about):
         lines.append(f"- genes: {len(about['genes'])}")
     if about["columns"] is not None:
         lines.append(f"- columns: {', '.join(map(str, about['columns']))}")
+    if about["contexts"]:
+        lines.append(f"- contexts: {', '.join(about['contexts'])}")
     if about["schema"] is not None:
         roles = ", ".join(f"{k} is {v}" for k, v in about["schema"].items())
         lines.append(f"- roles: {roles}")
@@ -111,6 +114,23 @@ def column_names_of(estimator, X):
     if names is None:
         names = getattr(estimator, "feature_names_in_", None)
     return None if names is None else [_plain(name) for name in names]
+
+
+def columns_read_by(estimator):
+    """Return the names of the columns that `predict` needs, or None."""
+    try:
+        return [_plain(name) for name in estimator._used_columns()]
+    except AttributeError:  # it cannot tell, or is not fitted
+        return None
+
+
+def context_names_of(X, roles):
+    """Return the names of the contexts among the conditions, or None."""
+    X, column = as_pandas(X), (roles or {}).get("context")
+    if column is None or not isinstance(X, pd.DataFrame) or column not in X:
+        return None
+    names = sorted(map(str, X[column].dropna().unique()))
+    return names[:_MOST_CONTEXTS]
 
 
 def gene_names_of(y):

@@ -42,6 +42,8 @@ _FIELDS = Fields(
         "foreign": Listed(Text(), unique=True),
         "libraries": Mapping(Text()),
         "columns": _NAMES,
+        "columns_read": _NAMES,
+        "contexts": _NAMES,
         "genes": Maybe(Listed(Text())),
         "schema": Maybe(Mapping(Plain())),
         "n_samples": Maybe(Number(0, whole=True)),
@@ -51,7 +53,8 @@ _FIELDS = Fields(
             Fields({"sha256": Text(), "size": Number(0, whole=True)}),
         ),
         "model": _Model(),
-    }
+    },
+    optional=("columns_read", "contexts"),  # which the first files do not have
 )
 
 
@@ -76,6 +79,10 @@ class ModelInfo:
         Versions of the packages that it was fitted with.
     columns : list of str or None
         Columns of the conditions that it was fitted on.
+    columns_read : list of str or None
+        Of these, those that `predict` needs, where the model can tell.
+    contexts : list of str or None
+        Contexts that it was fitted on, in order, the first 200.
     genes : list of str or None
         Names of what it predicts, in order.
     schema : dict of str to str or None
@@ -108,6 +115,8 @@ class ModelInfo:
     foreign: list
     libraries: dict
     columns: list | None
+    columns_read: list | None
+    contexts: list | None
     genes: list | None
     schema: dict | None
     n_samples: int | None
@@ -201,7 +210,7 @@ def read_info(path):
     with Archive(path) as archive:
         manifest = read_manifest(archive)
     names = {f.name for f in fields(ModelInfo)} - {"path"}
-    return ModelInfo(archive.path, **{name: manifest[name] for name in names})
+    return ModelInfo(archive.path, **{name: manifest.get(name) for name in names})
 
 
 def read_card(path):

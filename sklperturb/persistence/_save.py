@@ -23,6 +23,8 @@ from sklperturb.persistence._archive import (
 from sklperturb.persistence._card import (
     card_text,
     column_names_of,
+    columns_read_by,
+    context_names_of,
     data_fingerprint,
     gene_names_of,
     plain_scores,
@@ -123,6 +125,7 @@ def save(
     if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
         raise TypeError(f"{short(estimator)} is no estimator, and cannot be saved.")
     model = encoder.encode(estimator, type(estimator).__name__)
+    roles = schema_of(estimator, schema)
     about = {
         "model_class": model["class"],
         "parameters": {
@@ -133,8 +136,10 @@ def save(
         "foreign": sorted(encoder.foreign),
         "libraries": _libraries(),
         "columns": column_names_of(estimator, X),
+        "columns_read": columns_read_by(estimator),
+        "contexts": context_names_of(X, roles),
         "genes": gene_names_of(y),
-        "schema": schema_of(estimator, schema),
+        "schema": roles,
         "n_samples": None if X is None else len(X),
         "fingerprint": data_fingerprint(X, y),
         "scores": plain_scores(scores),

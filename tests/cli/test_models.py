@@ -6,7 +6,10 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyRegressor
+from sklearn.preprocessing import StandardScaler
 
+import sklperturb
 from sklperturb.datasets import load_op2, make_chemical_screen, write_screen
 from sklperturb.models import make_model
 
@@ -64,6 +67,11 @@ def test_predictions_are_those_of_the_model(cli, folder, kept, tmp_path):
 
     done = cli(*asked, tmp_path / "out.csv", code=2)
     assert "exists" in done.stderr
+    X.assign(sm_name="New").to_csv(tmp_path / "new.csv", index=False)
+    done = cli(*asked, tmp_path / "alike.csv")
+    assert "does not read SMILES: new compounds are all" in done.stderr
+    table = pd.read_csv(tmp_path / "alike.csv").drop_duplicates(screen.target_names)
+    assert table["cell_type"].is_unique
     cli(*asked, tmp_path / "out.csv", "--overwrite")
 
 
@@ -91,10 +99,32 @@ def test_info_reads_the_manifest(cli, kept):
     for text in (
         "sklperturb.linear_model.TargetEncodedRidge",
         "cell_type (context), sm_name (perturbation)",
+        "to predict  cell_type, sm_name",
+        "contexts    4: ",
         "30, such as ",
         "scikit-learn ",
     ):
         assert text in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("model", "saved", "message"),
+    [
+        (StandardScaler(), {}, "holds a StandardScaler, which does not predict"),
+        (
+            DummyRegressor(),
+            {"y": pd.DataFrame({"a": [1.0]})},
+            "names 1 genes, and its model",
+        ),
+    ],
+)
+def test_models_that_do_not_answer(cli, tmp_path, model, saved, message):
+    path, new = tmp_path / "m.skpt", tmp_path / "new.csv"
+    model.fit(np.eye(2), np.eye(2))
+    sklperturb.save(model, path, **saved)
+    pd.DataFrame({"sm_name": ["a"], "cell_type": ["b"]}).to_csv(new, index=False)
+    done = cli("predict", path, "--conditions", new, "--output", "o.csv", code=2)
+    assert message in done.stderr
 
 
 def test_parameters_of_a_search(cli, folder, tmp_path):

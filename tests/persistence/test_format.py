@@ -69,6 +69,8 @@ def test_info_and_card(screen, tmp_path):
     assert info.parameters["context_kernel"] == "'learned'"
     assert info.genes == list(screen.y)
     assert info.columns == list(screen.X)
+    assert info.columns_read == ["cell_type", "sm_name"]
+    assert info.contexts == sorted(screen.X["cell_type"].unique())
     assert info.schema["perturbation"] == "sm_name"
     assert info.n_samples == len(screen.X)
     assert info.fingerprint == data_fingerprint(screen.X, screen.y)
@@ -80,6 +82,7 @@ def test_info_and_card(screen, tmp_path):
     assert "To rank." in text and "## Licence\n\nCC0\n" in text
     assert "## Failure modes" in text
     assert info.fingerprint in text
+    assert f"- contexts: {', '.join(info.contexts)}\n" in text
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["manifest.json", "arrays.safetensors", "card.md"]
         whole = b"".join(archive.read(name) for name in archive.namelist())
@@ -97,6 +100,7 @@ def test_nothing_is_known_without_data(tmp_path):
     sklperturb.save(Ridge().fit([[0.0], [1.0]], [0.0, 1.0]), tmp_path / "m.skpt")
     info = read_info(tmp_path / "m.skpt")
     assert info.genes is info.schema is info.fingerprint is info.n_samples is None
+    assert info.columns_read is info.contexts is None
     assert "Not given" in read_card(tmp_path / "m.skpt")
 
 

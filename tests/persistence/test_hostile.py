@@ -744,7 +744,9 @@ def test_other_files(tmp_path):
     whole = {
         "a pickle": (PICKLE, "pickle"),
         "an old pickle": (pickle.dumps(Evil(), protocol=0), "pickle"),
+        "a pickled list": (pickle.dumps([Evil()], protocol=0), "pickle"),
         "text": (b"hello", "no .skpt"),
+        "a table": (b"cell_type,sm_name\nB cells,a\n", "no .skpt"),
         "a gzip": (b"\x1f\x8b\x08\x00", "no .skpt"),
         "an empty zip": (zipped({}), None),
         "nothing": (b"", "empty"),

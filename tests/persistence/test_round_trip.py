@@ -23,7 +23,7 @@ from sklperturb.flow import CellScreenModel, CountSpace, FlowMatchingRegressor
 from sklperturb.linear_model import TargetEncodedRidge
 from sklperturb.metrics import neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
-from sklperturb.models import list_models
+from sklperturb.models import list_models, make_model
 from sklperturb.neural_network import TokenEmbeddingMLPRegressor
 from sklperturb.preprocessing import make_condition_encoder
 from sklperturb.testing import all_estimators
@@ -268,3 +268,20 @@ def test_networks_keep_history_and_take_other_losses(chemical, tmp_path):
     assert np.array_equal(again.predict(chemical.X), model.predict(chemical.X))
     refitted = again.fit(chemical.X, chemical.y).predict(chemical.X)
     assert np.array_equal(refitted, model.predict(chemical.X))
+
+
+def test_what_is_known_of_genes_is_in_the_file(tmp_path):
+    """The tables that it was read from may be gone, also for genes that are new."""
+    rng = np.random.default_rng(0)
+    genes = [f"G{i}" for i in range(20)]
+    vectors = pd.DataFrame(rng.normal(size=(20, 4)), index=genes)
+    table = tmp_path / "vectors.csv"
+    vectors.rename_axis("gene").to_csv(table)
+    X = pd.DataFrame({"gene": genes, "cell_type": "K562"})
+    y = vectors.to_numpy() @ rng.normal(size=(4, 5))
+    model = make_model("gene_kernel", sources=[str(table)]).fit(X[:14], y[:14])
+    expected = model.predict(X)
+    sklperturb.save(model, tmp_path / "m.skpt")
+    table.unlink()
+    again = sklperturb.load(tmp_path / "m.skpt").predict(X)
+    assert np.array_equal(again, expected) and expected[14:].std(axis=0).min() > 0
