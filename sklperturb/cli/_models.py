@@ -398,7 +398,8 @@ def _tell_of_new(X, model, known):
             ):
                 log.info(
                     f"The model does not read {smiles}: new compounds are all "
-                    "predicted alike. best and tanimoto_kernel read structures."
+                    "predicted alike. tanimoto_kernel tells them apart by structure, "
+                    "and best where that helps."
                 )
 
 
