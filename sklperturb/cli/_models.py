@@ -93,11 +93,7 @@ def fit(
         Path, Option(dir_okay=False, help="File to keep the model in, .skpt.")
     ],
     model: Annotated[
-        str | None,
-        Option(
-            help="A name that `sklperturb models` lists. Of cells it is flow, and need "
-            "not be named."
-        ),
+        str | None, Option(help="A name that `sklperturb models` lists.")
     ] = None,
     params: Params = None,
     embedding: Embedding = None,
@@ -122,7 +118,8 @@ def fit(
 
     The file holds numbers and text and no program: it is safe to open, whoever wrote
     it. What it holds and what it does not is told by info. Of a file of cells, what is
-    fitted generates cells: see fit-cells, which has more options.
+    fitted generates cells, and --model need not be given: see fit-cells, which has more
+    options.
     """
     from sklperturb.files._writing import check_output
     from sklperturb.persistence import save
