@@ -1,5 +1,6 @@
 """Load a screen in one of the two layouts that OP2 was published in."""
 
+import os
 from dataclasses import replace
 from numbers import Real
 from os import PathLike
@@ -273,7 +274,7 @@ def _read_id_map(folder, X_known, schema, test_name):
     """Read the conditions to predict, or take them from the known test rows."""
     path = folder / "id_map.csv"
     labels = schema.columns("perturbation", "context")
-    if path.exists():
+    if os.path.lexists(path):  # a link to nothing is no file that was left out
         id_map = read_table(path, labels, max_columns=_MAX_CONDITIONS)
         file_name = path.name
     elif X_known is None:  # nothing is asked

@@ -46,6 +46,11 @@ def quick(model):
     return model.set_params(**{n: QUICK[n.rpartition("__")[2]] for n in names})
 
 
+def has_network(model):
+    lengths = ("max_epochs", "max_steps")
+    return any(n.rpartition("__")[2] in lengths for n in model.get_params())
+
+
 @pytest.fixture(scope="module")
 def chemical():
     return make_chemical_screen(4, 12, 20, random_state=0)
@@ -130,9 +135,14 @@ def test_predictions_in_a_new_process(chemical, genetic, in_new_process, tmp_pat
     models = registered(chemical, genetic)
     assert len(models) > 30
     models |= estimators(chemical) | searches(chemical)
+    networks = {n for n, (model, _) in models.items() if has_network(model)}
+    assert "token_mlp" in networks and "ridge" not in networks
     for name, (here, there) in in_new_process(tmp_path, models).items():
         assert here.shape == there.shape
-        assert np.array_equal(here, there, equal_nan=True), name
+        # Where arrays lie in memory decides how torch sums them: the last digit of a
+        # network can differ between any two processes.
+        same = np.isclose(here, there, rtol=1e-6, atol=1e-6, equal_nan=True).all()
+        assert same if name in networks else np.array_equal(here, there, True), name
     made, search = models["search"][0], sklperturb.load(tmp_path / "search.skpt")
     assert search.best_params_ == made.best_params_
     assert list(search.cv_results_) == list(made.cv_results_)
