@@ -96,13 +96,15 @@ def run(screen, asked, names, seed, options):
         schema=screen.schema,
         random_state=seed,
     )
+    common = {"schema": screen.schema, "random_state": seed}
     summary = compare(
-        names,
+        # Estimators and not names: differences are from the best baseline, and the
+        # reference is to be the only one.
+        {n: make_model(n, **common) for n in names if n != REFERENCE},
         screen.X,
         screen.y,
         cv=cv,
         scoring=["mrrmse", "spearman"],
-        # As an estimator, since differences are from what is given as a baseline.
         baselines={REFERENCE: make_model(REFERENCE, schema=screen.schema)},
         schema=screen.schema,
         n_jobs=options.jobs,
