@@ -152,13 +152,15 @@ def print_seeds(name, differences):
 
 def print_all(ratios):
     """Print how the models do over the tasks, each task weighing the same."""
-    of_tasks = np.log(ratios).T.groupby(level=0).mean().T
-    over_all = np.exp(of_tasks.mean(axis=1)).sort_values()
+    of_tasks = np.log(ratios).T.groupby(level=0, sort=False).mean().T
+    over_all = of_tasks.mean(axis=1).sort_values()
+    of_tasks = np.exp(of_tasks.loc[over_all.index])
     print("\n**All tasks**: MRRMSE relative to the additive model\n")
-    print("| model | geometric mean | worst task |\n|---|---:|---:|")
-    for name, ratio in over_all.items():
-        worst = np.exp(of_tasks.loc[name]).max()
-        print(f"| {name} | {ratio:.4f} | {worst:.4f} |")
+    print(f"| model | geometric mean | worst task | {' | '.join(of_tasks)} |")
+    print("|---|" + "---:|" * (2 + of_tasks.shape[1]))
+    for name, row in of_tasks.iterrows():
+        shown = [np.exp(over_all[name]), row.max(), *row]
+        print(f"| {name} | {' | '.join(f'{value:.3f}' for value in shown)} |")
 
 
 if __name__ == "__main__":
