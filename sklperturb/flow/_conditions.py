@@ -203,11 +203,7 @@ class ConditionReader:
     @classmethod
     def fit(cls, embedding, schema, X, y, perturbed):
         """Learn from the rows of cells; `perturbed` marks those that are no control."""
-        if embedding is None:
-            embedding = []
-        elif not isinstance(embedding, list | tuple):
-            embedding = [embedding]
-        embedding = [clone(source) for source in embedding]
+        embedding = [clone(source) for source in _listed(embedding)]
         for source in embedding:
             for name, value in source.get_params().items():
                 last = name.rpartition("__")[2]
@@ -227,6 +223,18 @@ class ConditionReader:
         doses = np.log1p([key[2] for key in keys])
         reader.dose = float(doses.mean()), float(doses.std()) or 1.0
         return reader
+
+    def check_same(self, embedding, schema):
+        """Raise unless an embedding and a schema are those that were learnt from."""
+        given, kept = map(_told, _listed(embedding)), map(_told, self.embedding)
+        changed = ["embedding"] if list(given) != list(kept) else []
+        changed += ["schema"] if schema not in (None, self.schema) else []
+        if changed:
+            raise ValueError(
+                "warm_start=True goes on with the network of the last fit, which reads "
+                f"conditions by another {' and '.join(changed)} than the parameters "
+                "now name. Set the parameters back, or warm_start=False."
+            )
 
     def keys(self, X):
         """Return (context, parts, dose) of each row."""
@@ -284,6 +292,26 @@ class ConditionReader:
                 "or more. Leave the role 'dose' out of the schema if it does not."
             )
         return doses
+
+
+def _listed(embedding):
+    """Return the sources of an embedding as it was given: one, several or None."""
+    if isinstance(embedding, list | tuple):
+        return list(embedding)
+    return [] if embedding is None else [embedding]
+
+
+def _told(source):
+    """Return what tells a source from others: class, numbers, names, and widths."""
+    found = {}
+    for name, value in source.get_params().items():
+        if name.rpartition("__")[2] in ("schema", "add_indicator"):
+            continue  # which `fit` sets
+        if isinstance(value, pd.DataFrame | np.ndarray):
+            found[name] = value.shape[1:]
+        elif value is None or isinstance(value, str | int | float):
+            found[name] = value
+    return type(source), found
 
 
 def _narrow(lookup, names):

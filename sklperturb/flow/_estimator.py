@@ -92,6 +92,11 @@ class FlowMatchingRegressor(KeptFlowMixin, RegressorMixin, BaseEstimator):
         after which the training stops.
     n_solver_steps : int, default=12
         Steps of Heun's method from 0 to 1, of two evaluations each.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the network of the last `fit`, also where it comes
+        from a file: its weights, its history, the units and components of its cells
+        and the conditions that it can read stay, and up to `max_steps` more are
+        trained. The state of the optimizer does not, and schedules begin anew.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     device : str, default="cpu"
@@ -161,6 +166,9 @@ class FlowMatchingRegressor(KeptFlowMixin, RegressorMixin, BaseEstimator):
     change of shape; the network that is kept sees all. The mean in a new context is as
     strong as held-out contexts ask for, and may depend on the mean of its controls.
 
+    With `warm_start`, controls and means are those of the given cells, and networks
+    that decide on held-out cells start anew: the kept one may have seen these.
+
     All cells are held in memory, so that `y` should be a latent space of some dozen
     dimensions; see `LatentTargetRegressor`. Coordinates are divided by one number, so
     that distances keep their proportions.
@@ -212,6 +220,7 @@ class FlowMatchingRegressor(KeptFlowMixin, RegressorMixin, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "patience": [Interval(Integral, 1, None, closed="left"), None],
         "n_solver_steps": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
         "device": [str],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
@@ -242,6 +251,7 @@ class FlowMatchingRegressor(KeptFlowMixin, RegressorMixin, BaseEstimator):
         validation_fraction=0.1,
         patience=5,
         n_solver_steps=12,
+        warm_start=False,
         schema=None,
         device="cpu",
         verbose=False,
@@ -269,6 +279,7 @@ class FlowMatchingRegressor(KeptFlowMixin, RegressorMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.n_solver_steps = n_solver_steps
+        self.warm_start = warm_start
         self.schema = schema
         self.device = device
         self.verbose = verbose
@@ -292,17 +303,18 @@ class FlowMatchingRegressor(KeptFlowMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If all rows are controls, values are not finite, or a parameter is out of
-            range.
+            If all rows are controls, values are not finite, a parameter is out of
+            range, or the network of the last fit is not one for these data.
         """
+        previous = getattr(self, "_flow", None) if self.warm_start else None
         target = None if y is None else "no_validation"
-        X = validate_conditions(self, X, target, reset=True)
+        X = validate_conditions(self, X, target, reset=previous is None)
         cells = y
         if is_annotated(y):
             cells = to_dense(open_cells(y, needs="finite").rows(slice(None)))
         cells = validate_target(self, X, cells)
         parameters = Bunch(**self.get_params(deep=False))
-        return self._set_fitted(fit_flow(X, y, cells, parameters))
+        return self._set_fitted(fit_flow(X, y, cells, parameters, previous))
 
     def predict(self, X):
         """Return the expected response of each row's condition.

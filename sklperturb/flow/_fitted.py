@@ -405,8 +405,8 @@ class KeptFlowMixin:
     @classmethod
     def _from_file(cls, state):
         """Return the regressor of what `_to_file` gave an untrusted file."""
-        parameters = {name: state[name] for name in cls._get_param_names()}
-        model = cls(**parameters)
+        names = cls._get_param_names()  # of which files of earlier versions lack some
+        model = cls(**{name: state[name] for name in names if name in state})
         model._validate_params()
         if "_flow" in state:
             flow = check_flow(state["_flow"])

@@ -34,6 +34,7 @@ from sklperturb.flow._populations import (
     measure_effects,
 )
 from sklperturb.flow._training import Populations, train
+from sklperturb.neural_network._base import start_from
 from sklperturb.utils._intervals import mean_interval
 
 _SHARES = (0.0, 0.25, 0.5, 1.0)  # of the flow's change of shape, to choose from
@@ -77,7 +78,7 @@ class _Measured:
     expected: np.ndarray | None = None
 
 
-def fit_flow(X, y, cells, parameters):
+def fit_flow(X, y, cells, parameters, previous=None):
     """Return the `FittedFlow` of measured cells.
 
     Parameters
@@ -89,13 +90,20 @@ def fit_flow(X, y, cells, parameters):
     cells : ndarray of shape (n_cells,) or (n_cells, n_outputs)
     parameters : Bunch
         Of `FlowMatchingRegressor`.
+    previous : FittedFlow, default=None
+        Whose network to go on with; it is left as it is.
 
     Raises
     ------
     ValueError
-        If all cells are controls, or `X` has no column of perturbations.
+        If all cells are controls, `X` has no column of perturbations, or the previous
+        network is not one for these data and parameters.
     """
-    schema = resolve_schema(parameters.schema, X)
+    if previous is None:
+        schema = resolve_schema(parameters.schema, X)
+    else:
+        previous.reader.check_same(parameters.embedding, parameters.schema)
+        schema = previous.reader.schema
     schema.require(X, "perturbation")
     is_control = control_rows(X, schema)
     if is_control.all():
@@ -106,27 +114,31 @@ def fit_flow(X, y, cells, parameters):
     seed = int(check_random_state(parameters.random_state).randint(2**31 - 1))
     rng = np.random.default_rng(seed)
     y_ndim, cells = cells.ndim, cells.reshape(len(cells), -1)
-    coordinates = Coordinates.fit(cells, is_control, parameters.n_components)
+    if not is_control.any():
+        parameters = Bunch(**parameters | {"source": "noise"})
+    if previous is None:
+        coordinates = Coordinates.fit(cells, is_control, parameters.n_components)
+        reader = ConditionReader.fit(parameters.embedding, schema, X, y, ~is_control)
+    else:
+        _check_continues(previous, cells, is_control, parameters.source)
+        coordinates, reader = previous.coordinates, previous.reader
     cells = coordinates.to_units(cells)
     controls, rows = np.flatnonzero(is_control), np.flatnonzero(~is_control)
     pools = ControlPools.of(
         schema, parameters.match_batch, _safe_indexing(X, controls), cells[controls]
     )
-    reader = ConditionReader.fit(parameters.embedding, schema, X, y, ~is_control)
 
     measured = _measure(X, cells, rows, reader, pools, parameters, rng)
     is_auto = parameters.mean_estimator == "auto"
     mean = None
     if parameters.mean_estimator != "none":
         mean = _fit_mean(parameters.mean_estimator, measured)
-    if not len(controls):
-        parameters = Bunch(**parameters | {"source": "noise"})
     cells = coordinates.inside(cells)
     inside = [coordinates.inside(pool) for pool in pools.cells]
-    training = _Training(cells, inside, measured, seed, rng, parameters)
-    if is_auto:
-        if not measured.folds:
-            warn_unchecked()
+    training = _Training(cells, inside, measured, seed, rng, parameters, previous)
+    if is_auto and not measured.folds:
+        warn_unchecked()
+    if is_auto or previous is not None:
         trained, stop_at = training.folds()
         generator, history = training.whole(stop_at)
     else:
@@ -158,6 +170,30 @@ def fit_flow(X, y, cells, parameters):
     if has_choice:
         flow.diagnostics |= gains
     return flow
+
+
+def _check_continues(previous, cells, is_control, source):
+    """Raise unless a network can go on with cells (n_cells, n_outputs)."""
+    n_outputs = len(previous.coordinates.centre)
+    if cells.shape[1] != n_outputs:
+        raise ValueError(
+            f"y has {cells.shape[1]} columns, and the network to go on with, as "
+            f"warm_start=True asks, was trained on {n_outputs}. Pass the same genes, "
+            "or set warm_start=False."
+        )
+    had_controls = len(previous.pools.controls) > 0
+    if is_control.any() != had_controls:
+        now, then = ("no controls", "some") if had_controls else ("controls", "none")
+        raise ValueError(
+            f"X has {now}, and the last fit, from which warm_start=True goes on, had "
+            f"{then}. Pass cells as there, or set warm_start=False."
+        )
+    if source != previous.generator.source:
+        raise ValueError(
+            f"source={source!r}, and the network to go on with, as warm_start=True "
+            f"asks, was trained with source={previous.generator.source!r}. Set it "
+            "back, or warm_start=False."
+        )
 
 
 def _measure(X, cells, rows, reader, pools, parameters, rng):
@@ -206,12 +242,24 @@ class _Training:
     cells : ndarray of shape (n_cells, n_features), float32
     pools : list of ndarray of shape (n_controls, n_features), float32
     measured : _Measured
+    scaler : ElementScaler
+    start : VelocityNet or None
+        With the weights of a previous network, which the training on all conditions
+        goes on with. Those on some start anew: it may have seen what they must not.
+    history : list of dict
+        Losses of the previous network.
     """
 
-    def __init__(self, cells, pools, measured, seed, rng, parameters):
+    def __init__(self, cells, pools, measured, seed, rng, parameters, previous=None):
         self.cells, self.pools, self.measured = cells, pools, measured
         self.seed, self.rng, self.parameters = seed, rng, parameters
-        self.scaler = ElementScaler.fit(measured.conditions)
+        known = None if previous is None else previous.generator
+        self.scaler = known.scaler if known else ElementScaler.fit(measured.conditions)
+        self.tensors = measured.conditions.tensors(self.scaler)
+        self.start, self.history = None, []
+        if known:
+            self.start, self.history = self._new_net(), previous.history
+            start_from(self.start, known.net)
 
     def once(self):
         """Return a network, its losses, and what it did not see, as `folds` does."""
@@ -252,28 +300,34 @@ class _Training:
         """Return a network that saw all conditions, and its losses."""
         everything = np.arange(len(self.measured.conditions))
         nothing = np.zeros(len(everything), dtype=bool)
-        return self._train(everything, nothing, n_steps)
+        generator, history = self._train(everything, nothing, n_steps, net=self.start)
+        done = self.history[-1]["step"] if self.history else 0
+        more = [{**entry, "step": entry["step"] + done} for entry in history]
+        return generator, [dict(entry) for entry in self.history] + more
 
-    def _train(self, train_rows, held_out, stop_at, looks=None):
-        conditions, parameters = self.measured.conditions, self.parameters
-        tensors = conditions.tensors(self.scaler)
-        data = Populations(self.cells, self.measured.members, self.pools, *tensors)
-        encoder, source = parameters.population_encoder, parameters.source
-        if encoder is None and source == "noise":
+    def _new_net(self):
+        parameters = self.parameters
+        encoder, device = parameters.population_encoder, parameters.device
+        if encoder is None and parameters.source == "noise":
             encoder = "deep_sets"
-        device = parameters.device
         cuda = [device] if device.startswith("cuda") else []
         with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
             torch.manual_seed(self.seed)
-            net = build_net(
+            return build_net(
                 encoder if len(self.pools[0]) else None,
                 n_features=self.cells.shape[1],
-                n_elements=tensors[0].shape[2],
-                n_covariates=conditions.covariates.shape[1],
+                n_elements=self.tensors[0].shape[2],
+                n_covariates=self.tensors[2].shape[1],
                 hidden_dim=parameters.hidden_dim,
                 n_layers=parameters.n_layers,
                 embedding_dim=parameters.embedding_dim,
             )
+
+    def _train(self, train_rows, held_out, stop_at, looks=None, net=None):
+        parameters, device = self.parameters, self.parameters.device
+        net = self._new_net() if net is None else net
+        members, source = self.measured.members, parameters.source
+        data = Populations(self.cells, members, self.pools, *self.tensors)
         tests = np.flatnonzero(held_out)[:_MOST_VALIDATED]
         recipe = Bunch(**parameters | {"stop_at": stop_at})
         history = train(net, data, train_rows, tests, recipe, self.rng, looks)
