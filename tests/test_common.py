@@ -85,6 +85,7 @@ BY_CONTEXT = PerturbationSchema(perturbation="cell_type", context=None)
 TUNED = {
     "AdditiveCombinationRegressor": {"model__schema": [None, BY_CONTEXT]},
     "AdditiveRegressor": {"model__effects": ["means", "joint"]},
+    "BestCellsRegressor": {"model__schema": [None, BY_CONTEXT]},
     "BestRegressor": {"model__parts": [["ridge"], ["transfer", "context"]]},
     "BilinearGeneRegressor": {"model__embedding": [None, LookupEmbedding(TABLE)]},
     "BlendRegressor": {"model__method": ["mrrmse", "greedy", "nnls"]},

@@ -308,6 +308,7 @@ def cell_task(
     from sklperturb.datasets import load_perturbseq
     from sklperturb.evaluation import CellScorer
     from sklperturb.files._reading import check_file
+    from sklperturb.model_selection import UnseenContextKFold
     from sklperturb.preprocessing import LookupEmbedding
 
     scoring = one_of(scoring or "energy", CellScoring, "score of cells")
@@ -355,6 +356,8 @@ def cell_task(
     )
     for name, reason in left_out.items():
         log.info(f"Left out {name}: {reason}.")
+    if "best" in estimators and isinstance(splitter, UnseenContextKFold):
+        estimators["best"].set_params(unseen="context")
     n_components = _N_COMPONENTS if obsm is None else None
     return {
         "estimators": estimators,

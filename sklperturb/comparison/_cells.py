@@ -117,7 +117,11 @@ def select_cell_models(
     """
     schema = screen.schema
     baselines, found = make_cell_models(
-        embedding, schema=schema, max_steps=max_steps, random_state=random_state
+        embedding,
+        best=True,
+        schema=schema,
+        max_steps=max_steps,
+        random_state=random_state,
     )
     for name in models or ():
         one_of(name, [*baselines, *found], "model of cells")
@@ -128,7 +132,7 @@ def select_cell_models(
     labels = perturbed[schema.perturbation].unique()
     parts = {part for label in labels for part in schema.split(label)}
     genes = y.columns if isinstance(y, pd.DataFrame) else []
-    reasons = {}
+    reasons = {"best": "it fits the others many times; name it to run it"}
     if len(parts.intersection(genes)) < 2:
         reasons["bilinear"] = "the perturbed genes are not among the measured ones"
     if all(len(schema.split(label)) == 1 for label in labels):

@@ -12,12 +12,14 @@ from sklperturb.models._registry import (
 
 # Loaded when first touched: they need torch, and the table of names does not.
 _LAZY = {
+    "BestCellsRegressor": "_best_cells",
     "BestRegressor": "_best",
     "make_cell_models": "_cell_models",
     "make_genetic_baselines": "_genetic_baselines",
 }
 
 __all__ = [
+    "BestCellsRegressor",
     "BestRegressor",
     "KINDS",
     "ModelEntry",

@@ -10,11 +10,18 @@ MODELS = (
     "knn",
     "bilinear_embedding",
     "flow",
+    "best",
 )
 
 
 def make_cell_models(
-    embedding=None, *, schema=None, max_steps=2000, verbose=False, random_state=None
+    embedding=None,
+    *,
+    best=False,
+    schema=None,
+    max_steps=2000,
+    verbose=False,
+    random_state=None,
 ):
     """Return models that generate cells, baselines and others.
 
@@ -24,6 +31,9 @@ def make_cell_models(
         Gives perturbed genes a vector, such as `GeneSetEncoder` or `LookupEmbedding`.
         Without one, the models that need it are left out, and the flow takes all
         perturbations that were not seen to be the same.
+    best : bool, default=False
+        Whether `BestCellsRegressor` is among the models, as ``best``. It takes several
+        times as long as all that it chooses from.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     max_steps : int, default=2000
@@ -39,10 +49,11 @@ def make_cell_models(
         Unfitted, for `sklperturb.comparison.compare` with a `CellScorer`. The baselines
         are ``controls``, ``mean_shift``, ``context_shift`` and ``perturbation_mean``;
         the models, the others of `make_genetic_baselines`, all as displaced controls,
-        and ``flow``.
+        and ``flow``; with `best`, ``best``.
 
     See Also
     --------
+    BestCellsRegressor : Chooses among some of them.
     sklperturb.compose.DisplacedControlsRegressor : Cells of a model of means.
     sklperturb.flow.FlowMatchingRegressor : The flow.
 
@@ -64,6 +75,12 @@ def make_cell_models(
         verbose=verbose,
         random_state=random_state,
     )
+    if best:
+        from sklperturb.models._best_cells import BestCellsRegressor
+
+        simple["best"] = BestCellsRegressor(
+            embedding, schema=schema, max_steps=max_steps, random_state=random_state
+        )
     return tuple(
         {name: simple[name] for name in names if name in simple}
         for names in (BASELINES, MODELS)

@@ -51,6 +51,7 @@ SPACES = {
     # sklperturb.embedding
     "SEEmbedding": {},
     # sklperturb.ensemble and sklperturb.models
+    "BestCellsRegressor": {},
     "BestRegressor": {},
     "BlendRegressor": {"method": _any("mrrmse", "greedy", "nnls")},
     "BoostedTargetRegressor": {

@@ -164,7 +164,7 @@ def test_a_leaderboard_of_embedded_cells(cli, screen, tmp_path):
     ("words", "message"),
     [
         (["--scoring", "mrrmse"], "'mrrmse' is no score of cells"),
-        (["--models", "best"], "'best' is no model of cells"),
+        (["--models", "gan"], "'gan' is no model of cells"),
         (["--cv", "unseen-pair"], "is for signatures"),
         (["--cv", "unseen-context"], "--context to name it"),
         (["--clip", "3"], "--on-nonfinite and --source are for signatures"),

@@ -199,11 +199,13 @@ def test_which_models_fit(lines):
     screen, y = lines
     embedding = LookupEmbedding(screen.gene_embedding)
     models, found, left_out = select_cell_models(screen, y, embedding=embedding)
-    assert set(left_out) == {"additive"}
+    assert set(left_out) == {"additive", "best"}
     assert {"ridge", "kernel", "bilinear", "flow"} <= set(models)
     assert "context_shift" in found
     models, _, left_out = select_cell_models(screen, y.to_numpy())
     assert list(models) == ["flow"] and "bilinear" in left_out
     assert list(select_cell_models(screen, y, ["bilinear"])[0]) == ["bilinear"]
-    with pytest.raises(ValueError, match="'best' is no model of cells"):
-        select_cell_models(screen, y, ["best"])
+    models, _, left_out = select_cell_models(screen, y, ["best"], embedding=embedding)
+    assert models["best"].embedding is embedding and left_out == {}
+    with pytest.raises(ValueError, match="'gan' is no model of cells"):
+        select_cell_models(screen, y, ["gan"])

@@ -13,6 +13,7 @@ from sklperturb.datasets import PerturbationSchema
 from sklperturb.ensemble import WeightedErrorRegressor
 from sklperturb.models import (
     KINDS,
+    BestCellsRegressor,
     ModelEntry,
     _registry,
     get_entry,
@@ -45,7 +46,11 @@ def test_names_are_unique_and_kinds_known():
 def test_every_regressor_of_the_toolkit_is_registered():
     # Not without weights for `fit`, which a leaderboard does not hand on; and models of
     # cells have names of their own.
-    registered = {WeightedErrorRegressor, DisplacedControlsRegressor}
+    registered = {
+        WeightedErrorRegressor,
+        DisplacedControlsRegressor,
+        BestCellsRegressor,
+    }
     for entry in ENTRIES:
         if entry.available:
             registered |= _classes(make_model(entry.name))
