@@ -74,6 +74,7 @@ CHEAP = {
 NAMES = ["Badrodolin", "Bapratinib", "Cerodolin", "Lokotinib", "Zesetinib"]
 TABLE = pd.DataFrame(np.eye(5), index=NAMES)
 GIVEN = {
+    "BestCellsRegressor": {"n_splits": 2},
     "BestRegressor": {"parts": ["response", "ridge"]},
     "GeneSetEncoder": {"gene_sets": {"s": NAMES[:4], "t": NAMES[2:]}},
     "LookupEmbedding": {"table": TABLE},
