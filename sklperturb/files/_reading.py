@@ -1,6 +1,7 @@
 """What all readers share: which files are opened, and what is said of broken ones."""
 
 import os
+import re
 import reprlib
 import stat
 from contextlib import contextmanager
@@ -100,7 +101,7 @@ def one_line(error, length=300):
 
 
 def short(value):
-    """Return `value` as code, cut to a length that a message can hold."""
+    """Return `value` as code, cut to a length that a message can hold, on one line."""
     shown = reprlib.Repr()
     shown.maxstring = shown.maxother = 80
-    return shown.repr(value)
+    return re.sub(r"\n\s*", " ", shown.repr(value))

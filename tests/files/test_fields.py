@@ -20,7 +20,7 @@ from sklperturb.files._fields import (
     Source,
     Text,
 )
-from sklperturb.files._reading import FileError
+from sklperturb.files._reading import FileError, short
 
 SQUARE, THREE = np.arange(4.0).reshape(2, 2), np.array([0, 1, 2])
 TEXT, OBJECTS = np.array(["a", "b"]), np.array(["a", "b"], dtype=object)
@@ -112,3 +112,9 @@ def test_arrays_and_their_axes():
     ):
         assert field.read(array, "place", source) is array
     assert source.sizes["n"] == 2
+
+
+def test_values_in_messages_are_one_line():
+    shown = short([["weight", np.arange(15) / 7]])
+    assert "\n" not in shown and shown.startswith("[['weight', array([0.")
+    assert short("a\nb  c") == r"'a\nb  c'"
