@@ -57,3 +57,20 @@ def test_ambiguous_columns_are_refused(screen):
     twice = pd.concat([screen.X_test[NAMES], screen.X_test[["sm_name"]]], axis=1)
     with pytest.raises(ValueError, match="Expected unique column names"):
         model.predict(twice)
+
+
+def test_best_asks_for_structures_where_it_reads_them(screen):
+    pytest.importorskip("rdkit")
+    new = screen.X_test.assign(sm_name="New", SMILES="CCO")
+    asked = pd.concat([screen.X_test, new])
+    for parts in (["ridge", "context"], ["ridge", "structure"]):
+        model = make_model("best", schema=screen.schema, random_state=0)
+        model.set_params(parts=parts, n_jobs=1)
+        model.fit(screen.X, screen.y, X_unlabeled=asked)
+        if "structure" in parts:
+            # Whatever is asked: a column that is needed for some rows is needed.
+            for table in (asked, screen.X_test):
+                with pytest.raises(ValueError, match=r"now missing:\n- SMILES\n*$"):
+                    model.predict(table[NAMES])
+        else:
+            assert model.predict(asked[NAMES]).shape == (len(asked), 20)

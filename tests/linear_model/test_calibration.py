@@ -1,9 +1,16 @@
 """Factors of components and the stretch of rows, against what is known to be right."""
 
 import numpy as np
+import pytest
 from scipy import linalg
 
-from sklperturb.linear_model._calibration import Calibration, Stretch, row_norms
+from sklperturb.linear_model._calibration import (
+    LARGEST_SHARE,
+    Calibration,
+    Stretch,
+    row_norms,
+    shrunken_factor,
+)
 from sklperturb.linear_model._kernel import (
     left_out_residuals,
     loo_kernel_ridge,
@@ -69,3 +76,20 @@ def test_left_out_residuals_are_those_that_were_scored():
         together = rows_of_groups(groups)
         found = left_out_residuals(kernel, 0.7, dual_coef, together)
         np.testing.assert_allclose(found, scored[0], rtol=1e-8)
+
+
+def test_chance_does_not_move_a_factor():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 2)
+    found = []
+    for _ in range(40):
+        truth, y_pred = rng.normal(size=(2, 40, 5))
+        found.append(shrunken_factor(truth, y_pred, groups, prior=0.0))
+    # Least squares alone is never exactly 0.
+    assert np.mean(np.array(found) == 0) > 0.7
+    signal = y_pred + 0.1 * truth
+    assert shrunken_factor(signal, y_pred, groups, prior=0.0) == pytest.approx(
+        1.0, abs=0.05
+    )
+    assert shrunken_factor(3 * y_pred, y_pred, groups, prior=1.0) == LARGEST_SHARE
+    assert shrunken_factor(truth, 0 * y_pred, groups, prior=1.0) == 1.0
