@@ -13,12 +13,14 @@ ROOT = Path(sklperturb.__file__).parent
 FLOORS = (
     {"_version", "conditions", "files", "modules", "utils"},
     {"cells", "downloads"},
-    {"datasets", "embedding", "inspection", "metrics", "persistence", "signatures"},
+    {"datasets", "embedding", "metrics", "persistence", "signatures"},
     {"evaluation", "preprocessing"},
     {"baseline", "linear_model", "model_selection", "neural_network"},
-    {"compose", "ensemble", "flow"},
+    {"compose", "ensemble", "flow", "uncertainty"},
     {"models"},
     {"comparison", "testing", "tuning"},
+    {"auditing"},
+    {"inspection"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

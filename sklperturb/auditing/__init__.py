@@ -1,0 +1,3 @@
+"""Does a comparison see what it should not: one kind of leak in each file."""
+
+__all__ = []
