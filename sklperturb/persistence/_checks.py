@@ -14,7 +14,8 @@ from sklperturb.files._reading import FileError, short
 # Memory that a file may take beyond what it holds, for text of one length and arrays
 # that are used again: so many bytes, and so many times its size.
 _FREE_BYTES, _MOST_TIMES = 2**28, 50
-_MOST_OBJECTS = 10**6  # once those that are used again are counted again
+# Once those that are used again are counted again; each takes up to .2 ms to make.
+MOST_OBJECTS = 200_000
 _FEW_JOBS = 64  # more are too many on a machine with fewer cores
 
 
@@ -44,10 +45,10 @@ class Budget:
     def take_objects(self, n_objects):
         """Count objects: what walks through a model makes as many steps."""
         self.n_objects += n_objects
-        if self.n_objects > _MOST_OBJECTS:
+        if self.n_objects > MOST_OBJECTS:
             raise FileError(
                 f"{self.path} is damaged or was changed: its model has more than "
-                f"{_MOST_OBJECTS} parts. Get the file again."
+                f"{MOST_OBJECTS} parts. Get the file again."
             )
 
 

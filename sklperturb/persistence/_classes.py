@@ -4,6 +4,7 @@ import inspect
 import re
 import sys
 from dataclasses import is_dataclass
+from functools import cache
 from importlib import import_module
 
 from sklearn.base import BaseEstimator
@@ -208,6 +209,7 @@ def _is_known(name):
     return package == "sklperturb" and is_public
 
 
+@cache
 def _find(name):
     """Return the class of a known name, or None if the room has none of that name."""
     module, _, attribute = name.rpartition(".")

@@ -5,6 +5,7 @@ import inspect
 import math
 import re
 from dataclasses import fields, is_dataclass
+from functools import cache
 
 import numpy as np
 from sklearn.metrics import check_scoring, make_scorer
@@ -370,18 +371,25 @@ class Decoder(TableDecoder):
             if key not in state or state[key] != parameters[key].default:
                 self.refuse(state.get(key), f"the default of {key} of {name}")
         if hasattr(kind, "_get_param_names"):
-            for key in set(kind._get_param_names()) - state.keys():
+            for key in _names_of(kind) - state.keys():
                 # Later versions have more parameters, whose defaults change nothing.
                 if parameters[key].default is inspect.Parameter.empty:
                     self.refuse(sorted(state), f"a model with {key}")
                 state[key] = parameters[key].default
 
 
+@cache
 def _parameters_of(kind):
     """Return what a class is called with; nothing where it says nothing of it."""
     if kind.__init__ is object.__init__:
         return {}
     return inspect.signature(kind).parameters
+
+
+@cache
+def _names_of(kind):
+    """Return the parameters of an estimator, which takes long to ask for."""
+    return frozenset(kind._get_param_names())
 
 
 def _is_plain(value):

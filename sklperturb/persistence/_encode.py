@@ -14,6 +14,7 @@ from sklearn.utils import Bunch
 
 from sklperturb.files._reading import short
 from sklperturb.persistence._boosters import booster_text
+from sklperturb.persistence._checks import MOST_OBJECTS
 from sklperturb.persistence._classes import (
     LEFT_OUT,
     RESET,
@@ -131,6 +132,11 @@ class Encoder:
             for key, item in state_of(value, name).items()
         }
         self._n_objects += 1
+        if self._n_objects > MOST_OBJECTS:  # no reader would take it
+            raise TypeError(
+                f"The model has more than {MOST_OBJECTS} parts, which is what a file "
+                "can hold; fit fewer or smaller estimators, such as one for all genes."
+            )
         made = {KIND: "object", "id": self._n_objects, "class": name}
         return made | {"state": state}
 

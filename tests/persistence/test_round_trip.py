@@ -131,9 +131,27 @@ def searches(chemical):
     return fitted
 
 
+def frames_in(value, place=""):
+    """Yield where a fitted object holds what is of pandas."""
+    if isinstance(value, pd.DataFrame | pd.Series | pd.Index | pd.Categorical):
+        yield place
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from frames_in(item, place)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from frames_in(item, place)
+    elif type(value).__module__.startswith(("sklperturb.", "sklearn.")):
+        for name, item in getattr(value, "__dict__", {}).items():
+            yield from frames_in(item, name)
+
+
 def test_predictions_in_a_new_process(chemical, genetic, in_new_process, tmp_path):
     models = registered(chemical, genetic)
     assert len(models) > 30
+    fitted = {place for model, _ in models.values() for place in frames_in(model)}
+    # Conditions as they were given, and tables of scores: names, beside mixed types.
+    assert fitted <= {"conditions", "conditions_", "weights_", "estimates_"}
     models |= estimators(chemical) | searches(chemical)
     networks = {n for n, (model, _) in models.items() if has_network(model)}
     assert "token_mlp" in networks and "ridge" not in networks

@@ -19,7 +19,12 @@ import sklperturb
 from sklperturb.baseline import AdditiveRegressor
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.ensemble import ResidualRegressor
-from sklperturb.linear_model import ProductKernelRidge, TargetEncodedRidge
+from sklperturb.linear_model import (
+    ProductKernelRidge,
+    ResponseKernelRidge,
+    TanimotoKernelRidge,
+    TargetEncodedRidge,
+)
 from sklperturb.neural_network import TokenEmbeddingMLPRegressor
 from sklperturb.persistence._manifest import VERSION
 from sklperturb.preprocessing import make_condition_encoder
@@ -35,6 +40,8 @@ def models():
     return {
         "ridge": TargetEncodedRidge(),
         "kernel": ProductKernelRidge(),
+        "response": ResponseKernelRidge(),
+        "tanimoto": TanimotoKernelRidge(),
         "token_mlp": ResidualRegressor(AdditiveRegressor("joint"), network, cv=2),
         "pipeline": make_pipeline(
             make_condition_encoder(n_components=2), StandardScaler(), PCA(3), Ridge()
