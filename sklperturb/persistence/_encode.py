@@ -26,6 +26,7 @@ from sklperturb.persistence._trees import tree_parts
 
 KIND = "$"  # the key that tells what a JSON object stands for
 ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LARGE = 2**20  # bytes of an array that is worth a look for copies of it
 _RANDOM = (np.random.RandomState, np.random.Generator)
 
 
@@ -47,6 +48,7 @@ class Encoder:
         self.arrays, self.texts = {}, {}
         self.classes, self.foreign = set(), set()
         self._known = {}  # by id, what stands for an object in JSON
+        self._large = {}  # names of large arrays that begin alike
         self._alive = []  # no id is given to another object meanwhile
         self._open = set()
         self._n_objects = 0
@@ -242,8 +244,17 @@ class Encoder:
         }
 
     def _keep(self, array):
+        alike = []
+        if array.nbytes >= _LARGE:  # cloned models hold copies of what is large
+            beginning = array.ravel()[:64].tobytes()
+            key = array.dtype.str, array.shape, beginning
+            alike = self._large.setdefault(key, [])
+        for name in alike:
+            if array.data.cast("B") == self.arrays[name].data.cast("B"):
+                return name
         name = str(len(self.arrays))
         self.arrays[name] = array
+        alike.append(name)
         return name
 
     def _sparse(self, value, where):

@@ -178,6 +178,21 @@ def test_the_file_is_no_larger_than_its_arrays(tmp_path):
     assert (tmp_path / "m.skpt").stat().st_size < 1.01 * raw
 
 
+def test_copies_of_large_arrays_are_kept_once(tmp_path):
+    large = np.random.default_rng(0).normal(size=(200, 1000))
+    large[0, :70] = np.nan
+    near = large.copy()
+    near[-1, -1] += 1e-12
+    kernel = np.zeros((200, 1000))
+    model = Ridge()
+    model.a_, model.b_, model.c_, model.d_ = large, large.copy(), near, kernel
+    sklperturb.save(model, tmp_path / "m.skpt")
+    assert (tmp_path / "m.skpt").stat().st_size < 3.1 * large.nbytes
+    again = sklperturb.load(tmp_path / "m.skpt")
+    for name in ("a_", "b_", "c_", "d_"):
+        assert np.array_equal(getattr(again, name), getattr(model, name), True)
+
+
 def test_arrays_that_are_shared_are_kept_once(tmp_path, chemical):
     big = np.random.default_rng(0).normal(size=(100, 1000))
     model = Ridge().fit(chemical.X[["control"]], chemical.y)
