@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sklperturb.comparison._bootstrap import ClusterBootstrap
 from sklperturb.datasets import load_op2, make_chemical_screen
 from sklperturb.ensemble._stretch import Stretch
 from sklperturb.ensemble._weights import RowMoments, Spectrum, mrrmse_weights
@@ -24,6 +23,7 @@ from sklperturb.model_selection import UnseenPairKFold, suggest_cv
 from sklperturb.models._learning import EDGES, Clock, held_out_predictions, moments_of
 from sklperturb.models._parts import check_budget, seen_parts
 from sklperturb.models._trials import trial_folds
+from sklperturb.utils._bootstrap import ClusterBootstrap
 
 
 @dataclass

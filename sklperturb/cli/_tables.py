@@ -69,6 +69,7 @@ def write_json(path, content):
 
 
 def render_leaderboard(table):
+    ceiling = table[table["ceiling"].notna()]
     unchanged = "controls" if "controls" in set(table["model"]) else "zeros"
     rendered = make_table(
         ["rank", "model", "kind"],
@@ -77,6 +78,7 @@ def render_leaderboard(table):
             "std",
             "from best baseline (95 %)",
             f"rel. {unchanged}",
+            *(["of ceiling (95 %)"] if len(ceiling) else []),
             "fit s",
             "peak MB",
         ],
@@ -92,10 +94,19 @@ def render_leaderboard(table):
                 row.difference, row.difference_low, row.difference_high, "+"
             ),
             _number(row.relative_to_zeros, ".3f"),
+            *([_share(row)] if len(ceiling) else []),
             f"{row.fit_seconds:.1f}",
             f"{row.peak_memory_mb:.0f}",
         )
     return rendered
+
+
+def _share(row):
+    """Return a model's share of the way from the best baseline to the ceiling."""
+    shown = _number(row.share_of_ceiling, ".2f")
+    if row.share_low == row.share_low:
+        shown += f" ({row.share_low:.2f}, {row.share_high:.2f})"
+    return shown
 
 
 def _number(value, form):
@@ -117,6 +128,14 @@ def explain_gaps(table):
         log.info(
             f"No intervals: they are drawn from {table['unit'].iloc[0]}s, and the "
             "folds hold out a single one."
+        )
+    known = table["ceiling"].notna()
+    if known.any():
+        row = table[known].iloc[0]
+        log.info(
+            f"Ceiling: {_with_interval(row.ceiling, row.ceiling_low, row.ceiling_high)}"
+            ", what a perfect model would have on measurements with this noise; the "
+            "best baseline is at 0 of the way to it, the ceiling at 1."
         )
     if not scored.all():
         names = ", ".join(table.loc[~scored, "model"])

@@ -13,7 +13,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sklperturb.comparison._bootstrap import ClusterBootstrap
+from sklperturb.comparison._ceilings import check_ceiling, warn_of_repeats
 from sklperturb.comparison._comparison import Comparison
 from sklperturb.comparison._evidence import doubts
 from sklperturb.comparison._fold_cache import FoldCache
@@ -24,6 +24,8 @@ from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.model_selection._fold import FoldFit, describe_error
 from sklperturb.models import get_entry, make_model, select_models
+from sklperturb.uncertainty._ceiling import NoiseCeiling
+from sklperturb.utils._bootstrap import ClusterBootstrap
 from sklperturb.utils._memory import ResourceMeter
 from sklperturb.utils._progress import ProgressBar
 
@@ -46,6 +48,7 @@ _SETS = StrOptions({"default", "all"})
         "confidence": [Interval(Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],
         "cache": [str, PathLike, None],
+        "ceiling": [StrOptions({"auto"}), NoiseCeiling, list, tuple, None],
     },
     prefer_skip_nested_validation=False,
 )
@@ -65,6 +68,7 @@ def compare(
     random_state=0,
     cache=None,
     sources=None,
+    ceiling="auto",
 ):
     """Fit models and baselines on the same folds and score every held-out row.
 
@@ -108,6 +112,11 @@ def compare(
     sources : list, default=None
         What is known of genes, for the registered models that take it; see
         `sklperturb.linear_model.GeneKnowledgeRidge`.
+    ceiling : "auto", NoiseCeiling, list of NoiseCeiling or None, default="auto"
+        What a perfect model would score. "auto" learns it from held-out rows that
+        measure one condition again (`sklperturb.inspection.noise_ceiling`), or of cells
+        from one half of them, scored on the other. Made from halves of the same rows,
+        it is passed here. None leaves the columns empty.
 
     Returns
     -------
@@ -157,6 +166,7 @@ def compare(
     judge = make_judge(scoring if isinstance(scoring, list) else [scoring], schema)
     metrics = judge.metrics
     X, y = indexable(X, y)
+    given = check_ceiling(ceiling, metrics, len(X))
     folds = list(check_cv(cv).split(X, y))
     if not folds:
         raise ValueError(f"cv={cv!r} gives no folds; there is nothing to compare on.")
@@ -173,10 +183,17 @@ def compare(
     kinds = {name: kind for name, (kind, _) in models.items()}
     table = tabulate_folds(results, kinds, metrics)
     held_out = judge.held_out(X, y, folds)
-    summary = summarise(table, results, kinds, metrics, *held_out, bootstrap, unit)
+    ceilings = {}
+    if ceiling is not None:
+        ceilings = judge.ceilings(X, y, folds, schema, given, random_state)
+    summary = summarise(
+        *(table, results, kinds, metrics, *held_out, bootstrap, unit, ceilings)
+    )
     notes = doubts(summary)
     for note in notes:
         warn(note)
+    if ceilings and judge.warns_of_repeats:
+        notes += warn_of_repeats(X, folds, schema)
     return Comparison(table, summary, left_out, notes)
 
 

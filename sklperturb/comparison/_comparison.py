@@ -24,9 +24,14 @@ class Comparison:
         ``difference`` from it on the same rows with ``difference_low`` and
         ``difference_high`` (negative is better for errors), ``relative_to_zeros``
         (mean over rows of the error relative to that of predicting zeros, NaN for
-        correlations), ``unit`` ("perturbation", or "context" where every fold tests
-        contexts that it does not train on) with ``n_units``, how many are held out,
-        ``fit_seconds`` (mean over folds) and ``peak_memory_mb`` (largest).
+        correlations), ``ceiling`` (what a perfect model would score on the held-out
+        rows that were measured again, NaN without such), ``share_of_ceiling`` ((score
+        - baseline) / (ceiling - baseline) on these rows, not clipped; NaN where the
+        ceiling is not better than the best baseline), both with ``_low`` and ``_high``
+        (``share_low``, ``share_high``), ``unit`` ("perturbation", or "context" where
+        every fold tests contexts that it does not train on) with ``n_units``, how many
+        are held out, ``fit_seconds`` (mean over folds) and ``peak_memory_mb``
+        (largest).
     left_out : dict of str to str
         Registered models of a set such as "default" that could not run, and why.
     notes : list of str

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import _safe_indexing
 
+from sklperturb.comparison._ceilings import ceilings_of_rows
 from sklperturb.comparison._evidence import held_out_units
 from sklperturb.conditions._labels import control_rows
 from sklperturb.evaluation import CellScorer
@@ -52,6 +53,8 @@ class RowJudge:
     metrics : list of RowwiseMetric or WeightedMSEScorer
     """
 
+    warns_of_repeats = True  # of one condition on both sides of a fold
+
     def __init__(self, metrics):
         self.metrics = metrics
         # What scores depend on besides: the weights, which a repr tells apart.
@@ -83,6 +86,10 @@ class RowJudge:
         X, y = (_safe_indexing(table, rows) for table in (X, y))
         return X, np.asarray(without_annotation(y), dtype=np.float64)
 
+    def ceilings(self, X, y, folds, schema, given, random_state):
+        """Return what each score would be of true means, fold after fold, by metric."""
+        return ceilings_of_rows(self.metrics, X, y, folds, schema, given, random_state)
+
 
 class CellJudge:
     """Score the cells of each held-out perturbation in each of its contexts.
@@ -93,6 +100,8 @@ class CellJudge:
         Of one convention.
     schema : PerturbationSchema
     """
+
+    warns_of_repeats = False  # cells of one condition may be many
 
     def __init__(self, metrics, schema):
         self.metrics = metrics
@@ -129,6 +138,20 @@ class CellJudge:
 
     def held_out(self, X, y, folds):
         return None, None
+
+    def ceilings(self, X, y, folds, schema, given, random_state):
+        # A second measurement: half of the cells, scored on the other half.
+        names = [metric.name for metric in self.metrics]
+        parts = [
+            self._scorer.second_measurement(
+                *(_safe_indexing(table, test) for table in (X, y)),
+                names,
+                random_state=random_state,
+            )
+            for _, test in folds
+        ]
+        found = pd.concat(parts)
+        return {name: found[name].to_numpy() for name in names}
 
     def _conditions(self, X, test):
         return self._scorer.conditions(_safe_indexing(X, test))

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from sklperturb.uncertainty._ceiling import share_of
+
 UNCHANGED = "controls"  # the model of cells that predicts no change
 
 
@@ -37,7 +39,7 @@ def tabulate_folds(results, kinds, metrics):
     return pd.DataFrame(table)
 
 
-def summarise(folds, results, kinds, metrics, X, y, bootstrap, unit):
+def summarise(folds, results, kinds, metrics, X, y, bootstrap, unit, ceilings):
     """Return one row for each metric and model.
 
     Parameters
@@ -52,6 +54,8 @@ def summarise(folds, results, kinds, metrics, X, y, bootstrap, unit):
         On the same rows.
     unit : str
         What it resamples.
+    ceilings : dict of str to ndarray of shape (n_held_out,)
+        What each score would be of true means, by metric; NaN where that is not known.
     """
     n_folds = folds["fold"].max() + 1
     means, costs = _over_folds(folds)
@@ -73,6 +77,9 @@ def summarise(folds, results, kinds, metrics, X, y, bootstrap, unit):
                 "greater_is_better": metric.greater_is_better,
                 **means.loc[metric.name, model],
                 **_over_rows(rows, model, best, zero_errors, bootstrap),
+                **_below(
+                    ceilings.get(metric.name), rows, model, best, metric, bootstrap
+                ),
                 "unit": unit,
                 "n_units": bootstrap.n_clusters,
                 **costs.loc[metric.name, model],
@@ -113,6 +120,32 @@ def _over_rows(rows, model, best, zero_errors, bootstrap):
             found |= {"difference_low": low, "difference_high": high}
     if zero_errors is not None:
         found["relative_to_zeros"] = (rows[model] / zero_errors).mean()
+    return found
+
+
+def _below(ceiling, rows, model, best, metric, bootstrap):
+    """Return the ceiling, and how far a model is from the best baseline to it."""
+    names = ("ceiling", "ceiling_low", "ceiling_high")
+    names += ("share_of_ceiling", "share_low", "share_high")
+    found = dict.fromkeys(names, np.nan)
+    if ceiling is None or np.isnan(ceiling).all():
+        return found
+    # All of the same rows: those whose ceiling is known.
+    known = ~np.isnan(ceiling)
+    ceiling = np.where(known, ceiling, 0.0)
+    low, high = bootstrap.interval_of_ratio(ceiling, known.astype(float))
+    found |= {"ceiling": ceiling[known].mean(), "ceiling_low": low}
+    found["ceiling_high"] = high
+    if best is None or np.isnan(rows[model]).any():
+        return found
+    baseline, score = rows[best] * known, rows[model] * known
+    found["share_of_ceiling"] = share_of(
+        *(part[known].mean() for part in (score, baseline, ceiling)),
+        metric.greater_is_better,
+    )
+    if model != best and not np.isnan(found["share_of_ceiling"]):
+        low, high = bootstrap.interval_of_ratio(score - baseline, ceiling - baseline)
+        found |= {"share_low": low, "share_high": high}
     return found
 
 

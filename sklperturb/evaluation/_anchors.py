@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.utils import check_random_state
 
 from sklperturb.cells._blocks import LazyMatrix, by_row, rows_of
+from sklperturb.cells._halves import two_halves
 from sklperturb.evaluation._paired import as_targets
 from sklperturb.evaluation._sides import Population
 from sklperturb.metrics._discrimination import target_mask
@@ -78,9 +79,8 @@ def halves(real, control, random_state):
     rng = check_random_state(random_state)
     sides = [np.full(len(real.labels), None, dtype=object) for _ in range(2)]
     for name, rows in real.rows.items():
-        rows = rng.permutation(rows)
-        half = len(rows) // 2
-        sides[0][rows[:half]] = sides[1][rows[half : 2 * half]] = name
+        for side, half in zip(sides, two_halves(rows, rng), strict=True):
+            side[half] = name
     first, second = (replace(real, labels=labels) for labels in sides)
     if control not in first.rows or len(first.rows) == 1:
         lacking = "no perturbation" if control in first.rows else "the control"

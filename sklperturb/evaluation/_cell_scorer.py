@@ -17,7 +17,7 @@ from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_l
 from sklperturb.conditions._near import spelling_hint
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.evaluation._conventions import CONVENTIONS
-from sklperturb.evaluation._evaluation import score_sides
+from sklperturb.evaluation._evaluation import score_halves, score_sides
 from sklperturb.evaluation._sides import Population, on_one_scale
 
 
@@ -137,7 +137,7 @@ class CellScorer:
         score : float
             Mean over perturbations, each in each of its contexts.
         """
-        found = self._evaluate(estimator, X, y, [self.metric])
+        found = self._evaluate(_cells_of(estimator, X), X, y, [self.metric])
         scores = [each.scores.loc[self.metric, "score"] for _, each in found]
         sizes = [len(each.per_perturbation) for _, each in found]
         score = float(np.average(scores, weights=sizes))
@@ -163,11 +163,42 @@ class CellScorer:
         metrics = [self.metric] if metrics is None else list(metrics)
         parts = {
             str(context): each.per_perturbation[metrics]
-            for context, each in self._evaluate(estimator, X, y, metrics)
+            for context, each in self._evaluate(_cells_of(estimator, X), X, y, metrics)
         }
-        conditions = self.conditions(X).astype(str)
-        order = pd.MultiIndex.from_frame(conditions[["context", "perturbation"]])
-        return pd.concat(parts).loc[order].reset_index(drop=True)
+        return self._in_order(parts, X)
+
+    def second_measurement(self, X, y, metrics=None, *, random_state=0):
+        """Return the scores of half of the measured cells on the other half.
+
+        What can be asked of a model, though from half the cells: a low estimate.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_cells, n_columns)
+        y : array-like, DataFrame or AnnData of shape (n_cells, n_genes)
+        metrics : list of str, default=None
+            Others of the convention in place of `metric`, at once.
+        random_state : int, RandomState instance or None, default=0
+            Deals the cells.
+
+        Returns
+        -------
+        scores : DataFrame of shape (n_conditions, n_metrics)
+            As those of `details`; NaN where a condition or its controls have one cell.
+        """
+        metrics = [self.metric] if metrics is None else list(metrics)
+        rule, parts = CONVENTIONS[self.convention], {}
+        for context, both in self._populations(y, X, y):
+            sizes = pd.Series(
+                {name: len(own) for name, own in both["real"].rows.items()}
+            )
+            names = sizes.index[sizes.index != CONTROL]
+            found = pd.DataFrame(np.nan, names, metrics)
+            if sizes[CONTROL] > 1 and (sizes[names] > 1).any():
+                scores = score_halves(both["real"], CONTROL, rule, random_state)
+                found.loc[scores.index] = scores.reindex(columns=metrics)
+            parts[str(context)] = found
+        return self._in_order(parts, X)
 
     def conditions(self, X):
         """Return what is scored: each perturbation in each of its contexts.
@@ -187,8 +218,28 @@ class CellScorer:
         )
         return table[labels != CONTROL].drop_duplicates(ignore_index=True)
 
-    def _evaluate(self, estimator, X, y, metrics):
+    def _in_order(self, parts, X):
+        """Return scores by context, the rows as those of `conditions`."""
+        conditions = self.conditions(X).astype(str)
+        order = pd.MultiIndex.from_frame(conditions[["context", "perturbation"]])
+        return pd.concat(parts).loc[order].reset_index(drop=True)
+
+    def _evaluate(self, cells, X, y, metrics):
         """Return the evaluation of each context, by its name."""
+        rule, found = CONVENTIONS[self.convention], []
+        for context, both in self._populations(cells, X, y):
+            evaluation = score_sides(both, CONTROL, rule, anchors=False)
+            for metric in metrics:
+                if metric not in evaluation.scores.index:
+                    raise ValueError(
+                        f"metric={metric!r}; convention {self.convention!r} has "
+                        f"{list(evaluation.scores.index)}."
+                    )
+            found.append((context, evaluation))
+        return found
+
+    def _populations(self, cells, X, y):
+        """Yield measured and predicted cells of each context, by its name."""
         rule = CONVENTIONS[self.convention]
         if self.n_components is not None and rule.de is not None:
             raise ValueError(
@@ -197,11 +248,11 @@ class CellScorer:
             )
         schema = resolve_schema(self.schema, X, self.control)
         labels, contexts = self._read(X, schema)
-        sides = self._sides(y, _cells_of(estimator, X))
+        sides = self._sides(y, cells)
         as_logs = self.n_components is not None and _holds_counts(sides)
         sides = on_one_scale(sides, "log1p" if as_logs else rule.values)
         real, pred = (by_row(side.matrix, side.name) for side in sides.values())
-        genes, found = sides["y"].genes, []
+        genes = sides["y"].genes
         is_control = labels == CONTROL
         for context in pd.unique(contexts[~is_control]):
             own = contexts == context
@@ -214,19 +265,11 @@ class CellScorer:
             if self.n_components is not None:
                 truth, guess = self._project(truth, guess)
                 columns = pd.Index([f"pc{i}" for i in range(truth.shape[1])])
-            both = {
-                name: Population(matrix, names, columns)
-                for name, matrix in (("real", truth), ("pred", guess))
-            }
-            evaluation = score_sides(both, CONTROL, rule, anchors=False)
-            for metric in metrics:
-                if metric not in evaluation.scores.index:
-                    raise ValueError(
-                        f"metric={metric!r}; convention {self.convention!r} has "
-                        f"{list(evaluation.scores.index)}."
-                    )
-            found.append((context, evaluation))
-        return found
+            sides_of = (("real", truth), ("pred", guess))
+            yield (
+                context,
+                {name: Population(side, names, columns) for name, side in sides_of},
+            )
 
     def _read(self, X, schema):
         """Return the label and the context of each cell."""

@@ -228,9 +228,7 @@ def score_sides(sides, control, rule, *, anchors, random_state=0):
             else:
                 baseline = mean_response(truth, control, rule.values, random_state)
         found["baseline"] = _score(truth, baseline, control, rule)
-        first, second = halves(sides["real"], control, random_state)
-        first = summarise(first, control, rule)
-        found["ceiling"] = _score(first, second, control, rule)
+        found["ceiling"] = score_halves(sides["real"], control, rule, random_state)
     scores = pd.DataFrame(
         {name: _aggregate(part, rule) for name, part in found.items()}
     )
@@ -241,6 +239,25 @@ def score_sides(sides, control, rule, *, anchors, random_state=0):
     scores["without_targets"] = scores.index.isin(rule.without_targets)
     overall = float(scores["scaled"].mean()) if anchors else np.nan
     return CellEvaluation(rule.name, scores, found["score"], overall)
+
+
+def score_halves(real, control, rule, random_state=0):
+    """Return the scores of half the cells of each perturbation on the other half.
+
+    Parameters
+    ----------
+    real : Population
+    control : str
+    rule : Convention
+    random_state : int, RandomState instance or None, default=0
+
+    Returns
+    -------
+    scores : DataFrame
+        Indexed by perturbation, without those that have a single cell.
+    """
+    first, second = halves(real, control, random_state)
+    return _score(summarise(first, control, rule), second, control, rule)
 
 
 def _rule(convention, obsm):

@@ -13,13 +13,13 @@ from sklearn.metrics import root_mean_squared_error
 
 from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
 from sklperturb.comparison import compare, leaderboard
-from sklperturb.comparison._bootstrap import ClusterBootstrap
 from sklperturb.comparison._evidence import held_out_units
 from sklperturb.compose import LatentTargetRegressor
 from sklperturb.datasets import PerturbationSchema, make_chemical_screen
 from sklperturb.metrics import neg_mrrmse_scorer, rowwise_pearson_scorer
 from sklperturb.model_selection import UnseenContextKFold, UnseenPairKFold
 from sklperturb.models import select_models
+from sklperturb.utils._bootstrap import ClusterBootstrap
 
 FITS = []
 

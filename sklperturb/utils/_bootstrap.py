@@ -32,7 +32,21 @@ class ClusterBootstrap:
         """Return the percentile interval of the mean of `values`, (n_rows,)."""
         if self.n_clusters < 2 or np.isnan(values).any():
             return np.nan, np.nan
-        sums = np.bincount(self._codes, weights=values, minlength=self.n_clusters)
-        counts = np.bincount(self._codes, minlength=self.n_clusters)
-        means = (self._times @ sums) / (self._times @ counts)
-        return tuple(np.percentile(means, self._tails))
+        return self.interval_of_ratio(values, np.ones(len(values)))
+
+    def interval_of_ratio(self, values, divisors):
+        """Return that of the sum of `values` over the sum of `divisors`.
+
+        NaN where the divisors of a resample add up to 0 or to another sign than theirs
+        all, so that the ratio could be anything.
+        """
+        if self.n_clusters < 2 or np.isnan(values).any() or np.isnan(divisors).any():
+            return np.nan, np.nan
+        sums, counts = (
+            np.bincount(self._codes, weights=part, minlength=self.n_clusters)
+            for part in (values, divisors)
+        )
+        below = self._times @ counts
+        if not (below * np.sign(counts.sum()) > 0).all():
+            return np.nan, np.nan
+        return tuple(np.percentile((self._times @ sums) / below, self._tails))
