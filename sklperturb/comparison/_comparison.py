@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from sklperturb.utils._choices import one_of
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -60,3 +62,56 @@ class Comparison:
     summary: pd.DataFrame
     left_out: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
+
+    def scores_of(self, model):
+        """Return the scores of one model, for the card of the file that keeps it.
+
+        Parameters
+        ----------
+        model : str
+
+        Returns
+        -------
+        scores : DataFrame
+            One row for each metric: ``metric``, ``score`` with ``low`` and ``high``,
+            the best ``baseline``'s score and its ``baseline_name``, ``ceiling`` and
+            ``share_of_ceiling`` where there is a ceiling, ``held_out`` (what, and how
+            many).
+
+        Raises
+        ------
+        ValueError
+            If there is no such model.
+
+        See Also
+        --------
+        sklperturb.save : Takes them as `scores`.
+
+        Examples
+        --------
+        >>> from sklperturb.comparison import compare
+        >>> from sklperturb.datasets import make_chemical_screen
+        >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
+        >>> comparison = compare(["ridge"], screen.X, screen.y, cv=2, baselines=None)
+        >>> comparison.scores_of("ridge")["metric"].tolist()
+        ['mrrmse']
+        """
+        one_of(model, self.summary["model"].unique(), "model of this comparison")
+        own = self.summary[self.summary["model"] == model].set_index("metric")
+        means = self.summary.set_index(["metric", "model"])["mean"]
+        best = own["best_baseline"]
+        keys = zip(own.index, best, strict=True)
+        table = pd.DataFrame(
+            {
+                "score": own["mean"],
+                "low": own["ci_low"],
+                "high": own["ci_high"],
+                "baseline": [means.get(key, float("nan")) for key in keys],
+                "baseline_name": best,
+                "ceiling": own["ceiling"],
+                "share_of_ceiling": own["share_of_ceiling"],
+                "held_out": own["n_units"].astype(str) + " " + own["unit"] + "s",
+            }
+        )
+        table = table.dropna(axis=1, how="all")
+        return table.rename_axis("metric").reset_index()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from sklperturb.baseline import NoChangeRegressor
 from sklperturb.cells import log_normalise
 from sklperturb.comparison import compare, leaderboard
 from sklperturb.datasets import make_genetic_screen
@@ -14,6 +15,7 @@ from sklperturb.evaluation import CellScorer
 from sklperturb.inspection import noise_ceiling
 from sklperturb.model_selection import UnseenPairKFold, UnseenPerturbationKFold
 from sklperturb.models import make_cell_models
+from sklperturb.persistence import read_card, save
 
 COLUMNS = ["ceiling", "ceiling_low", "ceiling_high"]
 COLUMNS += ["share_of_ceiling", "share_low", "share_high"]
@@ -187,3 +189,25 @@ def test_cells_have_a_second_measurement():
     assert scores["discrimination"].isna().tolist() == [True] + [False] * (
         len(scores) - 1
     )
+
+
+def test_scores_for_a_card(data, tmp_path):
+    X, y, truth = data
+    comparison = compare(
+        {"oracle": Oracle(truth)},
+        *(X, y),
+        cv=UnseenPerturbationKFold(3, random_state=0),
+        scoring=["mrrmse", "pearson"],
+        baselines=["no_change"],
+    )
+    scores = comparison.scores_of("oracle")
+    summary = comparison.summary.set_index(["metric", "model"])
+    assert scores["metric"].tolist() == ["mrrmse", "pearson"]
+    assert scores["baseline"].iloc[0] == summary.loc[("mrrmse", "no_change"), "mean"]
+    assert scores["ceiling"].iloc[1] == summary.loc[("pearson", "oracle"), "ceiling"]
+    assert scores["held_out"].tolist() == ["60 perturbations"] * 2
+    path = tmp_path / "model.skpt"
+    save(NoChangeRegressor().fit(X, y), path, scores=scores)
+    assert "| ceiling |" in read_card(path)
+    with pytest.raises(ValueError, match="Did you mean 'oracle'"):
+        comparison.scores_of("oracl")
