@@ -103,9 +103,9 @@ def render_leaderboard(table):
 
 def _share(row):
     """Return a model's share of the way from the best baseline to the ceiling."""
-    shown = _number(row.share_of_ceiling, ".2f")
+    shown = _number(row.share_of_ceiling, "z.2f")
     if row.share_low == row.share_low:
-        shown += f" ({row.share_low:.2f}, {row.share_high:.2f})"
+        shown += f" ({row.share_low:z.2f}, {row.share_high:z.2f})"
     return shown
 
 

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from sklperturb.inspection._figure import make_axes
-from sklperturb.inspection._leaderboard import _draw
-from sklperturb.utils._printable import printable
+from sklperturb.inspection._leaderboard import draw_models
 
 
 class CeilingDisplay:
@@ -81,23 +79,22 @@ class CeilingDisplay:
             )
         metric = known["metric"].iloc[0]
         table = known[(known["metric"] == metric) & known["mean"].notna()]
-        size = (10, 1.6 + 0.3 * len(table))
-        axes = scores, shares = make_axes(axes, 1, 2, figsize=size, sharey=True)
-        _draw(scores, table, "mean", "ci_low", "ci_high")
-        _draw(shares, table, "share_of_ceiling", "share_low", "share_high")
+        columns = ("share_of_ceiling", "share_low", "share_high")
+        self.axes_ = scores, shares = draw_models(axes, table, metric, columns)
         row = table.iloc[0]
         scores.axvline(row["ceiling"], color="k", zorder=0, label="ceiling")
         if not np.isnan(row["ceiling_low"]):
             scores.axvspan(
                 *(row["ceiling_low"], row["ceiling_high"]), color="0.85", zorder=-1
             )
-        shares.axvline(0, color="0.6", linestyle=":", zorder=0)
         shares.axvline(1, color="k", zorder=0)
-        # A "$" in a name begins no formula.
-        names = [printable(str(name)) for name in table["model"]]
-        scores.set_yticks(-np.arange(len(table)), names, parse_math=False)
-        scores.set_xlabel(metric.upper())
         shares.set_xlabel("share of the way, best baseline (0) to ceiling (1)")
-        scores.legend(frameon=False, fontsize="small")
-        self.axes_, self.figure_ = axes, scores.figure
+        scores.legend(
+            frameon=False,
+            fontsize="small",
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=4,
+        )
+        self.figure_ = scores.figure
         return self

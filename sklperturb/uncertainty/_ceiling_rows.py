@@ -15,6 +15,9 @@ _AMOUNTS = {"time", "timepoint", "timehr", "timeh", "timepointhr", "hour", "dura
 _AMOUNTS |= {"dose", "doseum", "dosenm", "doseval", "dosevalue", "dosage", "conc"}
 _AMOUNTS |= {"concentration"}
 
+# With hundreds of controls, a mean of all others is no better than one of so many.
+MOST_PARTNERS = 24
+
 
 def condition_columns(X, schema):
     """Return the columns that say which condition a row is.
@@ -91,6 +94,8 @@ def number_replicates(X, codes, column):
 def partners_of(codes, levels):
     """Return for each row one row of every other replicate of its condition.
 
+    Of very many, some, evenly: more would make a mean hardly less noisy.
+
     Parameters
     ----------
     codes, levels : ndarray of int of shape (n_samples,)
@@ -105,8 +110,9 @@ def partners_of(codes, levels):
         if len(rows) < 2:
             continue
         own = [rows[levels[rows] == level] for level in np.unique(levels[rows])]
-        for group in own:
-            others = [other for other in own if other is not group]
+        steps = np.linspace(1, len(own) - 1, min(len(own) - 1, MOST_PARTNERS))
+        for place, group in enumerate(own):
+            others = [own[i] for i in (place + steps.astype(int)) % len(own)]
             for turn, row in enumerate(group):
                 # One of each, so that no replicate weighs more for having more rows.
                 picked = [other[turn % len(other)] for other in others]

@@ -12,8 +12,18 @@ from sklperturb.inspection import noise_ceiling
 from sklperturb.metrics import ROWWISE_METRICS, WeightedMSEScorer, get_metric
 from sklperturb.uncertainty._ceiling import share_of
 from sklperturb.uncertainty._ceiling_agreement import stepped_up
-from sklperturb.uncertainty._ceiling_noise import effective_genes, rooted
-from sklperturb.uncertainty._ceiling_rows import condition_columns, number_conditions
+from sklperturb.uncertainty._ceiling_noise import (
+    contrasts_of,
+    effective_genes,
+    rooted,
+    row_spread,
+)
+from sklperturb.uncertainty._ceiling_rows import (
+    MOST_PARTNERS,
+    condition_columns,
+    number_conditions,
+    partners_of,
+)
 
 N_PERTURBATIONS, N_GENES = 80, 200
 COUNTS = [2, 3, 6, "uneven"]
@@ -52,8 +62,12 @@ def relative_error(found, metric, X, truth, y):
 
 
 @pytest.mark.parametrize("kind", NOISE)
-@pytest.mark.parametrize("n_replicates", COUNTS)
-@pytest.mark.parametrize("name", [*ROWWISE_METRICS, "wmse"])
+@pytest.mark.parametrize(
+    ("name", "n_replicates"),
+    [(name, n) for name in ("mrrmse", "mrmae", "wmse") for n in COUNTS]
+    + [(name, n) for name in ("pearson", "spearman") for n in (2, "uneven")]
+    + [("cosine", 3)],
+)
 def test_it_is_the_score_of_the_truth(name, n_replicates, kind):
     metric = get_metric(WeightedMSEScorer(np.linspace(0, 2, N_GENES)))
     metric = metric if name == "wmse" else get_metric(name)
@@ -265,3 +279,22 @@ def test_parts():
     varied = rng.gamma(4, 0.25, 20_000)
     found = rooted(varied, 0 * ones, ones).mean()
     assert found == pytest.approx(np.sqrt(varied).mean())
+
+
+def test_few_noisy_genes_are_not_taken_for_wells_that_differ():
+    factors = []
+    for seed in range(4):
+        rng = np.random.RandomState(seed)
+        y, codes = rng.normal(size=(1200, 6)), np.repeat(np.arange(400), 3)
+        contrasts = contrasts_of(y, partners_of(codes, np.arange(1200)))
+        factors.append(row_spread(contrasts, codes, 6, rng))
+    assert np.mean(factors) > 0.988
+
+
+def test_partners():
+    codes, levels = np.array([0, 0, 0, 1, 2, 2, 2]), np.array([0, 0, 1, 5, 0, 1, 2])
+    found = [sorted(own) for own in partners_of(codes, levels)]
+    assert found == [[2], [2], [0], [], [5, 6], [4, 6], [4, 5]]
+    many = partners_of(np.zeros(300, dtype=int), np.arange(300))
+    assert {len(set(own)) for own in many} == {MOST_PARTNERS}
+    assert not any(row in own for row, own in enumerate(many))
