@@ -280,3 +280,30 @@ def test_screen_without_an_id_map(cli, folder, tmp_path):
     done = cli("submit", "--data", data, "--model", "ridge", "--output", output, code=2)
     assert "has no id_map.csv" in done.stderr and "sklperturb fit" in done.stderr
     assert not output.exists()
+
+
+def test_replicates_give_a_ceiling(cli, tmp_path):
+    rng = np.random.RandomState(0)
+    names = [f"c{i}" for i in range(30)]
+    truth = np.repeat(rng.normal(size=(30, 20)), 3, axis=0)
+    table = pd.DataFrame({"cell_type": "B", "sm_name": np.repeat(names, 3)})
+    table["sm_lincs_id"] = table["sm_name"]
+    table["SMILES"] = np.repeat(["C" * (i + 1) for i in range(30)], 3)
+    table["control"] = False
+    y = pd.DataFrame(truth + rng.normal(size=truth.shape)).add_prefix("g")
+    measured = tmp_path / "measured"
+    measured.mkdir()
+    pd.concat([table, y], axis=1).to_parquet(measured / "de_train.parquet")
+    board = ["--models", "ridge", "--n-splits", 2, "--cv", "unseen-perturbation"]
+    done = cli("leaderboard", "--data", measured, *board, "--output", tmp_path / "out")
+    assert "of ceiling (95 %)" in done.stdout
+    assert "replicates of 30 perturbations" in done.stderr
+    assert "Ceiling: 1.0" in done.stderr or "Ceiling: 0.9" in done.stderr
+    written = pd.read_csv(tmp_path / "out" / "leaderboard.csv")
+    assert written["ceiling"].notna().all()
+    once = tmp_path / "once"
+    once.mkdir()
+    rows = pd.concat([table, y], axis=1).drop_duplicates("sm_name")
+    rows.to_parquet(once / "de_train.parquet")
+    done = cli("leaderboard", "--data", once, *board)
+    assert "of ceiling" not in done.stdout and "No ceiling" in done.stderr

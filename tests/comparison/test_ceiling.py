@@ -71,16 +71,21 @@ def test_a_perfect_model_is_at_the_ceiling(data):
 
 def test_shares_are_not_clipped_and_are_of_the_rows_with_a_ceiling(data):
     X, y, truth = data
-    # Rows of which the ceiling is not known are far worse.
+    # Rows of which the ceiling is not known respond far more strongly.
     more = pd.DataFrame({"sm_name": [f"q{i}" for i in range(30)]})
     rng = np.random.RandomState(1)
     both = pd.concat([X, more], ignore_index=True)
-    extended = pd.concat([truth, pd.DataFrame(np.zeros((30, 80)), more["sm_name"])])
-    responses = np.vstack([y, 20 * rng.normal(size=(30, 80))])
+    strong = 5 * rng.normal(size=(30, 80))
+    extended = pd.concat([truth, pd.DataFrame(strong, more["sm_name"])])
+    responses = np.vstack([y, strong + rng.normal(size=(30, 80))])
     found = run((both, responses, extended), "mrrmse").loc["mrrmse"]
     alone = run(data, "mrrmse").loc["mrrmse"]
     for column in ("ceiling", "share_of_ceiling"):
         assert found[column].to_numpy() == pytest.approx(alone[column].to_numpy())
+    low, share, high = found.loc[
+        "oracle", ["share_low", "share_of_ceiling", "share_high"]
+    ]
+    assert low < share < high
     worse = run((X, y, -truth), "mrrmse").loc["mrrmse"]
     assert worse.loc["oracle", "share_of_ceiling"] < -1
 
