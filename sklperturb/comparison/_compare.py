@@ -115,8 +115,9 @@ def compare(
     ceiling : "auto", NoiseCeiling, list of NoiseCeiling or None, default="auto"
         What a perfect model would score. "auto" learns it from held-out rows that
         measure one condition again (`sklperturb.inspection.noise_ceiling`), or of cells
-        from one half of them, scored on the other. Made from halves of the same rows,
-        it is passed here. None leaves the columns empty.
+        from one half of them, scored on the other, which takes as long as scoring one
+        more model. Made from halves of the same rows, it is passed here. None leaves
+        the columns empty.
 
     Returns
     -------

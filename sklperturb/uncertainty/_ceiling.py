@@ -131,7 +131,7 @@ class NoiseCeiling:
         "schema": [PerturbationSchema, None],
         "replicates": [str, Integral, None],
         "conditions": ["array-like", None],
-        "halves": [list, tuple, None],
+        "halves": ["array-like", None],
         "n_resamples": [Interval(Integral, 1, None, closed="left")],
         "confidence": [Interval(Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],

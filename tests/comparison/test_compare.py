@@ -282,6 +282,21 @@ def test_bootstrap_interval_covers_and_respects_clusters():
     assert np.median(ratio) > 1.8  # rows of a cluster are no independent evidence
 
 
+def test_bootstrap_interval_of_a_ratio():
+    rng = np.random.RandomState(0)
+    divisors, clusters = rng.uniform(1, 2, 200), np.repeat(np.arange(50), 4)
+    values = 0.5 * divisors + 0.1 * rng.normal(size=200)
+    bootstrap = ClusterBootstrap(clusters, 300, 0.95, rng)
+    low, high = bootstrap.interval_of_ratio(values, divisors)
+    assert 0.47 < low < values.sum() / divisors.sum() < high < 0.53
+    assert bootstrap.interval_of_ratio(values, -divisors) == pytest.approx(
+        (-high, -low)
+    )
+    # Resamples in which the divisor changes its sign say nothing.
+    unsure = divisors - divisors.mean() + 0.01
+    assert np.isnan(bootstrap.interval_of_ratio(values, unsure)).all()
+
+
 @pytest.mark.parametrize(
     ("by", "unit"),
     [

@@ -298,3 +298,20 @@ def test_partners():
     many = partners_of(np.zeros(300, dtype=int), np.arange(300))
     assert {len(set(own)) for own in many} == {MOST_PARTNERS}
     assert not any(row in own for row, own in enumerate(many))
+
+
+def test_alike_conditions_leave_the_mean_uncertain():
+    """Estimates that differ by chance are drawn to one value, which is not sure."""
+    rng = np.random.RandomState(0)
+    values = []
+    for _ in range(30):
+        truth = np.repeat(rng.normal(size=(40, 100)), 2, axis=0)
+        X = pd.DataFrame({"sm_name": np.repeat([f"p{i}" for i in range(40)], 2)})
+        y = truth + 1.5 * rng.normal(size=truth.shape)
+        found = noise_ceiling(X, y, scoring="pearson", n_resamples=300)
+        values.append((found.value, found.low, found.high))
+    values, low, high = np.array(values).T
+    assert np.mean(high - low) == pytest.approx(3.9 * values.std(), rel=0.4)
+    expected = 1 / np.sqrt(1 + 1.5**2)
+    assert values.mean() == pytest.approx(expected, abs=0.01)
+    assert np.mean((low < expected) & (expected < high)) > 0.8
