@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from sklperturb.inspection._leaderboard import draw_models
+from sklperturb.inspection._figure import make_axes
+from sklperturb.utils._printable import printable
 
 
 class CeilingDisplay:
@@ -20,11 +21,6 @@ class CeilingDisplay:
         Scores with the ceiling and its interval as a band; and shares of the way from
         the best baseline, at 0, to the ceiling, at 1.
     figure_ : matplotlib Figure
-
-    Raises
-    ------
-    ValueError
-        If the table has no ceiling.
 
     See Also
     --------
@@ -68,6 +64,8 @@ class CeilingDisplay:
 
         Raises
         ------
+        ValueError
+            If the table has no ceiling.
         ImportError
             If matplotlib is not installed.
         """
@@ -79,15 +77,22 @@ class CeilingDisplay:
             )
         metric = known["metric"].iloc[0]
         table = known[(known["metric"] == metric) & known["mean"].notna()]
-        columns = ("share_of_ceiling", "share_low", "share_high")
-        self.axes_ = scores, shares = draw_models(axes, table, metric, columns)
+        size = (10, 1.8 + 0.3 * len(table))
+        axes = scores, shares = make_axes(axes, 1, 2, figsize=size, sharey=True)
+        _draw(scores, table, "mean", "ci_low", "ci_high")
+        _draw(shares, table, "share_of_ceiling", "share_low", "share_high")
         row = table.iloc[0]
         scores.axvline(row["ceiling"], color="k", zorder=0, label="ceiling")
         if not np.isnan(row["ceiling_low"]):
             scores.axvspan(
                 *(row["ceiling_low"], row["ceiling_high"]), color="0.85", zorder=-1
             )
-        shares.axvline(1, color="k", zorder=0)
+        for share, style in ((0, ":"), (1, "-")):
+            shares.axvline(share, color="k", linestyle=style, zorder=0)
+        # A "$" in a name begins no formula.
+        names = [printable(str(name)) for name in table["model"]]
+        scores.set_yticks(-np.arange(len(table)), names, parse_math=False)
+        scores.set_xlabel(metric.upper())
         shares.set_xlabel("share of the way, best baseline (0) to ceiling (1)")
         scores.legend(
             frameon=False,
@@ -96,5 +101,26 @@ class CeilingDisplay:
             bbox_to_anchor=(0, 1),
             ncols=4,
         )
-        self.figure_ = scores.figure
+        self.axes_, self.figure_ = axes, scores.figure
         return self
+
+
+def _draw(ax, table, centre, low, high):
+    """Draw points with their intervals: baselines hollow, models filled."""
+    places = -np.arange(len(table))
+    is_baseline = (table["kind"] == "baseline").to_numpy()
+    for label, chosen, face in (
+        ("model", ~is_baseline, "tab:blue"),
+        ("baseline", is_baseline, "white"),
+    ):
+        rows = table[chosen]
+        widths = [rows[centre] - rows[low], rows[high] - rows[centre]]
+        ax.errorbar(
+            *(rows[centre], places[chosen]),
+            xerr=np.maximum(np.nan_to_num(widths), 0),
+            fmt="o",
+            color="tab:blue" if label == "model" else "0.4",
+            markerfacecolor=face,
+            capsize=3,
+            label=label,
+        )

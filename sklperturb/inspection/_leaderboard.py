@@ -67,41 +67,20 @@ class LeaderboardDisplay:
         metric = self.table["metric"].iloc[0]
         table = self.table[self.table["metric"] == metric]
         table = table[table["mean"].notna()]
-        columns = ("difference", "difference_low", "difference_high")
-        self.axes_ = scores, differences = draw_models(axes, table, metric, columns)
+        size = (10, 1.4 + 0.3 * len(table))
+        axes = scores, differences = make_axes(axes, 1, 2, figsize=size, sharey=True)
+        _draw(scores, table, "mean", "ci_low", "ci_high")
+        _draw(differences, table, "difference", "difference_low", "difference_high")
+        differences.axvline(0, color="0.6", linestyle=":", zorder=0)
+        # A "$" in a name begins no formula.
+        names = [printable(str(name)) for name in table["model"]]
+        scores.set_yticks(-np.arange(len(table)), names, parse_math=False)
+        scores.set_xlabel(metric.upper())
         differences.set_xlabel("difference from the best baseline")
         if len(table):
             scores.legend(frameon=False, fontsize="small")
-        self.figure_ = scores.figure
+        self.axes_, self.figure_ = axes, scores.figure
         return self
-
-
-def draw_models(axes, table, metric, columns):
-    """Draw scores of models and, beside them, how they compare with the best baseline.
-
-    Parameters
-    ----------
-    axes : sequence of two matplotlib Axes or None
-    table : DataFrame
-        A row for each model.
-    metric : str
-    columns : tuple of str
-        What is drawn beside the scores, and the ends of its interval.
-
-    Returns
-    -------
-    axes : ndarray of two matplotlib Axes
-    """
-    size = (10, 1.4 + 0.3 * len(table))
-    axes = scores, compared = make_axes(axes, 1, 2, figsize=size, sharey=True)
-    _draw(scores, table, "mean", "ci_low", "ci_high")
-    _draw(compared, table, *columns)
-    compared.axvline(0, color="0.6", linestyle=":", zorder=0)
-    # A "$" in a name begins no formula.
-    names = [printable(str(name)) for name in table["model"]]
-    scores.set_yticks(-np.arange(len(table)), names, parse_math=False)
-    scores.set_xlabel(metric.upper())
-    return axes
 
 
 def _draw(ax, table, centre, low, high):
