@@ -178,8 +178,9 @@ def noise_ceiling(
         perturbation, context and dose, and columns with a common name of a time or a
         dose.
     halves : tuple of two arrays of shape (n_samples, n_genes), default=None
-        Responses of each row of `X` from either half of its cells or samples, on the
-        scale of `y`, whose noise is taken for that of the mean of the two.
+        Responses of each row of `X` from either half of its cells, samples or
+        replicates, on the scale of `y`, whose noise is taken for that of the mean of
+        the two.
     n_resamples : int, default=2000
         Bootstrap resamples of perturbations.
     confidence : float, default=0.95

@@ -86,7 +86,7 @@ def effective_genes(residuals, codes):
     unit = residuals[first] / np.linalg.norm(residuals[first], axis=1)[:, None]
     squares = (unit @ unit.T) ** 2
     mean = (squares.sum() - np.trace(squares)) / (n * (n - 1))
-    return float(min(1 / mean, residuals.shape[1])) if mean > 0 else float(unit.size)
+    return float(min(1 / max(mean, 1e-12), residuals.shape[1]))
 
 
 def rooted(values, noise, weights):
