@@ -132,10 +132,12 @@ def explain_gaps(table):
     known = table["ceiling"].notna()
     if known.any():
         row = table[known].iloc[0]
+        what = "what a perfect model would have on measurements with this noise"
+        if "controls" in set(table["model"]):
+            what = "what half of the measured cells have, scored on the other half"
         log.info(
             f"Ceiling: {_with_interval(row.ceiling, row.ceiling_low, row.ceiling_high)}"
-            ", what a perfect model would have on measurements with this noise; the "
-            "best baseline is at 0 of the way to it, the ceiling at 1."
+            f", {what}; the best baseline is at 0 of the way to it, the ceiling at 1."
         )
     if not scored.all():
         names = ", ".join(table.loc[~scored, "model"])

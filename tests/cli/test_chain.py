@@ -138,7 +138,8 @@ def test_a_leaderboard_of_cells(cli, files, tmp_path):
     assert set(table.index) == {"controls", "mean_shift", "kernel", "flow"}
     assert set(table["metric"]) == {"energy"} and set(table["n_units"]) == {4}
     assert table.loc["controls", "relative_to_zeros"] == pytest.approx(1)
-    assert "rel. controls" in done.stdout
+    assert "rel. controls" in done.stdout and "of ceiling" in done.stdout
+    assert "half of the measured cells" in done.stderr
     # What is said to be run next can be.
     line = next(x for x in done.stdout.splitlines() if "fit-cells" in x)
     words = line.split()[1:]
