@@ -71,12 +71,12 @@ def near_columns(columns, spellings):
     """Return {column: (role, known spelling)} for columns that are near misses."""
     exact = {name for names in spellings.values() for name in names}
     known = {
-        _fold_column(name): (role, name)
+        fold_column(name): (role, name)
         for role, names in spellings.items()
         for name in reversed(names)
     }
     near = {
-        column: known.get(_fold_column(column))
+        column: known.get(fold_column(column))
         for column in columns
         if isinstance(column, str) and column not in exact
     }
@@ -244,7 +244,8 @@ def _reads_like_control(label):
     )
 
 
-def _fold_column(name):
+def fold_column(name):
+    """Return the name of a column without case, punctuation and a plural's s."""
     text = fold(name).replace("μ", "u")
     return re.sub(r"[^a-z0-9]", "", text).removesuffix("s")
 

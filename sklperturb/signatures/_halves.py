@@ -11,7 +11,7 @@ from sklperturb.cells._files import check_unique_genes
 from sklperturb.cells._halves import two_halves
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.signatures._differential import DifferentialSignatures
-from sklperturb.signatures._pseudobulk import ROLES, _as_list, _groups
+from sklperturb.signatures._pseudobulk import ROLES, as_list, number_groups
 from sklperturb.signatures._signed_log_p import signed_log_p_from_t
 
 _RESPONSES = ("clipped_sign_log10_pval", "sign_log10_pval", "t", "logFC")
@@ -143,7 +143,7 @@ def _sum_of_thirds(cells, groupby, model, layer, min_cells, random_state):
         if groupby is None:
             schema = model.schema or PerturbationSchema.infer(opened.obs)
             groupby = schema.columns(*ROLES)
-        codes, obs = _groups(opened.obs, _as_list(groupby), max(min_cells, 2))
+        codes, obs = number_groups(opened.obs, as_list(groupby), max(min_cells, 2))
         part = np.full(len(codes), 2)
         for rows in pd.Series(np.arange(len(codes))).groupby(codes).indices.values():
             for side, half in enumerate(two_halves(rows, rng)):

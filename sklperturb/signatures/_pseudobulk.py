@@ -91,11 +91,11 @@ def pseudobulk(adata, groupby, *, layer=None, min_cells=1, chunk_size=None):
     """
     from anndata import AnnData
 
-    groupby = _as_list(groupby)
+    groupby = as_list(groupby)
     with open_cells(adata, layer=layer, needs="counts") as cells:
         obs = cells.obs  # which says so where there is none
         check_unique_genes(cells.genes, cells.source)
-        codes, obs = _groups(obs, groupby, min_cells)
+        codes, obs = number_groups(obs, groupby, min_cells)
         sums = sum_by_group(cells, codes, len(obs), chunk_size=chunk_size)
         var = cells.var.copy()
     means = sums / obs["n_cells"].to_numpy()[:, None]
@@ -166,7 +166,7 @@ class Pseudobulk(TransformerMixin, BaseEstimator):
             schema = PerturbationSchema.infer(read_obs(X))
             self.groupby_ = schema.columns(*ROLES)
         else:
-            self.groupby_ = _as_list(self.groupby)
+            self.groupby_ = as_list(self.groupby)
         return self
 
     def transform(self, X):
@@ -190,11 +190,12 @@ class Pseudobulk(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _as_list(groupby):
+def as_list(groupby):
+    """Return columns to group by as a list, of one name or of several."""
     return [groupby] if isinstance(groupby, str) else list(groupby)
 
 
-def _groups(obs, groupby, min_cells):
+def number_groups(obs, groupby, min_cells):
     """Number the groups, and make the obs of their pseudobulks.
 
     Returns

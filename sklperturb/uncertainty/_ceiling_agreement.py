@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from sklperturb.uncertainty._ceiling_noise import _some, effective_genes, rooted
+from sklperturb.uncertainty._ceiling_noise import effective_genes, rooted, some_of
 
 _DRAWS = 1000  # responses that are generated
 
@@ -129,7 +129,7 @@ def _ranks_of_truth(y, codes, n_genes, n_merged, random_state):
     size = (centred**2).mean(axis=1)
     # Means of few rows spread more than the truth.
     signal = size - noise / counts
-    chosen = _some(np.flatnonzero(signal > 0))
+    chosen = some_of(np.flatnonzero(signal > 0))
     if len(chosen) < 2:
         return 1.0
     chosen = np.tile(chosen, -(-_DRAWS // len(chosen)))

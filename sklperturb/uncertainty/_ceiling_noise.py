@@ -79,7 +79,7 @@ def effective_genes(residuals, codes):
     """
     _, first = np.unique(codes, return_index=True)
     size = np.linalg.norm(residuals[first], axis=1)
-    first = _some(first[size > 0])
+    first = some_of(first[size > 0])
     n = len(first)
     if n < 2:
         return float(residuals.shape[1])
@@ -170,7 +170,7 @@ def tail_factors(contrasts, partners, y, codes, random_state):
         By the number of others; at most 1.
     """
     _, first = np.unique(codes, return_index=True)
-    rows = contrasts.rows[_some(first)]
+    rows = contrasts.rows[some_of(first)]
     pairs = y[rows] - y[[partners[row][0] for row in rows]]
     for axis in (0, 1):
         size = np.sqrt(np.mean(pairs**2, axis=axis, keepdims=True))
@@ -251,7 +251,7 @@ def _by_chance(counts, n_genes, random_state):
     return _root_ratio(size, own, codes, m, n_genes)
 
 
-def _some(places):
+def some_of(places):
     """Return some of many places, evenly."""
     if len(places) <= _MANY_ROWS:
         return places

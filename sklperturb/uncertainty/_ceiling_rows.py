@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sklperturb.conditions._doubts import _fold_column
+from sklperturb.conditions._doubts import fold_column
 from sklperturb.conditions._frames import as_table, column_names, take_columns
 from sklperturb.conditions._labels import as_text, each_label
 from sklperturb.conditions._levels import number_levels
@@ -39,9 +39,7 @@ def condition_columns(X, schema):
     return named + [
         name
         for name in column_names(as_table(X))
-        if name not in taken
-        and isinstance(name, str)
-        and _fold_column(name) in _AMOUNTS
+        if name not in taken and isinstance(name, str) and fold_column(name) in _AMOUNTS
     ]
 
 

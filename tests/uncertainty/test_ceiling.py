@@ -315,3 +315,32 @@ def test_alike_conditions_leave_the_mean_uncertain():
     expected = 1 / np.sqrt(1 + 1.5**2)
     assert values.mean() == pytest.approx(expected, abs=0.01)
     assert np.mean((low < expected) & (expected < high)) > 0.8
+
+
+@pytest.mark.parametrize("name", ["mrrmse", "mrmae", "pearson", "spearman"])
+def test_replicate_wells_of_a_real_screen(shared_data, name):
+    """Means of other wells score as far below the ceiling as their own noise says."""
+    path = shared_data("nelisa_a549") / "nelisa_profiles.parquet"
+    data = pd.read_parquet(path)
+    data = data[data["Metadata_pert_iname"] != "DMSO"].reset_index(drop=True)
+    X = data[["Metadata_pert_iname"]].set_axis(["sm_name"], axis=1)
+    y = data.filter(like="[NSU]").to_numpy(float)
+    y -= y.mean(axis=0)
+    y /= y.std(axis=0)
+    whole = X["sm_name"].map(X["sm_name"].value_counts()) == 4
+    X, y = X[whole].sort_values("sm_name"), y[X[whole].sort_values("sm_name").index]
+    others = y.reshape(-1, 4, y.shape[1])
+    others = ((others.sum(axis=1, keepdims=True) - others) / 3).reshape(y.shape)
+    metric = get_metric(name)
+    reached = metric.row_function(y, others).mean()
+    found = noise_ceiling(X, y, scoring=name)
+    assert found.n_units == whole.sum() / 4 > 250
+    if metric.greater_is_better:
+        # Of three wells the mean correlates with the truth by a root, and compounds
+        # that respond much have more of the mean of products than of means.
+        expected = found.value * np.sqrt(stepped_up(found.value**2, 3))
+        assert 0.95 * expected < reached < 1.3 * expected < found.value
+    else:
+        # Wells differ in quality, so that a little less than this.
+        assert reached * np.sqrt(3 / 4) == pytest.approx(found.value, rel=0.05)
+        assert found.value <= reached * np.sqrt(3 / 4)
