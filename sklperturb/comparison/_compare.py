@@ -13,11 +13,18 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sklperturb.cells._files import gene_names
 from sklperturb.comparison._ceilings import check_ceiling, warn_of_repeats
 from sklperturb.comparison._comparison import Comparison
 from sklperturb.comparison._evidence import doubts
 from sklperturb.comparison._fold_cache import FoldCache
 from sklperturb.comparison._judge import make_judge
+from sklperturb.comparison._predictions import (
+    as_kept,
+    gather_predictions,
+    list_held_out,
+    n_genes_of,
+)
 from sklperturb.comparison._summary import summarise, tabulate_folds
 from sklperturb.conditions import PerturbationSchema, resolve_schema
 from sklperturb.conditions._doubts import warn
@@ -49,6 +56,7 @@ _SETS = StrOptions({"default", "all"})
         "random_state": ["random_state"],
         "cache": [str, PathLike, None],
         "ceiling": [StrOptions({"auto"}), NoiseCeiling, list, tuple, None],
+        "return_predictions": ["boolean"],
     },
     prefer_skip_nested_validation=False,
 )
@@ -69,6 +77,7 @@ def compare(
     cache=None,
     sources=None,
     ceiling="auto",
+    return_predictions=False,
 ):
     """Fit models and baselines on the same folds and score every held-out row.
 
@@ -108,7 +117,8 @@ def compare(
     cache : path-like, default=None
         Folder that keeps the scores of finished folds; a comparison that was stopped
         goes on from there when called again. Of a fold that was not finished, or whose
-        file is damaged, nothing is used.
+        file is damaged, nothing is used. Predictions, where they are asked for, are
+        kept beside the scores; a fold that was kept without them is fitted again.
     sources : list, default=None
         What is known of genes, for the registered models that take it; see
         `sklperturb.linear_model.GeneKnowledgeRidge`.
@@ -118,6 +128,12 @@ def compare(
         from one half of them, scored on the other, which takes as long as scoring one
         more model. Made from halves of the same rows, it is passed here. None leaves
         the columns empty.
+    return_predictions : bool, default=False
+        Whether to keep what each model predicts for the rows that a fold held out; see
+        ``predictions`` of `Comparison`. This is scikit-learn's `cross_val_predict` for
+        folds that hold out some rows never and others twice, which it refuses. Takes
+        four bytes for each model, row and gene. Not for a `CellScorer`, which scores
+        cells that models generate.
 
     Returns
     -------
@@ -129,8 +145,8 @@ def compare(
     Raises
     ------
     ValueError
-        If there is nothing to compare, a name is taken twice, or no fold holds
-        anything out.
+        If there is nothing to compare, a name is taken twice, no fold holds anything
+        out, or predictions are asked for where generated cells are scored.
 
     Warns
     -----
@@ -166,6 +182,12 @@ def compare(
     models, left_out = _collect(estimators, baselines, schema, random_state, sources)
     judge = make_judge(scoring if isinstance(scoring, list) else [scoring], schema)
     metrics = judge.metrics
+    if return_predictions and not judge.predicts_rows:
+        raise ValueError(
+            f"return_predictions=True and scoring={scoring}: scores of cells are of "
+            "cells that a model generates, and there is no predicted response for each "
+            'row. Leave one of them out, or score rows, as with scoring="mrrmse".'
+        )
     X, y = indexable(X, y)
     given = check_ceiling(ceiling, metrics, len(X))
     folds = list(check_cv(cv).split(X, y))
@@ -175,9 +197,11 @@ def compare(
         None if cache is None else Path(cache),
         [m.name for m in metrics],
         *(X, y, *judge.identity),
+        n_genes=n_genes_of(y) if return_predictions else None,
     )
     estimators = {name: estimator for name, (_, estimator) in models.items()}
-    results = _run(estimators, X, y, folds, judge, cache, n_jobs, error_score)
+    run = X, y, folds, judge, cache, n_jobs, error_score, return_predictions
+    results = _run(estimators, *run)
     unit, units = judge.units(X, folds, schema)
     rng = check_random_state(random_state)
     bootstrap = ClusterBootstrap(units, n_resamples, confidence, rng)
@@ -195,7 +219,15 @@ def compare(
         warn(note)
     if ceilings and judge.warns_of_repeats:
         notes += warn_of_repeats(X, folds, schema)
-    return Comparison(table, summary, left_out, notes)
+    predictions = {}
+    if return_predictions:
+        shape = len(X), n_genes_of(y)
+        predictions = gather_predictions(results, models, folds, shape)
+    return Comparison(
+        *(table, summary, left_out, notes, predictions, list_held_out(folds)),
+        genes=gene_names(y),
+        rows=getattr(X, "index", None),
+    )
 
 
 def _collect(estimators, baselines, schema, random_state, sources=None):
@@ -226,8 +258,8 @@ def _collect(estimators, baselines, schema, random_state, sources=None):
     return models, left_out
 
 
-def _run(estimators, X, y, folds, judge, cache, n_jobs, error_score):
-    """Return {(model, fold): {"rows", "seconds", "memory"}}, from cache or anew."""
+def _run(estimators, X, y, folds, judge, cache, n_jobs, error_score, keep):
+    """Return the result of each (model, fold), a dictionary, from cache or anew."""
     results, waiting = {}, []
     for name, estimator in estimators.items():
         for fold, (train, test) in enumerate(folds):
@@ -239,7 +271,8 @@ def _run(estimators, X, y, folds, judge, cache, n_jobs, error_score):
                 waiting.append((name, fold, estimator, train, test, key))
     parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     done = parallel(
-        delayed(_fit_and_score)(*task, X, y, judge, error_score) for task in waiting
+        delayed(_fit_and_score)(*task, X, y, judge, error_score, keep)
+        for task in waiting
     )
     with warnings.catch_warnings(), ProgressBar(len(waiting), "Fitting") as progress:
         # joblib takes a worker that has just imported torch for one that leaks.
@@ -255,8 +288,10 @@ def _run(estimators, X, y, folds, judge, cache, n_jobs, error_score):
     return results
 
 
-def _fit_and_score(name, fold, estimator, train, test, key, X, y, judge, error_score):
-    failure = rows = None
+def _fit_and_score(
+    name, fold, estimator, train, test, key, X, y, judge, error_score, keep
+):
+    failure = rows = kept = None
     with ResourceMeter() as meter:
         task = FoldFit(estimator, X, y, train, test)
         try:
@@ -268,8 +303,11 @@ def _fit_and_score(name, fold, estimator, train, test, key, X, y, judge, error_s
             failure = describe_error(error)
     if failure is None:
         rows = judge.score(task, y_pred)
+        kept = as_kept(y_pred, y) if keep else None
     else:
         n_rows = judge.n_rows(X, test)
         rows = {metric.name: [float(error_score)] * n_rows for metric in judge.metrics}
     result = {"rows": rows, "seconds": meter.seconds, "memory": meter.peak_memory_mb}
+    if keep:
+        result["y_pred"] = kept
     return name, fold, key, result, failure

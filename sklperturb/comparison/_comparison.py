@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from sklperturb.utils._choices import one_of
@@ -39,6 +40,18 @@ class Comparison:
     notes : list of str
         What `compare` has warned of: few units behind the intervals, and that no model
         is better than the best baseline.
+    predictions : dict of str to ndarray of float32 of shape (n_samples, n_genes)
+        Of each model, with ``compare(..., return_predictions=True)``, else empty. Rows
+        and columns are those of `X` and `y`. A row is predicted by the model of the
+        fold that held it out; by the mean of their predictions if several did, which
+        is not what was scored; and is NaN if none did, or where the model failed.
+    held_out : DataFrame
+        ``row``, the position in `X` of each held-out row, and its ``fold``, fold after
+        fold.
+    genes : Index or None
+        Names of the columns of the predictions, where `y` had names.
+    rows : Index or None
+        Labels of their rows, where `X` had labels.
 
     See Also
     --------
@@ -62,6 +75,39 @@ class Comparison:
     summary: pd.DataFrame
     left_out: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
+    predictions: dict = field(default_factory=dict)
+    held_out: pd.DataFrame | None = None
+    genes: pd.Index | None = None
+    rows: pd.Index | None = None
+
+    def prediction_table(self, model):
+        """Return a model's predictions of the held-out rows, with names.
+
+        Parameters
+        ----------
+        model : str
+            One of ``predictions``.
+
+        Returns
+        -------
+        table : DataFrame of shape (n_held_out, n_genes)
+            In the order of `X`, without the rows that no fold held out. Labels are
+            those of `X` and the names of genes those of `y`, or positions.
+
+        Raises
+        ------
+        ValueError
+            If there are no predictions of such a model.
+        """
+        if not self.predictions:
+            raise ValueError(
+                "There are no predictions; pass return_predictions=True to compare."
+            )
+        one_of(model, self.predictions, "model")
+        kept = np.unique(self.held_out["row"])
+        index = kept if self.rows is None else self.rows[kept]
+        y_pred = self.predictions[model][kept]
+        return pd.DataFrame(y_pred, index=index, columns=self.genes)
 
     def scores_of(self, model):
         """Return the scores of one model, for the card of the file that keeps it.

@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 
 from sklperturb._version import __version__
+from sklperturb.files._arrays import read_npz
 from sklperturb.files._documents import read_json
 from sklperturb.files._reading import FileError, reading
 from sklperturb.files._writing import written_whole
@@ -17,7 +18,7 @@ _FORMAT = 2
 
 
 class FoldCache:
-    """Keep one JSON file for each fitted (model, fold).
+    """Keep one JSON file for each fitted (model, fold), and one of its predictions.
 
     The file's name is a hash of the model's parameters, the data, the rows of the
     fold, the metrics and the toolkit's version: whatever changes, the fold is fitted
@@ -31,11 +32,15 @@ class FoldCache:
         Names of the metrics, each of which has a score for every held-out row.
     *identity : object
         What else all folds depend on: the data.
+    n_genes : int, default=None
+        Columns of the predictions, which are kept beside the scores and read with them.
+        None does neither.
     """
 
-    def __init__(self, folder, metrics, *identity):
+    def __init__(self, folder, metrics, *identity, n_genes=None):
         self.folder = folder
         self.metrics = metrics
+        self.n_genes = n_genes
         self._common = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +55,8 @@ class FoldCache:
     def read(self, key, n_rows):
         """Return the stored result of `n_rows` held-out rows, None where there is none.
 
-        A file that cannot be read is named in a warning, and its fold fitted anew.
+        A file that cannot be read is named in a warning, and its fold fitted anew. So
+        is a fold that was kept without the predictions that are asked for.
         """
         if key is None:
             return None
@@ -59,6 +65,10 @@ class FoldCache:
             with reading(path, "the scores of a fold"):
                 result = read_json(path)
                 self._check(result, n_rows)
+            if self.n_genes is not None:
+                path = self._path(key, "npz")
+                with reading(path, "the predictions of a fold"):
+                    result["y_pred"] = self._read_predictions(path, n_rows)
         except FileNotFoundError:
             return None
         except (FileError, OSError) as error:
@@ -68,12 +78,30 @@ class FoldCache:
 
     def write(self, key, result):
         """Store a result, whole or not at all."""
-        if key is not None:
-            with written_whole(self._path(key)) as path:
-                path.write_text(json.dumps(result), encoding="utf-8")
+        if key is None:
+            return
+        scores = {name: value for name, value in result.items() if name != "y_pred"}
+        if self.n_genes is not None:
+            # First, so that whoever sees the scores finds the predictions.
+            with written_whole(self._path(key, "npz")) as path:
+                np.savez(path, y_pred=result["y_pred"])
+        with written_whole(self._path(key)) as path:
+            path.write_text(json.dumps(scores), encoding="utf-8")
 
-    def _path(self, key):
-        return self.folder / f"{key}.json"
+    def _path(self, key, kind="json"):
+        return self.folder / f"{key}.{kind}"
+
+    def _read_predictions(self, path, n_rows):
+        y_pred = read_npz(path, ["y_pred"])["y_pred"]
+        shape = (n_rows, self.n_genes)
+        if y_pred.shape != shape or y_pred.dtype != np.float32:
+            raise ValueError(
+                f"predictions of shape {y_pred.shape} and type {y_pred.dtype}, in "
+                f"place of {shape} and float32"
+            )
+        if not np.isfinite(y_pred).all():
+            raise ValueError("predictions that are no finite numbers")
+        return y_pred
 
     def _check(self, result, n_rows):
         """Raise if a result is not what `write` was given."""

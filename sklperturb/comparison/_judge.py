@@ -54,6 +54,7 @@ class RowJudge:
     """
 
     warns_of_repeats = True  # of one condition on both sides of a fold
+    predicts_rows = True  # one response for each row
 
     def __init__(self, metrics):
         self.metrics = metrics
@@ -102,6 +103,7 @@ class CellJudge:
     """
 
     warns_of_repeats = False  # cells of one condition may be many
+    predicts_rows = False
 
     def __init__(self, metrics, schema):
         self.metrics = metrics
