@@ -25,6 +25,8 @@ from sklperturb.utils._choices import one_of
 KINDS = ("aligned", "strength")
 SCALES = ("auto", "linear", "log")
 ALL = "all contexts"
+# With more, colours and lines are too many, and all contexts share one.
+MAX_CONTEXTS = 16
 
 
 class EffectSizeDisplay(PredictionDisplay):
@@ -234,7 +236,7 @@ class EffectSizeDisplay(PredictionDisplay):
         """
         one_of(scale, SCALES, "scale")
         slopes = self.slopes(kind)
-        height = 4.6 + 0.19 * min(len(slopes), len(MARKERS) + 1)
+        height = 4.6 + 0.19 * min(len(slopes), MAX_CONTEXTS + 1)
         (ax,) = make_axes(ax, 1, 1, figsize=(6.4, height))
         x, y = self.rows["predicted"].to_numpy(), self.rows[kind].to_numpy()
         skewed = spans_decades(x[x > 0]) or spans_decades(y[y > 0])
@@ -247,7 +249,7 @@ class EffectSizeDisplay(PredictionDisplay):
             ends, ends, linewidth=1, **style, zorder=1, label="equal: slope 1"
         )
         self.points_, self.lines_ = {}, {}
-        several = 1 < len(slopes) <= len(MARKERS) + 1
+        several = 1 < len(slopes) <= MAX_CONTEXTS + 1
         drawn = slopes[:-1] if several else slopes[-1:]
         for i, (context, found) in enumerate(drawn.iterrows()):
             own = self.rows["context"] == context if several else x == x
@@ -324,7 +326,7 @@ class EffectSizeDisplay(PredictionDisplay):
 def _start(values):
     """Return where a logarithmic axis starts: below all but a few positive values."""
     values = values[values > 0]
-    return np.percentile(values, 0.5) / 1.3 if len(values) else 1.0
+    return np.percentile(values, 2.5) / 1.3 if len(values) else 1.0
 
 
 def _say(context, found):

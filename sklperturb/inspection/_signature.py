@@ -1,19 +1,16 @@
 """The predicted signature of one condition against the measured one."""
 
+from collections.abc import Mapping
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing
 
 from sklperturb.cells._files import gene_names
-from sklperturb.conditions import resolve_schema
-from sklperturb.conditions._frames import (
-    as_pandas,
-    as_table,
-    column_names,
-    read_column,
-)
-from sklperturb.conditions._labels import as_text, each_label, take_labels
+from sklperturb.conditions._find import find_condition, name_conditions
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.inspection._figure import (
     BLUE,
     VERMILLION,
@@ -27,11 +24,9 @@ from sklperturb.inspection._figure import (
 )
 from sklperturb.metrics import rowwise_pearson, rowwise_root_mean_squared_error
 from sklperturb.metrics._checks import check_pair, without_annotation
-from sklperturb.utils._choices import did_you_mean, one_of
+from sklperturb.utils._choices import one_of
 
 RANKINGS = ("measured", "predicted", "error")
-# Roles that make up a condition.
-_PARTS = ("perturbation", "context", "dose")
 
 
 class SignatureDisplay(PredictionDisplay):
@@ -137,7 +132,7 @@ class SignatureDisplay(PredictionDisplay):
             Conditions.
         y : array-like, DataFrame or AnnData of shape (n_samples, n_genes)
             Measured responses.
-        condition : int or dict, default=None
+        condition : int, str or dict, default=None
             Which condition to draw; see `from_predictions`.
         cv : int, splitter or iterable, default=None
             Folds. The condition is then predicted by a clone that was fitted without
@@ -166,7 +161,7 @@ class SignatureDisplay(PredictionDisplay):
         if cv is None:
             X, y = (_safe_indexing(table, rows) for table in (X, y))
             # A position counts from the first row, and this is all that is left.
-            if not isinstance(condition, dict):
+            if isinstance(condition, Integral):
                 options["condition"] = None
             return super().from_estimator(estimator, X, y, **options)
         folds = [(tr, np.intersect1d(te, rows)) for tr, te in check_cv(cv).split(X, y)]
@@ -206,10 +201,11 @@ class SignatureDisplay(PredictionDisplay):
             Predictions.
         X : DataFrame of shape (n_samples, n_columns), default=None
             Conditions of the rows, to find one by its names and for the title.
-        condition : int or dict, default=None
-            Which condition to draw: the position of a row, or values of roles or
-            columns of `X`, such as ``{"perturbation": "Idelalisib", "context": "B"}``
-            or ``{"sm_name": "Idelalisib", "cell_type": "B"}``. Rows that share them are
+        condition : int, str or dict, default=None
+            Which condition to draw: the position of a row, the name of a perturbation,
+            or values of roles or columns of `X`, such as
+            ``{"perturbation": "Idelalisib", "context": "B"}`` or
+            ``{"sm_name": "Idelalisib", "cell_type": "B"}``. Rows that share them are
             averaged, and the title says so. None takes all rows, of which there
             should be but one or replicates.
         schema : PerturbationSchema, default=None
@@ -238,8 +234,10 @@ class SignatureDisplay(PredictionDisplay):
         y_true, y_pred = (_as_rows(y) for y in (y_true, y_pred))
         truth, prediction, order = check_pair(y_true, y_pred)
         prediction = prediction[:, order]
+        X = as_pandas(X)
         rows = _find_rows(X, schema, condition, len(truth))
-        title = None if X is None else _describe(X, schema, rows)
+        names = [] if X is None else name_conditions(_safe_indexing(X, rows), schema)
+        title = ", ".join(shown(name, 60) for name in dict.fromkeys(names)) or None
         predicted = ~np.isnan(prediction[rows]).all(axis=1)
         if not predicted.any():
             raise ValueError(
@@ -342,86 +340,32 @@ def _find_rows(X, schema, condition, n_rows):
     ------
     ValueError
         If there are none, or several that differ and none was asked for.
+    TypeError
+        If `condition` is neither a position nor names.
     """
     if condition is None:
-        if n_rows > 1 and (X is None or len(_levels(X, schema)) > 1):
+        if n_rows > 1 and (X is None or len(set(name_conditions(X, schema))) > 1):
             raise ValueError(
                 f"There are {n_rows} rows, and a signature is of one condition. Pass "
                 'condition=, such as a position or {"perturbation": ..., "context": '
                 "...} with X=."
             )
         return np.arange(n_rows)
-    if not isinstance(condition, dict):
+    if isinstance(condition, Integral):
         if not 0 <= condition < n_rows:
             raise ValueError(
                 f"condition={condition} is no position of a row; there are {n_rows}, "
                 "counted from 0."
             )
         return np.array([condition])
+    if not isinstance(condition, str | Mapping):
+        raise TypeError(
+            f"condition={condition!r} is a {type(condition).__name__}; pass the "
+            "position of a row, the name of a perturbation, or a dict of names."
+        )
     if X is None:
         raise ValueError("To find a condition by its names, pass X, the conditions.")
-    X = as_table(X)
-    found = np.ones(len(X), dtype=bool)
-    for role, value in condition.items():
-        column = _column_of(X, schema, role)
-        labels = each_label(read_column(X, column, allow_missing=True), as_text)
-        same = labels == as_text(value)
-        if not same.any():
-            levels = sorted(set(labels))
-            raise ValueError(
-                f"No row has {role}={value!r}. {did_you_mean(value, levels)}".rstrip()
-                + f" There are {levels[:10]}"
-                + (f" and {len(levels) - 10} more." if len(levels) > 10 else ".")
-            )
-        found &= same
-    if not found.any():
-        raise ValueError(
-            f"No row is the condition {condition}, though its parts occur apart. It "
-            "was not measured."
-        )
-    rows = np.flatnonzero(found)
-    levels = _levels(_safe_indexing(X, rows), schema)
-    if len(levels) > 1:
-        raise ValueError(
-            f"{len(rows)} rows have {condition}, of {len(levels)} different "
-            f"conditions, such as {levels[0]!r} and {levels[1]!r}. Name the context "
-            "too, or pass the position of a row."
-        )
-    return rows
-
-
-def _column_of(X, schema, role):
-    """Return the column that a condition names by its role or by its own name."""
-    columns = column_names(X)
-    if role in columns:
-        return role
-    schema = resolve_schema(schema, X)
-    roles = {r: getattr(schema, r) for r in _PARTS}
-    if roles.get(role) is None:
-        raise ValueError(
-            f"condition names {role!r}, which is neither a column of X nor a role of "
-            f"the schema. X has {columns[:20]}; roles are "
-            f"{[r for r, column in roles.items() if column is not None]}."
-        )
-    schema.require(X, role)
-    return roles[role]
-
-
-def _levels(X, schema):
-    """Return the different conditions of a table as text, in their order."""
-    X = as_table(X)
-    schema = resolve_schema(schema, X)
-    roles = [role for role in _PARTS if getattr(schema, role) is not None]
-    schema.require(X, *roles)
-    table = take_labels(X, schema.columns(*roles))
-    return list(dict.fromkeys(" in ".join(row) for row in table))
-
-
-def _describe(X, schema, rows):
-    """Return what the title says of the condition of some rows."""
-    return ", ".join(
-        shown(level, 60) for level in _levels(_safe_indexing(X, rows), schema)
-    )
+    return find_condition(X, schema, condition)
 
 
 def _as_rows(y):

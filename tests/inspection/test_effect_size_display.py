@@ -136,9 +136,9 @@ def test_few_rows(pyplot):
 
 def test_many_contexts_share_one_colour(pyplot):
     rng = np.random.default_rng(0)
-    X = pd.DataFrame({"cell_type": [f"line {i}" for i in range(12)], "sm_name": "u"})
-    y = rng.normal(size=(12, 5))
+    X = pd.DataFrame({"cell_type": [f"line {i}" for i in range(20)], "sm_name": "u"})
+    y = rng.normal(size=(20, 5))
     display = EffectSizeDisplay.from_predictions(y, y, X=X)
     assert list(display.points_) == ["all contexts"]
-    assert len(display.points_["all contexts"].get_xdata()) == 12
-    assert len(display.slopes()) == 13
+    assert len(display.points_["all contexts"].get_xdata()) == 20
+    assert len(display.slopes()) == 21

@@ -93,7 +93,9 @@ def test_replicates_are_averaged_and_parts_of_a_condition_do_not_do(pyplot):
     assert "u in A (mean of 2 rows)" in display.ax_.get_title(loc="left")
     with pytest.raises(ValueError, match="of 2 different conditions, such as 'u in A'"):
         draw(y_true, y_pred, X=X, condition={"sm_name": "u"})
-    with pytest.raises(ValueError, match=r"No row has perturbation='U'. Did you mean"):
+    with pytest.raises(
+        ValueError, match=r"No row has perturbation='U'; there are \['u'\].*Did"
+    ):
         draw(y_true, y_pred, X=X, condition={"perturbation": "U"})
     with pytest.raises(ValueError, match="neither a column of X nor a role"):
         draw(y_true, y_pred, X=X, condition={"compound": "u"})
@@ -105,6 +107,8 @@ def test_replicates_are_averaged_and_parts_of_a_condition_do_not_do(pyplot):
         draw(y_true, y_pred, condition=3)
     with pytest.raises(ValueError, match="pass X"):
         draw(y_true, y_pred, condition=condition)
+    with pytest.raises(TypeError, match="is a float; pass the position"):
+        draw(y_true, y_pred, X=X, condition=1.5)
     X["cell_type"] = ["A", "A", "B"]
     X["sm_name"] = ["u", "u", "v"]
     with pytest.raises(ValueError, match="though its parts occur apart"):
