@@ -18,7 +18,7 @@ from sklperturb.inspection._figure import (
     text_colour,
 )
 from sklperturb.inspection._row_errors import read_rows
-from sklperturb.metrics._checks import check_truth_values, fill_prediction_values
+from sklperturb.metrics._checks import finite_pair
 from sklperturb.metrics._effects import _reference
 from sklperturb.utils._choices import one_of
 
@@ -171,8 +171,7 @@ class EffectSizeDisplay(PredictionDisplay):
             If shapes or genes differ, or no row is predicted.
         """
         labels, truth, prediction, is_predicted = read_rows(y_true, y_pred, X, schema)
-        truth = check_truth_values(truth[is_predicted])
-        prediction, _ = fill_prediction_values(prediction[is_predicted])
+        truth, prediction = finite_pair(truth[is_predicted], prediction[is_predicted])
         if reference is not None:
             reference = _reference(truth, reference)
             truth, prediction = truth - reference, prediction - reference

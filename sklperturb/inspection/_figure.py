@@ -7,6 +7,7 @@ from sklearn.pipeline import Pipeline
 
 from sklperturb.comparison import compare
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.metrics._checks import without_annotation
 from sklperturb.utils._choices import one_of
 from sklperturb.utils._optional import import_extra
 from sklperturb.utils._printable import printable
@@ -245,7 +246,8 @@ def _held_out(name, estimator, X, y, cv, schema):
         return compare(
             {name: estimator},
             as_pandas(X),
-            as_pandas(y),
+            # Models of rows fit tables, not an AnnData.
+            without_annotation(y),
             cv=cv,
             baselines=None,
             schema=schema,

@@ -23,7 +23,7 @@ from sklperturb.inspection._figure import (
     text_colour,
 )
 from sklperturb.metrics import rowwise_pearson, rowwise_root_mean_squared_error
-from sklperturb.metrics._checks import check_pair, without_annotation
+from sklperturb.metrics._checks import check_pair, finite_pair, without_annotation
 from sklperturb.utils._choices import one_of
 
 RANKINGS = ("measured", "predicted", "error")
@@ -155,7 +155,7 @@ class SignatureDisplay(PredictionDisplay):
         ValueError
             If there is no such condition, or no fold holds it out.
         """
-        X, y = as_pandas(X), as_pandas(y)
+        X, y = as_pandas(X), without_annotation(y)
         rows = _find_rows(X, schema, condition, len(X))
         options |= {"condition": condition, "schema": schema}
         if cv is None:
@@ -230,6 +230,11 @@ class SignatureDisplay(PredictionDisplay):
         ------
         ValueError
             If there is no such condition, several differ, or it is not predicted.
+
+        Warns
+        -----
+        UserWarning
+            If some genes are predicted as NaN, which count as 0.
         """
         y_true, y_pred = (_as_rows(y) for y in (y_true, y_pred))
         truth, prediction, order = check_pair(y_true, y_pred)
@@ -247,9 +252,10 @@ class SignatureDisplay(PredictionDisplay):
         rows = rows[predicted]
         if len(rows) > 1 and title is not None:
             title += f" (mean of {len(rows)} rows)"
+        truth, prediction = finite_pair(truth[rows], prediction[rows])
         display = cls(
-            y_true=truth[rows].mean(axis=0),
-            y_pred=prediction[rows].mean(axis=0),
+            y_true=truth.mean(axis=0),
+            y_pred=prediction.mean(axis=0),
             genes=_names_of(genes, y_true, y_pred),
             condition=title,
             unit=unit,
@@ -264,7 +270,8 @@ class SignatureDisplay(PredictionDisplay):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None makes a figure.
+            None makes a figure. Names are placed for the present layout of the
+            figure, so draw its other axes first.
         n_top : int, default=10
             Genes to name. A name that finds no room is left out.
         rank_by : {"measured", "predicted", "error"}, default="measured"

@@ -138,6 +138,14 @@ def test_a_single_signature_has_the_names_of_its_series(pyplot):
         SignatureDisplay.from_predictions(y_true, y_true, genes=["a", "b"])
 
 
+def test_genes_that_are_not_predicted_count_as_zero(pyplot):
+    with pytest.warns(UserWarning, match="1 NaN values, which count as 0"):
+        display = SignatureDisplay.from_predictions([1.0, 2.0], [1.0, np.nan])
+    assert display.error == pytest.approx(np.sqrt(2))
+    with pytest.raises(ValueError, match="y_true holds NaN"):
+        SignatureDisplay.from_predictions([1.0, np.nan], [1.0, 2.0])
+
+
 def test_genes_are_matched_by_name(pyplot):
     y_true = pd.DataFrame([[1.0, -2.0, 0.5]], columns=["x", "y", "z"])
     y_pred = y_true[["z", "x", "y"]]
