@@ -333,7 +333,9 @@ def _say(context, found):
     between = f" ({found['low']:.2f} to {found['high']:.2f})"
     between = between if np.isfinite(found["low"]) else ""
     slope, n_rows = found["slope"], found["n_rows"]
-    return f"{shown(context, 24)}: {slope:.2f}{between}, n = {n_rows:.0f}"
+    # matplotlib leaves out what starts with an underscore.
+    blank = " " * str(context).startswith("_")
+    return f"{blank}{shown(context, 24)}: {slope:.2f}{between}, n = {n_rows:.0f}"
 
 
 def strengths(values):

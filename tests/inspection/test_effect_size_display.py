@@ -134,6 +134,16 @@ def test_few_rows(pyplot):
     assert draw(y[:1], y[:1], X=X[:1]).slopes()["slope"].tolist() == pytest.approx([1])
 
 
+def test_the_legend_has_every_context(pyplot, predicted):
+    X = predicted.X.replace("CD4+ T cells", "_$x_{")
+    display = EffectSizeDisplay.from_predictions(
+        predicted.y_true, predicted.y_pred, X=X
+    )
+    texts = [t.get_text().strip() for t in display.ax_.get_legend().get_texts()]
+    assert any(text.startswith("_$x_{: ") for text in texts)
+    display.figure_.canvas.draw()
+
+
 def test_many_contexts_share_one_colour(pyplot):
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"cell_type": [f"line {i}" for i in range(20)], "sm_name": "u"})
