@@ -242,7 +242,7 @@ def _held_out(name, estimator, X, y, cv, schema):
     """Return a comparison of one model with nothing, for its predictions."""
     with warnings.catch_warnings():
         # No interval is shown.
-        warnings.filterwarnings("ignore", "(?s).*[Ii]nterval")
+        warnings.filterwarnings("ignore", ".*Intervals resample")
         return compare(
             {name: estimator},
             as_pandas(X),
