@@ -44,6 +44,17 @@ def test_values_behind_the_artists(pyplot, predicted):
     display.figure_.canvas.draw()
 
 
+def test_genes_are_matched_by_name(pyplot, predicted):
+    y_true = predicted.y_true
+    order = y_true.columns[::-1]
+    display = RowErrorDisplay.from_predictions(
+        y_true, y_true[order], X=predicted.X, baseline=y_true[order] * 0.5
+    )
+    assert (display.rows["score"] == 0).all()
+    half = np.sqrt((y_true**2).mean(axis=1)) / 2
+    np.testing.assert_allclose(display.rows["baseline"], half)
+
+
 def test_points_stand_at_their_group(pyplot, predicted):
     display = RowErrorDisplay.from_predictions(
         predicted.y_true, predicted.y_pred, X=predicted.X
