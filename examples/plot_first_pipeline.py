@@ -68,5 +68,5 @@ comparison = compare(
     cv=cv,
 )
 table = leaderboard(comparison)
-LeaderboardDisplay(table).plot()
+LeaderboardDisplay.from_comparison(comparison)
 table[["rank", "model", "mean", "difference", "difference_low", "difference_high"]]

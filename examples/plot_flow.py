@@ -24,7 +24,7 @@ print(screen.DESCR)
 # is from that of the controls.
 from sklperturb.inspection import CellScreenDisplay
 
-CellScreenDisplay.from_screen(screen).plot()
+CellScreenDisplay.from_screen(screen)
 
 # %%
 # Six genes are held out: five of the strongest, and a weak one.

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument, BadParameter, Option
 
 from sklperturb.cli._choices import Cv
-from sklperturb.utils._choices import AnyScoring, OnNonfinite, Scoring
+from sklperturb.utils._choices import AnyScoring, OnNonfinite, PlotFormat, Scoring
 
 _MOST_JOBS = 1024
 
@@ -195,4 +195,8 @@ Seed = Annotated[
 ]
 Overwrite = Annotated[
     bool, Option("--overwrite", help="Replace the output where it exists.")
+]
+Plots = Annotated[
+    PlotFormat,
+    Option(help="Format of the plots in --output; svg and pdf keep lines and text."),
 ]

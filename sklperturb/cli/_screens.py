@@ -34,6 +34,7 @@ from sklperturb.cli._options import (
     Obsm,
     Overwrite,
     Perturbation,
+    Plots,
     ResponseLayer,
     Seed,
     Source,
@@ -47,7 +48,7 @@ from sklperturb.cli._tables import (
     tell_of_next,
     write_leaderboard,
 )
-from sklperturb.utils._choices import OnNonfinite, Scoring, did_you_mean
+from sklperturb.utils._choices import OnNonfinite, PlotFormat, Scoring, did_you_mean
 
 
 @app.command()
@@ -138,6 +139,7 @@ def leaderboard(
             help="Folder for the tables and the plot; older ones are replaced.",
         ),
     ] = None,
+    plots: Plots = PlotFormat.png,
     embedding: Embedding = None,
     source: Source = None,
     obsm: Obsm = None,
@@ -169,7 +171,7 @@ def leaderboard(
         "batch": batch,
         "max_steps": max_steps,
     }
-    check_leaderboard(output)
+    check_leaderboard(output, plots)
     if is_cells(data):
         if clip is not None or on_nonfinite != OnNonfinite.error or source:
             raise ValueError(
@@ -223,7 +225,7 @@ def leaderboard(
         out.print(render_leaderboard(table))
         explain_gaps(table)
         if output is not None:
-            write_leaderboard(output, table, comparison.folds)
+            write_leaderboard(output, table, comparison, plots)
     if is_cells(data):
         tell_of_fitting(table, data, embedding, layer, obsm)
     else:

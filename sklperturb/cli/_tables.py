@@ -159,16 +159,27 @@ def tell_of_next(table, data, **options):
     log.info(f"Next: {command}")
 
 
-def check_leaderboard(folder):
-    check_tables(folder, _LEADERBOARD, plot="leaderboard.png")
+def write_plot(path, figure):
+    """Write a figure whole, in the format that its name ends in, and close it."""
+    from matplotlib import pyplot, rc_context
+
+    # Text that stays text, so that a vector format can be edited.
+    with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
+        write(path, figure.savefig, dpi=150, format=path.suffix[1:])
+    pyplot.close(figure)
+
+
+def check_leaderboard(folder, plots):
+    check_tables(folder, _LEADERBOARD, plot=f"leaderboard.{plots}")
     if folder is not None:
         check_tables(folder / "folds", ())
 
 
-def write_leaderboard(folder, table, folds):
+def write_leaderboard(folder, table, comparison, plots):
     from sklperturb.inspection import LeaderboardDisplay
 
-    for name, content in zip(_LEADERBOARD, (table, table, folds), strict=True):
+    contents = table, table, comparison.folds
+    for name, content in zip(_LEADERBOARD, contents, strict=True):
         as_text = name.endswith(".csv")
         write(
             folder / name,
@@ -176,5 +187,5 @@ def write_leaderboard(folder, table, folds):
             index=False,
         )
     if find_spec("matplotlib") is not None:
-        figure = LeaderboardDisplay(table).plot().figure_
-        write(folder / "leaderboard.png", figure.savefig, dpi=150)
+        display = LeaderboardDisplay.from_comparison(comparison)
+        write_plot(folder / f"leaderboard.{plots}", display.figure_)

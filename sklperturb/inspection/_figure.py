@@ -17,10 +17,13 @@ from sklperturb.utils._printable import printable
 BLUE, VERMILLION = "#0072B2", "#D55E00"
 COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = "osD^vPX*"
+GREY = "0.5"  # on white and on black
 # From here on, points become one picture in a vector file, which opens slowly else.
 MANY_POINTS = 2000
 # The largest is this often the median: linear scales then show little of the others.
 SKEWED = 8
+# Of fewer values, none is far behind.
+_MANY = 6
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
@@ -128,6 +131,58 @@ def score_label(metric, unit):
     # Correlations have no unit.
     of = "" if metric.greater_is_better else f" of {unit}"
     return f"{what}{of}\n({better} is better)"
+
+
+def metric_label(name, greater_is_better, *, wrap=False):
+    """Return a metric as an axis shows it, and which end is better.
+
+    Parameters
+    ----------
+    name : str or None
+    greater_is_better : bool or None
+        None where that is not known.
+    wrap : bool, default=False
+        Use two lines.
+
+    Examples
+    --------
+    >>> from sklperturb.inspection._figure import metric_label
+    >>> metric_label("mrrmse", False), metric_label("spearman", True)
+    ('MRRMSE (lower is better)', 'Spearman (higher is better)')
+    """
+    name = name or "score"
+    if name in ("mrrmse", "mrmae", "wmse"):
+        name = name.upper()
+    else:
+        name = name[:1].upper() + name[1:].replace("_", " ")
+    if greater_is_better is None:
+        return name
+    better = "higher" if greater_is_better else "lower"
+    return f"{name}{chr(10) if wrap else ' '}({better} is better)"
+
+
+def title(ax, text, **options):
+    """Put a title above the left end of an axis, in the size of its labels.
+
+    A "$" in it begins no formula.
+    """
+    return ax.set_title(
+        text, loc="left", fontsize="medium", parse_math=False, **options
+    )
+
+
+def far_behind(values, best):
+    """Return which values are so much worse that they would hide how others differ.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+    best : float
+    """
+    gaps = np.abs(np.asarray(values, dtype=float) - best)
+    if len(gaps) < _MANY or np.isnan(gaps).any():
+        return np.zeros(len(gaps), dtype=bool)
+    return gaps > SKEWED * np.median(gaps)
 
 
 class PredictionDisplay:

@@ -2,58 +2,154 @@
 
 import numpy as np
 
-from sklperturb.inspection._figure import make_axes
-from sklperturb.utils._printable import printable
+from sklperturb.comparison import leaderboard
+from sklperturb.inspection._figure import (
+    GREY,
+    MARKERS,
+    PALETTE,
+    counted,
+    make_axes,
+    metric_label,
+    shown_name,
+    title,
+)
+from sklperturb.utils._choices import one_of
 
-_COLOURS = {
-    "baseline": "0.6",
-    "linear": "tab:blue",
-    "kernel": "tab:green",
-    "boosting": "tab:olive",
-    "network": "tab:orange",
-    "ensemble": "tab:red",
-    "flow": "tab:purple",
-    "custom": "tab:brown",
-}
+# Kinds of models, in the order of the legend.
+_KINDS = (
+    "baseline",
+    "linear",
+    "kernel",
+    "boosting",
+    "network",
+    "ensemble",
+    "flow",
+    "custom",
+)
+_STYLES = dict(zip(_KINDS, zip((GREY, *PALETTE), MARKERS, strict=False), strict=True))
+# Names of failed models that a caption has room for.
+_SOME = 3
+# Of so many models, those are written at the edge, with an arrow, that are so many
+# times as far behind the best as half of them are.
+_MANY, _FAR = 6, 8
 
 
 class LeaderboardDisplay:
     """Plot each model's score, and its difference from the best baseline.
 
+    Use `from_comparison` to make one of a comparison, and the constructor where there
+    is only the table.
+
     Parameters
     ----------
     table : DataFrame
-        As returned by `sklperturb.comparison.leaderboard`; the first of its
-        metrics is drawn, without the models that failed.
+        As returned by `sklperturb.comparison.leaderboard`.
+    metric : str, default=None
+        Which metric of the table is drawn; None is its first.
+    greater_is_better : bool, default=None
+        None reads it from the order of the ranks.
+    n_rows, n_folds : int, default=None
+        Rows that were scored, and folds, for the caption.
+    confidence : float, default=0.95
+        Level of the intervals.
 
     Attributes
     ----------
-    axes_ : ndarray of two matplotlib Axes
-        Scores, and paired differences. The second is the one to read: intervals of
-        scores are wide because perturbations differ, not because models do.
+    ax_ : matplotlib Axes
+        Scores.
+    axes_ : ndarray of one or two matplotlib Axes
+        Scores and, unless a single axis was given, paired differences. The second is
+        the one to read: intervals of scores are wide because perturbations differ, not
+        because models do.
     figure_ : matplotlib Figure
+
+    See Also
+    --------
+    FoldsDisplay : One model against another, fold by fold.
+    sklperturb.comparison.leaderboard : The table.
+
+    Notes
+    -----
+    Models that failed have no score, and are named in the title. Of six models or more,
+    one that is eight times as far behind the best as the median model is written at the
+    edge, with an arrow: the axis would otherwise show nothing of how the others differ.
 
     Examples
     --------
     >>> from sklperturb.datasets import make_chemical_screen
     >>> from sklperturb.inspection import LeaderboardDisplay
-    >>> from sklperturb.comparison import compare, leaderboard
+    >>> from sklperturb.comparison import compare
     >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
-    >>> table = leaderboard(compare(["no_change"], screen.X, screen.y, cv=2))
-    >>> LeaderboardDisplay(table).plot().axes_[0].get_xlabel()  # doctest: +SKIP
-    'MRRMSE'
+    >>> comparison = compare(["no_change"], screen.X, screen.y, cv=2)
+    >>> display = LeaderboardDisplay.from_comparison(comparison)  # doctest: +SKIP
+    >>> display.ax_.get_xlabel()  # doctest: +SKIP
+    'MRRMSE (lower is better)'
     """
 
-    def __init__(self, table):
+    def __init__(
+        self,
+        table,
+        *,
+        metric=None,
+        greater_is_better=None,
+        n_rows=None,
+        n_folds=None,
+        confidence=0.95,
+    ):
         self.table = table
+        self.metric = metric
+        self.greater_is_better = greater_is_better
+        self.n_rows = n_rows
+        self.n_folds = n_folds
+        self.confidence = confidence
 
-    def plot(self, axes=None):
+    @classmethod
+    def from_comparison(cls, comparison, *, metric=None, ax=None):
+        """Rank the models of a comparison and draw them.
+
+        Parameters
+        ----------
+        comparison : Comparison
+            As returned by `sklperturb.comparison.compare`.
+        metric : str, default=None
+            One of its metrics; None is the first.
+        ax : matplotlib Axes or sequence of two, default=None
+            See `plot`.
+
+        Returns
+        -------
+        display : LeaderboardDisplay
+
+        Raises
+        ------
+        ValueError
+            If the comparison has no such metric; the message lists those it has.
+        ImportError
+            If matplotlib is not installed.
+        """
+        metric = choose_metric(comparison.summary["metric"], metric)
+        summary = comparison.summary
+        summary = summary[summary["metric"] == metric]
+        folds = comparison.folds[comparison.folds["metric"] == metric]
+        one_model = folds[folds["model"] == folds["model"].iloc[0]]
+        display = cls(
+            leaderboard(comparison),
+            metric=metric,
+            greater_is_better=bool(summary["greater_is_better"].iloc[0]),
+            n_rows=int(one_model["n_rows"].sum()),
+            n_folds=len(one_model),
+            confidence=getattr(comparison, "confidence", 0.95),
+        )
+        return display.plot(ax)
+
+    def plot(self, ax=None):
         """Draw.
 
         Parameters
         ----------
-        axes : sequence of two matplotlib Axes, default=None
-            None makes a figure that has room for every model.
+        ax : matplotlib Axes or sequence of two, default=None
+            Where scores go, and differences; with a single axis, scores alone are
+            drawn. None makes a figure with both that has room for every model.
 
         Returns
         -------
@@ -61,40 +157,159 @@ class LeaderboardDisplay:
 
         Raises
         ------
+        ValueError
+            If the table has no such metric.
         ImportError
             If matplotlib is not installed.
         """
-        metric = self.table["metric"].iloc[0]
+        metric = choose_metric(self.table["metric"], self.metric)
         table = self.table[self.table["metric"] == metric]
-        table = table[table["mean"].notna()]
-        size = (10, 1.4 + 0.3 * len(table))
-        axes = scores, differences = make_axes(axes, 1, 2, figsize=size, sharey=True)
-        _draw(scores, table, "mean", "ci_low", "ci_high")
-        _draw(differences, table, "difference", "difference_low", "difference_high")
-        differences.axvline(0, color="0.6", linestyle=":", zorder=0)
-        # A "$" in a name begins no formula.
-        names = [printable(str(name)) for name in table["model"]]
-        scores.set_yticks(-np.arange(len(table)), names, parse_math=False)
-        scores.set_xlabel(metric.upper())
-        differences.set_xlabel("difference from the best baseline")
-        if len(table):
-            scores.legend(frameon=False, fontsize="small")
-        self.axes_, self.figure_ = axes, scores.figure
+        failed = table[table["mean"].isna()]
+        table = table[table["mean"].notna()].sort_values("rank")
+        size = (8, 1.9 + 0.28 * max(len(table), 2))
+        axes = make_axes(ax, 1, 2, figsize=size, sharey=True)
+        greater = self.greater_is_better
+        if greater is None:
+            greater = _read_direction(table)
+        label = metric_label(metric, greater)
+        _draw(axes[0], table, ("mean", "ci_low", "ci_high"), label, greater)
+        if len(axes) > 1:
+            baseline = _best_baseline(table)
+            label = f"difference from {baseline}"
+            if greater is not None:
+                label += f"\n({'right' if greater else 'left'} is better)"
+            columns = "difference", "difference_low", "difference_high"
+            _draw(axes[1], table, columns, label, greater)
+            axes[1].axvline(0, color=GREY, linestyle=":", zorder=0)
+            axes[1].xaxis.label.set_parse_math(False)
+        names = [shown_name(name) for name in table["model"]]
+        axes[0].set_yticks(-np.arange(len(table)), names, parse_math=False)
+        axes[0].set_ylim(0.6 - max(len(table), 1), 0.6)
+        title(axes[0], self._caption(table, failed))
+        _add_legend(axes, table)
+        self.ax_, self.axes_, self.figure_ = axes[0], axes, axes[0].figure
         return self
 
+    def _caption(self, table, failed):
+        """Return what was scored, what whiskers are, and which models failed."""
+        scored = []
+        if self.n_rows is not None:
+            scored.append(counted(self.n_rows, "row"))
+        if self.n_folds is not None:
+            scored.append(counted(self.n_folds, "fold"))
+        lines = [" in ".join(scored)] if scored else []
+        if len(table):
+            lines.append(whiskers(table, self.confidence))
+        if len(failed):
+            names = [shown_name(name) for name in failed["model"]]
+            more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
+            lines.append(f"No score: {', '.join(names[:_SOME])}{more} (failed)")
+        return "\n".join(lines)
 
-def _draw(ax, table, centre, low, high):
-    """Draw points with their intervals, one colour for each kind of model."""
-    for kind, rows in table.assign(y=-np.arange(len(table))).groupby(
-        "kind", sort=False
-    ):
+
+def choose_metric(metrics, metric):
+    """Return a metric that is there, the first if None is asked for."""
+    present = list(dict.fromkeys(metrics))
+    return present[0] if metric is None else one_of(metric, present, "metric here")
+
+
+def whiskers(table, confidence):
+    """Say what the whiskers of a table with intervals are.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With ``unit``, ``n_units`` and ``ci_low``.
+    confidence : float
+    """
+    unit, n_units = table[["unit", "n_units"]].iloc[0]
+    if "," not in str(n_units) and str(n_units).isdigit():
+        n_units = counted(int(n_units), unit)
+    else:
+        n_units = f"{n_units} {unit}s"
+    if table["ci_low"].isna().all():
+        return f"No whiskers: {n_units} are too few for an interval"
+    return f"Whiskers: {100 * confidence:.3g} % interval over {n_units}"
+
+
+def _read_direction(table):
+    """Return whether greater is better, as ranks have it; None if they cannot tell."""
+    means = table["mean"].to_numpy()
+    if len(means) < 2 or means[0] == means[-1]:
+        return None
+    return bool(means[0] > means[-1])
+
+
+def _best_baseline(table):
+    """Return the name of the baseline that differences are taken from."""
+    same = table[(table["kind"] == "baseline") & (table["difference"] == 0)]
+    same = same[same["difference_low"].isna()]
+    return shown_name(same["model"].iloc[0]) if len(same) else "the best baseline"
+
+
+def _draw(ax, table, columns, label, greater_is_better):
+    """Draw points with their intervals, one style for each kind of model."""
+    kinds = table["kind"].where(table["kind"].isin(_KINDS), "custom")
+    table = table.assign(y=-np.arange(len(table)), kind=kinds)
+    centre, low, high = columns
+    is_far = _far(table[centre].to_numpy())
+    for kind in _KINDS:
+        rows = table[(table["kind"] == kind) & ~is_far]
+        colour, marker = _STYLES[kind]
+        if (table["kind"] != kind).all():
+            continue
         error = np.stack([rows[centre] - rows[low], rows[high] - rows[centre]])
         ax.errorbar(
             rows[centre],
             rows["y"],
             xerr=np.maximum(np.nan_to_num(error), 0),
-            fmt="o",
-            color=_COLOURS.get(kind, _COLOURS["custom"]),
+            fmt=marker,
+            color=colour,
+            markersize=5,
             capsize=3,
             label=kind,
         )
+    for row in table[is_far].itertuples():
+        value = getattr(row, centre)
+        at, side, text = 1.0, "right", f"{value:.3g} \N{RIGHTWARDS ARROW}"
+        if greater_is_better:
+            at, side, text = 0.0, "left", f"\N{LEFTWARDS ARROW} {value:.3g}"
+        ax.text(
+            at,
+            row.y,
+            text,
+            transform=ax.get_yaxis_transform(),
+            ha=side,
+            va="center",
+            color=_STYLES[row.kind][0],
+        )
+    ax.set_xlabel(label)
+    ax.grid(axis="y", alpha=0.25)
+    ax.set_axisbelow(True)
+
+
+def _far(values):
+    """Return which models are so much worse that they would hide how others differ.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_models,)
+        The best first.
+    """
+    gaps = np.abs(values - values[:1])
+    if len(values) < _MANY or np.isnan(gaps).any():
+        return np.zeros(len(values), dtype=bool)
+    return gaps > _FAR * np.median(gaps)
+
+
+def _add_legend(axes, table):
+    """Put the kinds below the axes, in their order; none where there is one kind."""
+    handles, labels = axes[0].get_legend_handles_labels()
+    if len(labels) < 2:
+        return
+    if len(axes) == 1:
+        axes[0].legend(frameon=False)
+        return
+    axes[0].figure.legend(
+        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False
+    )

@@ -82,5 +82,6 @@ Method = _names("Method", "voom", "trend")
 Contexts = _names("Contexts", "together", "apart")
 ExpressedIn = _names("ExpressedIn", "every", "any")
 
+PlotFormat = _names("PlotFormat", "png", "svg", "pdf")
 Precision = _names("Precision", "auto", "float32", "bfloat16")
 CountScale = _names("CountScale", "auto", "raw", "log1p")
