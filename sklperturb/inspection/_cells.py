@@ -11,15 +11,15 @@ from sklperturb.compose import PerturbationEffectRegressor
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import take_labels
 from sklperturb.inspection._figure import (
+    COLOURS,
     GREY,
     MARKERS,
-    PALETTE,
     counted,
     make_axes,
-    require_matplotlib,
-    shown_name,
+    shown,
     title,
 )
+from sklperturb.utils._optional import import_extra
 
 _TOTALS = {
     "counts": "counts",
@@ -134,7 +134,7 @@ class CellScreenDisplay:
             If perturbed cells are in a context or a batch that has no controls, so
             that those of others stand in.
         """
-        require_matplotlib()
+        import_extra("CellScreenDisplay.from_screen", "plot", "matplotlib")
         if not screen.is_control.any():
             raise ValueError(
                 "No cell is a control, and distances are measured from controls. See "
@@ -217,12 +217,12 @@ class CellScreenDisplay:
         groups = [(None, np.ones(len(table), dtype=bool))]
         if several:
             # The largest come first; what has no colour of its own is one group.
-            names = table["context"].value_counts().index[: len(PALETTE) - 2]
+            names = table["context"].value_counts().index[: len(COLOURS) - 1]
             groups = [(name, (table["context"] == name).to_numpy()) for name in names]
             others = ~table["context"].isin(names).to_numpy()
             groups += [("others", others)] if others.any() else []
-        for (name, rows), colour, marker in zip(groups, PALETTE, MARKERS, strict=False):
-            label = "measured" if name is None else shown_name(name, 20)
+        for (name, rows), colour, marker in zip(groups, COLOURS, MARKERS, strict=False):
+            label = "measured" if name is None else shown(name, 20)
             ax.plot(
                 rank[rows],
                 table["distance"][rows],
@@ -386,7 +386,7 @@ def _histogram(ax, values, label, noun):
         if len(positive) < len(values):
             text += f", {len(values) - len(positive):,} at 0"
         values = positive
-    ax.hist(values, bins=bins, color=PALETTE[0])
+    ax.hist(values, bins=bins, color=COLOURS[0])
     if len(values):
         median = np.median(values)
         ax.axvline(median, color=GREY, linestyle=":")

@@ -4,13 +4,13 @@ import numpy as np
 
 from sklperturb.comparison import leaderboard
 from sklperturb.inspection._figure import (
+    COLOURS,
     GREY,
     MARKERS,
-    PALETTE,
     counted,
     make_axes,
     metric_label,
-    shown_name,
+    shown,
     title,
 )
 from sklperturb.utils._choices import one_of
@@ -26,7 +26,8 @@ _KINDS = (
     "flow",
     "custom",
 )
-_STYLES = dict(zip(_KINDS, zip((GREY, *PALETTE), MARKERS, strict=False), strict=True))
+_COLOURS = (GREY, *COLOURS, "#A6761D")
+_STYLES = dict(zip(_KINDS, zip(_COLOURS, MARKERS, strict=True), strict=True))
 # Names of failed models that a caption has room for.
 _SOME = 3
 # Of so many models, those are written at the edge, with an arrow, that are so many
@@ -182,7 +183,7 @@ class LeaderboardDisplay:
             _draw(axes[1], table, columns, label, greater)
             axes[1].axvline(0, color=GREY, linestyle=":", zorder=0)
             axes[1].xaxis.label.set_parse_math(False)
-        names = [shown_name(name) for name in table["model"]]
+        names = [shown(name) for name in table["model"]]
         axes[0].set_yticks(-np.arange(len(table)), names, parse_math=False)
         axes[0].set_ylim(0.6 - max(len(table), 1), 0.6)
         title(axes[0], self._caption(table, failed))
@@ -201,7 +202,7 @@ class LeaderboardDisplay:
         if len(table):
             lines.append(whiskers(table, self.confidence))
         if len(failed):
-            names = [shown_name(name) for name in failed["model"]]
+            names = [shown(name) for name in failed["model"]]
             more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
             lines.append(f"No score: {', '.join(names[:_SOME])}{more} (failed)")
         return "\n".join(lines)
@@ -244,7 +245,7 @@ def _best_baseline(table):
     """Return the name of the baseline that differences are taken from."""
     same = table[(table["kind"] == "baseline") & (table["difference"] == 0)]
     same = same[same["difference_low"].isna()]
-    return shown_name(same["model"].iloc[0]) if len(same) else "the best baseline"
+    return shown(same["model"].iloc[0]) if len(same) else "the best baseline"
 
 
 def _draw(ax, table, columns, label, greater_is_better):
