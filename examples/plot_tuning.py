@@ -63,9 +63,7 @@ for n_trials in (4, 8):
 # %%
 # Plots
 # -----
-# The study is Optuna's, and so are its plots.
-from matplotlib import pyplot
-from optuna.visualization.matplotlib import plot_slice
+# Scores have the sign of the metric: MRRMSE is better when lower.
+from sklperturb.inspection import TuningDisplay
 
-axes = plot_slice(search.study_)
-pyplot.show()
+TuningDisplay.from_search(search, kind="slices")

@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -34,16 +33,18 @@ from sklperturb.cli._options import (
     Metric,
     NonFinite,
     NSplits,
+    Plots,
     ResponseLayer,
     Seed,
     Source,
     Splitter,
     number,
 )
-from sklperturb.cli._tables import check_tables, write, write_json
-from sklperturb.utils._choices import Names, OnNonfinite, Pruner, Scoring
+from sklperturb.cli._tables import check_tables, write, write_json, write_plot
+from sklperturb.utils._choices import Names, OnNonfinite, PlotFormat, Pruner, Scoring
 
 _TABLES = ("best.json", "trials.csv")
+_PLOTS = ("history", "curves", "importance", "slices")
 # Rows of the table of trials: the best ones and the latest ones.
 _SHOWN = 5
 _Pruning = Names("_Pruning", [*Pruner, "none"], module=__name__)
@@ -58,6 +59,7 @@ def tune(
         Path | None,
         Option(file_okay=False, help="Folder for best.json, trials.csv and the plots."),
     ] = None,
+    plots: Plots = PlotFormat.png,
     n_trials: Annotated[
         int, Option(help="Trials in all, those in the storage included.", min=1)
     ] = 50,
@@ -112,7 +114,7 @@ def tune(
     make_model(model)  # tells at once what is not installed
     if output is None and storage is None:
         raise ValueError("Nothing would be kept: pass --output, --storage or both.")
-    check_tables(output, _TABLES, plot="slice.png")
+    check_tables(output, _TABLES, plot=f"slices.{plots}")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     storage = output / "study.log" if storage is None else storage
@@ -155,7 +157,7 @@ def tune(
     }
     out.print(json.dumps(best, indent=2))
     if output is not None:
-        _write(output, best, search)
+        _write(output, best, search, plots)
 
 
 class _Trials:
@@ -207,7 +209,7 @@ def _short(value):
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _write(folder, best, search):
+def _write(folder, best, search, plots):
     import pandas as pd
 
     best_file, trials_file = (folder / name for name in _TABLES)
@@ -215,23 +217,19 @@ def _write(folder, best, search):
     table = pd.DataFrame(search.cv_results_).drop(columns="params")
     write(trials_file, table.to_csv, index=False)
     if find_spec("matplotlib") is not None:
-        _write_plots(folder, search.study_)
+        _write_plots(folder, search, plots)
 
 
-def _write_plots(folder, study):
-    """Write Optuna's plots as PNG; leave out those that the study is too small for."""
-    from matplotlib import pyplot
-    from optuna.visualization import matplotlib as plots
+def _write_plots(folder, search, plots):
+    """Write pictures of the trials; leave out those that there are too few for."""
+    from sklperturb.inspection import TuningDisplay
+    from sklperturb.tuning._trial_table import tabulate_search
 
-    kinds = "optimization_history", "intermediate_values", "param_importances", "slice"
-    for kind in kinds:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                axes = getattr(plots, f"plot_{kind}")(study)
-            except (RuntimeError, ValueError) as error:
-                log.info(f"No plot of the {kind}: {error}")
-                continue
-        figure = getattr(axes, "figure", None) or axes.flat[0].figure
-        write(folder / f"{kind}.png", figure.savefig, dpi=120, bbox_inches="tight")
-        pyplot.close(figure)
+    display = TuningDisplay(**vars(tabulate_search(search)))
+    for kind in _PLOTS:
+        try:
+            display.plot(kind=kind)
+        except ValueError as error:
+            log.info(f"No plot of the {kind}: {error}")
+            continue
+        write_plot(folder / f"{kind}.{plots}", display.figure_)

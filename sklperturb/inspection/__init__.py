@@ -3,10 +3,14 @@
 from sklperturb.inspection._ceiling import CeilingDisplay
 from sklperturb.inspection._cells import CellScreenDisplay
 from sklperturb.inspection._effect_size import EffectSizeDisplay
+from sklperturb.inspection._folds import FoldsDisplay
 from sklperturb.inspection._heat_map import ConditionHeatMapDisplay
 from sklperturb.inspection._leaderboard import LeaderboardDisplay
+from sklperturb.inspection._learning_curve import PerturbationLearningCurveDisplay
 from sklperturb.inspection._row_errors import RowErrorDisplay
 from sklperturb.inspection._signature import SignatureDisplay
+from sklperturb.inspection._training_curve import TrainingCurveDisplay
+from sklperturb.inspection._tuning import TuningDisplay
 from sklperturb.uncertainty._ceiling import NoiseCeiling, noise_ceiling
 
 __all__ = [
@@ -14,9 +18,13 @@ __all__ = [
     "CellScreenDisplay",
     "ConditionHeatMapDisplay",
     "EffectSizeDisplay",
+    "FoldsDisplay",
     "LeaderboardDisplay",
     "NoiseCeiling",
+    "PerturbationLearningCurveDisplay",
     "RowErrorDisplay",
     "SignatureDisplay",
+    "TrainingCurveDisplay",
+    "TuningDisplay",
     "noise_ceiling",
 ]

@@ -8,6 +8,7 @@ from sklperturb.inspection._figure import (
     GREY,
     MARKERS,
     counted,
+    far_behind,
     make_axes,
     metric_label,
     shown,
@@ -30,9 +31,6 @@ _COLOURS = (GREY, *COLOURS, "#A6761D")
 _STYLES = dict(zip(_KINDS, zip(_COLOURS, MARKERS, strict=True), strict=True))
 # Names of failed models that a caption has room for.
 _SOME = 3
-# Of so many models, those are written at the edge, with an arrow, that are so many
-# times as far behind the best as half of them are.
-_MANY, _FAR = 6, 8
 
 
 class LeaderboardDisplay:
@@ -253,7 +251,7 @@ def _draw(ax, table, columns, label, greater_is_better):
     kinds = table["kind"].where(table["kind"].isin(_KINDS), "custom")
     table = table.assign(y=-np.arange(len(table)), kind=kinds)
     centre, low, high = columns
-    is_far = _far(table[centre].to_numpy())
+    is_far = far_behind(table[centre], table[centre].head(1).to_numpy())
     for kind in _KINDS:
         rows = table[(table["kind"] == kind) & ~is_far]
         colour, marker = _STYLES[kind]
@@ -287,20 +285,6 @@ def _draw(ax, table, columns, label, greater_is_better):
     ax.set_xlabel(label)
     ax.grid(axis="y", alpha=0.25)
     ax.set_axisbelow(True)
-
-
-def _far(values):
-    """Return which models are so much worse that they would hide how others differ.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_models,)
-        The best first.
-    """
-    gaps = np.abs(values - values[:1])
-    if len(values) < _MANY or np.isnan(gaps).any():
-        return np.zeros(len(values), dtype=bool)
-    return gaps > _FAR * np.median(gaps)
 
 
 def _add_legend(axes, table):

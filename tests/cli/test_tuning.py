@@ -47,8 +47,11 @@ def test_tune_is_killed_goes_on_and_submit_uses_it(cli, folder, tmp_path):
     table = pd.read_csv(output / "trials.csv")
     assert len(table) == 6
     assert -table["mean_test_score"].max() == pytest.approx(best["score"])
-    for plot in ("optimization_history", "slice"):
+    for plot in ("history", "slices"):
         assert (output / f"{plot}.png").stat().st_size > 5_000
+    cli(*tune, "--plots", "svg")
+    drawn = (output / "history.svg").read_text()
+    assert "MRRMSE (lower is better)" in drawn
 
     params = ["--params", output / "best.json"]
     submit = ["submit", "--data", folder, "--output"]

@@ -1,0 +1,321 @@
+"""Error against the number of perturbations that a model learns from."""
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_random_state, indexable
+
+from sklperturb.comparison import compare
+from sklperturb.conditions._frames import as_pandas, read_column
+from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._validation import resolve_schema
+from sklperturb.inspection._figure import (
+    COLOURS,
+    MARKERS,
+    counted,
+    make_axes,
+    metric_label,
+    shown,
+    title,
+)
+from sklperturb.utils._optional import import_extra
+
+
+class PerturbationLearningCurveDisplay:
+    """Plot the score of models against how many perturbations they learn from.
+
+    It tells whether more perturbations would help more than a better model. In each
+    fold, a model is fitted on the rows of some training perturbations only, chosen at
+    random, each set within the next larger one and the same for all models; the
+    held-out rows are the same at every size.
+
+    Use `from_estimator` to make one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row for each model, size and fold: ``model``, ``n_perturbations`` learnt
+        from, ``fold``, ``value`` in the metric's own sign, and ``n_rows`` scored.
+    metric : str, default=None
+        Name of the metric.
+    greater_is_better : bool, default=False
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    summary_ : DataFrame
+        What is drawn: for each ``model`` and size, ``n_perturbations``, the ``mean``
+        over held-out rows, and ``std`` over folds.
+
+    See Also
+    --------
+    sklearn.model_selection.LearningCurveDisplay : By rows, whatever perturbation they
+        are of.
+
+    Notes
+    -----
+    Perturbations that a fold tests and trains on as well, as those of
+    `UnseenPairKFold` in other contexts, stay in training at every size, and count:
+    without them another question would be asked. Controls stay and do not count.
+
+    The folds of one size share most of their training rows, so their standard
+    deviation says how much folds differ, and is no interval of the mean.
+
+    Examples
+    --------
+    >>> from sklperturb.datasets import make_chemical_screen
+    >>> from sklperturb.inspection import PerturbationLearningCurveDisplay
+    >>> from sklperturb.model_selection import UnseenPerturbationKFold
+    >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
+    >>> display = PerturbationLearningCurveDisplay.from_estimator(
+    ...     "ridge", screen.X, screen.y, cv=UnseenPerturbationKFold(2), sizes=[0.5, 1.0]
+    ... )  # doctest: +SKIP
+    >>> display.summary_["n_perturbations"].tolist()  # doctest: +SKIP
+    [5.0, 10.0]
+    """
+
+    def __init__(self, *, table, metric=None, greater_is_better=False):
+        self.table = table
+        self.metric = metric
+        self.greater_is_better = greater_is_better
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y,
+        *,
+        cv,
+        sizes=(0.125, 0.25, 0.5, 1.0),
+        scoring="mrrmse",
+        schema=None,
+        n_jobs=None,
+        cache=None,
+        random_state=0,
+        ax=None,
+    ):
+        """Fit models at every size on every fold, and draw their scores.
+
+        Parameters
+        ----------
+        estimator : estimator, str, or dict of str to these
+            A string is the name of a registered model; a dict draws several models by
+            the names to show.
+        X : DataFrame of shape (n_samples, n_columns)
+            Conditions.
+        y : array-like, DataFrame or AnnData of shape (n_samples, n_genes)
+            Responses.
+        cv : int, splitter or iterable
+            Folds, such as `UnseenPerturbationKFold`. Beware of an int: rows of one
+            compound then fall on both sides.
+        sizes : sequence of float or int, default=(0.125, 0.25, 0.5, 1.0)
+            Shares of the training perturbations that may be left out, in (0, 1], or
+            numbers of these.
+        scoring : str or scorer, default="mrrmse"
+            As in `sklperturb.comparison.compare`.
+        schema : PerturbationSchema, default=None
+            Roles of the columns. None infers them from the column names.
+        n_jobs : int, default=None
+            Processes.
+        cache : path-like, default=None
+            Folder that keeps the scores of what is finished; see `compare`.
+        random_state : int, RandomState instance or None, default=0
+            Chooses the perturbations, and seeds registered models.
+        ax : matplotlib Axes, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        display : PerturbationLearningCurveDisplay
+
+        Raises
+        ------
+        ValueError
+            If a size is not allowed, or there is nothing to leave out.
+        ImportError
+            If matplotlib is not installed; before anything is fitted.
+        """
+        import_extra("PerturbationLearningCurveDisplay", "plot", "matplotlib")
+        X, y = as_pandas(X), as_pandas(y)
+        schema = resolve_schema(schema, X)
+        X, y = indexable(X, y)
+        folds = list(check_cv(cv).split(X, y))
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        subsets = [
+            subset
+            for fold, (train, test) in enumerate(folds)
+            for subset in _subsets(X, train, test, fold, sizes, schema, seed)
+        ]
+        if isinstance(estimator, Mapping):
+            models = dict(estimator)
+        else:
+            models = {_name_of(estimator): estimator}
+        comparison = compare(
+            models,
+            X,
+            y,
+            cv=[(s["train"], s["test"]) for s in subsets],
+            scoring=scoring,
+            baselines=None,
+            schema=schema,
+            n_jobs=n_jobs,
+            n_resamples=1,
+            random_state=random_state,
+            cache=cache,
+        )
+        known = pd.DataFrame(subsets)[["fold", "size", "n_perturbations"]]
+        table = comparison.folds.rename(columns={"fold": "subset"})
+        table = table.join(known, on="subset")
+        columns = ["model", "size", "n_perturbations", "fold", "value", "n_rows"]
+        first = comparison.summary.iloc[0]
+        return cls(
+            table=table[columns],
+            metric=first["metric"],
+            greater_is_better=bool(first["greater_is_better"]),
+        ).plot(ax)
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        self : PerturbationLearningCurveDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        (ax,) = make_axes(ax, 1, 1, figsize=(6, 4.2))
+        self.summary_ = _summarise(self.table)
+        # A curve that is drawn on axes with others goes on with their colours.
+        before = len(ax.containers)
+        for i, (model, rows) in enumerate(self.summary_.groupby("model", sort=False)):
+            number = before + i
+            ax.errorbar(
+                rows["n_perturbations"],
+                rows["mean"],
+                yerr=rows["std"] if rows["std"].notna().any() else None,
+                marker=MARKERS[number % len(MARKERS)],
+                color=COLOURS[number % len(COLOURS)],
+                capsize=3,
+                label=shown(model),
+            )
+        sizes = self.summary_["n_perturbations"]
+        if sizes.max() > 4 * sizes.min():
+            from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+            ax.set_xscale("log")
+            ticks = sorted(set(sizes.round().astype(int)))
+            ax.set_xticks(ticks)
+            ax.xaxis.set_major_formatter(ScalarFormatter())
+            ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.set_xlabel("perturbations learnt from")
+        ax.set_ylabel(metric_label(self.metric, self.greater_is_better))
+        for text in ax.legend(frameon=False).get_texts():
+            text.set_parse_math(False)
+        one = self.table[self.table["model"] == self.table["model"].iloc[0]]
+        largest = one[one["n_perturbations"] == one["n_perturbations"].max()]
+        n_folds = self.table["fold"].nunique()
+        caption = f"{counted(int(largest['n_rows'].sum()), 'row')} held out"
+        caption += f" in {counted(n_folds, 'fold')}"
+        if n_folds > 1:
+            caption += "\nWhiskers: standard deviation over folds"
+        title(ax, caption)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _subsets(X, train, test, fold, sizes, schema, seed):
+    """Return the training rows of each size: those of fewer in those of more.
+
+    Parameters
+    ----------
+    train, test : ndarray of int
+    fold : int
+    sizes : sequence of float or int
+    seed : int
+
+    Returns
+    -------
+    subsets : list of dict
+        ``fold``, ``size``, ``n_perturbations``, ``train`` and ``test``.
+    """
+    train, test = np.asarray(train), np.asarray(test)
+    names = read_column(X, schema.perturbation).astype(str)
+    is_control = control_rows(X, schema)
+    perturbed = train[~is_control[train]]
+    kept = np.intersect1d(names[perturbed], names[test[~is_control[test]]])
+    free = np.setdiff1d(names[perturbed], kept)
+    if not len(free):
+        raise ValueError(
+            f"Every perturbation that fold {fold} trains on is also tested there, so "
+            "none can be left out of training. Hold out perturbations, as with "
+            "UnseenPerturbationKFold."
+        )
+    order = np.random.RandomState([seed, fold]).permutation(free)
+    subsets = []
+    for size in sizes:
+        chosen = np.union1d(kept, order[: _count(size, len(free))])
+        inside = is_control[train] | np.isin(names[train], chosen)
+        subsets.append(
+            {
+                "fold": fold,
+                "size": size,
+                "n_perturbations": len(chosen),
+                "train": train[inside],
+                "test": test,
+            }
+        )
+    return subsets
+
+
+def _count(size, n_free):
+    """Return how many perturbations a size is, of those that may be left out."""
+    whole = isinstance(size, Integral) and not isinstance(size, bool)
+    if whole and 1 <= size <= n_free:
+        return int(size)
+    if not whole and isinstance(size, Real) and 0 < size <= 1:
+        return max(1, round(size * n_free))
+    raise ValueError(
+        f"sizes holds {size!r}; allowed are shares above 0 and up to 1.0, and whole "
+        f"numbers from 1 to {n_free}, the perturbations that a fold can leave out of "
+        "training."
+    )
+
+
+def _summarise(table):
+    """Return the mean over rows and the deviation over folds, by model and size."""
+    key = "size" if "size" in table else "n_perturbations"
+    weighted = table.assign(total=table["value"] * table["n_rows"])
+    groups = weighted.groupby(["model", key], sort=False)
+    sums = groups[["total", "n_rows"]].sum(min_count=1)
+    summary = pd.DataFrame(
+        {
+            "n_perturbations": groups["n_perturbations"].mean(),
+            "mean": sums["total"] / sums["n_rows"],
+            "std": groups["value"].std(),
+        }
+    ).reset_index()
+    order = {model: i for i, model in enumerate(summary["model"].unique())}
+    by = summary["model"].map(order)
+    summary = summary.assign(order=by).sort_values(["order", "n_perturbations"])
+    return summary[["model", "n_perturbations", "mean", "std"]].reset_index(drop=True)
+
+
+def _name_of(estimator):
+    """Return the name to show of a model that was given none."""
+    if isinstance(estimator, str):
+        return estimator
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    return type(last).__name__
