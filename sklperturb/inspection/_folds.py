@@ -115,10 +115,11 @@ class FoldsDisplay:
             reference = _best(summary[summary["kind"] == "baseline"], greater)
         if model is None:
             model = _best(summary[summary["kind"] != "baseline"], greater)
-        for name, role in ((model, "model"), (reference, "reference")):
+        chosen = {"reference": reference, "model": model}
+        for role, name in chosen.items():
             if name is None:
                 raise ValueError(
-                    f"The comparison has no {role} to choose by itself, with a score; "
+                    f"The comparison has no {role} with a score to choose by itself; "
                     f"pass {role}=, one of {list(summary.index)}."
                 )
             one_of(name, summary.index, "model of this comparison")

@@ -1,5 +1,6 @@
 """Error against the number of perturbations that a model learns from."""
 
+import warnings
 from collections.abc import Mapping
 from numbers import Integral, Real
 
@@ -10,7 +11,7 @@ from sklearn.utils import check_random_state, indexable
 
 from sklperturb.comparison import compare
 from sklperturb.conditions._frames import as_pandas, read_column
-from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._labels import control_rows, each_label
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.inspection._figure import (
     COLOURS,
@@ -49,7 +50,8 @@ class PerturbationLearningCurveDisplay:
     figure_ : matplotlib Figure
     summary_ : DataFrame
         What is drawn: for each ``model`` and size, ``n_perturbations``, the ``mean``
-        over held-out rows, and ``std`` over folds.
+        over held-out rows, and ``std`` over folds, of what is left when the mean of
+        each fold over sizes and models is taken off; NaN of a single fold.
 
     See Also
     --------
@@ -60,10 +62,19 @@ class PerturbationLearningCurveDisplay:
     -----
     Perturbations that a fold tests and trains on as well, as those of
     `UnseenPairKFold` in other contexts, stay in training at every size, and count:
-    without them another question would be asked. Controls stay and do not count.
+    without them another question would be asked. Controls stay and do not count, but
+    for positive controls of a compound screen, which are compounds.
 
-    The folds of one size share most of their training rows, so their standard
-    deviation says how much folds differ, and is no interval of the mean.
+    Some folds are harder than others at every size. That is taken off before the
+    standard deviation over folds, as for repeated measures [1]_, so that whiskers tell
+    how sure the shape of a curve is. Folds share training rows, so they are no
+    intervals of the mean.
+
+    References
+    ----------
+    .. [1] Morey, "Confidence intervals from normalized data: A correction to Cousineau
+       (2005)", Tutorials in Quantitative Methods for Psychology 4, 2008.
+       :doi:`10.20982/tqmp.04.2.p061`
 
     Examples
     --------
@@ -155,19 +166,22 @@ class PerturbationLearningCurveDisplay:
             models = dict(estimator)
         else:
             models = {_name_of(estimator): estimator}
-        comparison = compare(
-            models,
-            X,
-            y,
-            cv=[(s["train"], s["test"]) for s in subsets],
-            scoring=scoring,
-            baselines=None,
-            schema=schema,
-            n_jobs=n_jobs,
-            n_resamples=1,
-            random_state=random_state,
-            cache=cache,
-        )
+        with warnings.catch_warnings():
+            # None is shown.
+            warnings.filterwarnings("ignore", "(?s).*[Ii]nterval")
+            comparison = compare(
+                models,
+                X,
+                y,
+                cv=[(s["train"], s["test"]) for s in subsets],
+                scoring=scoring,
+                baselines=None,
+                schema=schema,
+                n_jobs=n_jobs,
+                n_resamples=1,
+                random_state=random_state,
+                cache=cache,
+            )
         known = pd.DataFrame(subsets)[["fold", "size", "n_perturbations"]]
         table = comparison.folds.rename(columns={"fold": "subset"})
         table = table.join(known, on="subset")
@@ -203,7 +217,8 @@ class PerturbationLearningCurveDisplay:
         for i, (model, rows) in enumerate(self.summary_.groupby("model", sort=False)):
             number = before + i
             ax.errorbar(
-                rows["n_perturbations"],
+                # Side by side, so that whiskers do not cover each other.
+                rows["n_perturbations"] * (1 + 0.01 * number),
                 rows["mean"],
                 yerr=rows["std"] if rows["std"].notna().any() else None,
                 marker=MARKERS[number % len(MARKERS)],
@@ -213,13 +228,13 @@ class PerturbationLearningCurveDisplay:
             )
         sizes = self.summary_["n_perturbations"]
         if sizes.max() > 4 * sizes.min():
-            from matplotlib.ticker import NullFormatter, ScalarFormatter
+            from matplotlib.ticker import ScalarFormatter
 
             ax.set_xscale("log")
             ticks = sorted(set(sizes.round().astype(int)))
             ax.set_xticks(ticks)
             ax.xaxis.set_major_formatter(ScalarFormatter())
-            ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.minorticks_off()
         ax.set_xlabel("perturbations learnt from")
         ax.set_ylabel(metric_label(self.metric, self.greater_is_better))
         for text in ax.legend(frameon=False).get_texts():
@@ -230,7 +245,7 @@ class PerturbationLearningCurveDisplay:
         caption = f"{counted(int(largest['n_rows'].sum()), 'row')} held out"
         caption += f" in {counted(n_folds, 'fold')}"
         if n_folds > 1:
-            caption += "\nWhiskers: standard deviation over folds"
+            caption += "\nWhiskers: standard deviation over folds, each less its mean"
         title(ax, caption)
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -254,6 +269,9 @@ def _subsets(X, train, test, fold, sizes, schema, seed):
     train, test = np.asarray(train), np.asarray(test)
     names = read_column(X, schema.perturbation).astype(str)
     is_control = control_rows(X, schema)
+    if not schema.labels_combine:
+        # Positive controls of a compound screen are compounds to learn from.
+        is_control &= each_label(names, schema.names_control).astype(bool)
     perturbed = train[~is_control[train]]
     kept = np.intersect1d(names[perturbed], names[test[~is_control[test]]])
     free = np.setdiff1d(names[perturbed], kept)
@@ -261,7 +279,7 @@ def _subsets(X, train, test, fold, sizes, schema, seed):
         raise ValueError(
             f"Every perturbation that fold {fold} trains on is also tested there, so "
             "none can be left out of training. Hold out perturbations, as with "
-            "UnseenPerturbationKFold."
+            "UnseenPerturbationKFold, or pairs in some contexts only."
         )
     order = np.random.RandomState([seed, fold]).permutation(free)
     subsets = []
@@ -282,11 +300,12 @@ def _subsets(X, train, test, fold, sizes, schema, seed):
 
 def _count(size, n_free):
     """Return how many perturbations a size is, of those that may be left out."""
-    whole = isinstance(size, Integral) and not isinstance(size, bool)
-    if whole and 1 <= size <= n_free:
-        return int(size)
-    if not whole and isinstance(size, Real) and 0 < size <= 1:
-        return max(1, round(size * n_free))
+    if isinstance(size, Real) and not isinstance(size, bool):
+        whole = isinstance(size, Integral)
+        if whole and 1 <= size <= n_free:
+            return int(size)
+        if not whole and 0 < size <= 1:
+            return max(1, round(size * n_free))
     raise ValueError(
         f"sizes holds {size!r}; allowed are shares above 0 and up to 1.0, and whole "
         f"numbers from 1 to {n_free}, the perturbations that a fold can leave out of "
@@ -300,14 +319,18 @@ def _summarise(table):
     weighted = table.assign(total=table["value"] * table["n_rows"])
     groups = weighted.groupby(["model", key], sort=False)
     sums = groups[["total", "n_rows"]].sum(min_count=1)
+    of_fold = table.groupby("fold")["value"].transform("mean")
+    centred = table.assign(value=table["value"] - of_fold).groupby(["model", key])
+    n_means = len(sums)
+    correction = np.sqrt(n_means / (n_means - 1)) if n_means > 1 else np.nan
     summary = pd.DataFrame(
         {
             "n_perturbations": groups["n_perturbations"].mean(),
             "mean": sums["total"] / sums["n_rows"],
-            "std": groups["value"].std(),
+            "std": correction * centred["value"].std(),
         }
     ).reset_index()
-    order = {model: i for i, model in enumerate(summary["model"].unique())}
+    order = {model: i for i, model in enumerate(table["model"].unique())}
     by = summary["model"].map(order)
     summary = summary.assign(order=by).sort_values(["order", "n_perturbations"])
     return summary[["model", "n_perturbations", "mean", "std"]].reset_index(drop=True)
