@@ -15,6 +15,7 @@ from sklperturb.inspection._figure import (
     GREY,
     MARKERS,
     counted,
+    log_axis,
     make_axes,
     shown,
     title,
@@ -382,7 +383,9 @@ def _histogram(ax, values, label, noun):
     bins = 40
     if len(positive) and positive.max() > 10 * positive.min():
         bins = np.geomspace(positive.min(), positive.max(), 41)
-        _log_axis(ax, positive.max() / positive.min())
+        ax.set_xscale("log")
+        if positive.max() < 1000 * positive.min():
+            log_axis(ax.xaxis, positive.min(), positive.max())
         if len(positive) < len(values):
             text += f", {len(values) - len(positive):,} at 0"
         values = positive
@@ -394,14 +397,3 @@ def _histogram(ax, values, label, noun):
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel=label, ylabel=f"{noun}s")
     title(ax, text)
-
-
-def _log_axis(ax, span):
-    """Label 1, 2 and 5 of each decade, or over a wide span 1 alone."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 100 else (1,)))
-    if span < 1e3:
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.10g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())

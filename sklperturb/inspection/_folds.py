@@ -11,6 +11,7 @@ from sklperturb.inspection._figure import (
     counted,
     make_axes,
     metric_label,
+    name_points,
     shown,
     title,
 )
@@ -241,7 +242,6 @@ class FoldsDisplay:
         if self.unit == "fold":
             draw, size = self._draw_lines, (5.2, 4.2)
         (ax,) = make_axes(ax, 1, 1, figsize=size)
-        draw(ax, scores, gains)
         label = metric_label(self.metric, self.greater_is_better)
         lines = [label] if self.unit != "fold" else []
         lines.append(self._caption(gains, sign))
@@ -249,6 +249,7 @@ class FoldsDisplay:
         if missing:
             lines.append(f"{counted(missing, self.unit)} without a score left out")
         title(ax, "\n".join(lines))
+        draw(ax, scores, gains)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -325,15 +326,9 @@ class FoldsDisplay:
         ax.set_aspect("equal", adjustable="box")
         ax.set_xlabel(shown(reference), parse_math=False)
         ax.set_ylabel(shown(model), parse_math=False)
-        for name in gains.abs().sort_values(ascending=False).index[:_NAMED]:
-            ax.annotate(
-                shown(name, 20),
-                (x[name], y[name]),
-                xytext=(5, 4),
-                textcoords="offset points",
-                fontsize="small",
-                parse_math=False,
-            )
+        order = gains.abs().to_numpy().argsort()[::-1][:_NAMED]
+        names = {int(i): shown(scores.index[i], 20) for i in order}
+        name_points(ax, x.to_numpy(), y.to_numpy(), names)
 
 
 def _units(X, by, schema):
