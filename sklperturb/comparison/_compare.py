@@ -227,6 +227,7 @@ def compare(
         *(table, summary, left_out, notes, predictions, list_held_out(folds)),
         genes=gene_names(y),
         rows=getattr(X, "index", None),
+        confidence=confidence,
     )
 
 

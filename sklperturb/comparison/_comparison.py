@@ -52,6 +52,8 @@ class Comparison:
         Names of the columns of the predictions, where `y` had names.
     rows : Index or None
         Labels of their rows, where `X` had labels.
+    confidence : float
+        Level of the intervals.
 
     See Also
     --------
@@ -79,6 +81,7 @@ class Comparison:
     held_out: pd.DataFrame | None = None
     genes: pd.Index | None = None
     rows: pd.Index | None = None
+    confidence: float = 0.95
 
     def prediction_table(self, model):
         """Return a model's predictions of the held-out rows, with names.

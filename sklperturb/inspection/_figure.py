@@ -171,6 +171,15 @@ def title(ax, text, **options):
     )
 
 
+def legend_below(ax, n_columns=4):
+    """Put the legend of an axis where it covers nothing."""
+    legend = ax.legend(
+        loc="upper right", bbox_to_anchor=(1, -0.16), ncols=n_columns, frameon=False
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
 def far_behind(values, best):
     """Return which values are so much worse that they would hide how others differ.
 
@@ -183,6 +192,24 @@ def far_behind(values, best):
     if len(gaps) < _MANY or np.isnan(gaps).any():
         return np.zeros(len(gaps), dtype=bool)
     return gaps > SKEWED * np.median(gaps)
+
+
+def within_folds(scores):
+    """Return the deviation over folds, less what all scores of a fold share.
+
+    Parameters
+    ----------
+    scores : DataFrame of shape (n_folds, n_scores)
+
+    Returns
+    -------
+    deviations : Series of shape (n_scores,)
+        With Morey's correction; NaN of a single fold, or a single score.
+    """
+    n_scores = len(scores.columns)
+    centred = scores.sub(scores.mean(axis=1), axis=0)
+    correction = np.sqrt(n_scores / (n_scores - 1)) if n_scores > 1 else np.nan
+    return correction * centred.std()
 
 
 class PredictionDisplay:

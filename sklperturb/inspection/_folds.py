@@ -9,10 +9,12 @@ from sklperturb.inspection._figure import (
     COLOURS,
     GREY,
     counted,
+    log_axis,
     make_axes,
     metric_label,
     name_points,
     shown,
+    spans_decades,
     title,
 )
 from sklperturb.inspection._leaderboard import choose_metric
@@ -308,6 +310,11 @@ class FoldsDisplay:
             low, high = scores.to_numpy().min(), scores.to_numpy().max()
             margin = 0.04 * (high - low) or 0.5
             ends = [low - margin, high + margin]
+            if spans_decades(scores):
+                ends = [low / 1.1, high * 1.1]
+                ax.set(xscale="log", yscale="log")
+                for axis in (ax.xaxis, ax.yaxis):
+                    log_axis(axis, low, high)
             ax.plot(ends, ends, color=GREY, linewidth=1, zorder=0)
             ax.set(xlim=ends, ylim=ends)
             corner, va = ((0.97, 0.03), "bottom")

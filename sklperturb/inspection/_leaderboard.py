@@ -1,5 +1,7 @@
 """Draw a leaderboard with its intervals."""
 
+import textwrap
+
 import numpy as np
 
 from sklperturb.comparison import leaderboard
@@ -9,6 +11,7 @@ from sklperturb.inspection._figure import (
     MARKERS,
     counted,
     far_behind,
+    legend_below,
     make_axes,
     metric_label,
     shown,
@@ -31,6 +34,8 @@ _COLOURS = (GREY, *COLOURS, "#A6761D")
 _STYLES = dict(zip(_KINDS, zip(_COLOURS, MARKERS, strict=True), strict=True))
 # Names of failed models that a caption has room for.
 _SOME = 3
+# Kinds that a line of the legend has room for, and characters of a line above one axis.
+_BESIDE, _NARROW = 5, 40
 
 
 class LeaderboardDisplay:
@@ -137,7 +142,7 @@ class LeaderboardDisplay:
             greater_is_better=bool(summary["greater_is_better"].iloc[0]),
             n_rows=int(one_model["n_rows"].sum()),
             n_folds=len(one_model),
-            confidence=getattr(comparison, "confidence", 0.95),
+            confidence=comparison.confidence,
         )
         return display.plot(ax)
 
@@ -184,7 +189,10 @@ class LeaderboardDisplay:
         names = [shown(name) for name in table["model"]]
         axes[0].set_yticks(-np.arange(len(table)), names, parse_math=False)
         axes[0].set_ylim(0.6 - max(len(table), 1), 0.6)
-        title(axes[0], self._caption(table, failed))
+        caption = self._caption(table, failed)
+        if len(axes) == 1:
+            caption = [textwrap.fill(line, _NARROW) for line in caption]
+        title(axes[0], "\n".join(caption))
         _add_legend(axes, table)
         self.ax_, self.axes_, self.figure_ = axes[0], axes, axes[0].figure
         return self
@@ -203,7 +211,7 @@ class LeaderboardDisplay:
             names = [shown(name) for name in failed["model"]]
             more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
             lines.append(f"No score: {', '.join(names[:_SOME])}{more} (failed)")
-        return "\n".join(lines)
+        return lines
 
 
 def choose_metric(metrics, metric):
@@ -221,14 +229,13 @@ def whiskers(table, confidence):
         With ``unit``, ``n_units`` and ``ci_low``.
     confidence : float
     """
-    unit, n_units = table[["unit", "n_units"]].iloc[0]
-    if "," not in str(n_units) and str(n_units).isdigit():
-        n_units = counted(int(n_units), unit)
-    else:
-        n_units = f"{n_units} {unit}s"
+    unit, n_units = map(str, table[["unit", "n_units"]].iloc[0])
+    # Both may be two: "perturbation and context", and "12 and 5".
+    pairs = zip(n_units.split(" and "), unit.split(" and "), strict=True)
+    units = " and ".join(counted(int(n), noun) for n, noun in pairs)
     if table["ci_low"].isna().all():
-        return f"No whiskers: {n_units} are too few for an interval"
-    return f"Whiskers: {100 * confidence:.3g} % interval over {n_units}"
+        return f"No whiskers: {units} are too few for an interval"
+    return f"Whiskers: {100 * confidence:.3g} % interval over {units}"
 
 
 def _read_direction(table):
@@ -293,8 +300,12 @@ def _add_legend(axes, table):
     if len(labels) < 2:
         return
     if len(axes) == 1:
-        axes[0].legend(frameon=False)
+        legend_below(axes[0], 2)
         return
+    n_columns = len(labels) if len(labels) <= _BESIDE else -(-len(labels) // 2)
     axes[0].figure.legend(
-        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False
+        *(handles, labels),
+        loc="outside lower center",
+        ncols=n_columns,
+        frameon=False,
     )

@@ -21,6 +21,7 @@ from sklperturb.inspection._figure import (
     metric_label,
     shown,
     title,
+    within_folds,
 )
 from sklperturb.utils._optional import import_extra
 
@@ -319,15 +320,12 @@ def _summarise(table):
     weighted = table.assign(total=table["value"] * table["n_rows"])
     groups = weighted.groupby(["model", key], sort=False)
     sums = groups[["total", "n_rows"]].sum(min_count=1)
-    of_fold = table.groupby("fold")["value"].transform("mean")
-    centred = table.assign(value=table["value"] - of_fold).groupby(["model", key])
-    n_means = len(sums)
-    correction = np.sqrt(n_means / (n_means - 1)) if n_means > 1 else np.nan
+    by_fold = table.pivot(index="fold", columns=["model", key], values="value")
     summary = pd.DataFrame(
         {
             "n_perturbations": groups["n_perturbations"].mean(),
             "mean": sums["total"] / sums["n_rows"],
-            "std": correction * centred["value"].std(),
+            "std": within_folds(by_fold),
         }
     ).reset_index()
     order = {model: i for i, model in enumerate(table["model"].unique())}

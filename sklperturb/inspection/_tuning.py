@@ -7,10 +7,12 @@ from sklperturb.inspection._figure import (
     GREY,
     counted,
     far_behind,
+    legend_below,
     make_axes,
     metric_label,
     shown,
     title,
+    within_folds,
 )
 from sklperturb.tuning._trial_table import (
     importance,
@@ -38,16 +40,17 @@ class TuningDisplay:
 
     Parameters
     ----------
-    trials : DataFrame of shape (n_trials, 4)
+    trials : DataFrame of shape (n_trials, 3)
         ``trial``, its number; ``state``, "COMPLETE", "PRUNED", "FAIL" or "RUNNING";
-        ``value``, the mean score over folds in the metric's own sign, NaN of trials
-        that are not complete; and ``std``, its standard deviation over folds.
+        and ``value``, the mean score over folds in the metric's own sign, NaN of
+        trials that are not complete.
     params : DataFrame of shape (n_trials, n_params)
         Parameters of each trial; missing where a trial has no such parameter.
     metric : str, default=None
         Name of the metric.
     greater_is_better : bool, default=True
-    n_folds : int, default=None
+    folds : DataFrame of shape (n_trials, n_folds), default=None
+        Scores of folds in the metric's own sign, NaN of those that were not run.
     curves : dict of int to dict of int to float, default=None
         Of trials, by number, the values that were reported on the way, by step.
 
@@ -68,6 +71,10 @@ class TuningDisplay:
 
     Notes
     -----
+    Whiskers of the history are standard deviations over folds of what is left when the
+    mean of each fold over all complete trials is taken off, since folds that are hard
+    are so for every trial; see `PerturbationLearningCurveDisplay`.
+
     The importance of a parameter is the share of the variance of scores between
     complete trials that it alone explains, as in functional ANOVA [1]_: a forest learns
     the score from all parameters, and what it predicts for each value of one is
@@ -100,14 +107,14 @@ class TuningDisplay:
         params,
         metric=None,
         greater_is_better=True,
-        n_folds=None,
+        folds=None,
         curves=None,
     ):
         self.trials = trials
         self.params = params
         self.metric = metric
         self.greater_is_better = greater_is_better
-        self.n_folds = n_folds
+        self.folds = folds
         self.curves = curves
 
     @classmethod
@@ -207,10 +214,11 @@ class TuningDisplay:
         best = self._best()
         is_far = far_behind(values, best["value"] if len(values) else None)
         near = complete[~is_far]
+        spread = self._spread(complete.index)
         ax.errorbar(
             near["trial"],
             near["value"],
-            yerr=near["std"] if near["std"].notna().any() else None,
+            yerr=None if spread is None else spread[near.index],
             fmt="o",
             markersize=4,
             color=COLOURS[0],
@@ -240,9 +248,16 @@ class TuningDisplay:
             )
         ax.set(xlabel="trial", ylabel=metric_label(self.metric, self.greater_is_better))
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.legend(frameon=False)
-        title(ax, self._caption(best, near))
+        legend_below(ax)
+        title(ax, self._caption(best, spread))
         return axes
+
+    def _spread(self, complete):
+        """Return the deviation over folds of complete trials, None if not known."""
+        folds = None if self.folds is None else self.folds.loc[complete]
+        if folds is None or len(folds.columns) < 2 or folds.isna().any(axis=None):
+            return None
+        return within_folds(folds.T)
 
     def _rug(self, ax, trials, edge, marker, colour, label):
         """Mark trials that have no place by their score, at the worse edge."""
@@ -255,15 +270,15 @@ class TuningDisplay:
             label=label,
         )
 
-    def _caption(self, best, drawn):
+    def _caption(self, best, spread):
         lines = [counted(len(self.trials), "trial")]
         if best is not None:
             lines[0] += f"; the best is {best['trial']:.0f}: {best['value']:.4g}"
-            if not np.isnan(best["std"]):
-                lines[0] += f" \N{PLUS-MINUS SIGN} {best['std']:.2g}"
-        if drawn["std"].notna().any():
-            over = "folds" if self.n_folds is None else counted(self.n_folds, "fold")
-            lines.append(f"Whiskers: standard deviation over {over}")
+        if spread is not None:
+            over = counted(len(self.folds.columns), "fold")
+            lines.append(
+                f"Whiskers: standard deviation over {over}, each less its mean"
+            )
         return "\n".join(lines)
 
     def _best(self):
@@ -317,7 +332,7 @@ class TuningDisplay:
             ax.set_ylim(near.min() - margin, near.max() + margin)
         label = metric_label(self.metric, self.greater_is_better)
         ax.set(xlabel="step (folds, or epochs fold after fold)", ylabel=label)
-        ax.legend(frameon=False)
+        legend_below(ax)
         title(ax, counted(len(curves), "trial"))
         return axes
 

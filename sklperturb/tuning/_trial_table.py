@@ -23,7 +23,7 @@ class TrialTable:
     params: pd.DataFrame
     metric: str | None
     greater_is_better: bool
-    n_folds: int | None
+    folds: pd.DataFrame
     curves: dict | None
 
 
@@ -52,9 +52,10 @@ def tabulate_search(search, metric=None):
             "trial": results.get("trial", np.arange(len(value))),
             "state": results.get("state", known),
             "value": value,
-            "std": results[f"std_test_{key}"],
         }
     )
+    folds = [f"split{fold}_test_{key}" for fold in range(search.n_splits_)]
+    folds = {i: sign * np.asarray(results[name]) for i, name in enumerate(folds)}
     study = getattr(search, "study_", None)
     # What was reported on the way is of the score that was optimised.
     optimised = study is not None and key in ("score", search.refit)
@@ -63,7 +64,7 @@ def tabulate_search(search, metric=None):
         pd.DataFrame(results["params"], index=trials.index),
         name,
         greater,
-        search.n_splits_,
+        pd.DataFrame(folds, index=trials.index),
         _read_curves(study, sign) if optimised else None,
     )
 
@@ -87,24 +88,24 @@ def tabulate_study(study, scoring=None):
         )
     name, greater = _read_scoring(scoring)
     sign = 1 if greater else -1
-    rows, params, n_folds = [], [], None
+    rows, params, by_fold = [], [], []
     for trial in study.get_trials(deepcopy=False):
         if DISCARDED in trial.user_attrs or trial.state.name == "WAITING":
             continue
         complete = trial.state.name == "COMPLETE"
         folds = [v for k, v in trial.user_attrs.items() if k.startswith(FOLD)]
         scores = [list(fold["scores"].values()) for fold in folds]
-        std = np.nan
         # Of several scores, the study does not say which it optimises.
-        if complete and scores and all(len(each) == 1 for each in scores):
-            std, n_folds = float(np.std(scores)), len(scores)
+        scores = [sign * each[0] if len(each) == 1 else np.nan for each in scores]
+        by_fold.append(dict(enumerate(scores)))
         value = sign * trial.value if complete else np.nan
-        rows.append((trial.number, trial.state.name, value, std))
+        rows.append((trial.number, trial.state.name, value))
         params.append(trial.params)
-    trials = pd.DataFrame(rows, columns=["trial", "state", "value", "std"])
+    trials = pd.DataFrame(rows, columns=["trial", "state", "value"])
+    folds = pd.DataFrame(by_fold, index=trials.index)
     params = pd.DataFrame(params, index=trials.index)
     curves = _read_curves(study, sign)
-    return TrialTable(trials, params, name, greater, n_folds, curves)
+    return TrialTable(trials, params, name, greater, folds, curves)
 
 
 def importance(params, scores):

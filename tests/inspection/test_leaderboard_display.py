@@ -85,6 +85,15 @@ def test_caption_says_what_was_scored(pyplot, comparison, screen):
     assert caption == "Whiskers: 80 % interval over 146 perturbations"
 
 
+def test_caption_has_the_level_and_the_units_of_the_comparison(pyplot, screen):
+    given = compare(["no_change"], screen.X, screen.y, cv=2, confidence=0.9)
+    caption = LeaderboardDisplay.from_comparison(given).ax_.get_title(loc="left")
+    assert "Whiskers: 90 % interval over 20 perturbations" in caption
+    table = invented(3, unit="perturbation and context", n_units="12 and 1")
+    caption = LeaderboardDisplay(table).plot().ax_.get_title(loc="left")
+    assert caption.endswith("over 12 perturbations and 1 context")
+
+
 def test_one_metric_of_several(pyplot, comparison, table):
     display = LeaderboardDisplay.from_comparison(comparison, metric="spearman")
     assert display.ax_.get_xlabel() == "Spearman (higher is better)"

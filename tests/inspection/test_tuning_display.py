@@ -42,7 +42,7 @@ def invented(n_trials=20, noise=0.0):
     )
     value = 1 + params["main"] + noise * rng.normal(size=n_trials)
     trials = pd.DataFrame(
-        {"trial": range(n_trials), "state": "COMPLETE", "value": value, "std": 0.1}
+        {"trial": range(n_trials), "state": "COMPLETE", "value": value}
     )
     return {"trials": trials, "params": params, "metric": "mrrmse"}
 
@@ -65,12 +65,17 @@ def test_history_has_the_sign_of_the_metric(pyplot, search):
     assert "standard deviation over 4 folds" in caption
 
 
-def test_whiskers_are_over_folds(pyplot, search):
+def test_whiskers_are_over_folds_less_what_they_share(pyplot, search):
     display = TuningDisplay.from_search(search)
     (bars,) = display.ax_.containers[0][2]
     lengths = [np.ptp(segment[:, 1]) / 2 for segment in bars.get_segments()]
-    stds = search.cv_results_["std_test_score"]
-    np.testing.assert_allclose(lengths, stds[~np.isnan(stds)])
+    results = search.cv_results_
+    folds = np.array([results[f"split{i}_test_score"] for i in range(4)])
+    folds = folds[:, results["state"] == "COMPLETE"]
+    left = folds - folds.mean(axis=1, keepdims=True)
+    n = folds.shape[1]
+    expected = left.std(axis=0, ddof=1) * np.sqrt(n / (n - 1))
+    np.testing.assert_allclose(lengths, expected, atol=1e-12)
 
 
 def test_study_and_search_show_the_same(pyplot, search):
@@ -79,6 +84,7 @@ def test_study_and_search_show_the_same(pyplot, search):
     pd.testing.assert_frame_equal(
         of_study.trials, of_search.trials, check_dtype=False, rtol=1e-9
     )
+    pd.testing.assert_frame_equal(of_study.folds, of_search.folds)
     assert of_study.metric == "mrrmse" and not of_study.greater_is_better
     assert of_study.curves == of_search.curves
     unnamed = TuningDisplay.from_study(search.study_)
@@ -97,8 +103,8 @@ def test_curves_end_where_trials_do(pyplot, search):
 def test_trials_without_a_score_are_marked(pyplot):
     given = invented(6)
     trials = given["trials"]
-    trials.loc[[1, 2], ["state", "value", "std"]] = ["PRUNED", np.nan, np.nan]
-    trials.loc[3, ["state", "value", "std"]] = ["FAIL", np.nan, np.nan]
+    trials.loc[[1, 2], ["state", "value"]] = ["PRUNED", np.nan]
+    trials.loc[3, ["state", "value"]] = ["FAIL", np.nan]
     display = TuningDisplay(**given, greater_is_better=False).plot()
     labels = [t.get_text() for t in display.ax_.get_legend().get_texts()]
     assert {"ended early (2)", "failed (1)"} <= set(labels)
@@ -189,7 +195,7 @@ def test_what_cannot_be_drawn_is_said(pyplot, search):
 
 def test_nothing_is_complete(pyplot):
     given = invented(2)
-    given["trials"][["value", "std"]] = np.nan
+    given["trials"]["value"] = np.nan
     given["trials"]["state"] = "FAIL"
     display = TuningDisplay(**given).plot()
     assert display.ax_.get_title(loc="left") == "2 trials"
