@@ -15,6 +15,7 @@ from sklperturb.inspection._figure import (
     GREY,
     MARKERS,
     counted,
+    legend_below,
     log_axis,
     make_axes,
     shown,
@@ -238,9 +239,7 @@ class CellScreenDisplay:
         ax.set_ylabel("distance of centroids")
         ax.set_ylim(bottom=0)
         title(ax, f"From {self.reference}")
-        legend = ax.legend(frameon=False)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        legend_below(ax, 2)
 
 
 class _Controls:

@@ -174,7 +174,7 @@ def title(ax, text, **options):
 def legend_below(ax, n_columns=4):
     """Put the legend of an axis where it covers nothing."""
     legend = ax.legend(
-        loc="upper right", bbox_to_anchor=(1, -0.16), ncols=n_columns, frameon=False
+        loc="upper right", bbox_to_anchor=(1, -0.18), ncols=n_columns, frameon=False
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
