@@ -241,9 +241,9 @@ class PerturbationLearningCurveDisplay:
         for text in ax.legend(frameon=False).get_texts():
             text.set_parse_math(False)
         one = self.table[self.table["model"] == self.table["model"].iloc[0]]
-        largest = one[one["n_perturbations"] == one["n_perturbations"].max()]
+        n_rows = int(one.groupby("fold")["n_rows"].first().sum())
         n_folds = self.table["fold"].nunique()
-        caption = f"{counted(int(largest['n_rows'].sum()), 'row')} held out"
+        caption = f"{counted(n_rows, 'row')} held out"
         caption += f" in {counted(n_folds, 'fold')}"
         if n_folds > 1:
             caption += "\nWhiskers: standard deviation over folds, each less its mean"
