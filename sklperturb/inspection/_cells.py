@@ -14,6 +14,7 @@ from sklperturb.inspection._figure import (
     COLOURS,
     GREY,
     MARKERS,
+    Display,
     counted,
     legend_below,
     log_axis,
@@ -31,7 +32,7 @@ _TOTALS = {
 }
 
 
-class CellScreenDisplay:
+class CellScreenDisplay(Display):
     """Plot how many counts and cells there are, and how far perturbations move.
 
     Four questions come before any model: are cells sequenced deeply and evenly enough,

@@ -22,8 +22,6 @@ GREY = "0.5"  # on white and on black
 MANY_POINTS = 2000
 # The largest is this often the median: linear scales then show little of the others.
 SKEWED = 8
-# Of fewer values, none is far behind.
-_MANY = 6
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
@@ -180,39 +178,14 @@ def legend_below(ax, n_columns=4):
         text.set_parse_math(False)
 
 
-def far_behind(values, best):
-    """Return which values are so much worse that they would hide how others differ.
+class Display:
+    """What all displays share: a notebook shows what they are, and no address."""
 
-    Parameters
-    ----------
-    values : ndarray of shape (n_values,)
-    best : float
-    """
-    gaps = np.abs(np.asarray(values, dtype=float) - best)
-    if len(gaps) < _MANY or np.isnan(gaps).any():
-        return np.zeros(len(gaps), dtype=bool)
-    return gaps > SKEWED * np.median(gaps)
+    def __repr__(self):
+        return f"<{type(self).__name__}>"
 
 
-def within_folds(scores):
-    """Return the deviation over folds, less what all scores of a fold share.
-
-    Parameters
-    ----------
-    scores : DataFrame of shape (n_folds, n_scores)
-
-    Returns
-    -------
-    deviations : Series of shape (n_scores,)
-        With Morey's correction; NaN of a single fold, or a single score.
-    """
-    n_scores = len(scores.columns)
-    centred = scores.sub(scores.mean(axis=1), axis=0)
-    correction = np.sqrt(n_scores / (n_scores - 1)) if n_scores > 1 else np.nan
-    return correction * centred.std()
-
-
-class PredictionDisplay:
+class PredictionDisplay(Display):
     """Ways to a display from what predicts; the subclass has `from_predictions`."""
 
     @classmethod
@@ -251,7 +224,7 @@ class PredictionDisplay:
             If a name is given without `cv`.
         """
         import_extra(f"{cls.__name__}.from_estimator", "plot", "matplotlib")
-        name = _name_of(estimator)
+        name = name_of(estimator)
         if cv is not None:
             comparison = _held_out(name, estimator, X, y, cv, schema)
             return cls.from_comparison(comparison, X, y, name, schema=schema, **options)
@@ -312,7 +285,8 @@ def predictions_of(comparison, X, model):
     return y_pred
 
 
-def _name_of(estimator):
+def name_of(estimator):
+    """Return the name to show of an estimator: that of the last step of a pipeline."""
     if isinstance(estimator, str):
         return estimator
     if isinstance(estimator, Pipeline) and estimator.steps:

@@ -8,6 +8,7 @@ from sklperturb.conditions._validation import resolve_schema
 from sklperturb.inspection._figure import (
     COLOURS,
     GREY,
+    Display,
     counted,
     log_axis,
     make_axes,
@@ -29,7 +30,7 @@ _NAMED = 3
 _LINES = 25
 
 
-class FoldsDisplay:
+class FoldsDisplay(Display):
     """Plot the scores of a model against those of a reference, in pairs.
 
     A mean says little of whether a model is better everywhere or on a few rows. Folds

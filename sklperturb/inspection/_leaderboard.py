@@ -9,8 +9,9 @@ from sklperturb.inspection._figure import (
     COLOURS,
     GREY,
     MARKERS,
+    SKEWED,
+    Display,
     counted,
-    far_behind,
     legend_below,
     make_axes,
     metric_label,
@@ -32,13 +33,15 @@ _KINDS = (
 )
 _COLOURS = (GREY, *COLOURS, "#A6761D")
 _STYLES = dict(zip(_KINDS, zip(_COLOURS, MARKERS, strict=True), strict=True))
+# Of fewer values, none is far behind.
+_MANY = 6
 # Names of failed models that a caption has room for.
 _SOME = 3
 # Kinds that a line of the legend has room for, and characters of a line above one axis.
 _BESIDE, _NARROW = 5, 40
 
 
-class LeaderboardDisplay:
+class LeaderboardDisplay(Display):
     """Plot each model's score, and its difference from the best baseline.
 
     Use `from_comparison` to make one of a comparison, and the constructor where there
@@ -292,6 +295,20 @@ def _draw(ax, table, columns, label, greater_is_better):
     ax.set_xlabel(label)
     ax.grid(axis="y", alpha=0.25)
     ax.set_axisbelow(True)
+
+
+def far_behind(values, best):
+    """Return which values are so much worse that they would hide how others differ.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+    best : float
+    """
+    gaps = np.abs(np.asarray(values, dtype=float) - best)
+    if len(gaps) < _MANY or np.isnan(gaps).any():
+        return np.zeros(len(gaps), dtype=bool)
+    return gaps > SKEWED * np.median(gaps)
 
 
 def _add_legend(axes, table):

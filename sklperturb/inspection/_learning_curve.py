@@ -16,17 +16,18 @@ from sklperturb.conditions._validation import resolve_schema
 from sklperturb.inspection._figure import (
     COLOURS,
     MARKERS,
+    Display,
     counted,
     make_axes,
     metric_label,
+    name_of,
     shown,
     title,
-    within_folds,
 )
 from sklperturb.utils._optional import import_extra
 
 
-class PerturbationLearningCurveDisplay:
+class PerturbationLearningCurveDisplay(Display):
     """Plot the score of models against how many perturbations they learn from.
 
     It tells whether more perturbations would help more than a better model. In each
@@ -166,7 +167,7 @@ class PerturbationLearningCurveDisplay:
         if isinstance(estimator, Mapping):
             models = dict(estimator)
         else:
-            models = {_name_of(estimator): estimator}
+            models = {name_of(estimator): estimator}
         with warnings.catch_warnings():
             # None is shown.
             warnings.filterwarnings("ignore", "(?s).*[Ii]nterval")
@@ -334,9 +335,19 @@ def _summarise(table):
     return summary[["model", "n_perturbations", "mean", "std"]].reset_index(drop=True)
 
 
-def _name_of(estimator):
-    """Return the name to show of a model that was given none."""
-    if isinstance(estimator, str):
-        return estimator
-    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-    return type(last).__name__
+def within_folds(scores):
+    """Return the deviation over folds, less what all scores of a fold share.
+
+    Parameters
+    ----------
+    scores : DataFrame of shape (n_folds, n_scores)
+
+    Returns
+    -------
+    deviations : Series of shape (n_scores,)
+        With Morey's correction; NaN of a single fold, or a single score.
+    """
+    n_scores = len(scores.columns)
+    centred = scores.sub(scores.mean(axis=1), axis=0)
+    correction = np.sqrt(n_scores / (n_scores - 1)) if n_scores > 1 else np.nan
+    return correction * centred.std()

@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.inspection._figure import (
     COLOURS,
+    Display,
     make_axes,
     shown,
     title,
@@ -20,7 +21,7 @@ _DECADES = 30
 _FEW = 12
 
 
-class TrainingCurveDisplay:
+class TrainingCurveDisplay(Display):
     """Plot the training and validation losses of networks and flows.
 
     Use `from_estimator` to make one.

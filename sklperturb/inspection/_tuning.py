@@ -5,15 +5,16 @@ import numpy as np
 from sklperturb.inspection._figure import (
     COLOURS,
     GREY,
+    Display,
     counted,
-    far_behind,
     legend_below,
     make_axes,
     metric_label,
     shown,
     title,
-    within_folds,
 )
+from sklperturb.inspection._leaderboard import far_behind
+from sklperturb.inspection._learning_curve import within_folds
 from sklperturb.tuning._trial_table import (
     importance,
     is_missing,
@@ -33,7 +34,7 @@ _FEWEST = 8
 _COLUMNS = 3  # of slices
 
 
-class TuningDisplay:
+class TuningDisplay(Display):
     """Plot the trials of a search: their scores, and what the parameters did.
 
     Use `from_search` or `from_study` to make one.
