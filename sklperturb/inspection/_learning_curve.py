@@ -169,8 +169,8 @@ class PerturbationLearningCurveDisplay(Display):
         else:
             models = {name_of(estimator): estimator}
         with warnings.catch_warnings():
-            # None is shown.
-            warnings.filterwarnings("ignore", "(?s).*[Ii]nterval")
+            # No interval is shown.
+            warnings.filterwarnings("ignore", ".*Intervals resample")
             comparison = compare(
                 models,
                 X,
