@@ -11,12 +11,6 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.ensemble._meta import (
-    check_rows,
-    copy_feature_names,
-    inherit_tags,
-    out_of_fold,
-)
 from sklperturb.ensemble._weights import (
     RowMoments,
     Spectrum,
@@ -25,6 +19,12 @@ from sklperturb.ensemble._weights import (
     greedy_weights,
     least_squares_weights,
     mrrmse_weights,
+)
+from sklperturb.model_selection._meta import (
+    check_rows,
+    copy_feature_names,
+    inherit_tags,
+    out_of_fold,
 )
 from sklperturb.utils._grid import Grid
 

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklperturb.conditions._frames import as_pandas, as_table, column_names
-from sklperturb.ensemble._meta import MetaRegressor, check_rows
+from sklperturb.model_selection._meta import MetaRegressor, check_rows
 
 
 class PseudoLabelRegressor(MetaRegressor):

@@ -5,7 +5,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.ensemble._meta import MetaRegressor, check_rows
+from sklperturb.model_selection._meta import MetaRegressor, check_rows
 from sklperturb.utils._grid import Grid
 
 

@@ -10,7 +10,7 @@ from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._levels import LevelEncoder
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema
-from sklperturb.ensemble._meta import (
+from sklperturb.model_selection._meta import (
     MetaRegressor,
     check_rows,
     copy_feature_names,

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.ensemble._meta import MetaRegressor, copy_feature_names
+from sklperturb.model_selection._meta import MetaRegressor, copy_feature_names
 from sklperturb.utils._threads import one_thread
 
 AGGREGATES = {"median": np.median, "mean": np.mean}

@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.ensemble._meta import MetaRegressor, check_rows
 from sklperturb.linear_model._calibration import Stretch
+from sklperturb.model_selection._meta import MetaRegressor, check_rows
 
 
 class StretchedRegressor(MetaRegressor):

@@ -6,8 +6,8 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.conditions._frames import as_pandas
-from sklperturb.ensemble._meta import MetaRegressor, check_rows
 from sklperturb.metrics import WeightedMSEScorer, differential_weights
+from sklperturb.model_selection._meta import MetaRegressor, check_rows
 
 CENTRES = ("mean", "weighted")
 

@@ -13,9 +13,9 @@ from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.ensemble._blend import centred_ranks
-from sklperturb.ensemble._meta import check_rows
 from sklperturb.ensemble._weights import Spectrum
 from sklperturb.model_selection import UnseenPerturbationKFold
+from sklperturb.model_selection._meta import check_rows
 from sklperturb.models._learning import (
     EDGES,
     MIN_ROWS,

@@ -23,10 +23,10 @@ from sklperturb.ensemble import (
     SeedEnsembleRegressor,
     SeenUnseenRegressor,
 )
-from sklperturb.ensemble._meta import out_of_fold
 from sklperturb.linear_model import ProductKernelRidge
 from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
+from sklperturb.model_selection._meta import out_of_fold
 from sklperturb.neural_network import TokenEmbeddingMLPRegressor
 from sklperturb.preprocessing import make_condition_encoder
 

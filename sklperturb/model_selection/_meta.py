@@ -1,4 +1,4 @@
-"""What estimators that wrap others have in common."""
+"""What estimators that wrap others have in common: folds, tags, names of columns."""
 
 from numbers import Integral
 
