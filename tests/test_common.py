@@ -91,6 +91,7 @@ TUNED = {
     "BilinearGeneRegressor": {"model__embedding": [None, LookupEmbedding(TABLE)]},
     "BlendRegressor": {"model__method": ["mrrmse", "greedy", "nnls"]},
     "BoostedTargetRegressor": {"model__n_components": [2, 4]},
+    "ConformalRegressor": {"model__estimator": [None, GroupStatisticRegressor()]},
     "ContextTransferRidge": {"model__kernel": ["linear", "rbf"]},
     "FlowMatchingRegressor": {"model__mean_estimator": ["shift", "none"]},
     "GeneKnowledgeRidge": {"model__scale_contexts": [True, False]},

@@ -32,14 +32,14 @@ _MISSING_LIKE = MISSING | {"-", "."}
 _PACKAGES = ("sklperturb", "sklearn", "contextlib")
 
 
-def warn(message):
+def warn(message, category=UserWarning):
     """Warn the user, at the line that called the toolkit from outside."""
     level, frame = 2, sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] not in _PACKAGES:
             break
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, UserWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def doubtful_columns(columns, spellings, roles):

@@ -2,6 +2,7 @@
 
 from sklperturb.inspection._ceiling import CeilingDisplay
 from sklperturb.inspection._cells import CellScreenDisplay
+from sklperturb.inspection._coverage import CoverageDisplay
 from sklperturb.inspection._effect_size import EffectSizeDisplay
 from sklperturb.inspection._folds import FoldsDisplay
 from sklperturb.inspection._heat_map import ConditionHeatMapDisplay
@@ -12,12 +13,18 @@ from sklperturb.inspection._signature import SignatureDisplay
 from sklperturb.inspection._training_curve import TrainingCurveDisplay
 from sklperturb.inspection._tuning import TuningDisplay
 from sklperturb.uncertainty._ceiling import NoiseCeiling, noise_ceiling
+from sklperturb.uncertainty._conformal import ConformalRegressor
+from sklperturb.uncertainty._conformal_asked import ExchangeabilityWarning
+from sklperturb.uncertainty._conformal_coverage import coverage_curve
 
 __all__ = [
     "CeilingDisplay",
     "CellScreenDisplay",
     "ConditionHeatMapDisplay",
+    "ConformalRegressor",
+    "CoverageDisplay",
     "EffectSizeDisplay",
+    "ExchangeabilityWarning",
     "FoldsDisplay",
     "LeaderboardDisplay",
     "NoiseCeiling",
@@ -26,5 +33,6 @@ __all__ = [
     "SignatureDisplay",
     "TrainingCurveDisplay",
     "TuningDisplay",
+    "coverage_curve",
     "noise_ceiling",
 ]

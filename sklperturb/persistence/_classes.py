@@ -15,9 +15,11 @@ from sklperturb.files._reading import FileError, short
 # Rooms whose public estimators, splitters and dataclasses are allowed.
 _ROOMS = (
     *("baseline", "compose", "datasets", "embedding", "ensemble", "flow"),
-    *("linear_model", "metrics", "model_selection", "models", "neural_network"),
-    *("preprocessing", "signatures", "tuning"),
+    *("inspection", "linear_model", "metrics", "model_selection", "models"),
+    *("neural_network", "preprocessing", "signatures", "tuning"),
 )
+# Where the public classes of a room are found, if not in the room itself.
+_PUBLIC_IN = {"conditions": "datasets", "uncertainty": "inspection"}
 # What fitted estimators are made of besides, by module.
 _PARTS = {
     "sklperturb.cells._perturbed": ("ControlCells", "CountChange", "CountRates"),
@@ -48,6 +50,9 @@ _PARTS = {
     "sklperturb.preprocessing._gene_sources": ("GeneSource", "UnitVectors"),
     "sklperturb.preprocessing._latent_decoder": ("LatentDecoder",),
     "sklperturb.tuning._prune": ("Pruning",),
+    "sklperturb.uncertainty._conformal_conditions": ("TrainingConditions",),
+    "sklperturb.uncertainty._conformal_distance": ("KernelDistance",),
+    "sklperturb.uncertainty._conformal_scale": ("ErrorScale", "ResponseStrength"),
 }
 # Of scikit-learn, what is made of numbers and text alone, and its trees and forests.
 _SKLEARN = {
@@ -140,9 +145,7 @@ def name_of(kind):
     package, _, rest = kind.__module__.partition(".")
     if package == "sklperturb":
         room = rest.partition(".")[0]
-        public = f"sklperturb.{room}.{kind.__qualname__}"
-        if room == "conditions":  # public in datasets
-            public = f"sklperturb.datasets.{kind.__qualname__}"
+        public = f"sklperturb.{_PUBLIC_IN.get(room, room)}.{kind.__qualname__}"
         for name in (public, path):
             if _is_known(name) and _find(name) is kind:
                 return name, True

@@ -1,0 +1,167 @@
+"""Measure what conformal intervals cover of rows that were held out.
+
+    python benchmarks/conformal_coverage.py FOLDER ... > table.md
+
+Each FOLDER is a screen in the layout of OP2; without any, screens are generated. Only
+training rows are used. Outer folds hold out pairs of a perturbation and a context, or
+perturbations; the intervals learn from folds of the same kind inside of what is left.
+A naive interval has one width for all entries: that which covers as many of the
+held-out entries, a choice that it could not make without them. The score is that of
+Winkler, the width and ten times what an entry is outside by.
+
+The second table breaks exchangeability: intervals that were calibrated on pairs are
+asked for perturbations that were not measured. The third one has the errors of rows by
+their distance from training.
+"""
+
+import argparse
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sklperturb.datasets import load_op2, make_chemical_screen
+from sklperturb.inspection import ConformalRegressor, ExchangeabilityWarning
+from sklperturb.model_selection import UnseenPairKFold, UnseenPerturbationKFold
+from sklperturb.models import make_model
+from sklperturb.utils._intervals import mean_interval
+
+QUESTIONS = {"pairs": UnseenPairKFold, "perturbations": UnseenPerturbationKFold}
+MODELS = {
+    "pairs": ("ridge", "response_kernel"),
+    "perturbations": ("ridge", "tanimoto_kernel"),
+}
+CONFIDENCE = 0.9
+HEAD = (
+    "coverage at 90 % | by context | naive, by context | median width to naive | "
+    "score to naive | folds warned of |"
+)
+
+
+def screens(folders, seeds):
+    """Yield a name, and lists of conditions, responses and schemas."""
+    for folder in folders:
+        screen = load_op2(folder)
+        yield Path(folder).name.partition("_")[0], [screen]
+    if not folders:
+        made = [make_chemical_screen(4, 60, 200, random_state=s) for s in range(seeds)]
+        yield f"generated, {seeds} seeds", made
+
+
+def held_out(screen, model, asked, calibrated, n_folds, by_context):
+    """Return what is known of the held-out rows, and how many folds were warned of."""
+    X, y, schema = screen.X, screen.y.to_numpy(dtype=float), screen.schema
+    folds = QUESTIONS[asked](5, schema=schema, random_state=0).split(X)
+    found, warned, done = [], 0, 0
+    for train, test in list(folds)[:n_folds]:
+        conformal = ConformalRegressor(
+            make_model(model, schema=schema, random_state=0),
+            confidence=CONFIDENCE,
+            cv=QUESTIONS[calibrated](5, schema=schema, random_state=1),
+            by_context=by_context,
+            schema=schema,
+        )
+        conformal.fit(X.iloc[train], y[train])
+        rows = X.iloc[test]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            lower, upper = conformal.predict_interval(rows)
+        warned += any(issubclass(w.category, ExchangeabilityWarning) for w in caught)
+        done += 1
+        error = np.abs(y[test] - (lower + upper) / 2)
+        width = upper - lower
+        outside = np.maximum(error - width / 2, 0)
+        constant = np.quantile(error, np.mean(outside == 0))
+        naive = 2 * constant + 20 * np.maximum(error - constant, 0)
+        found.append(
+            pd.DataFrame(
+                {
+                    "unit": rows[schema.perturbation].astype(str).to_numpy(),
+                    "context": rows[schema.context].astype(str).to_numpy(),
+                    "covered": np.mean(outside == 0, axis=1),
+                    "naive covered": np.mean(error <= constant, axis=1),
+                    "width": width.mean(axis=1) / (2 * constant),
+                    "score": (width + 20 * outside).mean(axis=1),
+                    "naive": naive.mean(axis=1),
+                    "rmse": np.sqrt(np.mean(error**2, axis=1)),
+                    "distance": conformal.distance(rows),
+                    "abstain": conformal.abstain(rows),
+                }
+            )
+        )
+    return pd.concat(found), warned, done
+
+
+def line(rows):
+    """Return coverage, its range over contexts, widths and score as text."""
+    mean, low, high = mean_interval(rows["covered"], rows["unit"])
+    contexts = rows.groupby("context")[["covered", "naive covered"]].mean()
+    spans = [f"{contexts[c].min():.1%} to {contexts[c].max():.1%}" for c in contexts]
+    score = rows["score"].mean() / rows["naive"].mean()
+    return (
+        f"{mean:.1%} ({low:.1%} to {high:.1%}) | {spans[0]} | {spans[1]} | "
+        f"{rows['width'].median():.2f} | {score:.2f}"
+    )
+
+
+def main():
+    """Print three tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="*")
+    parser.add_argument("--models", nargs="+", help="by default two a question")
+    parser.add_argument("--questions", nargs="+", default=list(QUESTIONS))
+    parser.add_argument("--seeds", type=int, default=5, help="of generated screens")
+    parser.add_argument("--folds", type=int, default=5, help="at most, of the outer 5")
+    parser.add_argument("--by-context", action="store_true")
+    parser.add_argument("--broken", action="store_true", help="the second table too")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", "rdkit cannot read")
+    print(f"| screen | held out | model | {HEAD}")
+    print("|---|---|---|---|---|---|---|---|---|")
+    broken, far = [], []
+    for name, several in screens(options.folders, options.seeds):
+        for asked in options.questions:
+            for model in options.models or MODELS[asked]:
+                if model == "tanimoto_kernel" and several[0].schema.smiles is None:
+                    continue  # it is about structures
+                given = model, asked
+                rows, warned, done = together(several, *given, asked, options)
+                ending = f"{line(rows)} | {warned} of {done} |"
+                print(f"| {name} | {asked} | {model} | {ending}", flush=True)
+                if asked == "perturbations" and several[0].schema.smiles is not None:
+                    far.append((f"{name} | {model}", rows))
+        if options.broken:
+            rows, warned, done = together(
+                several, "ridge", "perturbations", "pairs", options
+            )
+            broken.append(f"| {name} | {line(rows)} | {warned} of {done} |")
+    if broken:
+        print(f"\n| screen | {HEAD}")
+        print("|---|---|---|---|---|---|---|", *broken, sep="\n")
+    if far:
+        print(
+            "\n| screen | model | RMSE by quarters of distance | Spearman | abstained |"
+        )
+        print("|---|---|---|---|---|")
+    for title, rows in far:
+        quarter = pd.qcut(rows["distance"].rank(method="first"), 4, labels=False)
+        errors = rows.groupby(quarter)["rmse"].mean()
+        units = rows.groupby("unit")[["distance", "rmse"]].mean()
+        rho = units["distance"].corr(units["rmse"], method="spearman")
+        text = ", ".join(f"{e:.2f}" for e in errors)
+        print(f"| {title} | {text} | {rho:.2f} | {rows['abstain'].mean():.1%} |")
+
+
+def together(several, model, asked, calibrated, options):
+    """Return the rows of several screens, and how often was warned."""
+    found = [
+        held_out(s, model, asked, calibrated, options.folds, options.by_context)
+        for s in several
+    ]
+    rows = [f.assign(unit=f["unit"] + f" {n}") for n, (f, *_) in enumerate(found)]
+    return pd.concat(rows), sum(f[1] for f in found), sum(f[2] for f in found)
+
+
+if __name__ == "__main__":
+    main()
