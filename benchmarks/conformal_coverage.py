@@ -11,7 +11,8 @@ Winkler, the width and ten times what an entry is outside by.
 
 The second table breaks exchangeability: intervals that were calibrated on pairs are
 asked for perturbations that were not measured. The third one has the errors of rows by
-their distance from training.
+their distance from training, as parts of the responses' own size, and the correlation
+of both over perturbations.
 """
 
 import argparse
@@ -49,17 +50,23 @@ def screens(folders, seeds):
         yield f"generated, {seeds} seeds", made
 
 
-def held_out(screen, model, asked, calibrated, n_folds, by_context):
+def splitter(question, schema, options, seed):
+    """Return five folds of a kind."""
+    contexts = {"contexts": options.contexts} if question == "pairs" else {}
+    return QUESTIONS[question](5, schema=schema, random_state=seed, **contexts)
+
+
+def held_out(screen, model, asked, calibrated, options):
     """Return what is known of the held-out rows, and how many folds were warned of."""
     X, y, schema = screen.X, screen.y.to_numpy(dtype=float), screen.schema
-    folds = QUESTIONS[asked](5, schema=schema, random_state=0).split(X)
+    folds = splitter(asked, schema, options, 0).split(X)
     found, warned, done = [], 0, 0
-    for train, test in list(folds)[:n_folds]:
+    for train, test in folds:
         conformal = ConformalRegressor(
             make_model(model, schema=schema, random_state=0),
             confidence=CONFIDENCE,
-            cv=QUESTIONS[calibrated](5, schema=schema, random_state=1),
-            by_context=by_context,
+            cv=splitter(calibrated, schema, options, 1),
+            by_context=options.by_context,
             schema=schema,
         )
         conformal.fit(X.iloc[train], y[train])
@@ -85,6 +92,7 @@ def held_out(screen, model, asked, calibrated, n_folds, by_context):
                     "score": (width + 20 * outside).mean(axis=1),
                     "naive": naive.mean(axis=1),
                     "rmse": np.sqrt(np.mean(error**2, axis=1)),
+                    "size": np.sqrt(np.mean(y[test] ** 2, axis=1)),
                     "distance": conformal.distance(rows),
                     "abstain": conformal.abstain(rows),
                 }
@@ -112,7 +120,7 @@ def main():
     parser.add_argument("--models", nargs="+", help="by default two a question")
     parser.add_argument("--questions", nargs="+", default=list(QUESTIONS))
     parser.add_argument("--seeds", type=int, default=5, help="of generated screens")
-    parser.add_argument("--folds", type=int, default=5, help="at most, of the outer 5")
+    parser.add_argument("--contexts", nargs="+", help="of pairs that are held out")
     parser.add_argument("--by-context", action="store_true")
     parser.add_argument("--broken", action="store_true", help="the second table too")
     options = parser.parse_args()
@@ -140,25 +148,21 @@ def main():
         print(f"\n| screen | {HEAD}")
         print("|---|---|---|---|---|---|---|", *broken, sep="\n")
     if far:
-        print(
-            "\n| screen | model | RMSE by quarters of distance | Spearman | abstained |"
-        )
+        print("\n| screen | model | error by quarters of distance | Spearman | far |")
         print("|---|---|---|---|---|")
     for title, rows in far:
         quarter = pd.qcut(rows["distance"].rank(method="first"), 4, labels=False)
-        errors = rows.groupby(quarter)["rmse"].mean()
-        units = rows.groupby("unit")[["distance", "rmse"]].mean()
-        rho = units["distance"].corr(units["rmse"], method="spearman")
-        text = ", ".join(f"{e:.2f}" for e in errors)
+        sums = rows.groupby(quarter)[["rmse", "size"]].sum()
+        rows = rows.assign(error=rows["rmse"] / rows["size"])
+        units = rows.groupby("unit")[["distance", "error"]].mean()
+        rho = units["distance"].corr(units["error"], method="spearman")
+        text = ", ".join(f"{e:.3f}" for e in sums["rmse"] / sums["size"])
         print(f"| {title} | {text} | {rho:.2f} | {rows['abstain'].mean():.1%} |")
 
 
 def together(several, model, asked, calibrated, options):
     """Return the rows of several screens, and how often was warned."""
-    found = [
-        held_out(s, model, asked, calibrated, options.folds, options.by_context)
-        for s in several
-    ]
+    found = [held_out(s, model, asked, calibrated, options) for s in several]
     rows = [f.assign(unit=f["unit"] + f" {n}") for n, (f, *_) in enumerate(found)]
     return pd.concat(rows), sum(f[1] for f in found), sum(f[2] for f in found)
 

@@ -6,6 +6,9 @@ from sklperturb.inspection._figure import make_axes
 from sklperturb.uncertainty._conformal_coverage import coverage_curve, coverage_of
 from sklperturb.utils._printable import printable
 
+# More groups than there are colours are drawn without their names.
+_MOST_NAMED = 10
+
 
 class CoverageDisplay:
     """Plot the coverage of intervals against their confidence.
@@ -122,19 +125,24 @@ class CoverageDisplay:
         (ax,) = make_axes(ax, 1, 1, figsize=(5, 4.5))
         ax.plot([0, 1], [0, 1], color="0.6", linestyle=":", zorder=0)
         groups = list(self.curve["group"].unique())
+        few = len(groups) <= 1 + _MOST_NAMED
         for group in groups:
             rows = self.curve[self.curve["group"] == group]
             whole = group == "all"
-            name = printable(str(group))
+            name = f"{printable(str(group))} (n = {rows['n_perturbations'].iloc[0]})"
+            if not whole and not few:
+                # All of the others have one name, which the first of them gives.
+                name = "_" if group != groups[1] else f"{len(groups) - 1} groups"
             (line,) = ax.plot(
                 rows["confidence"],
                 rows["coverage"],
-                color="black" if whole else None,
+                color="black" if whole else None if few else "0.7",
                 linewidth=2 if whole else 1,
                 marker="o",
                 markersize=4 if whole else 3,
-                label=f"{name} (n = {rows['n_perturbations'].iloc[0]})",
+                label=name,
                 zorder=3 if whole else 2,
+                clip_on=False,
             )
             if whole and np.isfinite(rows[["low", "high"]].to_numpy()).all():
                 ax.fill_between(

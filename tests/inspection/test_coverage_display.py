@@ -51,3 +51,13 @@ def test_names_are_no_formulas(pyplot, screen, model):
     display.figure_.canvas.draw()
     texts = [t.get_text() for t in display.ax_.get_legend().get_texts()]
     assert any(r"b\x1b" in text for text in texts)
+
+
+def test_many_groups_have_no_names(pyplot, screen, model):
+    X, y = screen.X_test, screen.y_test
+    intervals = {0.5: model.predict_interval(X, 0.5)}
+    groups = np.arange(len(X)) % 12
+    display = CoverageDisplay.from_predictions(y, intervals, groups=groups)
+    assert len(display.ax_.get_lines()) == 1 + 1 + 12
+    texts = [t.get_text() for t in display.ax_.get_legend().get_texts()]
+    assert len(texts) == 2 and texts[1] == "12 groups"
