@@ -71,11 +71,13 @@ def coverage_curve(
     --------
     >>> from sklperturb.datasets import make_chemical_screen
     >>> from sklperturb.inspection import ConformalRegressor, coverage_curve
-    >>> screen = make_chemical_screen(4, 40, 50, random_state=0)
-    >>> model = ConformalRegressor().fit(screen.X, screen.y)
+    >>> from sklperturb.model_selection import suggest_cv
+    >>> screen = make_chemical_screen(4, 40, 50, n_shared=20, random_state=0)
+    >>> cv = suggest_cv(screen.X, screen.X_test)
+    >>> model = ConformalRegressor(cv=cv).fit(screen.X, screen.y)
     >>> curve = coverage_curve(model, screen.X_test, screen.y_test)
     >>> curve.set_index("confidence")["coverage"].round(2)[[0.5, 0.9]].tolist()
-    [0.54, 0.92]
+    [0.54, 0.95]
     """
     if not isinstance(estimator, ConformalRegressor):
         raise TypeError(
