@@ -66,3 +66,13 @@ def test_strength_is_of_the_same_perturbation_elsewhere():
     assert of_perturbation[0] > of_perturbation[1] and of_perturbation[2] == 0
     np.testing.assert_allclose(counts, np.log([3, 3, 1, 3]))
     assert np.isfinite(features).all()
+
+
+def test_what_hardly_differed_tells_nothing_elsewhere():
+    strength, _, errors = errors_of()
+    jitter = 1e-4 * np.random.default_rng(1).normal(size=60)
+    features = np.column_stack([strength, jitter])
+    scale = ErrorScale().fit(features, errors, np.arange(60))
+    asked = np.array([[0.0, 0.0], [0.0, 3.0], [0.0, -3.0]])
+    usual, *others = scale.of_rows(asked)
+    assert max(others) < 1.5 * usual and min(others) > usual / 1.5
