@@ -379,3 +379,14 @@ def read_conditions(path, known, model):
         )
     given = list(X.columns)
     return clean_conditions(X, schema, path.name)[given]
+
+
+def with_intervals(estimator, screen, seed, jobs):
+    """Return an estimator with intervals, from folds that ask what the screen asks."""
+    from sklperturb.inspection import ConformalRegressor
+    from sklperturb.model_selection import suggest_cv
+
+    about = {"schema": screen.schema, "random_state": seed}
+    cv = suggest_cv(screen.X, screen.X_test, **about)
+    log.info(f"Intervals are learnt from {type(cv).__name__}({cv.n_splits}).")
+    return ConformalRegressor(estimator, cv=cv, n_jobs=jobs, schema=screen.schema)

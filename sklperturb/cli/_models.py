@@ -18,6 +18,7 @@ from sklperturb.cli._choices import (
     refuse_inputs,
     set_tuned,
     tell_of_asked,
+    with_intervals,
 )
 from sklperturb.cli._options import (
     Batch,
@@ -28,6 +29,8 @@ from sklperturb.cli._options import (
     Data,
     DataOrCells,
     Embedding,
+    IntervalOf,
+    Intervals,
     Jobs,
     Latent,
     MaxSteps,
@@ -39,6 +42,7 @@ from sklperturb.cli._options import (
     Seed,
     Source,
 )
+from sklperturb.cli._tables import write_predictions
 from sklperturb.utils._choices import OnNonfinite
 
 _INPUTS = ("de_train.h5ad", "de_test.h5ad", "id_map.csv", "sample_submission.csv")
@@ -111,6 +115,7 @@ def fit(
     on_nonfinite: NonFinite = OnNonfinite.error,
     seed: Seed = 0,
     budget: Budget = None,
+    intervals: Intervals = False,
     jobs: Jobs = -1,
     overwrite: Overwrite = False,
 ):
@@ -140,11 +145,11 @@ def fit(
                 f"The model {model!r} is for signatures, and --data are cells; leave "
                 "model= out, or `sklperturb signatures` makes signatures of cells."
             )
-        others = params, source, clip, budget
+        others = params, source, clip, budget, intervals or None
         if on_nonfinite != OnNonfinite.error or any(o is not None for o in others):
             raise ValueError(
-                "params=, source=, clip=, on_nonfinite= and budget= are for "
-                "signatures; leave them out."
+                "params=, source=, clip=, on_nonfinite=, budget= and intervals= are "
+                "for signatures; leave them out."
             )
         fit_file(*(data, output, embedding, seed, overwrite), layer=layer, **of_cells)
         return
@@ -162,6 +167,7 @@ def fit(
     screen, estimator = _fitted(
         *(data, model, params, budget, (layer, clip, on_nonfinite)),
         *((embedding, source), seed, jobs),
+        intervals=intervals,
     )
     save(
         estimator,
@@ -207,6 +213,7 @@ def predict(
             ".parquet, or .h5ad with the genes in var.",
         ),
     ],
+    interval: IntervalOf = None,
     overwrite: Overwrite = False,
 ):
     """Predict the responses to any conditions with a model that fit has kept."""
@@ -217,9 +224,12 @@ def predict(
     from sklperturb.files._writing import check_output
     from sklperturb.persistence import load, read_info
 
-    check_output(output, _PREDICTIONS, overwrite)
+    ends = ("_lower", "_upper") if interval is not None else ()
+    files = [output.with_stem(f"{output.stem}{end}") for end in ("", *ends)]
+    for file in files:
+        check_output(file, _PREDICTIONS, overwrite)
     check_file(path, "model")
-    refuse_inputs([path, conditions], [output])
+    refuse_inputs([path, conditions], files)
     start = time.perf_counter()
     known = read_info(path)
     if generates_cells(known.model_class):
@@ -232,9 +242,16 @@ def predict(
         raise ValueError(
             f"{path} holds a {type(model).__name__}, which does not predict."
         )
+    if ends and not hasattr(model, "predict_interval"):
+        raise ValueError(
+            f"{path} holds a {type(model).__name__}, which has no intervals; run "
+            "`sklperturb fit` with --intervals."
+        )
     X = read_conditions(conditions, known, path)
     _tell_of_new(X, model, known)
-    y_pred = np.asarray(model.predict(X)).reshape(len(X), -1)
+    tables = [model.predict(X), *(model.predict_interval(X, interval) if ends else ())]
+    tables = [np.asarray(table).reshape(len(X), -1) for table in tables]
+    y_pred = tables[0]
     genes = known.genes or [f"gene_{i}" for i in range(y_pred.shape[1])]
     if len(genes) != y_pred.shape[1]:
         raise FileError(
@@ -246,7 +263,8 @@ def predict(
             f"{conditions} has the columns {taken[:5]}, which are genes that the model "
             "predicts; remove them."
         )
-    _write_predictions(output, X, pd.DataFrame(y_pred, X.index, genes))
+    for file, table in zip(files, tables, strict=True):
+        write_predictions(file, X, pd.DataFrame(table, X.index, genes))
     n_rows, n_genes = y_pred.shape
     seconds = time.perf_counter() - start
     out.print(f"{n_rows} rows, {n_genes} genes, {seconds:.1f} s: {output}")
@@ -336,7 +354,9 @@ def submit(
         out.print(f"MRRMSE on the known answers: {mrrmse(screen.y_test, y_pred):.4f}")
 
 
-def _fitted(data, model, params, budget, reading, known, seed, jobs, *, asked=False):
+def _fitted(
+    data, model, params, budget, reading, known, seed, jobs, *, asked=False, intervals=0
+):
     """Return the screen of a folder and a registered model that is fitted to it.
 
     With `asked`, a screen without rows to predict is refused before anything is fitted.
@@ -368,6 +388,8 @@ def _fitted(data, model, params, budget, reading, known, seed, jobs, *, asked=Fa
         estimator.set_params(n_jobs=jobs)
     if params is not None:
         set_tuned(estimator, model, params)
+    if intervals:
+        estimator = with_intervals(estimator, screen, seed, jobs)
     unlabeled = {}
     if len(screen.X_test) and has_fit_parameter(estimator, "X_unlabeled"):
         unlabeled["X_unlabeled"] = screen.X_test
@@ -406,27 +428,6 @@ def _listed(names):
 
 def _some(names):
     return ", ".join(map(str, names[:5])) + ", ..." * (len(names) > 5)
-
-
-def _write_predictions(path, X, y_pred):
-    """Write conditions and responses side by side, in the layout of de_train."""
-    import pandas as pd
-    from anndata import AnnData
-
-    from sklperturb.files._writing import written_whole
-    from sklperturb.files._writing_hdf5 import write_h5ad
-
-    with written_whole(path) as unfinished:
-        if path.suffix == ".h5ad":
-            obs = X.set_axis(X.index.astype(str))
-            var = pd.DataFrame(index=y_pred.columns)
-            write_h5ad(unfinished, AnnData(y_pred.to_numpy(), obs, var), "gzip")
-            return
-        table = pd.concat([X, y_pred], axis=1)
-        if path.suffix == ".csv":
-            table.to_csv(unfinished, index=False)
-        else:
-            table.to_parquet(unfinished, index=False)
 
 
 def _check_budget(budget, model):

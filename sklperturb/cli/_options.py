@@ -200,3 +200,19 @@ Plots = Annotated[
     PlotFormat,
     Option(help="Format of the plots in --output; svg and pdf keep lines and text."),
 ]
+Intervals = Annotated[
+    bool,
+    Option(
+        "--intervals",
+        help="Learn what `predict --interval` needs, from folds that hold out what the "
+        "folder asks: as long as a cross-validation.",
+    ),
+]
+IntervalOf = Annotated[
+    float | None,
+    Option(
+        help="Share of the entries to cover, such as 0.9, with a model that was fitted "
+        "with --intervals. Files beside the output, its name with _lower and _upper, "
+        "hold the ends of the intervals.",
+    ),
+]

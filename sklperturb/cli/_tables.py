@@ -189,3 +189,24 @@ def write_leaderboard(folder, table, comparison, plots):
     if find_spec("matplotlib") is not None:
         display = LeaderboardDisplay.from_comparison(comparison)
         write_plot(folder / f"leaderboard.{plots}", display.figure_)
+
+
+def write_predictions(path, X, y_pred):
+    """Write conditions and responses side by side, in the layout of de_train."""
+    import pandas as pd
+    from anndata import AnnData
+
+    from sklperturb.files._writing import written_whole
+    from sklperturb.files._writing_hdf5 import write_h5ad
+
+    with written_whole(path) as unfinished:
+        if path.suffix == ".h5ad":
+            obs = X.set_axis(X.index.astype(str))
+            var = pd.DataFrame(index=y_pred.columns)
+            write_h5ad(unfinished, AnnData(y_pred.to_numpy(), obs, var), "gzip")
+            return
+        table = pd.concat([X, y_pred], axis=1)
+        if path.suffix == ".csv":
+            table.to_csv(unfinished, index=False)
+        else:
+            table.to_parquet(unfinished, index=False)

@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.model_selection import KFold
 from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.conditions._doubts import warn
@@ -334,6 +335,11 @@ class ConformalRegressor(MetaRegressor):
             rows that were held out.
         """
         return self.distance(X) > self.distance_limit_ * (1 + 1e-9)
+
+    @available_if(lambda self: hasattr(self.estimator_, "_used_columns"))
+    def _used_columns(self):
+        own = self.schema_.columns("context", "perturbation")
+        return list(dict.fromkeys([*self.estimator_._used_columns(), *own]))
 
     def _estimator(self):
         if self.estimator is not None:

@@ -44,6 +44,33 @@ def new_conditions(path, screen, n=10):
     return X
 
 
+def test_intervals(cli, folder, kept, tmp_path):
+    screen = load_op2(folder)
+    new_conditions(tmp_path / "new.csv", screen)
+    path, output = tmp_path / "with.skpt", tmp_path / "out.csv"
+    fit = ["fit", "--data", folder, "--model", "additive_joint", "--output", path]
+    done = cli(*fit, "--intervals", "--jobs", 1)
+    assert "Intervals are learnt from UnseenPairKFold" in done.stderr
+    assert "cell_type and sm_name" in done.stderr
+    asked = ["predict", path, "--conditions", tmp_path / "new.csv", "--output", output]
+    cli(*asked, "--interval", 0.5)
+    model = sklperturb.load(path)
+    X = pd.read_csv(tmp_path / "new.csv")
+    ends = model.predict_interval(X, 0.5)
+    expected = [model.predict(X), *ends]
+    for name, values in zip(("out", "out_lower", "out_upper"), expected, strict=True):
+        table = pd.read_csv(tmp_path / f"{name}.csv")
+        np.testing.assert_allclose(table[screen.target_names], values)
+    output.unlink()
+    assert "out_lower.csv" in cli(*asked, "--interval", 0.5, code=2).stderr
+    assert "above 0 and below 1" in (
+        cli(*asked, "--interval", 90, "--overwrite", code=2).stderr
+    )
+    asked[1] = kept
+    done = cli(*asked, "--interval", 0.5, "--overwrite", code=2)
+    assert "which has no intervals" in done.stderr and "--intervals" in done.stderr
+
+
 def test_predictions_are_those_of_the_model(cli, folder, kept, tmp_path):
     screen = load_op2(folder)
     X = new_conditions(tmp_path / "new.csv", screen)
