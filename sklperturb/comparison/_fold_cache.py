@@ -11,6 +11,7 @@ from sklperturb.files._arrays import read_npz
 from sklperturb.files._documents import read_json
 from sklperturb.files._reading import FileError, reading
 from sklperturb.files._writing import written_whole
+from sklperturb.utils._callbacks import without_callbacks
 
 # What is kept under another number is not read. The first could hold folds of networks
 # whose training was interrupted.
@@ -50,7 +51,8 @@ class FoldCache:
         """Return the name of a fold's file, None if nothing is kept."""
         if self.folder is None:
             return None
-        return joblib.hash((self._common, estimator, train, test))
+        what = (self._common, without_callbacks(estimator), train, test)
+        return joblib.hash(what)
 
     def read(self, key, n_rows):
         """Return the stored result of `n_rows` held-out rows, None where there is none.

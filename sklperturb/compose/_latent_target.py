@@ -21,12 +21,13 @@ from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._validation import require_y
 from sklperturb.preprocessing import TargetReducer
+from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
 
 # Rows on which the latent space is tried out.
 _CHECKED_ROWS = 100
 
 
-class LatentTargetRegressor(RegressorMixin, BaseEstimator):
+class LatentTargetRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Predict responses through a latent space of the responses.
 
     `fit` fits `transformer` on `y` and `regressor` on `X` and the latent
@@ -143,13 +144,16 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
             If `layer` is not in `y`, or if the transformer does not decode to as many
             genes as `y` has.
         """
+        task = begin_fit(self, X, y, n_parts=2)
         matrix = self._read(y)
         check_consistent_length(X, matrix)
         self._y_ndim, matrix = matrix.ndim, _two_dimensional(matrix)
         self._n_genes = matrix.shape[1]
         given = matrix if self.target_format == "matrix" else y
         transformer = TargetReducer() if self.transformer is None else self.transformer
-        self.transformer_ = clone(transformer).fit(given)
+        self.transformer_ = clone(transformer)
+        with task.part("fit-transformer").running(self.transformer_):
+            self.transformer_.fit(given)
         latent = to_dense(self.transformer_.transform(given))
         self._try_inverse(matrix, latent)
         if self._y_ndim == 1 and latent.shape[1] == 1:
@@ -157,10 +161,12 @@ class LatentTargetRegressor(RegressorMixin, BaseEstimator):
         routed = self._route("fit", fit_params)
         # Kept before it is trained, so that who watches its epochs can predict.
         self.regressor_ = clone(self._regressor())
-        self.regressor_.fit(X, latent, **routed)
+        with task.part("fit-regressor").running(self.regressor_):
+            self.regressor_.fit(X, latent, **routed)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.regressor_, name):
                 setattr(self, name, getattr(self.regressor_, name))
+        task.end(X, y, fitted=dict)
         return self
 
     def predict(self, X, **predict_params):

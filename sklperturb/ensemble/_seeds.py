@@ -3,7 +3,7 @@
 from numbers import Integral
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.base import _fit_context, clone
 from sklearn.pipeline import Pipeline
 from sklearn.tree import ExtraTreeRegressor
@@ -12,12 +12,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.model_selection._meta import MetaRegressor, copy_feature_names
+from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit, run_parts
 from sklperturb.utils._threads import one_thread
 
 AGGREGATES = {"median": np.median, "mean": np.mean}
 
 
-class SeedEnsembleRegressor(MetaRegressor):
+class SeedEnsembleRegressor(CallbackSupportMixin, MetaRegressor):
     """Fit an estimator with several seeds and take the median of the predictions.
 
     A network trained twice gives two answers; what they do not share is noise of the
@@ -121,14 +122,22 @@ class SeedEnsembleRegressor(MetaRegressor):
         first = copies[0]
         if self.share_encoder and isinstance(first, Pipeline) and len(first) > 1:
             encoder = first[:-1]
-            encoded = encoder.fit_transform(X, y)
             copies = [copy[-1] for copy in copies]
-        estimators = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit)(copy, encoded, y) for copy in copies
+        n_parts = self.n_seeds + (encoder is not None)
+        task = begin_fit(self, X, y, n_parts=n_parts, ordered=False)
+        if encoder is not None:
+            with task.part("fit-encoder", number=self.n_seeds).running(encoder):
+                encoded = encoder.fit_transform(X, y)
+        parts = [task.part("seed", number=i) for i in range(self.n_seeds)]
+        calls = (
+            delayed(_fit)(copy, encoded, y, part.shared_with(copy))
+            for copy, part in zip(copies, parts, strict=True)
         )
+        estimators = list(run_parts(parts, calls, self.n_jobs))
         # Together, so that an interrupt leaves no encoder with others' estimators.
         self.encoder_, self.estimators_ = encoder, estimators
         copy_feature_names(self, self.encoder_ or self.estimators_[0])
+        task.end(X, y, fitted=dict)
         return self
 
     def predict(self, X):
@@ -164,7 +173,7 @@ def seeded(estimator, seed):
     return copy.set_params(**{name: int(rng.randint(2**31 - 1)) for name in names})
 
 
-def _fit(estimator, X, y):
+def _fit(estimator, X, y, task):
     # Networks of a screen's size train no faster on two threads than on one.
-    with one_thread():
+    with one_thread(), task.around(estimator):
         return estimator.fit(X, y)

@@ -7,6 +7,8 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
+from sklperturb.utils._callbacks import FitTask
+
 
 class FoldFit:
     """A clone of an estimator on one fold: fitted on its training rows only.
@@ -25,6 +27,8 @@ class FoldFit:
         Metadata for `fit`; those that have a value a row are cut to the training rows.
     score_params : dict of str to dict, default=()
         Metadata for each scorer by name, cut to the held-out rows.
+    fit_task : FitTask, default=None
+        Task of another estimator's fit that the clone's is part of.
 
     Attributes
     ----------
@@ -36,8 +40,19 @@ class FoldFit:
     """
 
     def __init__(
-        self, estimator, X, y, train, test, *, params=(), fit_params=(), score_params=()
+        self,
+        estimator,
+        X,
+        y,
+        train,
+        test,
+        *,
+        params=(),
+        fit_params=(),
+        score_params=(),
+        fit_task=None,
     ):
+        self._fit_task = FitTask() if fit_task is None else fit_task
         self._estimator = estimator
         self._params = dict(params)
         self._train = (_safe_indexing(X, train), *_rows_of(y, train))
@@ -58,7 +73,8 @@ class FoldFit:
         params = {name: clone(v, safe=False) for name, v in self._params.items()}
         self.estimator_ = clone(self._estimator).set_params(**params)
         start = time.perf_counter()
-        self.estimator_.fit(*self._train, **self._fit_params)
+        with self._fit_task.around(self.estimator_):
+            self.estimator_.fit(*self._train, **self._fit_params)
         self.fit_time = time.perf_counter() - start
         return self
 

@@ -28,6 +28,7 @@ from sklperturb.models._learning import (
 )
 from sklperturb.models._parts import check_budget, seen_parts, unseen_parts
 from sklperturb.models._trials import trial_folds
+from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 _KINDS = (2, 3, 5)
 
 
-class BestRegressor(ConditionRegressor):
+class BestRegressor(CallbackSupportMixin, ConditionRegressor):
     """Predict a screen's missing signatures with what did best across screens.
 
     Perturbations measured in other contexts are predicted by a blend of models that err
@@ -216,15 +217,20 @@ class BestRegressor(ConditionRegressor):
         if self.scoring == "spearman":
             ranks = centred_ranks(y) @ self._rotation.T
             level = self._rotation.sum(axis=1) * y.shape[1] ** -0.5
+        learns = {kind: bool(folds[kind] and catalogue[kind]) for kind in catalogue}
+        task = begin_fit(self, X, y, n_parts=len(catalogue) + sum(learns.values()))
         clock = Clock(plan.seconds)
         self.parts_, self._learnt, learnt_names, estimates = {}, {}, {}, {}
         for kind, parts in catalogue.items():
             names, learnt = list(parts), alone(len(parts))
             n_final = dict.fromkeys(parts, plan.n_final)
-            if folds[kind] is not None and len(parts):
+            if learns[kind]:
+                weighing = task.part(f"weigh-{kind}", n_parts=len(parts)).begin()
                 predictions = held_out_predictions(
-                    parts, plan, clock, X, rotated, folds[kind], self.n_jobs
+                    *(parts, plan, clock, X, rotated, folds[kind]),
+                    *(self.n_jobs, weighing),
                 )
+                weighing.end()
                 held_out = moments_of(
                     predictions,
                     rotated,
@@ -244,7 +250,10 @@ class BestRegressor(ConditionRegressor):
                 for name, keep in zip(names, used, strict=True)
                 if keep
             }
-            self.parts_[kind] = fit_parts(models, X, rotated, self.n_jobs)
+            fitting = task.part(f"fit-{kind}", n_parts=len(models), ordered=False)
+            fitting.begin()
+            self.parts_[kind] = fit_parts(models, X, rotated, self.n_jobs, fitting)
+            fitting.end()
             for key, weights in learnt.weights.items():
                 learnt.weights[key] = weights[used]
             self._learnt[kind], learnt_names[kind] = learnt, list(self.parts_[kind])
@@ -253,6 +262,7 @@ class BestRegressor(ConditionRegressor):
         self.estimates_ = pd.DataFrame(
             estimates, index=["mrrmse", "low", "high", "n_rows"]
         ).T
+        task.end(X, y, fitted=dict)
         return self
 
     def predict(self, X):

@@ -25,6 +25,7 @@ from sklperturb.metrics import energy_distance
 from sklperturb.model_selection import UnseenContextKFold, UnseenPerturbationKFold
 from sklperturb.model_selection._fold import FoldFit
 from sklperturb.models._cell_models import make_cell_models
+from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
 from sklperturb.utils._intervals import mean_interval
 
 _CANDIDATES = ("controls", "context_shift", "kernel", "flow")  # the simplest first
@@ -33,7 +34,7 @@ _MAX_CELLS = 10_000  # that principal components are learnt from
 _FOLDS = {"perturbation": UnseenPerturbationKFold, "context": UnseenContextKFold}
 
 
-class BestCellsRegressor(RegressorMixin, BaseEstimator):
+class BestCellsRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Generate cells by the simplest model that held-out perturbations do not refute.
 
     Controls as they are, controls displaced by the mean shift of their context, by a
@@ -157,6 +158,7 @@ class BestCellsRegressor(RegressorMixin, BaseEstimator):
             If there are no controls, or fewer than five perturbations (or contexts) to
             hold out: the mean shift of the context is then taken without a choice.
         """
+        task = begin_fit(self, X, y, n_parts=2)
         X = validate_conditions(
             self, X, y if y is None else "no_validation", reset=True
         )
@@ -175,7 +177,7 @@ class BestCellsRegressor(RegressorMixin, BaseEstimator):
         )
         found = baselines | models
         candidates = {name: found[name] for name in _CANDIDATES if name in found}
-        errors, units = self._cross_validate(candidates, X, y, seed)
+        errors, units = self._cross_validate(candidates, X, y, seed, task)
         self.cv_errors_ = {
             name: mean_interval(column, units)[0] for name, column in errors.items()
         }
@@ -193,7 +195,10 @@ class BestCellsRegressor(RegressorMixin, BaseEstimator):
             pd.MultiIndex.from_tuples(differences, names=["model", "simpler"]),
             ["difference", "low", "high"],
         )
-        self.best_estimator_ = clone(candidates[self.choice_]).fit(X, y)
+        self.best_estimator_ = clone(candidates[self.choice_])
+        with task.part("fit-best").running(self.best_estimator_):
+            self.best_estimator_.fit(X, y)
+        task.end(X, y, fitted=dict)
         return self
 
     def predict(self, X):
@@ -236,7 +241,7 @@ class BestCellsRegressor(RegressorMixin, BaseEstimator):
         X = validate_conditions(self, X, reset=False)
         return self.best_estimator_.sample(X, n_cells, random_state=random_state)
 
-    def _cross_validate(self, candidates, X, y, seed):
+    def _cross_validate(self, candidates, X, y, seed, task):
         """Return the errors of each condition by model, and the unit of each."""
         is_control = control_rows(X, self.schema_)
         columns = self.schema_.columns("perturbation", "context")
@@ -258,14 +263,18 @@ class BestCellsRegressor(RegressorMixin, BaseEstimator):
         )
         rng, errors, units = np.random.default_rng(seed), [], []
         cells = open_cells(y[:, None] if y.ndim == 1 else y)
+        comparing = task.part("compare", n_parts=cv.get_n_splits(X)).begin()
         for train, test in cv.split(X):
+            of_fold = comparing.part("fold", n_parts=len(candidates)).begin()
             seen = to_dense(cells.rows(np.sort(rng.permutation(train)[:_MAX_CELLS])))
             n_components = min(self.n_components, *seen.shape)
             space = PCA(n_components, random_state=seed).fit(seen)
             truth, guesses = space.transform(to_dense(cells.rows(test))), {}
             for name, model in candidates.items():
-                task = FoldFit(model, X, y, train, test).fit()
-                guess = task.estimator_.sample(task.X_test, 1, random_state=seed)
+                part = of_fold.part(name).shared_with(model).begin()
+                fit = FoldFit(model, X, y, train, test, fit_task=part).fit()
+                guess = fit.estimator_.sample(fit.X_test, 1, random_state=seed)
+                part.end()
                 guesses[name] = space.transform(guess.reshape(len(test), -1))
             own = labels.iloc[test].reset_index(drop=True)
             for rows in own.groupby(columns).indices.values():
@@ -279,6 +288,8 @@ class BestCellsRegressor(RegressorMixin, BaseEstimator):
                             for name, guess in guesses.items()
                         }
                     )
+            of_fold.end()
+        comparing.end()
         return pd.DataFrame(errors), units
 
     def _used_columns(self):

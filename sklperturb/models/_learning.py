@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from scipy.optimize import minimize_scalar
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
@@ -19,6 +19,7 @@ from sklperturb.ensemble._weights import (
     least_squares_weights,
     mrrmse_weights,
 )
+from sklperturb.utils._callbacks import run_parts
 from sklperturb.utils._threads import quiet_workers
 
 logger = logging.getLogger(__name__)
@@ -91,15 +92,16 @@ class Clock:
 
 
 @quiet_workers()
-def held_out_predictions(parts, plan, clock, X, y, folds, n_jobs=None):
+def held_out_predictions(parts, plan, clock, X, y, folds, n_jobs, task):
     """Return {name: (seeds at the end, predictions of all held-out rows)}.
 
     With a time limit, parts for which there is no time are left out, but for the first.
+    Callbacks are told of the parts and their folds as tasks within `task`.
     """
     if clock.left() is None:
-        found = _all_at_once(parts, plan, X, y, folds, n_jobs)
+        found = _all_at_once(parts, plan, X, y, folds, n_jobs, task)
     else:
-        found = _while_there_is_time(parts, plan, clock, X, y, folds, n_jobs)
+        found = _while_there_is_time(parts, plan, clock, X, y, folds, n_jobs, task)
     # In the order of the parts, whichever came with which.
     return {
         name: (found[name][0], np.concatenate(found[name][1]))
@@ -108,47 +110,66 @@ def held_out_predictions(parts, plan, clock, X, y, folds, n_jobs=None):
     }
 
 
-def _all_at_once(parts, plan, X, y, folds, n_jobs):
+def _all_at_once(parts, plan, X, y, folds, n_jobs, task):
     """Return {name: (seeds at the end, predictions fold by fold)} of all parts."""
     inside = {other for part in parts.values() for other in part.contains}
     # Networks come last and are begun with: a worker that loads torch later on looks as
     # if it leaked memory, and would be replaced.
     names = [name for name in reversed(parts) if name not in inside]
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(
+    parted = {"n_parts": len(folds), "ordered": False}
+    tasks = {name: task.part(name, **parted).begin() for name in names}
+    within = {name: _fold_tasks(tasks[name], parts[name], folds) for name in names}
+    calls = (
         delayed(_fit_and_predict)(
-            parts[name], _also(parts, name, ()), plan.n_trial, X, y, *fold
+            *(parts[name], _also(parts, name, ()), plan.n_trial),
+            *(X, y, *fold, of_fold),
         )
         for name in names
-        for fold in folds
+        for fold, of_fold in zip(folds, within[name], strict=True)
     )
+    results = run_parts([t for of in within.values() for t in of], calls, n_jobs)
     found = {}
     for number, name in enumerate(names, 1):
         logger.info("Learning the weight of %s, %d of %d.", name, number, len(names))
         _add(found, parts, name, plan.n_final, [next(results) for _ in folds])
+        tasks[name].end()
     return found
 
 
-def _while_there_is_time(parts, plan, clock, X, y, folds, n_jobs):
+def _fold_tasks(task, part, folds):
+    """Return a task for each fold of a part."""
+    tasks = [task.part("fold", number=number) for number in range(len(folds))]
+    return [each.shared_with(part.build(1)) for each in tasks]
+
+
+def _while_there_is_time(parts, plan, clock, X, y, folds, n_jobs, task):
     """Return the same of one part after the other, as long as there is time."""
-    found, parallel = {}, Parallel(n_jobs=n_jobs)
+    found = {}
     for number, (name, part) in enumerate(parts.items(), 1):
         if name in found:
             continue
         logger.info("Learning the weight of %s, %d of %d.", name, number, len(parts))
+        of_part = task.part(name, n_parts=len(folds), ordered=False).begin()
+        within = _fold_tasks(of_part, part, folds)
         also, start = _also(parts, name, found), time.perf_counter()
         # How long one takes says how many there is time for.
-        first = _fit_and_predict(part, also, 1, X, y, *folds[0])
+        within[0].begin()
+        first = _fit_and_predict(part, also, 1, X, y, *folds[0], within[0])
+        within[0].end()
         once = time.perf_counter() - start
         affordable = (clock.left() + once) / (once * (len(folds) + 1))
         if affordable < 1 and found:
             logger.info("There is no time for %s.", name)
+            of_part.end()
             continue
         n_trial = int(np.clip(affordable / 2, 1, plan.n_trial))
         n_final = int(np.clip(affordable, 1, plan.n_final))
-        others = parallel(
-            delayed(_fit_and_predict)(part, also, n_trial, X, y, *fold)
-            for fold in folds[1:]
+        calls = (
+            delayed(_fit_and_predict)(part, also, n_trial, X, y, *fold, of_fold)
+            for fold, of_fold in zip(folds[1:], within[1:], strict=True)
         )
+        others = list(run_parts(within[1:], calls, n_jobs))
+        of_part.end()
         seconds = time.perf_counter() - start
         clock.promised += seconds / len(folds) * max(n_final / n_trial, 1)
         _add(found, parts, name, n_final, [first, *others])
@@ -167,9 +188,9 @@ def _add(found, parts, name, n_final, results):
         found[produced] = n_final, [result[column] for result in results]
 
 
-def _fit_and_predict(part, also, n_seeds, X, y, train, test):
+def _fit_and_predict(part, also, n_seeds, X, y, train, test, task):
     X_test = _safe_indexing(X, test)
-    model = clone(part.build(n_seeds)).fit(_safe_indexing(X, train), y[train])
+    model = _fit(part.build(n_seeds), _safe_indexing(X, train), y[train], task)
     others = [predict(model, X_test) for predict in also.values()]
     # Only what the training rows span, as at the end: the coordinates are those of all
     # rows, and would let pass of a prediction what is like the held-out ones.
@@ -283,13 +304,19 @@ def alone(n_parts):
 
 
 @quiet_workers()
-def fit_parts(models, X, y, n_jobs=None):
+def fit_parts(models, X, y, n_jobs, task):
     """Return {name: fitted model}, those that take longest begun first."""
-    fitted = Parallel(n_jobs=n_jobs)(
-        delayed(_fit)(model, X, y) for model in reversed(models.values())
+    order = list(reversed(models))
+    within = [task.part(name, number=number) for number, name in enumerate(order)]
+    calls = (
+        delayed(_fit)(models[name], X, y, of_part.shared_with(models[name]))
+        for name, of_part in zip(order, within, strict=True)
     )
-    return dict(zip(models, reversed(fitted), strict=True))
+    fitted = dict(zip(order, run_parts(within, calls, n_jobs), strict=True))
+    return {name: fitted[name] for name in models}
 
 
-def _fit(model, X, y):
-    return clone(model).fit(X, y)
+def _fit(model, X, y, task):
+    model = clone(model)
+    with task.around(model):
+        return model.fit(X, y)

@@ -17,6 +17,7 @@ from sklperturb.neural_network._base import BaseNetRegressor
 from sklperturb.neural_network._batches import forward_rows
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.preprocessing._latent_decoder import LatentDecoder
+from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit, shows_progress
 
 
 class _Reconstruction(BaseNetRegressor):
@@ -34,7 +35,10 @@ class _Reconstruction(BaseNetRegressor):
 
 
 class AutoencoderTransformer(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Compress responses into a latent space and decode them from it.
 
@@ -178,6 +182,7 @@ class AutoencoderTransformer(
         -------
         self : AutoencoderTransformer
         """
+        task = begin_fit(self, X, n_parts=1)
         vars(self).pop("net_", None)  # fits the reduction that is about to change
         X = validate_data(self, X, dtype=np.float64)
         if self.reduction is None:
@@ -188,8 +193,13 @@ class AutoencoderTransformer(
         rows = self._reduce(X)
         self._scale = float(np.sqrt(np.mean(rows**2))) or 1.0
         rows /= self._scale
-        self.net_ = _Reconstruction(**self.get_params(deep=False)).fit(rows, rows).net_
+        learner = _Reconstruction(**self.get_params(deep=False))
+        if shows_progress(self):
+            learner.verbose = 0
+        with task.part("fit-network").running(learner):
+            self.net_ = learner.fit(rows, rows).net_
         self._n_features_out = self.n_components
+        task.end(X, fitted=dict)
         return self
 
     def transform(self, X):

@@ -22,8 +22,15 @@ from sklperturb.neural_network._batches import (
     TensorDataset,
     forward_rows,
 )
+from sklperturb.neural_network._epoch_tasks import EpochTasks, SkorchTasks, net_so_far
 from sklperturb.neural_network._kept import KeptNetMixin
 from sklperturb.preprocessing import TargetReducer
+from sklperturb.utils._callbacks import (
+    CallbackSupportMixin,
+    begin_fit,
+    has_callbacks,
+    shows_progress,
+)
 from sklperturb.utils._epochs import is_watched, tell_epoch
 from sklperturb.utils._progress import ProgressBar
 
@@ -117,14 +124,17 @@ def start_from(module, previous):
 
 
 def _stopped_early(net):
-    """Whether the interrupt was that of early stopping, skorch's own way to end."""
+    """Whether the interrupt was a callback's, which is skorch's own way to end."""
     return any(
-        isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
+        (isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience)
+        or (isinstance(callback, SkorchTasks) and callback.stopped)
         for _, callback in net.callbacks_
     )
 
 
-class BaseNetRegressor(KeptNetMixin, RegressorMixin, BaseEstimator):
+class BaseNetRegressor(
+    CallbackSupportMixin, KeptNetMixin, RegressorMixin, BaseEstimator
+):
     """Base of the neural estimators: a subclass names its module and its parameters."""
 
     # The torch module that is trained.
@@ -182,21 +192,25 @@ class BaseNetRegressor(KeptNetMixin, RegressorMixin, BaseEstimator):
         -------
         self : object
         """
+        n_epochs = (getattr(self, "net_params", None) or {}).get("max_epochs")
+        task = begin_fit(self, X, y, n_parts=n_epochs or self.max_epochs)
         # It fits the attributes that are about to change.
         previous = vars(self).pop("net_", None)
         if not self.warm_start:
             previous = None
         try:
-            self._fit(X, y, target_weight, previous)
+            self._fit(X, y, target_weight, previous, task)
         except BaseException:
             vars(self).pop("net_", None)
             if previous is not None:
                 self.net_ = previous
             raise
+        task.end(X, y, fitted=dict)
         return self
 
-    def _fit(self, X, y, target_weight, previous):
+    def _fit(self, X, y, target_weight, previous, task):
         """Train a new network, or one that starts at the weights of the previous."""
+        tasks = EpochTasks(task, self, X, y)
         if previous is None:
             X, y = self._read_training(X, y)
             self._y_ndim = y.ndim
@@ -214,7 +228,7 @@ class BaseNetRegressor(KeptNetMixin, RegressorMixin, BaseEstimator):
         with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
             torch.manual_seed(seed)
             self.net_ = self._make_net(targets, seed)  # watchers predict on the way
-            self._train(X, np.hstack([targets, weights]), previous)
+            self._train(X, np.hstack([targets, weights]), previous, tasks)
             self._check_weights()
 
     def predict(self, X):
@@ -295,18 +309,26 @@ class BaseNetRegressor(KeptNetMixin, RegressorMixin, BaseEstimator):
     def _trained_module(self):
         return self.net_.module_
 
-    def _train(self, X, targets, previous):
+    def _net_so_far(self):
+        """Return what `net_` would be if the training ended now."""
+        return net_so_far(self.net_)
+
+    def _train(self, X, targets, previous, tasks):
         """Train as skorch's `fit` does, which takes an interrupt for the end of it."""
         net = self.net_.initialize()
         if previous is not None:
             start_from(net.module_, previous.module_)
             net.history = deepcopy(previous.history)
+        told = [("tasks", SkorchTasks(tasks))] if has_callbacks(self) else []
+        net.callbacks_ += told
         net.notify("on_train_begin", X=X, y=targets)
         try:
             net.fit_loop(X, targets)
         except KeyboardInterrupt:
             if not _stopped_early(net):
                 raise
+        tasks.end()  # what ends the training may leave others in the dark
+        del net.callbacks_[len(net.callbacks_) - len(told) :]
         net.notify("on_train_end", X=X, y=targets)
 
     def _check_weights(self):
@@ -413,7 +435,7 @@ class BaseNetRegressor(KeptNetMixin, RegressorMixin, BaseEstimator):
         if self.gradient_clip is not None:
             clipping = GradientNormClipping(self.gradient_clip)
             callbacks.append(("gradient_clip", clipping))
-        if self.verbose:
+        if self.verbose and not shows_progress(self):
             callbacks.append(("progress", _EpochProgress()))
         return callbacks
 

@@ -1,7 +1,7 @@
 """A conditional Wasserstein GAN: responses drawn for a condition."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -19,6 +19,7 @@ from sklperturb.neural_network._base import (
 )
 from sklperturb.neural_network._batches import forward_rows
 from sklperturb.neural_network._kept import usable_device
+from sklperturb.utils._callbacks import shows_progress
 from sklperturb.utils._progress import ProgressBar
 
 # Draws whose mean the reconstruction term holds against the measured response.
@@ -48,7 +49,7 @@ class _AdversarialNet:
     seed: int
     history: list = field(default_factory=list)
 
-    def fit(self, X, targets):
+    def fit(self, X, targets, tasks):
         X, targets = self._tensor(X), self._tensor(targets)
         rows = torch.randperm(len(X))
         n_held_out = int(self.validation_fraction * len(X))
@@ -59,6 +60,7 @@ class _AdversarialNet:
         best, before = None, len(self.history)
         with ProgressBar(self.max_epochs if self.verbose else 0, "Training") as bar:
             for epoch in range(self.max_epochs):
+                tasks.begin()
                 record = self._train_epoch(X, targets, rows)
                 record["rmse"] = self._error(X[watched], targets[watched])
                 self.history.append(record)
@@ -67,7 +69,10 @@ class _AdversarialNet:
                 if best is None or record["rmse"] < self.history[before + best]["rmse"]:
                     best = epoch
                     weights = copy.deepcopy(self.generator.state_dict())
+                stop = tasks.end()
                 if self.patience is not None and epoch - best >= self.patience:
+                    stop = True
+                if stop:
                     break
         if self.patience is not None:
             self.generator.load_state_dict(weights)
@@ -350,12 +355,16 @@ class ConditionalGANRegressor(BaseNetRegressor):
     def _trained_module(self):
         return self.net_.generator
 
-    def _train(self, X, targets, previous):
+    def _net_so_far(self):
+        generator, history = copy.deepcopy(self.net_.generator), [*self.net_.history]
+        return replace(self.net_, generator=generator, history=history)
+
+    def _train(self, X, targets, previous, tasks):
         if previous is not None:
             start_from(self.net_.generator, previous.generator)
             start_from(self.net_.critic, previous.critic)
             self.net_.history = list(previous.history)
-        self.net_.fit(X, targets)
+        self.net_.fit(X, targets, tasks)
 
     def _take_net(self):
         net = self.net_
@@ -385,4 +394,5 @@ class ConditionalGANRegressor(BaseNetRegressor):
             for player in _PLAYERS
         )
         params = self._arguments(_AdversarialNet, n_outputs) | {"device": device}
+        params["verbose"] = 0 if shows_progress(self) else self.verbose
         return _AdversarialNet(*players, seed=seed, **params)

@@ -23,6 +23,7 @@ from sklperturb.persistence._classes import (
     name_of_function,
 )
 from sklperturb.persistence._trees import tree_parts
+from sklperturb.utils._callbacks import CALLBACK_ATTRIBUTES
 
 KIND = "$"  # the key that tells what a JSON object stands for
 ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -132,6 +133,7 @@ class Encoder:
         state = {
             key: self.encode(item, f"{where}.{key}")
             for key, item in state_of(value, name).items()
+            if key not in CALLBACK_ATTRIBUTES
         }
         self._n_objects += 1
         if self._n_objects > MOST_OBJECTS:  # no reader would take it

@@ -104,7 +104,7 @@ def save(
     Kernel models and nearest neighbours are made of the responses they were trained on:
     who has the file has these, too. What a search ran with, such as its storage, starts
     from defaults again; networks keep weights and history, but no state of the
-    optimiser.
+    optimiser. Callbacks of scikit-learn, which tell a fit to others, are left out.
 
     Examples
     --------

@@ -18,6 +18,7 @@ from sklperturb.datasets import make_chemical_screen
 from sklperturb.metrics import neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
 from sklperturb.preprocessing import make_condition_encoder
+from sklperturb.testing._callbacks import fit_with_listener
 
 # Matrix products of other shapes round differently; a leak is far larger.
 _TOLERANCE = 1e-6
@@ -209,6 +210,20 @@ def check_clone_after_fit(estimator):
     assert len(_outputs(cloned, rows)) == len(X)
 
 
+def check_callbacks(estimator):
+    """Callbacks of scikit-learn survive `fit`, are told of it and change nothing."""
+    model, X, y = _prepare(estimator)
+    expected = _outputs(clone(model).fit(X, y), X)
+    fitted, listener = fit_with_listener(model, X, y)
+    _assert_same(_outputs(fitted, X), expected, "outputs differ with callbacks")
+    if listener is None or listener.last is None:
+        return
+    told, rows = listener.last
+    expected = _outputs(fitted[-1] if isinstance(fitted, Pipeline) else fitted, rows)
+    message = "the estimator that callbacks are given at the end is another"
+    _assert_same(_outputs(told, rows), expected, message)
+
+
 def check_categories_and_extra_columns(estimator):
     """Categorical and string columns, and unused ones, change nothing."""
     fitted, X, y = _fit(estimator)
@@ -322,6 +337,7 @@ _ANY_CHECKS = [
     check_training_data_not_needed,
     check_serialisation,
     check_clone_after_fit,
+    check_callbacks,
 ]
 _CONDITION_CHECKS = [
     check_categories_and_extra_columns,

@@ -32,7 +32,7 @@ class StoredData:
         return self._loaded[self.path]
 
 
-def run_fold(data, estimator, params, rows, folds, view, scoring):
+def run_fold(data, estimator, params, rows, folds, view, scoring, fit_task):
     """Fit a clone on the training rows and score the others.
 
     Parameters
@@ -49,6 +49,8 @@ def run_fold(data, estimator, params, rows, folds, view, scoring):
     view : PruningView or None
     scoring : dict of str to scorer, str
         Scorers by name, and the name of the one that is optimised.
+    fit_task : FitTask
+        Of the search, of which this fit is.
 
     Returns
     -------
@@ -66,6 +68,7 @@ def run_fold(data, estimator, params, rows, folds, view, scoring):
                 data.load() if isinstance(data, StoredData) else data
             )
             metadata = {"fit_params": fit_params, "score_params": score_params}
+            metadata["fit_task"] = fit_task
             task = FoldFit(estimator, X, y, *rows, params=params, **metadata)
             _fit_and_score(result, task, folds, view, scoring)
     except EndOfTrial:

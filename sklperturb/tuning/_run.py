@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import process_routing
 
 from sklperturb.tuning._fold_task import predicting_part
+from sklperturb.utils._callbacks import shows_progress, without_callbacks
 from sklperturb.utils._progress import ProgressBar
 
 
@@ -25,7 +26,7 @@ def route(search, metric, params):
     return {"fit": fit, "split": {"groups": params.get("groups")}, "score": {}}
 
 
-def run_search(search, estimator, space, folds, scoring, data):
+def run_search(search, estimator, space, folds, scoring, data, task):
     """Run trials until there are enough of them in the store.
 
     Parameters
@@ -40,6 +41,8 @@ def run_search(search, estimator, space, folds, scoring, data):
         Scorers by name, and the name of the one that is optimised.
     data : tuple
         X, y, and the metadata for `fit` and for the scorers.
+    task : FitTask
+        Of the fit of the search.
 
     Returns
     -------
@@ -66,6 +69,8 @@ def run_search(search, estimator, space, folds, scoring, data):
             open_workers(search.n_jobs, data) as workers,
             _progress(search, store) as progress,
         ):
+            left = _n_left(search, store)
+            task = task.part("search", n_parts=left, ordered=False).begin()
             ahead = max(search.ask_ahead, workers.n_workers)
             first = space.current(estimator)
             loop = SearchLoop(
@@ -80,8 +85,10 @@ def run_search(search, estimator, space, folds, scoring, data):
                 deadline=search.timeout and started + search.timeout,
                 error_score=search.error_score,
                 callback=lambda number: _call_back(search, store, number, progress),
+                task=task,
             )
             loop.run()
+            task.end()
     finally:
         store.close()
     return store, loop.first_error
@@ -92,6 +99,7 @@ def _identity(search, estimator, space, folds, scoring, data):
     if search.study is None and search.storage is None:
         return None
     scorers = sorted((name, repr(scorer)) for name, scorer in scoring[0].items())
+    estimator = without_callbacks(estimator)
     what = (estimator, space.describe(), folds, scorers, scoring[1], data)
     how = (_name(search.pruner), _name(search.sampler), repr(search.random_state))
     try:
@@ -126,9 +134,16 @@ def _n_epochs(estimator, space):
 
 
 def _progress(search, store):
-    if not search.verbose or search.n_trials is None:
+    if not search.verbose or search.n_trials is None or shows_progress(search):
         return nullcontext()
-    return ProgressBar(max(0, search.n_trials - len(store.finished())), "Tuning")
+    return ProgressBar(_n_left(search, store), "Tuning")
+
+
+def _n_left(search, store):
+    """Return how many trials are left to run, None if that is a question of time."""
+    if search.n_trials is None:
+        return None
+    return max(0, search.n_trials - len(store.finished()))
 
 
 def _call_back(search, store, number, progress):

@@ -31,6 +31,7 @@ from sklperturb.conditions._validation import require_y
 from sklperturb.tuning._run import route, run_search
 from sklperturb.tuning._scores import best_row, is_several, resolve_scorers, tabulate
 from sklperturb.tuning._space import SearchSpace
+from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
 from sklperturb.utils._choices import Pruner
 
 _SAMPLERS = StrOptions({"random"})
@@ -44,7 +45,7 @@ def _has(method):
     return check
 
 
-class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
+class PerturbationSearchCV(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     """Search for good parameters with Optuna, on folds that cut by condition.
 
     It is used as `GridSearchCV` is: `fit` tries parameters on the folds of `cv`, keeps
@@ -269,6 +270,7 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
             If a parameter is not allowed, if no trial came to its end, or if the
             storage holds trials of another search under this name.
         """
+        task = begin_fit(self, X, y, n_parts=1 + bool(self.refit))
         estimator = self._estimator()
         if self.n_trials is None and self.timeout is None:
             raise ValueError("Neither n_trials nor timeout is given; pass one of them.")
@@ -284,7 +286,7 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         space = SearchSpace(self.param_distributions, estimator)
         data = (X, y, routed["fit"], routed["score"])
         store, cause = run_search(
-            self, estimator, space, folds, (scorers, metric), data
+            self, estimator, space, folds, (scorers, metric), data, task
         )
         self.study_ = store.study
         self.n_splits_ = len(folds)
@@ -296,7 +298,9 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
         self.best_score_ = float(results[f"mean_test_{metric}"][self.best_index_])
         self.best_params_ = results["params"][self.best_index_]
         if self.refit:
-            self._refit(estimator, X, y, routed["fit"])
+            part = task.part("refit-with-best-params")
+            self._refit(estimator, X, y, routed["fit"], part)
+        task.end(X, y, fitted=dict if self.refit else None)
         return self
 
     def score(self, X, y=None, **params):
@@ -408,12 +412,13 @@ class PerturbationSearchCV(MetaEstimatorMixin, BaseEstimator):
     def _estimator(self):
         return Ridge() if self.estimator is None else self.estimator
 
-    def _refit(self, estimator, X, y, fit_params):
+    def _refit(self, estimator, X, y, fit_params, task):
         start = time.perf_counter()
         own = {k: clone(v, safe=False) for k, v in self.best_params_.items()}
         self.best_estimator_ = clone(estimator).set_params(**own)
         arguments = (X,) if y is None else (X, y)
-        self.best_estimator_.fit(*arguments, **fit_params)
+        with task.running(self.best_estimator_, *arguments):
+            self.best_estimator_.fit(*arguments, **fit_params)
         self.refit_time_ = time.perf_counter() - start
 
     def _scorers(self):

@@ -16,6 +16,7 @@ from sklperturb.tuning._propose import Proposer
 from sklperturb.tuning._prune import Pruning
 from sklperturb.tuning._trial_store import TrialStore
 from sklperturb.tuning._workers import Workers
+from sklperturb.utils._callbacks import FitTask
 
 # Times that a fold is submitted before its trial fails; workers may die meanwhile.
 _SUBMISSIONS = 3
@@ -41,6 +42,8 @@ class SearchLoop:
     error_score : "raise" or float
     callback : callable
         ``callback(number)`` is called when a trial is over.
+    task : FitTask
+        Of the search; trials are told of as its parts, and folds as theirs.
     """
 
     store: TrialStore
@@ -54,12 +57,15 @@ class SearchLoop:
     deadline: float | None
     error_score: str | float
     callback: Callable
+    task: FitTask
     first_error: Exception | None = None
 
     def __post_init__(self):
         self._latest = -1
         self._active = {}  # position -> (trial, view)
         self._futures = {}  # future -> (position, times submitted)
+        self._tasks = {}  # position -> [of the trial, of the fold that it is in]
+        self._stopped = False  # by a callback
 
     def run(self):
         exhausted = False
@@ -68,7 +74,7 @@ class SearchLoop:
                 exhausted = not self._start()
             if self._futures:
                 self._collect()
-            elif self._timed_out() or not self._others_run():
+            elif self._is_over() or not self._others_run():
                 return
             else:
                 # Their trials may become ours, should their process die.
@@ -76,7 +82,7 @@ class SearchLoop:
                 exhausted = False
 
     def _may_start(self):
-        if self._timed_out() or len(self._active) >= self.workers.n_workers:
+        if self._is_over() or len(self._active) >= self.workers.n_workers:
             return False
         # What a trial may know has to be known before it starts.
         behind = self._latest + 1 - min(self._active, default=self._latest + 1)
@@ -90,6 +96,8 @@ class SearchLoop:
         view = self.pruning.view(self.store.trials(), trial.position, ahead, name)
         self._latest = max(self._latest, trial.position)
         self._active[trial.position] = trial, view
+        parts = {"number": trial.position, "n_parts": len(self.folds), "ordered": False}
+        self._tasks[trial.position] = [self.task.part("trial", **parts).begin(), None]
         self._advance(trial.position)
         return True
 
@@ -108,7 +116,11 @@ class SearchLoop:
         else:
             params = self.proposer.space.decode(trial.frozen.params)
             rows = self.folds[len(done)]
-            task = (self.estimator, params, rows, done, view, self.scoring)
+            tasks = self._tasks[position]
+            if not submissions:
+                tasks[1] = tasks[0].part("fold", number=len(done))
+                tasks[1].shared_with(self.estimator).begin()
+            task = (self.estimator, params, rows, done, view, self.scoring, tasks[1])
             future = self.workers.submit(run_fold, *task)
             self._futures[future] = position, submissions + 1
 
@@ -160,15 +172,19 @@ class SearchLoop:
                 scores = dict.fromkeys(self.scoring[0], float(self.error_score))
                 result |= {"error": None, "scores": scores}
         self.store.save_fold(trial, len(trial.folds), result)
+        self._tasks[position][1].end()
         self._advance(position)
 
     def _finish(self, position, verdict, *arguments):
         trial, _ = self._active.pop(position)
         verdict(trial, *arguments)
+        self._stopped |= self._tasks.pop(position)[0].end()
         self.callback(trial.frozen.number)
 
     def _others_run(self):
         return any(t is not None and t.status == "running" for t in self.store.trials())
 
-    def _timed_out(self):
-        return self.deadline is not None and time.monotonic() > self.deadline
+    def _is_over(self):
+        """Whether no trial is begun any more: time is up, or a callback said so."""
+        timed_out = self.deadline is not None and time.monotonic() > self.deadline
+        return self._stopped or timed_out
