@@ -6,7 +6,14 @@ from typing import Annotated
 from typer import Argument, BadParameter, Option
 
 from sklperturb.cli._choices import Cv
-from sklperturb.utils._choices import AnyScoring, OnNonfinite, PlotFormat, Scoring
+from sklperturb.utils._choices import (
+    SCORER_NAMES,
+    AnyScoring,
+    OnNonfinite,
+    PlotFormat,
+    Scoring,
+    one_of,
+)
 
 _MOST_JOBS = 1024
 
@@ -146,22 +153,38 @@ NSplits = Annotated[
         min=2,
     ),
 ]
+
+
+def _named_by(scores):
+    """Return what makes one of the scores of its name, or of that of its scorer."""
+
+    def parse(value: str):
+        try:
+            return scores(one_of(SCORER_NAMES.get(value, value), scores, "score"))
+        except ValueError as error:
+            raise BadParameter(str(error)) from None
+
+    return {"parser": parse, "metavar": f"<{'|'.join(scores)}>"}
+
+
 Metric = Annotated[
     Scoring,
     Option(
+        **_named_by(Scoring),
         help="Mean score of a row. mrrmse, mrmae and wmse are errors, lower is better; "
         "of pearson, spearman and cosine, higher is better. wmse is weighted, by the "
-        "weights.parquet of a VCPI folder."
+        "weights.parquet of a VCPI folder.",
     ),
 ]
 
 MetricOrCells = Annotated[
     AnyScoring | None,
     Option(
+        **_named_by(AnyScoring),
         help="Mean score of a row, by default mrrmse: mrrmse, mrmae and wmse are "
         "errors, lower is better; of pearson, spearman and cosine, higher is better. "
         "Of cells, by default energy: of discrimination and pearson_delta higher is "
-        "better, of the others lower."
+        "better, of the others lower.",
     ),
 ]
 

@@ -95,7 +95,8 @@ def compare(
         Folds, such as `UnseenPairKFold`. Beware of an int: rows of one compound then
         fall on both sides.
     scoring : str, scorer of `sklperturb.metrics`, or list of these, default="mrrmse"
-        Row-wise metrics, such as "spearman" or `WeightedMSEScorer`. Where rows are
+        Row-wise metrics, such as "spearman", "neg_mrrmse" (which is shown as the error
+        "mrrmse") or `WeightedMSEScorer`. Where rows are
         cells, one or more `CellScorer` of one convention: what is scored is then each
         perturbation in each of its contexts, and folds must test controls too.
     baselines : dict, list of str, "default", "all" or None, default="default"

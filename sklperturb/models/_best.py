@@ -29,9 +29,13 @@ from sklperturb.models._learning import (
 from sklperturb.models._parts import check_budget, seen_parts, unseen_parts
 from sklperturb.models._trials import trial_folds
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
+from sklperturb.utils._choices import SCORER_NAMES
 
 logger = logging.getLogger(__name__)
 
+# What scikit-learn calls the scorers of what the weights can make best.
+_SCORED = {name: SCORER_NAMES[name] for name in ("neg_mrrmse", "rowwise_spearman")}
+_SCORED["neg_mean_squared_error"] = "mse"
 # In how many other contexts a perturbation was measured, where the next kind begins.
 _KINDS = (2, 3, 5)
 
@@ -73,7 +77,9 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
         for the others, the parts for those that were never measured predict all.
     scoring : {"mrrmse", "spearman", "mse"}, default="mrrmse"
         What the weights make best: the mean over rows of the RMSE, the mean over rows
-        of the correlation with the ranks of the responses, or the squared error.
+        of the correlation with the ranks of the responses, or the squared error. Names
+        of their scorers do as well: "neg_mrrmse", "rowwise_spearman" and
+        "neg_mean_squared_error".
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     sources : list, default=None
@@ -137,7 +143,7 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
     _parameter_constraints = {
         "budget": "no_validation",  # by check_budget
         "parts": [list, None],
-        "scoring": [StrOptions({"mrrmse", "spearman", "mse"})],
+        "scoring": [StrOptions({*_SCORED, *_SCORED.values()})],
         "schema": [PerturbationSchema, None],
         "sources": [list, tuple, None],
         "n_jobs": [Integral, None],
@@ -214,7 +220,8 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
         }
         self.spectrum_ = Spectrum(rotated, EDGES)
         ranks, level = None, None
-        if self.scoring == "spearman":
+        scoring = _SCORED.get(self.scoring, self.scoring)
+        if scoring == "spearman":
             ranks = centred_ranks(y) @ self._rotation.T
             level = self._rotation.sum(axis=1) * y.shape[1] ** -0.5
         learns = {kind: bool(folds[kind] and catalogue[kind]) for kind in catalogue}
@@ -240,7 +247,7 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
                     self._kinds_in(folds[kind], *codes[:2]),
                     y.shape[1],
                 )
-                names, learnt = held_out.names, learn_weights(held_out, self.scoring)
+                names, learnt = held_out.names, learn_weights(held_out, scoring)
                 n_final = {name: n for name, (n, _) in predictions.items()}
                 estimates[kind] = _estimate(learnt.errors, codes[1][held_out.rows])
                 logger.info("%s", _told(kind, names, learnt, estimates[kind]))

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import check_scoring
 
-from sklperturb.metrics import ROWWISE_METRICS
+from sklperturb.metrics import get_scorer
 
 
 def is_several(scoring):
@@ -19,7 +19,7 @@ def resolve_scorers(estimator, scoring, refit):
     ----------
     estimator : estimator
     scoring : str, callable, list, dict or None
-        Names of row-wise metrics, or whatever scikit-learn takes.
+        Names of `get_scorer`, or whatever else scikit-learn takes.
     refit : bool or str
         With several scores, the name of the one to optimise.
     """
@@ -36,9 +36,7 @@ def resolve_scorers(estimator, scoring, refit):
 
 
 def _scorer(estimator, given):
-    if isinstance(given, str) and given in ROWWISE_METRICS:
-        given = ROWWISE_METRICS[given].scorer
-    return check_scoring(estimator, given)
+    return check_scoring(estimator, None if given is None else get_scorer(given))
 
 
 def tabulate(trials, decode, metrics, n_splits):

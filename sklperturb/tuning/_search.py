@@ -67,9 +67,9 @@ class PerturbationSearchCV(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimat
         Folds, such as `UnseenPairKFold`. Beware of an int, and of None, which is 5:
         rows of one compound then fall on both sides.
     scoring : str, callable, list, dict or None, default=None
-        A row-wise metric of `sklperturb.metrics` or a name of scikit-learn's, a
-        scorer, several of these, or None for the estimator's own score. With several,
-        `refit` names the one to optimise.
+        A name that `sklperturb.metrics.get_scorer` knows, such as "neg_mrrmse" or
+        "r2", a scorer, several of these, or None for the estimator's own score, which
+        for regressors is R2. With several, `refit` names the one to optimise.
     n_trials : int or None, default=50
         Trials in all, those that a storage already has included. None stops at
         `timeout`.

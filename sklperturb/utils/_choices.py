@@ -60,6 +60,15 @@ def _names(title, *values):
 
 
 Scoring = _names("Scoring", "mrrmse", "mrmae", "pearson", "spearman", "cosine", "wmse")
+# What scikit-learn would call their scorers, of which greater is better.
+SCORER_NAMES = {
+    "neg_mrrmse": "mrrmse",
+    "neg_mrmae": "mrmae",
+    "rowwise_pearson": "pearson",
+    "rowwise_spearman": "spearman",
+    "rowwise_cosine": "cosine",
+    "neg_wmse": "wmse",
+}
 # Of the convention "populations".
 CellScoring = _names(
     "CellScoring",

@@ -71,6 +71,22 @@ def test_choices_are_those_of_the_library(names, table):
     assert list(names) == list(table)
 
 
+@pytest.mark.parametrize("command", ["leaderboard", "tune"])
+def test_a_score_goes_by_the_name_of_its_scorer_too(cli, command, tmp_path):
+    model = ["--model", "ridge", "--output", "out"] if command == "tune" else []
+    done = cli(command, "--data", tmp_path, *model, "--scoring", "neg_mrrmse", code=2)
+    assert "de_train" in done.stderr  # it got as far as the data
+    done = cli(command, "--data", tmp_path, *model, "--scoring", "neg_mrmse", code=2)
+    assert "Did you mean 'mrrmse'" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["leaderboard", "tune"])
+def test_the_help_says_which_way_is_better(cli, command):
+    shown = " ".join(cli(command, "-h").stdout.split())
+    assert "mrrmse, mrmae and wmse are errors, lower is better" in shown
+    assert "of pearson, spearman and cosine, higher is better" in shown
+
+
 def test_choices_stand_in_the_help(cli):
     shown = cli("leaderboard", "-h").stdout
     assert "mrrmse|mrmae|pearson|spearman|cosine" in shown

@@ -17,6 +17,8 @@ from sklperturb import metrics
 from sklperturb.metrics import (
     ROWWISE_METRICS,
     get_metric,
+    get_scorer,
+    get_scorer_names,
     mrrmse,
     neg_mrmae_scorer,
     neg_mrrmse_scorer,
@@ -171,3 +173,83 @@ def test_get_metric_lists_all_names_when_none_is_near():
 def test_get_metric_refuses_other_objects(other):
     with pytest.raises(TypeError, match="neither the name of a rowwise metric"):
         get_metric(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("neg_mrrmse", "mrrmse"),
+        ("neg_mrmae", "mrmae"),
+        ("rowwise_pearson", "pearson"),
+        ("rowwise_spearman", "spearman"),
+        ("rowwise_cosine", "cosine"),
+    ],
+)
+def test_names_of_scorers(name, short):
+    assert getattr(metrics, f"{name}_scorer") is SCORERS[short]
+    assert get_scorer(name) is get_scorer(short) is SCORERS[short]
+    assert get_metric(name) is ROWWISE_METRICS[short]
+    assert name in get_scorer_names()
+
+
+def test_scorers_of_scikit_learn_go_by_their_names(data):
+    X, y = data
+    model = Ridge().fit(X, y)
+    assert get_scorer("r2")(model, X, y) == r2_score(y, model.predict(X))
+    assert set(sklearn.metrics.get_scorer_names()) < set(get_scorer_names())
+    assert get_scorer(neg_mrrmse_scorer) is neg_mrrmse_scorer
+    # Names that both know would mean two things.
+    assert len(set(get_scorer_names())) == len(get_scorer_names())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("neg_mrrsme", r"'neg_mrrsme' is no scorer. Did you mean 'neg_mrrmse'"),
+        ("r_2", "Did you mean 'r2'"),
+        ("zzz", r"'zzz' is no scorer. There are \['neg_mrrmse', .*get_scorer_names"),
+        ("wmse", "WeightedMSEScorer"),
+        ("neg_wmse", "WeightedMSEScorer"),
+    ],
+)
+def test_no_such_scorer(given, message):
+    with pytest.raises(ValueError, match=message):
+        get_scorer(given)
+
+
+@pytest.mark.parametrize("given", [None, 3])
+def test_what_is_no_scorer(given):
+    with pytest.raises(TypeError, match="is no scorer: pass its name"):
+        get_scorer(given)
+
+
+@all_scorers
+def test_names_are_taken_wherever_scores_are(name, screen):
+    from sklperturb.comparison import compare
+    from sklperturb.linear_model import TargetEncodedRidge
+    from sklperturb.tuning import PerturbationSearchCV
+
+    [long] = [n for n in get_scorer_names() if get_scorer(n) is SCORERS[name]]
+    models = {"ridge": TargetEncodedRidge()}
+    tables = [
+        compare(models, screen.X, screen.y, cv=2, baselines=None, scoring=each).folds
+        for each in (name, long, SCORERS[name])
+    ]
+    kept = ["metric", "value"]
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table[kept], tables[0][kept])
+    scores = [
+        PerturbationSearchCV(
+            TargetEncodedRidge(),
+            {"smooth": [TargetEncodedRidge().smooth]},
+            cv=2,
+            n_trials=1,
+            scoring=each,
+        )
+        .fit(screen.X, screen.y)
+        .best_score_
+        for each in (name, long)
+    ]
+    sign = 1 if ROWWISE_METRICS[name].greater_is_better else -1
+    assert scores[0] == scores[1]
+    assert scores[0] == pytest.approx(sign * tables[0]["value"].mean())

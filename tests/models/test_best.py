@@ -318,3 +318,21 @@ def test_what_is_known_of_genes_predicts_those_never_measured():
     error = mrrmse(y[new], model.predict(X[new]))
     assert error < 0.6 * mrrmse(y[new], np.tile(y[~new].mean(axis=0), (20, 1)))
     assert next(iter(model.parts_["unseen"])) == "genes"
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("neg_mrrmse", "mrrmse"),
+        ("rowwise_spearman", "spearman"),
+        ("neg_mean_squared_error", "mse"),
+    ],
+)
+def test_scorers_are_taken_by_their_names(screen, name, short):
+    found = [
+        BestRegressor(parts=["response", "ridge"], scoring=each, random_state=0)
+        .fit(screen.X, screen.y)
+        .weights_
+        for each in (name, short)
+    ]
+    pd.testing.assert_frame_equal(*found)
