@@ -1,8 +1,12 @@
 """How Sphinx builds the site; `make docs` runs it."""
 
+import os
 import re
 
 from sklperturb import __version__
+
+# Diagrams in the gallery link to the pages beside it.
+os.environ.setdefault("SKLPERTURB_DOCUMENTATION", "..")
 
 project = "sklperturb"
 author = "The sklperturb developers"

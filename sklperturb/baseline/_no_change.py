@@ -6,9 +6,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import validate_conditions
+from sklperturb.utils._documented import DocumentedMixin
 
 
-class NoChangeRegressor(NamedConditionsMixin, RegressorMixin, BaseEstimator):
+class NoChangeRegressor(
+    DocumentedMixin, NamedConditionsMixin, RegressorMixin, BaseEstimator
+):
     """Predict zero for every gene: the response of an inert compound.
 
     For targets measured against control (signed -log10 p, log fold changes) this is

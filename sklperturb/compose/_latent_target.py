@@ -22,12 +22,15 @@ from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._validation import require_y
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
+from sklperturb.utils._documented import DocumentedMixin
 
 # Rows on which the latent space is tried out.
 _CHECKED_ROWS = 100
 
 
-class LatentTargetRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class LatentTargetRegressor(
+    DocumentedMixin, CallbackSupportMixin, RegressorMixin, BaseEstimator
+):
     """Predict responses through a latent space of the responses.
 
     `fit` fits `transformer` on `y` and `regressor` on `X` and the latent

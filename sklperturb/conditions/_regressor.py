@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._levels import LevelEncoder, warn_of_near_misses
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
+from sklperturb.utils._documented import DocumentedMixin
 
 
 class NamedConditionsMixin:
@@ -25,7 +26,11 @@ class NamedConditionsMixin:
 
 
 class ConditionRegressor(
-    NamedConditionsMixin, RegressorMixin, BaseEstimator, metaclass=ABCMeta
+    DocumentedMixin,
+    NamedConditionsMixin,
+    RegressorMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
 ):
     """Base of the regressors that see conditions as integer codes.
 

@@ -30,9 +30,12 @@ from sklperturb.embedding._mapping import (
 )
 from sklperturb.embedding._runner import runner_of
 from sklperturb.utils._choices import CountScale, Precision
+from sklperturb.utils._documented import DocumentedMixin
 
 
-class SEEmbedding(KeptCheckpointMixin, TransformerMixin, BaseEstimator):
+class SEEmbedding(
+    DocumentedMixin, KeptCheckpointMixin, TransformerMixin, BaseEstimator
+):
     """Embed cells with Arc's pretrained State Embedding model (SE), and decode them.
 
     A cell becomes a sentence of its most expressed genes, each with its share of the

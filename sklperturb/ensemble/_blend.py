@@ -26,10 +26,11 @@ from sklperturb.model_selection._meta import (
     inherit_tags,
     out_of_fold,
 )
+from sklperturb.utils._documented import DocumentedMixin
 from sklperturb.utils._grid import Grid
 
 
-class BlendRegressor(RegressorMixin, _BaseComposition):
+class BlendRegressor(DocumentedMixin, RegressorMixin, _BaseComposition):
     r"""Add up the predictions of several estimators with weights that suit the metric.
 
     The weights are learnt from out-of-fold predictions: those of training rows by

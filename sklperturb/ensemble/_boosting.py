@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.preprocessing import TargetReducer
+from sklperturb.utils._documented import DocumentedMixin
 
 
 def _lightgbm():
@@ -22,7 +23,7 @@ def _lightgbm():
     return lightgbm
 
 
-class BoostedTargetRegressor(RegressorMixin, BaseEstimator):
+class BoostedTargetRegressor(DocumentedMixin, RegressorMixin, BaseEstimator):
     """Boost regression trees on the leading components of the targets.
 
     `fit` writes the responses in the orthonormal basis of `TargetReducer` and grows

@@ -37,6 +37,7 @@ from sklperturb.files._fields import (
 )
 from sklperturb.flow._state import Object, attributes, stored
 from sklperturb.preprocessing._latent_decoder import LatentDecoder
+from sklperturb.utils._documented import DocumentedMixin
 from sklperturb.utils._progress import ProgressBar
 
 _LARGEST_LIBRARY = 1e9  # counts of a cell; of a million at most in practice
@@ -45,7 +46,9 @@ _BASIS = 4  # principal components of an autoencoder, of its own dimensions
 _AUTOENCODER = {"batch_size": 256, "max_epochs": 100, "patience": 10}
 
 
-class CountSpace(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class CountSpace(
+    DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Principal components of raw counts, and a way back to counts.
 
     Counts are scaled to one sum a cell and their logarithm is taken; the components

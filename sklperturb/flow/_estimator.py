@@ -16,9 +16,12 @@ from sklperturb.flow._fitted import KeptFlowMixin
 from sklperturb.flow._fitting import fit_flow
 from sklperturb.flow._generation import POPULATION_ENCODERS
 from sklperturb.flow._mean import BUILT_IN
+from sklperturb.utils._documented import DocumentedMixin
 
 
-class FlowMatchingRegressor(KeptFlowMixin, RegressorMixin, BaseEstimator):
+class FlowMatchingRegressor(
+    DocumentedMixin, KeptFlowMixin, RegressorMixin, BaseEstimator
+):
     """Carry control cells to where a perturbation leaves them.
 
     A network learns the velocity at which cells travel in a straight line from

@@ -41,6 +41,7 @@ from sklperturb.flow._spelling import Spelling, as_written, count_cells
 from sklperturb.flow._state import Having, Object, check_parts
 from sklperturb.preprocessing import LookupEmbedding
 from sklperturb.preprocessing._latent_decoder import LatentDecoder
+from sklperturb.utils._documented import DocumentedMixin
 
 _TARGET_SUM, _LARGEST_AMPLITUDE = 1e4, 100.0
 _SPACES = ("counts", "autoencoder")
@@ -62,7 +63,7 @@ _LEARNT = Fields(
 )
 
 
-class CellScreenModel(BaseEstimator):
+class CellScreenModel(DocumentedMixin, BaseEstimator):
     """From the cells of a screen to cells of perturbations that are not in it.
 
     Raw counts are taken to a latent space, where a flow learns what perturbations do,

@@ -14,9 +14,12 @@ from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing import ExpressionGeneEmbedding
 from sklperturb.preprocessing._gene_embedding import scores
+from sklperturb.utils._documented import DocumentedMixin
 
 
-class BilinearGeneRegressor(NamedConditionsMixin, RegressorMixin, BaseEstimator):
+class BilinearGeneRegressor(
+    DocumentedMixin, NamedConditionsMixin, RegressorMixin, BaseEstimator
+):
     r"""Predict effects as a product of gene and perturbation embeddings.
 
     With effects :math:`Y`, genes by conditions, the model of Ahlmann-Eltze et

@@ -13,9 +13,10 @@ from sklearn.utils._param_validation import HasMethods
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._validation import require_y
 from sklperturb.model_selection._fold import FoldFit
+from sklperturb.utils._documented import DocumentedMixin
 
 
-class MetaRegressor(RegressorMixin, BaseEstimator):
+class MetaRegressor(DocumentedMixin, RegressorMixin, BaseEstimator):
     """Base of the regressors around one inner regressor."""
 
     # Of all subclasses; each has some of these parameters.

@@ -26,6 +26,7 @@ from sklperturb.model_selection import UnseenContextKFold, UnseenPerturbationKFo
 from sklperturb.model_selection._fold import FoldFit
 from sklperturb.models._cell_models import make_cell_models
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
+from sklperturb.utils._documented import DocumentedMixin
 from sklperturb.utils._intervals import mean_interval
 
 _CANDIDATES = ("controls", "context_shift", "kernel", "flow")  # the simplest first
@@ -34,7 +35,9 @@ _MAX_CELLS = 10_000  # that principal components are learnt from
 _FOLDS = {"perturbation": UnseenPerturbationKFold, "context": UnseenContextKFold}
 
 
-class BestCellsRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class BestCellsRegressor(
+    DocumentedMixin, CallbackSupportMixin, RegressorMixin, BaseEstimator
+):
     """Generate cells by the simplest model that held-out perturbations do not refute.
 
     Controls as they are, controls displaced by the mean shift of their context, by a

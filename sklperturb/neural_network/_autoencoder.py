@@ -18,6 +18,7 @@ from sklperturb.neural_network._batches import forward_rows
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.preprocessing._latent_decoder import LatentDecoder
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit, shows_progress
+from sklperturb.utils._documented import DocumentedMixin
 
 
 class _Reconstruction(BaseNetRegressor):
@@ -35,6 +36,7 @@ class _Reconstruction(BaseNetRegressor):
 
 
 class AutoencoderTransformer(
+    DocumentedMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,

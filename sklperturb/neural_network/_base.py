@@ -31,6 +31,7 @@ from sklperturb.utils._callbacks import (
     has_callbacks,
     shows_progress,
 )
+from sklperturb.utils._documented import DocumentedMixin
 from sklperturb.utils._epochs import is_watched, tell_epoch
 from sklperturb.utils._progress import ProgressBar
 
@@ -133,7 +134,7 @@ def _stopped_early(net):
 
 
 class BaseNetRegressor(
-    CallbackSupportMixin, KeptNetMixin, RegressorMixin, BaseEstimator
+    DocumentedMixin, CallbackSupportMixin, KeptNetMixin, RegressorMixin, BaseEstimator
 ):
     """Base of the neural estimators: a subclass names its module and its parameters."""
 

@@ -20,6 +20,7 @@ from sklperturb.preprocessing._molecules import (
     import_rdkit,
     smiles_or_none,
 )
+from sklperturb.utils._documented import DocumentedMixin
 
 FINGERPRINT_SIZES = {
     "radius": [Interval(Integral, 0, None, closed="left")],
@@ -133,7 +134,7 @@ def warn_invalid(smiles, invalid, owner, consequence):
         )
 
 
-class CompoundFingerprint(TransformerMixin, BaseEstimator):
+class CompoundFingerprint(DocumentedMixin, TransformerMixin, BaseEstimator):
     """Turn the structures of compounds into features.
 
     Reads SMILES and computes fingerprints or descriptors with rdkit. Each distinct

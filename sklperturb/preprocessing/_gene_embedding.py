@@ -15,9 +15,10 @@ from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import as_text
 from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
+from sklperturb.utils._documented import DocumentedMixin
 
 
-class GeneEmbedding(TransformerMixin, BaseEstimator):
+class GeneEmbedding(DocumentedMixin, TransformerMixin, BaseEstimator):
     """Base of the transformers from conditions to embeddings of the perturbed genes.
 
     A subclass has the parameters `combine`, `add_indicator` and `schema`, calls

@@ -14,9 +14,12 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.signatures._signed_log_p import signed_log_p_from_t, t_from_signed_log_p
+from sklperturb.utils._documented import DocumentedMixin
 
 
-class TScoreTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class TScoreTransformer(
+    DocumentedMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     r"""Turn signed :math:`-\log_{10} p` into t statistics, and back.
 
     The step between a response as OP2 stores it and the scale on which effects add up:

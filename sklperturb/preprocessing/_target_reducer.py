@@ -9,6 +9,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklperturb.utils._documented import DocumentedMixin
+
 
 def _gavish_donoho_rank(singular_values, shape):
     """Count the singular values above the optimal hard threshold.
@@ -21,7 +23,7 @@ def _gavish_donoho_rank(singular_values, shape):
     return int((singular_values > omega * np.median(singular_values)).sum())
 
 
-class TargetReducer(TransformerMixin, BaseEstimator):
+class TargetReducer(DocumentedMixin, TransformerMixin, BaseEstimator):
     r"""Write targets in an orthonormal basis of their training rows.
 
     With :math:`n` rows and :math:`g > n` genes, the centred targets

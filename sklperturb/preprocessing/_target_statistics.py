@@ -25,9 +25,10 @@ from sklperturb.conditions._statistics import (
 )
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing._target_reducer import TargetReducer
+from sklperturb.utils._documented import DocumentedMixin
 
 
-class TargetStatisticsEncoder(TransformerMixin, BaseEstimator):
+class TargetStatisticsEncoder(DocumentedMixin, TransformerMixin, BaseEstimator):
     r"""Encode categories by what the response does in their rows.
 
     Each level :math:`l` of a column (a compound, a cell type) becomes the mean,

@@ -28,6 +28,7 @@ from sklperturb.signatures._samples import (
 )
 from sklperturb.signatures._signed_log_p import signed_log_p, signed_log_p_from_t
 from sklperturb.utils._choices import Contexts, ExpressedIn, Method, Normalization
+from sklperturb.utils._documented import DocumentedMixin
 from sklperturb.utils._progress import ProgressBar
 
 # Values of one array of a block of genes, unless its size is given: 32 MiB.
@@ -42,7 +43,7 @@ _FACTORS = {
 }
 
 
-class DifferentialSignatures(BaseEstimator):
+class DifferentialSignatures(DocumentedMixin, BaseEstimator):
     r"""Compare each perturbation with the controls of its context, gene by gene.
 
     The samples are pseudobulks: sums of raw counts, a few replicates per condition. For

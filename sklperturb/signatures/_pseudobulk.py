@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.cells import open_cells, sum_by_group
 from sklperturb.cells._files import check_unique_genes, read_obs
 from sklperturb.conditions import PerturbationSchema
+from sklperturb.utils._documented import DocumentedMixin
 
 # What tells samples apart, where the columns to group by are not named.
 ROLES = ("context", "perturbation", "dose", "batch", "replicate")
@@ -102,7 +103,7 @@ def pseudobulk(adata, groupby, *, layer=None, min_cells=1, chunk_size=None):
     return AnnData(sums, obs=obs, var=var, layers={"mean": means})
 
 
-class Pseudobulk(TransformerMixin, BaseEstimator):
+class Pseudobulk(DocumentedMixin, TransformerMixin, BaseEstimator):
     """Sum the cells of each group, as a step of a pipeline.
 
     No number is learnt: `transform` calls :func:`pseudobulk` on the cells it is given.

@@ -33,6 +33,7 @@ from sklperturb.tuning._scores import best_row, is_several, resolve_scorers, tab
 from sklperturb.tuning._space import SearchSpace
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
 from sklperturb.utils._choices import Pruner
+from sklperturb.utils._documented import DocumentedMixin
 
 _SAMPLERS = StrOptions({"random"})
 
@@ -45,7 +46,9 @@ def _has(method):
     return check
 
 
-class PerturbationSearchCV(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
+class PerturbationSearchCV(
+    DocumentedMixin, CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Search for good parameters with Optuna, on folds that cut by condition.
 
     It is used as `GridSearchCV` is: `fit` tries parameters on the folds of `cv`, keeps
