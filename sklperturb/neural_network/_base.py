@@ -9,7 +9,7 @@ import torch
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNetRegressor
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.dataset import ValidSplit
@@ -24,6 +24,7 @@ from sklperturb.neural_network._batches import (
 )
 from sklperturb.neural_network._epoch_tasks import EpochTasks, SkorchTasks, net_so_far
 from sklperturb.neural_network._kept import KeptNetMixin
+from sklperturb.neural_network._numbers import read_numbers
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.utils._callbacks import (
     CallbackSupportMixin,
@@ -261,18 +262,7 @@ class BaseNetRegressor(
 
     def _read_training(self, X, y):
         """Validate what `fit` was given; return a float32 table and a numeric `y`."""
-        try:
-            return validate_data(
-                self, X, y, dtype=np.float32, multi_output=True, y_numeric=True
-            )
-        except ValueError as error:
-            if "could not convert string" not in str(error):
-                raise
-            raise ValueError(
-                f"{error}. {type(self).__name__} takes numbers: put "
-                "sklperturb.preprocessing.make_condition_encoder() before it in a "
-                "Pipeline."
-            ) from error
+        return read_numbers(self, X, y, multi_output=True, y_numeric=True)
 
     def _check_target_weight(self, weights, shape):
         """Return weights of mean 1 in a row, without columns where there are none."""
@@ -294,7 +284,7 @@ class BaseNetRegressor(
 
     def _read(self, X):
         """Validate what `predict` was given; return a float32 table."""
-        return validate_data(self, X, dtype=np.float32, reset=False)
+        return read_numbers(self, X, reset=False)
 
     def _prepare(self, X, y):
         """Check parameters against the data and learn what `_arrange` needs."""

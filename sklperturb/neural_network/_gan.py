@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.modules import ConditionalCritic, ConditionalGenerator, gradient_norms
 from sklperturb.modules._weights import check_weights, load_weights, take_weights
@@ -342,7 +342,7 @@ class ConditionalGANRegressor(BaseNetRegressor):
             {"n_draws": n_draws},
             f"{type(self).__name__}.sample",
         )
-        X = validate_data(self, X, dtype=np.float32, reset=False)
+        X = self._read(X)
         noise = check_random_state(random_state).standard_normal(
             (len(X), n_draws, self.net_.n_noise)
         )

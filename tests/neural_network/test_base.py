@@ -215,3 +215,6 @@ def test_text_columns_lead_to_an_encoder():
     X = np.array([["B", "drug"]] * 4, dtype=object)
     with pytest.raises(ValueError, match=r"put .*make_condition_encoder"):
         make().fit(X, np.ones((4, 2)))
+    net = make().fit(np.eye(4)[:, :2], np.ones((4, 2)))
+    with pytest.raises(ValueError, match=r"'B'.*put .*make_condition_encoder"):
+        net.predict(X)
