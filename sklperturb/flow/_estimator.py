@@ -16,11 +16,12 @@ from sklperturb.flow._fitted import KeptFlowMixin
 from sklperturb.flow._fitting import fit_flow
 from sklperturb.flow._generation import POPULATION_ENCODERS
 from sklperturb.flow._mean import BUILT_IN
+from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit, shows_progress
 from sklperturb.utils._documented import DocumentedMixin
 
 
 class FlowMatchingRegressor(
-    DocumentedMixin, KeptFlowMixin, RegressorMixin, BaseEstimator
+    DocumentedMixin, CallbackSupportMixin, KeptFlowMixin, RegressorMixin, BaseEstimator
 ):
     """Carry control cells to where a perturbation leaves them.
 
@@ -309,6 +310,7 @@ class FlowMatchingRegressor(
             If all rows are controls, values are not finite, a parameter is out of
             range, or the network of the last fit is not one for these data.
         """
+        task = begin_fit(self, X, y, n_parts=None)
         previous = getattr(self, "_flow", None) if self.warm_start else None
         target = None if y is None else "no_validation"
         X = validate_conditions(self, X, target, reset=previous is None)
@@ -317,7 +319,11 @@ class FlowMatchingRegressor(
             cells = to_dense(open_cells(y, needs="finite").rows(slice(None)))
         cells = validate_target(self, X, cells)
         parameters = Bunch(**self.get_params(deep=False))
-        return self._set_fitted(fit_flow(X, y, cells, parameters, previous))
+        if shows_progress(self):
+            parameters["verbose"] = 0
+        self._set_fitted(fit_flow(X, y, cells, parameters, task, previous))
+        task.end(X, y, fitted=dict)
+        return self
 
     def predict(self, X):
         """Return the expected response of each row's condition.

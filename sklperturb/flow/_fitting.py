@@ -33,7 +33,7 @@ from sklperturb.flow._populations import (
     make_folds,
     measure_effects,
 )
-from sklperturb.flow._training import Populations, train
+from sklperturb.flow._training import Populations, n_looks_of, train
 from sklperturb.neural_network._base import start_from
 from sklperturb.utils._intervals import mean_interval
 
@@ -78,7 +78,7 @@ class _Measured:
     expected: np.ndarray | None = None
 
 
-def fit_flow(X, y, cells, parameters, previous=None):
+def fit_flow(X, y, cells, parameters, task, previous=None):
     """Return the `FittedFlow` of measured cells.
 
     Parameters
@@ -90,6 +90,8 @@ def fit_flow(X, y, cells, parameters, previous=None):
     cells : ndarray of shape (n_cells,) or (n_cells, n_outputs)
     parameters : Bunch
         Of `FlowMatchingRegressor`.
+    task : FitTask
+        Of its fit; callbacks are told of trainings within it.
     previous : FittedFlow, default=None
         Whose network to go on with; it is left as it is.
 
@@ -135,7 +137,9 @@ def fit_flow(X, y, cells, parameters, previous=None):
         mean = _fit_mean(parameters.mean_estimator, measured)
     cells = coordinates.inside(cells)
     inside = [coordinates.inside(pool) for pool in pools.cells]
-    training = _Training(cells, inside, measured, seed, rng, parameters, previous)
+    training = _Training(
+        *(cells, inside, measured, seed, rng, parameters, task, previous)
+    )
     if is_auto and not measured.folds:
         warn_unchecked()
     if is_auto or previous is not None:
@@ -250,7 +254,10 @@ class _Training:
         Losses of the previous network.
     """
 
-    def __init__(self, cells, pools, measured, seed, rng, parameters, previous=None):
+    def __init__(
+        self, cells, pools, measured, seed, rng, parameters, task, previous=None
+    ):
+        self.task = task
         self.cells, self.pools, self.measured = cells, pools, measured
         self.seed, self.rng, self.parameters = seed, rng, parameters
         known = None if previous is None else previous.generator
@@ -330,7 +337,10 @@ class _Training:
         data = Populations(self.cells, members, self.pools, *self.tensors)
         tests = np.flatnonzero(held_out)[:_MOST_VALIDATED]
         recipe = Bunch(**parameters | {"stop_at": stop_at})
-        history = train(net, data, train_rows, tests, recipe, self.rng, looks)
+        n_looks = n_looks_of(stop_at)
+        task = self.task.part("train", n_parts=n_looks).begin()
+        history = train(net, data, train_rows, tests, recipe, self.rng, task, looks)
+        task.end()
         guidance, n_steps = parameters.guidance, parameters.n_solver_steps
         generator = Generator(
             net, self.scaler, source, guidance, n_steps, device, self.seed

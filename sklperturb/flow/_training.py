@@ -87,7 +87,12 @@ def take_population(pool, rng):
     return pool[_some(rng, len(pool), _POPULATION_CELLS)]
 
 
-def train(net, data, train_conditions, valid_conditions, recipe, rng, looks=None):
+def n_looks_of(n_steps):
+    """Return how many looks at held-out perturbations there are in a training."""
+    return -(-n_steps // _EVERY)
+
+
+def train(net, data, train_conditions, valid_conditions, recipe, rng, task, looks=None):
     """Train `net` in place, and return the losses.
 
     The weights that remain are running means, of the step at which held-out
@@ -102,6 +107,8 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng, looks=None
         Parameters of `FlowMatchingRegressor`, and `stop_at`, the step after which the
         training ends; the learning rate falls to zero at `max_steps` all the same.
     rng : numpy.random.Generator
+    task : FitTask
+        Of the training; callbacks are told of the steps up to each look.
     looks : list, default=None
         The weights at each look are appended to it.
 
@@ -133,6 +140,8 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng, looks=None
     k, m = recipe.conditions_per_batch, recipe.cells_per_condition
     with ProgressBar(recipe.stop_at if recipe.verbose else 0, "Training") as bar:
         for step in range(1, recipe.stop_at + 1):
+            if step % _EVERY == 1:
+                steps = task.part("steps").begin()
             conditions = blocks.conditions(train_conditions, k)
             batch = _batch(blocks, conditions, m, recipe, generator)
             loss = _loss(net, batch, data, conditions, recipe, generator)
@@ -157,16 +166,16 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng, looks=None
             total = 0.0
             if looks is not None:
                 looks.append(copy.deepcopy(average.state_dict()))
-            if check is None:
-                continue
-            history[-1]["valid_loss"] = valid = check(average)
-            if valid < best:
-                best, waited = valid, 0
-                best_weights = copy.deepcopy(average.state_dict())
-            else:
-                waited += 1
-                if recipe.patience is not None and waited >= recipe.patience:
-                    break
+            if check is not None:
+                history[-1]["valid_loss"] = valid = check(average)
+                if valid < best:
+                    best, waited = valid, 0
+                    best_weights = copy.deepcopy(average.state_dict())
+                else:
+                    waited += 1
+            has_waited = recipe.patience is not None and waited >= recipe.patience
+            if steps.end() or has_waited:
+                break
     net.load_state_dict(best_weights or average.state_dict())
     net.cpu().eval()
     return history
