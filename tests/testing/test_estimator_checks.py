@@ -4,13 +4,14 @@ import itertools
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
 from sklperturb.baseline import AdditiveRegressor, NoChangeRegressor
 from sklperturb.preprocessing import make_condition_encoder
 from sklperturb.testing import check_perturbation_estimator, perturbation_checks
+from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
 
 
 class PeeksAtOtherRows(AdditiveRegressor):
@@ -215,6 +216,30 @@ class StandardisesInTransform(Encoder):
         return Z - Z.mean(axis=0)
 
 
+class ForgetsCallbacks(AdditiveRegressor):
+    def fit(self, X, y):
+        params = self.get_params(deep=False)
+        vars(self).clear()
+        vars(self).update(params)
+        return super().fit(X, y)
+
+
+class TellsNoEnd(CallbackSupportMixin, AdditiveRegressor):
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        begin_fit(self, X, y)
+        return super().fit(X, y)
+
+
+class TellsOfAnUnfittedCopy(CallbackSupportMixin, AdditiveRegressor):
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        task = begin_fit(self, X, y)
+        super().fit(X, y)
+        task.end(X, y, fitted=lambda: {"grand_mean_": 0 * self.grand_mean_})
+        return self
+
+
 BROKEN = [
     (PeeksAtOtherRows, "check_row_independence", "without the others"),
     (DependsOnOrder, "check_row_independence", "in another order"),
@@ -229,6 +254,9 @@ BROKEN = [
     (CannotBePickled, "check_serialisation", "pickle"),
     (ForgetsInPickle, "check_serialisation", "a pickled copy differs"),
     (ClonesItsSizes, "check_clone_after_fit", r"carries \['grand_mean_'\]"),
+    (ForgetsCallbacks, "check_callbacks", "lost the task of another fit"),
+    (TellsNoEnd, "check_callbacks", "that began are not those that ended"),
+    (TellsOfAnUnfittedCopy, "check_callbacks", "given at the end is another"),
     (CountsColumns, "check_categories_and_extra_columns", "unused ones"),
     (ReadsTextOnly, "check_categories_and_extra_columns", "dtype category"),
     (FailsOnUnseenCompounds, "check_unseen_levels", "a new compound"),
@@ -251,6 +279,8 @@ BROKEN = [
 def test_mistake_is_caught(kind, name, message):
     if kind is SeedsTorch:
         pytest.importorskip("torch")
+    if name == "check_callbacks":
+        pytest.importorskip("sklearn.callback")
     check = dict(perturbation_checks(kind()))[name]
     with pytest.raises(Exception, match=message):
         check()
