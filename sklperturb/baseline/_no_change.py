@@ -4,9 +4,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import validate_conditions
-from sklperturb.utils._documented import DocumentedMixin
 
 
 class NoChangeRegressor(

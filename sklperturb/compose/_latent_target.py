@@ -19,10 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import is_annotated
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._validation import require_y
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
-from sklperturb.utils._documented import DocumentedMixin
 
 # Rows on which the latent space is tried out.
 _CHECKED_ROWS = 100

@@ -6,10 +6,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._levels import LevelEncoder, warn_of_near_misses
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
-from sklperturb.utils._documented import DocumentedMixin
 
 
 class NamedConditionsMixin:

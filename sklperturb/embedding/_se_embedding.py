@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells import open_cells
 from sklperturb.cells._files import check_unique_genes
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.embedding._batches import (
     embed_all,
     embed_sentences,
@@ -30,7 +31,6 @@ from sklperturb.embedding._mapping import (
 )
 from sklperturb.embedding._runner import runner_of
 from sklperturb.utils._choices import CountScale, Precision
-from sklperturb.utils._documented import DocumentedMixin
 
 
 class SEEmbedding(

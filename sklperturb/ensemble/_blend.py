@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.ensemble._weights import (
     RowMoments,
     Spectrum,
@@ -26,7 +27,6 @@ from sklperturb.model_selection._meta import (
     inherit_tags,
     out_of_fold,
 )
-from sklperturb.utils._documented import DocumentedMixin
 from sklperturb.utils._grid import Grid
 
 

@@ -9,8 +9,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.preprocessing import TargetReducer
-from sklperturb.utils._documented import DocumentedMixin
 
 
 def _lightgbm():

@@ -25,6 +25,7 @@ from sklperturb.cells import (
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import check_unique_genes, gene_names, is_annotated
 from sklperturb.cells._perturbed import ControlCells, CountChange
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.files._fields import (
     LARGEST,
     Array,
@@ -37,7 +38,6 @@ from sklperturb.files._fields import (
 )
 from sklperturb.flow._state import Object, attributes, stored
 from sklperturb.preprocessing._latent_decoder import LatentDecoder
-from sklperturb.utils._documented import DocumentedMixin
 from sklperturb.utils._progress import ProgressBar
 
 _LARGEST_LIBRARY = 1e9  # counts of a cell; of a million at most in practice

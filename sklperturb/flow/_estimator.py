@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import is_annotated
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._validation import validate_conditions, validate_target
 from sklperturb.flow._diagnostics import warn_blow_up
 from sklperturb.flow._fitted import KeptFlowMixin
@@ -17,7 +18,6 @@ from sklperturb.flow._fitting import fit_flow
 from sklperturb.flow._generation import POPULATION_ENCODERS
 from sklperturb.flow._mean import BUILT_IN
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit, shows_progress
-from sklperturb.utils._documented import DocumentedMixin
 
 
 class FlowMatchingRegressor(

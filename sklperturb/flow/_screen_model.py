@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells import log_normalise
 from sklperturb.cells._files import is_annotated
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._labels import CONTROL, control_rows, take_labels
 from sklperturb.conditions._validation import (
     require_y,
@@ -41,7 +42,6 @@ from sklperturb.flow._spelling import Spelling, as_written, count_cells
 from sklperturb.flow._state import Having, Object, check_parts
 from sklperturb.preprocessing import LookupEmbedding
 from sklperturb.preprocessing._latent_decoder import LatentDecoder
-from sklperturb.utils._documented import DocumentedMixin
 
 _TARGET_SUM, _LARGEST_AMPLITUDE = 1e4, 100.0
 _SPACES = ("counts", "autoencoder")

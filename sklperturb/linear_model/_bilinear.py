@@ -9,12 +9,12 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells._files import gene_names
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing import ExpressionGeneEmbedding
 from sklperturb.preprocessing._gene_embedding import scores
-from sklperturb.utils._documented import DocumentedMixin
 
 
 class BilinearGeneRegressor(

@@ -10,10 +10,10 @@ from sklearn.model_selection import KFold, check_cv
 from sklearn.utils import check_array, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods
 
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._validation import require_y
 from sklperturb.model_selection._fold import FoldFit
-from sklperturb.utils._documented import DocumentedMixin
 
 
 class MetaRegressor(DocumentedMixin, RegressorMixin, BaseEstimator):

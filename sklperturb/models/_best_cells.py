@@ -14,6 +14,7 @@ from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import gene_names, is_annotated
 from sklperturb.conditions import PerturbationSchema
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import control_rows, take_labels
 from sklperturb.conditions._validation import (
@@ -26,7 +27,6 @@ from sklperturb.model_selection import UnseenContextKFold, UnseenPerturbationKFo
 from sklperturb.model_selection._fold import FoldFit
 from sklperturb.models._cell_models import make_cell_models
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
-from sklperturb.utils._documented import DocumentedMixin
 from sklperturb.utils._intervals import mean_interval
 
 _CANDIDATES = ("controls", "context_shift", "kernel", "flow")  # the simplest first

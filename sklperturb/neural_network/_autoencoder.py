@@ -12,13 +12,13 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.modules import Autoencoder
 from sklperturb.neural_network._base import BaseNetRegressor
 from sklperturb.neural_network._batches import forward_rows
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.preprocessing._latent_decoder import LatentDecoder
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit, shows_progress
-from sklperturb.utils._documented import DocumentedMixin
 
 
 class _Reconstruction(BaseNetRegressor):

@@ -15,6 +15,7 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRSc
 from skorch.dataset import ValidSplit
 from skorch.utils import noop
 
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._validation import validate_target
 from sklperturb.modules import RowwiseRMSELoss, WeightedMSELoss
 from sklperturb.neural_network._batches import (
@@ -32,7 +33,6 @@ from sklperturb.utils._callbacks import (
     has_callbacks,
     shows_progress,
 )
-from sklperturb.utils._documented import DocumentedMixin
 from sklperturb.utils._epochs import is_watched, tell_epoch
 from sklperturb.utils._progress import ProgressBar
 

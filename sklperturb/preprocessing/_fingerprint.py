@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import column_names, take_columns
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing._molecules import (
@@ -20,7 +21,6 @@ from sklperturb.preprocessing._molecules import (
     import_rdkit,
     smiles_or_none,
 )
-from sklperturb.utils._documented import DocumentedMixin
 
 FINGERPRINT_SIZES = {
     "radius": [Interval(Integral, 0, None, closed="left")],

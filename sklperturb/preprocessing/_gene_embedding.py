@@ -11,11 +11,11 @@ from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells._blocks import to_dense
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import as_text
 from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
-from sklperturb.utils._documented import DocumentedMixin
 
 
 class GeneEmbedding(DocumentedMixin, TransformerMixin, BaseEstimator):

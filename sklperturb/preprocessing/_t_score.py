@@ -13,8 +13,8 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.signatures._signed_log_p import signed_log_p_from_t, t_from_signed_log_p
-from sklperturb.utils._documented import DocumentedMixin
 
 
 class TScoreTransformer(

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklperturb.utils._documented import DocumentedMixin
+from sklperturb.conditions._documented import DocumentedMixin
 
 
 def _gavish_donoho_rank(singular_values, shape):

@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import as_pandas, column_names, take_columns
 from sklperturb.conditions._levels import LevelEncoder, take_levels
 from sklperturb.conditions._statistics import (
@@ -25,7 +26,6 @@ from sklperturb.conditions._statistics import (
 )
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing._target_reducer import TargetReducer
-from sklperturb.utils._documented import DocumentedMixin
 
 
 class TargetStatisticsEncoder(DocumentedMixin, TransformerMixin, BaseEstimator):

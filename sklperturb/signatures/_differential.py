@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklperturb.conditions import PerturbationSchema
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.signatures._group_model import (
     covariate_matrix,
     fit_groups,
@@ -28,7 +29,6 @@ from sklperturb.signatures._samples import (
 )
 from sklperturb.signatures._signed_log_p import signed_log_p, signed_log_p_from_t
 from sklperturb.utils._choices import Contexts, ExpressedIn, Method, Normalization
-from sklperturb.utils._documented import DocumentedMixin
 from sklperturb.utils._progress import ProgressBar
 
 # Values of one array of a block of genes, unless its size is given: 32 MiB.

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.cells import open_cells, sum_by_group
 from sklperturb.cells._files import check_unique_genes, read_obs
 from sklperturb.conditions import PerturbationSchema
-from sklperturb.utils._documented import DocumentedMixin
+from sklperturb.conditions._documented import DocumentedMixin
 
 # What tells samples apart, where the columns to group by are not named.
 ROLES = ("context", "perturbation", "dose", "batch", "replicate")

@@ -27,13 +27,13 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._validation import require_y
 from sklperturb.tuning._run import route, run_search
 from sklperturb.tuning._scores import best_row, is_several, resolve_scorers, tabulate
 from sklperturb.tuning._space import SearchSpace
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
 from sklperturb.utils._choices import Pruner
-from sklperturb.utils._documented import DocumentedMixin
 
 _SAMPLERS = StrOptions({"random"})
 

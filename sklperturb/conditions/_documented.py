@@ -3,7 +3,9 @@
 import os
 import sys
 
-from sklperturb._version import __documentation__
+# Address of the site that `make docs` builds. A release sets it; None links nowhere, as
+# long as the site is not in public.
+SITE = None
 
 
 class DocumentedMixin:
@@ -15,7 +17,7 @@ class DocumentedMixin:
 
     def _get_doc_link(self):
         kind = type(self)
-        site = os.environ.get("SKLPERTURB_DOCUMENTATION", __documentation__)
+        site = os.environ.get("SKLPERTURB_DOCUMENTATION", SITE)
         room, _, _ = kind.__module__.partition("._")
         is_public = kind.__name__ in getattr(sys.modules.get(room), "__all__", ())
         # A subclass of somebody else has no page of ours.
