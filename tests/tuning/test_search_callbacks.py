@@ -75,11 +75,13 @@ def test_epochs_within_trials(data, n_jobs):
 
 def test_a_search_goes_on_whatever_listens(data, tmp_path):
     storage = tmp_path / "study.log"
-    search_of(Ridge(), storage=storage, n_trials=2).fit(*data)
+    space = {"dropout": [0.0, 0.1]}
+    net = LatentNetRegressor(max_epochs=1, target_components=None, random_state=0)
+    search_of(net, space, storage=storage, n_trials=2).fit(*data)
     listener = Listener()
-    monitor = callback.ScoringMonitor(scoring="r2")
-    net = search_of(Ridge(), storage=storage, n_trials=4)
-    search = net.set_callbacks(listener, monitor).fit(*data)
+    net.set_callbacks(callback.ScoringMonitor(scoring="r2"))
+    search = search_of(net, space, storage=storage, n_trials=4)
+    search.set_callbacks(listener).fit(*data)
     assert len(search.cv_results_["params"]) == 4
     trials = [path[2][2] for path in listener.ended if len(path) == 3]
     assert trials == [2, 3]
