@@ -1,11 +1,13 @@
 """Where the documentation is, for estimators that notebooks show."""
 
 import os
-import sys
+from importlib import import_module
 
 # Address of the site that `make docs` builds. A release sets it; None links nowhere, as
 # long as the site is not in public.
 SITE = None
+# Rooms whose classes are public in another one.
+PUBLIC_IN = {"conditions": "datasets", "uncertainty": "inspection"}
 
 
 class DocumentedMixin:
@@ -18,9 +20,12 @@ class DocumentedMixin:
     def _get_doc_link(self):
         kind = type(self)
         site = os.environ.get("SKLPERTURB_DOCUMENTATION", SITE)
-        room, _, _ = kind.__module__.partition("._")
-        is_public = kind.__name__ in getattr(sys.modules.get(room), "__all__", ())
+        package, _, rest = kind.__module__.partition(".")
         # A subclass of somebody else has no page of ours.
-        if not site or not room.startswith("sklperturb.") or not is_public:
+        if not site or package != "sklperturb":
+            return ""
+        room = rest.partition(".")[0]
+        room = f"sklperturb.{PUBLIC_IN.get(room, room)}"
+        if kind.__name__ not in getattr(import_module(room), "__all__", ()):
             return ""
         return f"{site.rstrip('/')}/generated/{room}.{kind.__name__}.html"

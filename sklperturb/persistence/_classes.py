@@ -10,6 +10,7 @@ from importlib import import_module
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import BaseCrossValidator
 
+from sklperturb.conditions._documented import PUBLIC_IN
 from sklperturb.files._reading import FileError, short
 
 # Rooms whose public estimators, splitters and dataclasses are allowed.
@@ -18,8 +19,6 @@ _ROOMS = (
     *("inspection", "linear_model", "metrics", "model_selection", "models"),
     *("neural_network", "preprocessing", "signatures", "tuning"),
 )
-# Where the public classes of a room are found, if not in the room itself.
-_PUBLIC_IN = {"conditions": "datasets", "uncertainty": "inspection"}
 # What fitted estimators are made of besides, by module.
 _PARTS = {
     "sklperturb.cells._perturbed": ("ControlCells", "CountChange", "CountRates"),
@@ -145,7 +144,7 @@ def name_of(kind):
     package, _, rest = kind.__module__.partition(".")
     if package == "sklperturb":
         room = rest.partition(".")[0]
-        public = f"sklperturb.{_PUBLIC_IN.get(room, room)}.{kind.__qualname__}"
+        public = f"sklperturb.{PUBLIC_IN.get(room, room)}.{kind.__qualname__}"
         for name in (public, path):
             if _is_known(name) and _find(name) is kind:
                 return name, True
