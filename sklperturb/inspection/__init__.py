@@ -1,5 +1,7 @@
 """Look at data, and at what models do."""
 
+from sklperturb.auditing._audit import audit
+from sklperturb.auditing._result import Inflation, LeakAudit, LeakFinding
 from sklperturb.inspection._ceiling import CeilingDisplay
 from sklperturb.inspection._cells import CellScreenDisplay
 from sklperturb.inspection._coverage import CoverageDisplay
@@ -26,13 +28,17 @@ __all__ = [
     "EffectSizeDisplay",
     "ExchangeabilityWarning",
     "FoldsDisplay",
+    "Inflation",
     "LeaderboardDisplay",
+    "LeakAudit",
+    "LeakFinding",
     "NoiseCeiling",
     "PerturbationLearningCurveDisplay",
     "RowErrorDisplay",
     "SignatureDisplay",
     "TrainingCurveDisplay",
     "TuningDisplay",
+    "audit",
     "coverage_curve",
     "noise_ceiling",
 ]

@@ -71,7 +71,9 @@ class FoldFit:
     def fit(self):
         """Fit the clone; return self."""
         params = {name: clone(v, safe=False) for name, v in self._params.items()}
-        self.estimator_ = clone(self._estimator).set_params(**params)
+        self.estimator_ = clone(self._estimator)
+        if params:  # set_params of a FrozenEstimator returns nothing
+            self.estimator_.set_params(**params)
         start = time.perf_counter()
         with self._fit_task.around(self.estimator_):
             self.estimator_.fit(*self._train, **self._fit_params)

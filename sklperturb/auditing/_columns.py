@@ -1,0 +1,303 @@
+"""Columns of X that were computed from the responses, those of held-out rows included.
+
+Encodings of targets, components of all responses, and treated profiles as features are
+functions of the responses, and reproduce them nearly without error. What was known
+before, such as a structure or a dose, does not: responses are measured with noise.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.linalg import svd
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold, cross_val_predict
+
+from sklperturb.auditing._result import LeakFinding
+from sklperturb.auditing._task import severity, some
+from sklperturb.conditions._frames import column_names
+from sklperturb.conditions._levels import level_means
+
+# Correlation with a function of the responses: that of many levels, and of few.
+_NEARLY, _EXACT, _MANY = 0.99, 1 - 1e-6, 20
+_CHANCE = 1e-6  # that any of the columns has it
+_EXPLAINED, _FEWEST = 0.98, 30  # share of a column that the responses explain
+_N_COMPONENTS = 30
+_ROLES = "perturbation context control smiles dose batch replicate".split()
+
+
+def check_columns(task):
+    """Yield a finding if columns of X are functions of the responses."""
+    columns = _numeric_columns(task)
+    if not columns:
+        return
+    functions = ResponseFunctions(task)
+    found = {}
+    for name, values in columns.items():
+        source = functions.source_of(values, len(columns))
+        if source is not None:
+            found[name] = source
+    if not found:
+        return
+    worth, used = _worth(task, found)
+    names = list(found)
+    shown = some(names)
+    text = (
+        f"{len(names)} column{'s' * (len(names) > 1)} of X ({shown}) "
+        f"{'are' if len(names) > 1 else 'is'} computed from the responses, those of "
+        f"held-out rows included: {found[names[0]].described}."
+    )
+    advice = (
+        "Compute these columns in the pipeline, from the training rows of each fold: "
+        "TargetStatisticsEncoder and TargetReducer do; or leave them out."
+    )
+    level = severity(worth) if used else "note"
+    if not used:
+        advice = f"The estimator does not use them. {advice}"
+    yield LeakFinding(
+        "columns", level, text, advice, worth, task.held_out, list(map(str, names))
+    )
+
+
+class ResponseFunctions:
+    """Functions of the responses, to compare columns with.
+
+    Parameters
+    ----------
+    task : AuditTask
+    """
+
+    def __init__(self, task):
+        y = task.values
+        self._task = task
+        centred = y - y.mean(axis=0)
+        self._components = _scores(centred)
+        within = (
+            y - level_means(task.context, task.context.max() + 1, y)[0][task.context]
+        )
+        self._within = _scores(within)
+        summaries = {
+            "mean": y.mean(axis=1),
+            "standard deviation": y.std(axis=1),
+            "norm": np.linalg.norm(y, axis=1),
+            "largest": y.max(axis=1),
+            "smallest": y.min(axis=1),
+            "median": np.median(y, axis=1),
+            "mean of absolute values": np.abs(y).mean(axis=1),
+        }
+        self._names = [f"the {name} over genes" for name in summaries]
+        uncentred = _scores(y)
+        self._names += [
+            f"component {i + 1} of all responses"
+            for part in (self._components, uncentred, self._within)
+            for i in range(part.shape[1])
+        ]
+        self._rows = np.column_stack(
+            [*summaries.values(), self._components, uncentred, self._within]
+        )
+
+    def source_of(self, values, n_columns):
+        """Return the `_Source` of a column of X, or None.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_samples,)
+        n_columns : int
+            How many columns are tried.
+        """
+        levels, codes = np.unique(values, return_inverse=True)
+        n = len(levels)
+        if n < 4:
+            return None
+        return self._match(levels, codes, n_columns) or self._explain(levels, codes)
+
+    def _match(self, levels, codes, n_columns):
+        """Compare with single functions, averaged over the rows of each level."""
+        n, y = len(levels), self._task.values
+        n_tried = (self._rows.shape[1] + y.shape[1]) * n_columns
+        limit = _NEARLY if n >= _MANY else _EXACT
+        for of_genes, functions in ((False, self._rows), (True, y)):
+            means = level_means(codes, n, functions)[0]
+            r = np.abs(_correlations(levels, means))
+            best = int(np.argmax(r))
+            if r[best] >= limit and _chance(r[best], n) * n_tried < _CHANCE:
+                what = self._gene(best) if of_genes else self._names[best]
+                return _Source(
+                    functions[:, best], codes, self._described(what, n, r[best])
+                )
+        if n < len(codes):
+            return self._match_medians(levels, codes, n_tried, limit)
+        return None
+
+    def _match_medians(self, levels, codes, n_tried, limit):
+        y = self._task.values
+        medians = pd.DataFrame(y).groupby(codes).median().to_numpy()
+        r = np.abs(_correlations(levels, medians))
+        best = int(np.argmax(r))
+        if r[best] < limit or _chance(r[best], len(levels)) * n_tried >= _CHANCE:
+            return None
+        what = f"the median of {self._gene(best)}"
+        described = self._described(what, len(levels), r[best])
+        return _Source(y[:, best], codes, described, np.median)
+
+    def _explain(self, levels, codes):
+        """Predict a column from the responses, levels left out."""
+        n = len(levels)
+        n_components = min(_N_COMPONENTS, n // 3)
+        if n < _FEWEST:
+            return None
+        blocks = [
+            self._components[:, :n_components],
+            self._within[:, :n_components],
+        ]
+        if n == len(codes):  # each row has its own: what its perturbation does, too
+            of = self._task.perturbation
+            means = level_means(of, of.max() + 1, self._components)[0][of]
+            blocks.append(means[:, : n_components // 2])
+        functions = np.column_stack(blocks)
+        target = levels
+        features = level_means(codes, n, functions)[0]
+        if n == len(codes):
+            context = self._task.context[np.argsort(codes, kind="stable")]
+            target = (
+                levels
+                - level_means(context, context.max() + 1, levels[:, None])[0][
+                    context
+                ].ravel()
+            )
+        spread = features.std(axis=0)
+        features = features[:, spread > 0] / spread[spread > 0]
+        if features.shape[1] == 0 or target.std() == 0:
+            return None
+        model, folds = Ridge(1e-6), KFold(5, shuffle=True, random_state=0)
+        left_out = cross_val_predict(model, features, target, cv=folds)
+        explained = 1 - ((target - left_out) ** 2).mean() / target.var()
+        if explained < _EXPLAINED:
+            return None
+        model.fit(features, target)
+        rows = functions[:, spread > 0] / spread[spread > 0]
+        described = (
+            f"leading components of all responses explain {explained:.1%} of it, in "
+            f"{'rows' if n == len(codes) else 'levels'} that were left out"
+        )
+        return _Source(model.predict(rows), codes, described)
+
+    def _gene(self, number):
+        genes = self._task.genes
+        return f"gene {number if genes is None else genes[number]!r}"
+
+    def _described(self, what, n, r):
+        of = "of its row" if n == len(self._task.values) else f"for {n} groups of rows"
+        return f"it is {what} {of}, with a correlation of {r:.5f}"
+
+
+class _Source:
+    """What a column was computed from: a function of each row, reduced by level."""
+
+    def __init__(self, rows, codes, described, reduce=np.mean):
+        self.rows, self.codes, self.described = rows, codes, described
+        self._reduce = reduce
+
+    def from_rows(self, column, rows):
+        """Return the column as it is if computed from some rows only.
+
+        Levels without such rows have the mean of the column.
+        """
+        n = self.codes.max() + 1
+        every = self._by_level(np.arange(len(column)), n)
+        some_ = self._by_level(rows, n)
+        of_levels = np.empty(n)
+        of_levels[self.codes] = column
+        # The column is a straight line in the function, but for its noise.
+        slope, intercept = np.polyfit(every, of_levels, 1)
+        found = slope * some_ + intercept
+        return np.where(np.isnan(found), column.mean(), found)[self.codes]
+
+    def _by_level(self, rows, n):
+        groups = pd.Series(self.rows[rows]).groupby(self.codes[rows])
+        return groups.agg(self._reduce).reindex(range(n)).to_numpy(dtype=float)
+
+
+def _worth(task, found):
+    """Return what the columns are worth, and whether the estimator uses them."""
+    columns = _numeric_columns(task)
+
+    def change(fold):
+        train, _ = task.folds[fold]
+        honest = {
+            name: source.from_rows(columns[name], train)
+            for name, source in found.items()
+        }
+        return {"X": _with_columns(task.X, honest)}
+
+    how = "the columns computed from training rows only"
+    scores, predictions = task.scores_of(change, "Computing columns anew")
+    every = np.ones(len(task.held_out), dtype=bool)
+    worth = task.inflation(task.base[1], scores, every, how)
+    return worth, not task.same_predictions(predictions)
+
+
+def _with_columns(X, columns):
+    if isinstance(X, pd.DataFrame):
+        return X.assign(**columns) if all(map(_is_text, columns)) else _set(X, columns)
+    X = np.array(X, copy=True)
+    for column, values in columns.items():
+        X[:, column] = values
+    return X
+
+
+def _is_text(name):
+    return isinstance(name, str)
+
+
+def _set(X, columns):
+    X = X.copy()
+    for name, values in columns.items():
+        X[name] = values
+    return X
+
+
+def _numeric_columns(task):
+    """Return the columns of X that hold numbers, varying and without a role."""
+    roles = set()
+    if task.schema is not None and task.X is task.conditions:
+        roles = {getattr(task.schema, role) for role in _ROLES}
+    found = {}
+    for position, name in enumerate(column_names(task.X)):
+        if name in roles:
+            continue
+        if isinstance(task.X, pd.DataFrame):
+            values = task.X.iloc[:, position]
+            if not pd.api.types.is_numeric_dtype(values.dtype):
+                continue
+        else:
+            values = np.asarray(task.X)[:, position]
+        try:
+            values = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            continue
+        if np.isfinite(values).all() and np.ptp(values) > 0:
+            found[name] = values
+    return found
+
+
+def _scores(y):
+    """Return the leading principal components of the rows, and no more than matter."""
+    u, s, _ = svd(y, full_matrices=False)
+    n = min(_N_COMPONENTS, int(np.count_nonzero(s > 1e-9 * max(s[0], 1e-300))))
+    return u[:, :n] * s[:n]
+
+
+def _correlations(x, table):
+    x = x - x.mean()
+    table = table - table.mean(axis=0)
+    norms = np.linalg.norm(x) * np.linalg.norm(table, axis=0)
+    # What varies by rounding alone correlates with nothing.
+    norms[np.linalg.norm(table, axis=0) < 1e-9 * np.abs(table).max(initial=1)] = np.inf
+    return x @ table / np.where(norms > 0, norms, np.inf)
+
+
+def _chance(r, n):
+    """Return the chance that two lists of n unrelated numbers correlate so well."""
+    r = min(float(r), 1 - 1e-12)
+    t = r * np.sqrt((n - 2) / (1 - r * r))
+    return 2 * stats.t.sf(t, n - 2)
