@@ -169,6 +169,30 @@ class LeakAudit:
         ]
         return pd.DataFrame(rows, columns=columns)
 
+    def to_dict(self):
+        """Return the audit as numbers and text that JSON can hold.
+
+        Returns
+        -------
+        content : dict
+            ``ok``, ``metric``, ``score``, ``n_folds``, ``n_held_out``, ``claims``,
+            ``checks``, and ``findings`` and ``notes``, each a list of the rows of
+            `table`; numbers that were not measured are None.
+        """
+        table = self.table().astype(object)
+        rows = table.where(table.notna(), None).to_dict("records")
+        return {
+            "ok": self.ok,
+            "metric": self.metric,
+            "score": self.score,
+            "n_folds": self.n_folds,
+            "n_held_out": self.n_held_out,
+            "claims": dict(self.claims),
+            "checks": dict(self.checks),
+            "findings": rows[: len(self.findings)],
+            "notes": rows[len(self.findings) :],
+        }
+
     def __repr__(self):
         return "\n".join(self._lines())
 

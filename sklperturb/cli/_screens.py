@@ -1,11 +1,11 @@
-"""Commands on screens of signatures: fetch, simulate, leaderboard."""
+"""Commands on screens of signatures: fetch, simulate, leaderboard, audit."""
 
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, BadParameter, Option
+from typer import Argument, BadParameter, Exit, Option
 
-from sklperturb.cli._app import app, out
+from sklperturb.cli._app import app, log, out
 from sklperturb.cli._cells import cell_task, is_cells, tell_of_fitting
 from sklperturb.cli._choices import (
     Cv,
@@ -16,6 +16,8 @@ from sklperturb.cli._choices import (
     make_scoring,
     make_splitter,
     named,
+    refuse_inputs,
+    set_tuned,
     tell_of_asked,
 )
 from sklperturb.cli._ending import keeping
@@ -24,10 +26,12 @@ from sklperturb.cli._options import (
     Clip,
     Context,
     Control,
+    Data,
     DataOrCells,
     Embedding,
     Jobs,
     MaxSteps,
+    Metric,
     MetricOrCells,
     NonFinite,
     NSplits,
@@ -46,9 +50,13 @@ from sklperturb.cli._tables import (
     make_table,
     render_leaderboard,
     tell_of_next,
+    write,
+    write_json,
     write_leaderboard,
 )
 from sklperturb.utils._choices import OnNonfinite, PlotFormat, Scoring, did_you_mean
+
+LEAKS_FOUND = 3  # the exit code of audit; 1 and 2 are those of errors
 
 
 @app.command()
@@ -236,3 +244,73 @@ def leaderboard(
             embedding=embedding,
             source=source,
         )
+
+
+@app.command()
+def audit(
+    data: Data,
+    model: Annotated[str, Option(help="A name that `sklperturb models` lists.")],
+    cv: Splitter = Cv.auto,
+    n_splits: NSplits = 5,
+    scoring: Metric = Scoring.mrrmse,
+    output: Annotated[
+        Path | None,
+        Option(
+            dir_okay=False,
+            help="File for the findings: .json, with what was checked, or .csv.",
+        ),
+    ] = None,
+    params: Annotated[
+        Path | None,
+        Option(exists=True, dir_okay=False, help="The best.json that tune wrote."),
+    ] = None,
+    embedding: Embedding = None,
+    source: Source = None,
+    layer: ResponseLayer = None,
+    clip: Clip = None,
+    on_nonfinite: NonFinite = OnNonfinite.error,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+):
+    """Look for ways in which a cross-validated score knows the held-out responses.
+
+    Folds, data and the model are searched, and of each leak it is measured how much
+    better it makes the score. The exit code is 0 if there is none, and 3 if there are.
+    """
+    from sklperturb.files._writing import check_output
+    from sklperturb.inspection import audit as find_leaks
+    from sklperturb.models import make_model
+
+    if output is not None:
+        check_output(output, (".json", ".csv"), overwrite)
+        refuse_inputs([data / "id_map.csv", *([params] if params else [])], [output])
+    estimator = make_model(model)  # tells at once what is not installed
+    if params is not None:
+        log.info(f"Parameters: {set_tuned(estimator, model, params)}")
+    screen = load_screen(data, layer, clip, on_nonfinite)
+    fitting([model], screen.schema)
+    sources = load_sources(embedding, source)
+    check_taken(sources, [model])
+    estimator = make_model(
+        model, schema=screen.schema, random_state=seed, sources=sources
+    )
+    if params is not None:
+        set_tuned(estimator, model, params)
+    found = find_leaks(
+        estimator,
+        screen.X,
+        screen.y,
+        make_splitter(cv, screen, n_splits, seed),
+        scoring=make_scoring(scoring, screen),
+        schema=screen.schema,
+        random_state=seed,
+    )
+    for line in repr(found).splitlines():
+        out.print(line)
+    if output is not None:
+        if output.suffix == ".json":
+            write_json(output, found.to_dict())
+        else:
+            write(output, found.table().to_csv, index=False)
+    if not found.ok:
+        raise Exit(LEAKS_FOUND)

@@ -136,7 +136,7 @@ def spelling(leaky):
     if not leaky:
         first = {k: v + "1" for k, v in first.items()}
     X["sm_name"] = X["sm_name"].replace(first)
-    return case("additive", X, y, NEW)
+    return case("additive", X, y, NEW)  # a fit warns of the spellings
 
 
 def inchikeys(leaky):
