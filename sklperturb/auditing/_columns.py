@@ -20,7 +20,9 @@ from sklperturb.conditions._levels import level_means
 # Correlation with a function of the responses: that of many levels, and of few.
 _NEARLY, _EXACT, _MANY = 0.99, 1 - 1e-6, 20
 _CHANCE = 1e-6  # that any of the columns has it
-_EXPLAINED, _FEWEST = 0.98, 30  # share of a column that the responses explain
+# Share of a column that responses explain: of means over rows, which have less noise,
+# and of single rows, of which nothing is known before that they show so well.
+_EXPLAINED, _EXPLAINED_ROWS, _FEWEST = 0.98, 0.9, 30
 _N_COMPONENTS = 30
 _ROLES = "perturbation context control smiles dose batch replicate".split()
 
@@ -105,81 +107,73 @@ class ResponseFunctions:
             How many columns are tried.
         """
         levels, codes = np.unique(values, return_inverse=True)
-        n = len(levels)
-        if n < 4:
+        if len(levels) < 4:
             return None
         return self._match(levels, codes, n_columns) or self._explain(levels, codes)
 
     def _match(self, levels, codes, n_columns):
         """Compare with single functions, averaged over the rows of each level."""
-        n, y = len(levels), self._task.values
-        n_tried = (self._rows.shape[1] + y.shape[1]) * n_columns
-        limit = _NEARLY if n >= _MANY else _EXACT
-        for of_genes, functions in ((False, self._rows), (True, y)):
-            means = level_means(codes, n, functions)[0]
-            r = np.abs(_correlations(levels, means))
-            best = int(np.argmax(r))
-            if r[best] >= limit and _chance(r[best], n) * n_tried < _CHANCE:
-                what = self._gene(best) if of_genes else self._names[best]
-                return _Source(
-                    functions[:, best], codes, self._described(what, n, r[best])
-                )
-        if n < len(codes):
-            return self._match_medians(levels, codes, n_tried, limit)
-        return None
-
-    def _match_medians(self, levels, codes, n_tried, limit):
-        y = self._task.values
-        medians = pd.DataFrame(y).groupby(codes).median().to_numpy()
-        r = np.abs(_correlations(levels, medians))
-        best = int(np.argmax(r))
-        if r[best] < limit or _chance(r[best], len(levels)) * n_tried >= _CHANCE:
+        y, of = self._task.values, self._task.perturbation
+        n, n_rows = len(levels), len(codes)
+        n_tried = 2 * (self._rows.shape[1] + y.shape[1]) * n_columns
+        for functions, what_of in (
+            (self._rows, self._names.__getitem__),
+            (y, self._gene),
+        ):
+            best, r = _best(levels, level_means(codes, n, functions)[0], n_tried)
+            if best is not None:
+                described = self._described(what_of(best), n, r)
+                return _Source(functions[:, best], codes, described)
+        if n < n_rows:
+            medians = pd.DataFrame(y).groupby(codes).median().to_numpy()
+            best, r = _best(levels, medians, n_tried)
+            if best is not None:
+                what = f"the median of {self._gene(best)}"
+                described = self._described(what, n, r)
+                return _Source(y[:, best], codes, described, np.median)
+        # Without the row itself, as encoders that leave one out do.
+        others = _means_of_others(y, of, np.arange(len(y)))
+        there = np.isfinite(others).all(axis=1)
+        if there.sum() < _MANY:
             return None
-        what = f"the median of {self._gene(best)}"
-        described = self._described(what, len(levels), r[best])
-        return _Source(y[:, best], codes, described, np.median)
+        best, r = _best(levels[codes][there], others[there], n_tried)
+        if best is None:
+            return None
+        what = f"the mean of {self._gene(best)} over the other rows of its perturbation"
+        described = self._described(what, n_rows, r)
+        return _OfOthers(y[:, [best]], of, described)
 
     def _explain(self, levels, codes):
         """Predict a column from the responses, levels left out."""
         n = len(levels)
-        n_components = min(_N_COMPONENTS, n // 3)
         if n < _FEWEST:
             return None
-        blocks = [
-            self._components[:, :n_components],
-            self._within[:, :n_components],
-        ]
-        if n == len(codes):  # each row has its own: what its perturbation does, too
-            of = self._task.perturbation
-            means = level_means(of, of.max() + 1, self._components)[0][of]
-            blocks.append(means[:, : n_components // 2])
-        functions = np.column_stack(blocks)
-        target = levels
-        features = level_means(codes, n, functions)[0]
-        if n == len(codes):
+        of_rows = n == len(codes)
+        n_components = min(_N_COMPONENTS, n // 3)
+        parts = (self._components[:, :n_components], self._within[:, :n_components])
+        functions = np.column_stack(parts)
+        features, target = level_means(codes, n, functions)[0], levels
+        if of_rows:  # that a context has higher values is no function of responses
             context = self._task.context[np.argsort(codes, kind="stable")]
-            target = (
-                levels
-                - level_means(context, context.max() + 1, levels[:, None])[0][
-                    context
-                ].ravel()
-            )
-        spread = features.std(axis=0)
-        features = features[:, spread > 0] / spread[spread > 0]
-        if features.shape[1] == 0 or target.std() == 0:
+            n_contexts = context.max() + 1
+            means = level_means(context, n_contexts, levels[:, None])[0]
+            target = levels - means[context].ravel()
+        varies = features.std(axis=0) > 0
+        if not varies.any() or target.std() == 0:
             return None
+        spread = features.std(axis=0)[varies]
+        features = features[:, varies] / spread
         model, folds = Ridge(1e-6), KFold(5, shuffle=True, random_state=0)
         left_out = cross_val_predict(model, features, target, cv=folds)
         explained = 1 - ((target - left_out) ** 2).mean() / target.var()
-        if explained < _EXPLAINED:
+        if explained < (_EXPLAINED_ROWS if of_rows else _EXPLAINED):
             return None
         model.fit(features, target)
-        rows = functions[:, spread > 0] / spread[spread > 0]
         described = (
             f"leading components of all responses explain {explained:.1%} of it, in "
-            f"{'rows' if n == len(codes) else 'levels'} that were left out"
+            f"{'rows' if of_rows else 'levels'} that were left out"
         )
-        return _Source(model.predict(rows), codes, described)
+        return _Source(model.predict(functions[:, varies] / spread), codes, described)
 
     def _gene(self, number):
         genes = self._task.genes
@@ -200,21 +194,50 @@ class _Source:
     def from_rows(self, column, rows):
         """Return the column as it is if computed from some rows only.
 
-        Levels without such rows have the mean of the column.
+        Where that says nothing, it is the mean of the column.
         """
-        n = self.codes.max() + 1
-        every = self._by_level(np.arange(len(column)), n)
-        some_ = self._by_level(rows, n)
-        of_levels = np.empty(n)
-        of_levels[self.codes] = column
+        every = self._computed(np.arange(len(column)))
+        there = np.isfinite(every)
         # The column is a straight line in the function, but for its noise.
-        slope, intercept = np.polyfit(every, of_levels, 1)
-        found = slope * some_ + intercept
-        return np.where(np.isnan(found), column.mean(), found)[self.codes]
+        slope, intercept = np.polyfit(every[there], column[there], 1)
+        found = slope * self._computed(rows) + intercept
+        return np.where(np.isnan(found), column.mean(), found)
 
-    def _by_level(self, rows, n):
+    def _computed(self, rows):
         groups = pd.Series(self.rows[rows]).groupby(self.codes[rows])
-        return groups.agg(self._reduce).reindex(range(n)).to_numpy(dtype=float)
+        levels = groups.agg(self._reduce).reindex(range(self.codes.max() + 1))
+        return levels.to_numpy(dtype=float)[self.codes]
+
+
+class _OfOthers(_Source):
+    """A column that holds, for each row, the mean of the others of its level."""
+
+    def _computed(self, rows):
+        return _means_of_others(self.rows, self.codes, rows).ravel()
+
+
+def _means_of_others(values, codes, rows):
+    """Return the mean over some rows of each row's level, without the row itself."""
+    n = codes.max() + 1
+    means, counts = level_means(codes[rows], n, values[rows])
+    own = np.zeros(len(values), dtype=bool)
+    own[rows] = True
+    sums = (means * counts[:, None])[codes] - np.where(own[:, None], values, 0)
+    n_others = counts[codes] - own
+    found = np.full(values.shape, np.nan)
+    np.divide(sums, n_others[:, None], out=found, where=n_others[:, None] > 0)
+    return found
+
+
+def _best(levels, functions, n_tried):
+    """Return (number, correlation) of the function that a column is, or (None, 0)."""
+    n = len(levels)
+    limit = _NEARLY if n >= _MANY else _EXACT
+    r = np.abs(_correlations(levels, functions))
+    best = int(np.argmax(r))
+    if r[best] >= limit and _chance(r[best], n) * n_tried < _CHANCE:
+        return best, r[best]
+    return None, 0.0
 
 
 def _worth(task, found):

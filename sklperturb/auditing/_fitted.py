@@ -48,7 +48,7 @@ def check_prefitted(task):
                 "Nothing need be done; in a pipeline it would be fitted anew.",
             )
             continue
-        worth = _unmeasured(_BY_FUNCTION)
+        worth = Inflation(how=_BY_FUNCTION)
         if not by_function:
             worth = _measured(
                 task,
@@ -129,7 +129,7 @@ def check_panels(task):
         shares = [_overlap(panel, of_fold) for of_fold in of_folds]
         if np.mean(shares) >= _overlap(panel, _leading(scores[by], k)):
             continue  # training rows choose the same genes
-        worth = _unmeasured(_BY_FUNCTION)
+        worth = Inflation(how=_BY_FUNCTION)
         if not by_function:
             worth = _measured(
                 task,
@@ -150,7 +150,7 @@ def check_panels(task):
 
 
 def _held_finding(task, path, found, what, held, by_function):
-    worth, used = _unmeasured(_BY_FUNCTION), True
+    worth, used = Inflation(how=_BY_FUNCTION), True
     if not by_function:
         worth, used = _without_held(task, found, held)
     advice = (
@@ -219,12 +219,8 @@ def _measured(task, memo_of, how, with_predictions=False):
         every = np.ones(len(task.held_out), dtype=bool)
         worth = task.inflation(task.base[1], scores, every, how)
     except Exception as error:  # whatever an estimator of the user raises
-        worth = _unmeasured(describe_error(error))
+        worth = Inflation(how=describe_error(error))
     return (worth, predictions) if with_predictions else worth
-
-
-def _unmeasured(why):
-    return Inflation(how=why)
 
 
 # Parts that are fitted.
@@ -253,31 +249,54 @@ def _inputs(task):
 
 
 def _given_to(task, part):
-    """Return (name, table) of what a part was fitted to with all rows, or None."""
+    """Return (name, table, target) of what a part was fitted to, or None."""
     learnt = numbers_of(part)
     inputs = _inputs(task)
     while True:
         try:
-            given = next(inputs)
+            name, table = next(inputs)
         except StopIteration:
             return None
-        except Exception:  # the next steps cannot be fitted alone
+        except Exception:  # the steps before cannot be fitted alone
             return None
-        try:
-            again = _fit(part, given, task.y, np.arange(len(task.values)))
-        except Exception:  # a part that takes other input
-            continue
-        if _same(learnt, numbers_of(again)):
-            return given
+        for target in (_every_gene,) if name == "y" else _TARGETS:
+            given = name, table, target
+            try:
+                again = _fit(part, given, task.y, np.arange(len(task.values)))
+            except Exception:  # a part that takes other input
+                continue
+            if _same(learnt, numbers_of(again)):
+                return given
 
 
 def _fit(part, given, y, rows):
-    name, table = given
-    table = _safe_indexing(table, rows)
-    fresh = clone(part)
+    name, table, target = given
+    table, fresh = _safe_indexing(table, rows), clone(part)
     return (
-        fresh.fit(table) if name == "y" else fresh.fit(table, _safe_indexing(y, rows))
+        fresh.fit(table)
+        if name == "y"
+        else fresh.fit(table, _safe_indexing(target(y), rows))
     )
+
+
+def _every_gene(y):
+    return y
+
+
+def _mean_gene(y):
+    return _matrix(y).mean(axis=1)
+
+
+def _first_gene(y):
+    return _matrix(y)[:, 0]
+
+
+# What parts that take a single target are fitted to.
+_TARGETS = (_every_gene, _mean_gene, _first_gene)
+
+
+def _matrix(y):
+    return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
 
 
 def _refit(task, part, given, fold):
@@ -341,13 +360,7 @@ def _columns_of_genes(task, frame):
     genes = [name for name in (task.genes or ()) if name in frame.columns]
     if len(genes) == task.values.shape[1]:
         return genes
-    return list(
-        frame.columns[[dtype.kind in "fiu" for dtype in map(np.dtype, _kinds(frame))]]
-    )
-
-
-def _kinds(frame):
-    return [d if isinstance(d, np.dtype) else np.dtype(object) for d in frame.dtypes]
+    return list(frame.select_dtypes("number").columns)
 
 
 def _rows_in(task, values):
