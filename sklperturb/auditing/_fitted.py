@@ -59,7 +59,7 @@ def check_prefitted(task):
             )
         yield LeakFinding(
             "fitted before",
-            severity(worth, at_least="high" if np.isnan(worth.inflation) else "low"),
+            severity(worth, unmeasured="high"),
             f"{name} was fitted to the responses of all rows, those of held-out rows "
             "included, and stays so in every fold.",
             "Put it into the pipeline unfitted, so that it is fitted to the training "
@@ -157,7 +157,7 @@ def _held_finding(task, path, found, what, held, by_function):
         "Give the estimator no responses but those that fit is given; what it computes "
         "from responses belongs into fit."
     )
-    level = severity(worth, at_least="high" if np.isnan(worth.inflation) else "low")
+    level = severity(worth, unmeasured="high")
     return LeakFinding(
         "held responses",
         level if used else "note",
@@ -221,9 +221,6 @@ def _measured(task, memo_of, how, with_predictions=False):
     except Exception as error:  # whatever an estimator of the user raises
         worth = Inflation(how=describe_error(error))
     return (worth, predictions) if with_predictions else worth
-
-
-# Parts that are fitted.
 
 
 def _inputs(task):
@@ -332,9 +329,6 @@ def _same(learnt, others):
     return True
 
 
-# Arrays with responses.
-
-
 def _as_values(task, found):
     """Return an array or frame as numbers, None if it is neither."""
     if isinstance(found, pd.DataFrame):
@@ -383,9 +377,6 @@ def _equal_rows(array, rows):
     for row in rows:
         close |= np.isclose(array, row, rtol=1e-4, atol=1e-8).all(axis=1)
     return close
-
-
-# Panels of genes.
 
 
 def _as_panel(task, found):

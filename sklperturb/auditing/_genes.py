@@ -6,6 +6,7 @@ import numpy as np
 
 from sklperturb.auditing._levels import overlap_finding
 from sklperturb.auditing._result import LeakFinding
+from sklperturb.auditing._task import severity
 from sklperturb.conditions._frames import column_names, read_column
 from sklperturb.conditions._labels import as_text
 from sklperturb.conditions._levels import number_levels
@@ -34,7 +35,7 @@ def check_genes(task):
         tested = np.unique(codes[task.held_out[in_combination]])
         yield LeakFinding(
             "target genes",
-            "high" if worth.shown else "low",
+            severity(worth),
             f"The folds hold out perturbations: {in_combination.sum()} of "
             f"{len(in_combination)} held-out rows are of a gene alone that is "
             "perturbed in training in a combination.",

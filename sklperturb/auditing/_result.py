@@ -60,9 +60,10 @@ class LeakFinding:
     kind : str
         What leaks; see :func:`sklperturb.inspection.audit`.
     severity : {"high", "low", "note"}
-        "high": the score is shown to be better by it, or it is such that the score says
-        nothing. "low": it is there, and the score is not shown to be better. "note":
-        what the folds do by design, or what the estimator does not use; no leak.
+        "high": it makes the score better by 1 % or more, with an interval above 0, or
+        the score says nothing with it. "low": it is there, and the score is not shown
+        to be better by as much. "note": what the folds do by design, or what the
+        estimator does not use; no leak.
     found : str
         What was found, with numbers.
     advice : str

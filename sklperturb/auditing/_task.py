@@ -22,6 +22,7 @@ from sklperturb.utils._progress import ProgressBar
 # it in training, and of its rows, relative to chance, are there.
 _MOST_SEEN, _BELOW_CHANCE = 0.5, 0.25
 _N_RESAMPLES, _CONFIDENCE = 2000, 0.95
+_NOTABLE = 0.01  # share of the score, below which an inflation is no matter
 
 
 @dataclass(frozen=True)
@@ -378,9 +379,12 @@ class _Counted:
         self._bar.close()
 
 
-def severity(inflation, *, at_least="low"):
-    """Return how bad a leak is: "high" if the score is shown to be better by it."""
-    return "high" if inflation.shown else at_least
+def severity(inflation, *, unmeasured="low"):
+    """Return how bad a leak is: "high" if the score is notably better by it."""
+    if np.isnan(inflation.inflation):
+        return unmeasured
+    notable = inflation.inflation >= _NOTABLE * abs(inflation.score_without)
+    return "high" if inflation.shown and notable else "low"
 
 
 def some(names, n=3):

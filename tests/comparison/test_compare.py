@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.decomposition import PCA
 from sklearn.exceptions import FitFailedWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import root_mean_squared_error
 
 from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
@@ -379,3 +380,10 @@ def test_of_a_single_perturbation_nothing_is_shown(screen):
     )
     assert found.notes[0].startswith("A single perturbation is held out.")
     assert "with 1 perturbations" not in found.notes[1]
+
+
+def test_what_is_frozen_can_be_compared(screen, cv):
+    fitted = NoChangeRegressor().fit(screen.X, screen.y)
+    models = {"frozen": FrozenEstimator(fitted), "zeros": NoChangeRegressor()}
+    found = compare(models, screen.X, screen.y, cv=cv, baselines=None)
+    assert found.summary["mean"].nunique() == 1
