@@ -236,7 +236,8 @@ def _inputs(task):
             roles = task.schema.columns("context", "perturbation", "smiles")
             roles = [role for role in roles if role in column_names(X)]
             for columns in (roles, *([role] for role in roles)):
-                yield "roles", X[columns]
+                if len(columns) < X.shape[1]:
+                    yield "roles", X[columns]
     yield "y", task.y
     yield "y", task.values
     if isinstance(task.estimator, Pipeline):
@@ -247,8 +248,8 @@ def _inputs(task):
 
 def _given_to(task, part):
     """Return (name, table, target) of what a part was fitted to, or None."""
-    learnt = numbers_of(part)
-    inputs = _inputs(task)
+    learnt, inputs = numbers_of(part), _inputs(task)
+    single = hasattr(part, "get_support") or hasattr(part, "predict")
     while True:
         try:
             name, table = next(inputs)
@@ -256,11 +257,11 @@ def _given_to(task, part):
             return None
         except Exception:  # the steps before cannot be fitted alone
             return None
-        for target in (_every_gene,) if name == "y" else _TARGETS:
+        for target in _TARGETS if single and name != "y" else _TARGETS[:1]:
             given = name, table, target
             try:
                 again = _fit(part, given, task.y, np.arange(len(task.values)))
-            except Exception:  # a part that takes other input
+            except Exception:  # a part that takes other input, or a single target
                 continue
             if _same(learnt, numbers_of(again)):
                 return given

@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from sklearn.feature_selection import SelectKBest, f_regression
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sklperturb.inspection import audit
 from sklperturb.model_selection import UnseenContextKFold
@@ -188,6 +193,34 @@ def test_fitted_to_other_data_is_a_note():
     found = audit(case.estimator, case.X, case.y, case.cv, checks=["fitted before"])
     assert found.ok
     assert "as far as can be told" in found.notes[0].found
+
+
+def test_fitted_without_responses_is_a_note():
+    X, y, rng = make_screen()
+    X = X.assign(mass=rng.normal(size=40)[X["sm_name"].str[-2:].astype(int)])
+    numbers = X[["mass"]].assign(square=X["mass"] ** 2)
+    scaler = FrozenEstimator(StandardScaler().fit(numbers))
+    model = make_pipeline(scaler, Ridge())
+    found = audit(model, numbers, y, PAIRS, conditions=X, checks=["fitted before"])
+    assert found.ok
+    assert "but not to their responses" in found.notes[0].found
+
+
+def test_a_single_gene_may_have_chosen_features():
+    X, y, _ = make_screen()
+    onehot = OneHotEncoder(sparse_output=False, handle_unknown="ignore")
+    chosen = SelectKBest(f_regression, k=20).fit(onehot.fit_transform(X), y[:, 0])
+    model = make_pipeline(onehot, FrozenEstimator(chosen), Ridge())
+    found = audit(model, X, y, PAIRS, checks=["fitted before"])
+    assert [f.kind for f in found.findings] == ["fitted before"]
+
+
+def test_encodings_that_leave_one_out_are_found():
+    X, y, _ = make_screen()
+    sums = pd.DataFrame(y).groupby(X["sm_name"]).transform("sum").to_numpy()
+    others = pd.DataFrame((sums - y) / 3, X.index).add_prefix("mean of gene ")
+    found = audit("gene_mean", X.join(others), y, PAIRS, checks=["columns"])
+    assert "over the other rows of its perturbation" in found.notes[0].found
 
 
 def test_weak_leaks_are_low():
