@@ -77,6 +77,15 @@ def _points(task):
 
 
 def _dimension(points):
+    """Return in how many dimensions the directions of responses vary.
+
+    Of directions, since a few strong responses would outweigh all others.
+    """
+    points = points - points.mean(axis=0)
+    norms = np.linalg.norm(points, axis=1)
+    points = points[norms > 0] / norms[norms > 0, None]
+    if len(points) == 0:
+        return 1.0
     spectrum = np.linalg.svd(points - points.mean(axis=0), compute_uv=False) ** 2
     total = (spectrum**2).sum()
     return max(1.0, float(spectrum.sum() ** 2 / total)) if total > 0 else 1.0
