@@ -9,13 +9,13 @@ import pandas as pd
 from sklearn.utils import _safe_indexing
 
 from sklperturb.auditing._result import Inflation
-from sklperturb.comparison._bootstrap import ClusterBootstrap
 from sklperturb.comparison._evidence import held_out_units
 from sklperturb.conditions._frames import column_names, read_column
 from sklperturb.conditions._labels import control_rows, each_label
 from sklperturb.conditions._levels import number_levels
 from sklperturb.model_selection._fold import FoldFit, describe_error
 from sklperturb.preprocessing._molecules import smiles_or_none
+from sklperturb.utils._bootstrap import ClusterBootstrap
 from sklperturb.utils._progress import ProgressBar
 
 # Folds are taken to hold out a level if at most these shares of the held-out rows have
