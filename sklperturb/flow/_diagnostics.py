@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklperturb.metrics import energy_distance
-from sklperturb.utils._intervals import mean_interval
+from sklperturb.utils._intervals import simultaneous_intervals
 
 # Of conditions that are looked at, and of cells of each.
 _N_CONDITIONS = 48
@@ -164,18 +164,17 @@ def choose_share(trial, shares, units):
     share : float
     gains : dict of str to float
         "shape_change", "shape_change_low" and "shape_change_high": the difference of
-        energy distances that the best share makes, and its 95 % interval.
+        energy distances that the best share makes, and its 95 % interval, of those that
+        hold for all shares at once: the best of several looks good by chance.
     """
     if trial is None:
         return shares[0], {}
-    best, found, units = shares[0], (np.inf,) * 3, units[trial.conditions]
-    for share, energies in zip(shares[1:], trial.energies.T[1:], strict=True):
-        change = mean_interval(energies - trial.energies[:, 0], units)
-        if change[0] < found[0]:
-            best, found = share, change
+    gains = trial.energies[:, 1:] - trial.energies[:, :1]
+    found = np.array(simultaneous_intervals(gains, units[trial.conditions]))
+    best = int(found[0].argmin())
     names = "shape_change", "shape_change_low", "shape_change_high"
-    gains = {name: float(v) for name, v in zip(names, found, strict=True)}
-    return best if found[2] < 0 else shares[0], gains
+    gains = {name: float(v) for name, v in zip(names, found[:, best], strict=True)}
+    return shares[best + 1] if found[2, best] < 0 else shares[0], gains
 
 
 def _distances(measured, populations):

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from sklperturb.flow import FlowMatchingRegressor
-from sklperturb.flow._diagnostics import Evidence, check_evidence, warn_blow_up
+from sklperturb.flow._diagnostics import (
+    Evidence,
+    Trial,
+    check_evidence,
+    choose_share,
+    warn_blow_up,
+)
 from sklperturb.preprocessing import LookupEmbedding
 
 
@@ -136,3 +142,16 @@ def test_batches_of_a_single_cell(lonely):
     assert model.mean_choice_ == "shift" or model.mean_cv_errors_
     assert np.isfinite(model.sample(X[:3], 2)).all()
     assert ("energy" in model.guards_) == (lonely == "controls")
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.7])
+def test_no_shape_is_chosen_by_chance(alike):
+    """At 2.5 %, however many shares are tried; the best of three has up to 7 %."""
+    rng, shares, units = np.random.default_rng(1), (0.0, 0.25, 0.5, 1.0), np.arange(12)
+    mixing = np.linalg.cholesky(alike + (1 - alike) * np.eye(3)) * [[0.3], [0.6], [1]]
+    chosen = []
+    for _ in range(500):
+        energies = np.ones((12, 4))
+        energies[:, 1:] += rng.standard_normal((12, 3)) @ mixing.T
+        chosen.append(choose_share(Trial(units, energies, None), shares, units)[0] > 0)
+    assert np.mean(chosen) < 0.035
