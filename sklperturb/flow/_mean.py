@@ -21,6 +21,7 @@ from sklperturb.files._fields import (
 from sklperturb.flow._conditions import SMALLEST
 from sklperturb.flow._state import Having, Object, stored
 from sklperturb.linear_model._calibration import LARGEST_SHARE, shrunken_factor
+from sklperturb.linear_model._kernel import groups_by_part
 from sklperturb.linear_model._knowledge import fit_knowledge
 from sklperturb.utils._intervals import mean_interval
 
@@ -124,8 +125,14 @@ class _Kernels:
         if not means and not kernels:
             model.centre = effects.mean(axis=0)
             return model
-        groups = np.unique(units, return_inverse=True)[1]
-        found = fit_knowledge(means, kernels, effects, groups, stretch=False)
+        groups = pd.factorize(units)[0]
+        of_names = pd.factorize(pd.Series(list(map(tuple, names)), dtype=object))[0]
+        sharing = None
+        if np.array_equal(groups, of_names):  # and contexts are not left out
+            sharing = groups_by_part(names)
+        found = fit_knowledge(
+            means, kernels, effects, groups, sharing=sharing, stretch=False
+        )
         model.centre = found.centre
         model.coefs = found.coefs([*means, *kernels])
         return model

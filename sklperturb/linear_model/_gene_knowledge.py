@@ -18,6 +18,7 @@ from sklperturb.conditions._labels import as_text
 from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.conditions._validation import validate_conditions
+from sklperturb.linear_model._kernel import groups_by_part
 from sklperturb.linear_model._knowledge import EDGES, fit_knowledge
 from sklperturb.linear_model._latent import LatentConditionRegressor
 from sklperturb.linear_model._response_kernel import ResponseKernelRidge
@@ -25,10 +26,11 @@ from sklperturb.preprocessing import GeneSource, read_gene_source
 from sklperturb.preprocessing._gene_embedding import GeneEmbedding
 from sklperturb.preprocessing._gene_sources import (
     UnitVectors,
+    all_responses,
+    distinct_names,
     holds_responses,
     products_of_bands,
     profile_source,
-    responses_elsewhere,
     sum_of_parts,
 )
 
@@ -58,7 +60,8 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
     them, leaving out pairs. In a context of at least 30 rows the prediction is the mean
     of this one and that of a model of the context alone, for which the other contexts
     are other screens, each with a weight of its own. A combination ``"A+B"`` is the
-    sum of its parts.
+    sum of its parts. For one of which no part was perturbed, penalties are learnt by
+    leaving out all that shares a part; for others by leaving out the combination.
 
     Parameters
     ----------
@@ -80,9 +83,9 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
     Attributes
     ----------
     shares_ : dict of {str: dict of {str: float}}
-        For "unseen" perturbations and, where there are any, those "seen" in other
-        contexts: the share of each product of kernels in what all explain, under names
-        such as ``"any x go.gmt"`` and ``"same x parts"``.
+        For "unseen" perturbations and, where there are any, those of which "parts" were
+        perturbed and those "seen" in other contexts: the share of each product of
+        kernels in what all explain, as ``"any x go.gmt"`` and ``"same x parts"``.
     amplitudes_ : dict of {str: float}
         What responses taken over from other screens are multiplied by, for each screen,
         context and band of components.
@@ -186,14 +189,15 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         Warns
         -----
         UserWarning
-            If a source knows none of the perturbed genes, or is the screen itself, with
-            the responses that are to be learnt: whatever is held out is known then.
+            If there is no source and nothing else that tells perturbations apart, or a
+            source knows none of the perturbed genes, or is the screen itself, with the
+            responses that are to be learnt: whatever is held out is known then.
         """
         given = [
             s if isinstance(s, GeneEmbedding) else read_gene_source(s)
             for s in self.sources or ()
         ]
-        self._elsewhere = _responses(given, gene_names(as_pandas(y)))
+        self._elsewhere = all_responses(given, gene_names(as_pandas(y)), EDGES)
         targets = self._compare_responses(X, y)
         context, perturbation = self._train_codes
         self._parts = [self.schema_.split(p) for p in self.perturbations_]
@@ -203,7 +207,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         }
         named = set(self._index)
         sources = [_resolved(source, X, y) for source in given]
-        names = _distinct([source.name for source in sources])
+        names = distinct_names([source.name for source in sources])
         self._vectors = {
             name: UnitVectors.of(source, named)
             for name, source in zip(names, sources, strict=True)
@@ -219,8 +223,19 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         in_contexts = len(np.unique(context * len(self._parts) + perturbation))
         # Pairs of a perturbation seen elsewhere are asked for where there are any.
         heads = ["unseen", *["seen"] * (several and in_contexts > len(self._parts))]
-        cells = {"unseen": perturbation}
+        cells = dict.fromkeys(("unseen", "parts"), perturbation)
         cells["seen"] = context * len(self._parts) + perturbation
+        # Of two combinations that share a gene, one tells of the other.
+        sharing = {"unseen": groups_by_part([self._parts[p] for p in perturbation])}
+        if sharing["unseen"]:
+            heads.append("parts")
+        if not given and heads == ["unseen"]:
+            warn(
+                "There are no sources, and no perturbation was measured in several "
+                "contexts or combinations: perturbations that were not measured are "
+                "all predicted as the mean of their context. Pass sources=, what is "
+                "known of genes."
+            )
         self._rows_of_parts = self._membership(labels)
         self._rows_of_sources = {
             name: vectors.rows(self._genes_of(labels))
@@ -235,6 +250,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
                 targets,
                 perturbation,
                 groups=cells[head],
+                sharing=sharing.get(head),
                 max_iter=self.max_iter,
             )
             self._heads[head] = fitted
@@ -262,8 +278,12 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         labels = take_columns(X, self._roles())[:, -1]
         latent = np.empty((len(labels), self._heads["unseen"].centre.size))
         seen = (perturbation >= 0) & ("seen" in self._heads)
-        for head, rows in (("seen", seen), ("unseen", ~seen)):
-            rows = np.flatnonzero(rows)
+        parts = np.zeros(len(labels), dtype=bool)
+        if "parts" in self._heads:
+            parts = self._membership(labels).sum(axis=1) > 0
+        heads = np.select([seen, parts], ["seen", "parts"], "unseen")
+        for head in self._heads:
+            rows = np.flatnonzero(heads == head)
             if len(rows):
                 given = context[rows], perturbation[rows], labels[rows]
                 kernels = self._kernels_of(head, *given)
@@ -424,27 +444,5 @@ def _resolved(source, X, y):
     return source
 
 
-def _responses(sources, measured):
-    """Return the bands of responses of all screens among the sources."""
-    bands, used = {}, {}
-    for source in sources:
-        for level, profile in getattr(source, "profiles", {}).items():
-            name = f"{source.name}:{level}".rstrip(":")
-            used[name] = used.get(name, 0) + 1
-            name += f" {used[name]}" if used[name] > 1 else ""
-            bands |= responses_elsewhere(name, profile, measured, EDGES)
-    return bands
-
-
 def _dense(product):
     return product.toarray() if sparse.issparse(product) else np.asarray(product)
-
-
-def _distinct(names):
-    """Return the names, those that occur again with a number."""
-    counts = {}
-    for place, name in enumerate(names):
-        counts[name] = counts.get(name, 0) + 1
-        if counts[name] > 1:
-            names[place] = f"{name} {counts[name]}"
-    return names

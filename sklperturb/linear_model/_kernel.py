@@ -24,8 +24,10 @@ def loo_kernel_ridge(kernel, targets, alphas, groups=None, score=mean_norm):
 
     Parameters
     ----------
-    groups : ndarray of int of shape (n_samples,), default=None
-        Rows to leave out together; None leaves out each on its own.
+    groups : ndarray of int of shape (n_samples,) or list of ndarray, default=None
+        Rows to leave out together; None leaves out each on its own. Groups that are
+        given as a list of their rows may overlap: the residual of a row is then the
+        mean of those with each of its groups left out.
     score : callable, default=mean_norm
         What to minimise, of the residuals of the left-out rows. The mean of their
         norms is, in orthonormal coordinates of the genes, the MRRMSE up to one
@@ -84,10 +86,14 @@ def _left_out(kernel, targets, alphas, groups):
         if batches is None:
             left_out = dual_coef / (squared @ weights)[:, None]
         else:
-            left_out = np.empty_like(dual_coef)
+            left_out, times = np.zeros_like(dual_coef), np.zeros((len(dual_coef), 1))
             for rows in batches:
                 blocks = (vectors[rows] * weights) @ vectors[rows].transpose(0, 2, 1)
-                left_out[rows] = np.linalg.solve(blocks, dual_coef[rows])
+                solved = np.linalg.solve(blocks, dual_coef[rows])
+                for group, residuals in zip(rows, solved, strict=True):
+                    left_out[group] += residuals
+                    times[group] += 1
+            left_out /= times
         yield left_out, alpha, dual_coef
 
 
@@ -129,13 +135,52 @@ def rows_of_groups(groups):
     return [members[group] for group in groups]
 
 
+def groups_by_part(parts):
+    """Return the rows that hold each part, to be left out together.
+
+    So no combination tells of a part that is predicted as if it was never seen.
+
+    Parameters
+    ----------
+    parts : list of tuple of str
+        Of each row.
+
+    Returns
+    -------
+    groups : list of ndarray of int, or None
+        They overlap, and each row is in one at least. None where no row has several
+        parts. Parts of more than half of the rows are always there, and have no group;
+        rows of no other part are left out with those of the same parts.
+    """
+    if max(map(len, parts)) < 2:
+        return None
+    members, grouped = {}, np.zeros(len(parts), dtype=bool)
+    for row, names in enumerate(parts):
+        for name in set(names):
+            members.setdefault((name,), []).append(row)
+    groups = [rows for rows in members.values() if len(rows) <= len(parts) / 2]
+    for rows in groups:
+        grouped[rows] = True
+    rest = {}
+    for row in np.flatnonzero(~grouped):
+        rest.setdefault(tuple(sorted(parts[row])), []).append(row)
+    return [np.array(rows) for rows in (*groups, *rest.values())]
+
+
 def _batches(groups):
     """Return the rows group by group, groups of a size together; None if all are 1."""
-    if groups is None or np.bincount(groups).max() == 1:
+    if groups is None:
         return None
-    order = np.argsort(groups, kind="stable")
-    sizes = np.bincount(groups)[groups][order]
-    return [order[sizes == n].reshape(-1, n) for n in np.unique(sizes)]
+    if not isinstance(groups, list):
+        order = np.argsort(groups, kind="stable")
+        groups = np.split(order, np.cumsum(np.bincount(groups))[:-1])
+    sizes = np.array([len(rows) for rows in groups])
+    if sizes.max() == 1:
+        return None
+    return [
+        np.stack([rows for rows in groups if len(rows) == n])
+        for n in np.unique(sizes[sizes > 0])
+    ]
 
 
 def best_product(

@@ -30,6 +30,7 @@ def fit_knowledge(
     perturbation,
     *,
     groups=None,
+    sharing=None,
     edges=EDGES,
     max_iter=60,
     stretch=True,
@@ -63,6 +64,10 @@ def fit_knowledge(
         Numbers of the perturbations, from 0. Rows of one are left out together.
     groups : ndarray of int of shape (n_samples,), default=None
         Numbers of what is left out together, where it is not the perturbation.
+    sharing : list of ndarray of int, default=None
+        In place of the groups, rows to be left out together, which may overlap; as of
+        `groups_by_part`. Nothing is stretched then: what helps rows that share a part
+        helps by the same chance, and would seem to be sure.
     edges : sequence of int, default=(3, 10, 30, 100)
         Where bands of components end; the last band has all others.
     max_iter : int, default=60
@@ -100,14 +105,15 @@ def fit_knowledge(
     some = rows_of_some(perturbation, _MAX_ROWS)
     components = linalg.svd(rest, full_matrices=False)[2]
     ends = [end for end in edges if end < len(components)]
+    out = groups if sharing is None else sharing
     fits = [
-        _fit_bands(means, kernels, rest, components, inner, groups, some, max_iter)
+        _fit_bands(means, kernels, rest, components, inner, out, some, max_iter)
         for inner in ([], ends)[: 1 + bool(ends)]
     ]
     typical = sum(fit.left_out[0] for fit in fits) / len(fits)
     deviation = sum(fit.left_out[1] for fit in fits) / len(fits)
     learnt = Stretch()
-    if stretch:
+    if stretch and sharing is None:
         learnt = _proven_stretch(rest - typical, deviation, groups)
     left_out = centre + typical + learnt(deviation)
     return FittedKnowledge(centre, fits, learnt, left_out)
@@ -225,8 +231,11 @@ class BandFit:
         return tuple(np.hstack(p) @ self.components for p in zip(*parts, strict=True))
 
 
-def _fit_bands(means, kernels, targets, components, ends, groups, some, max_iter):
-    """Return the `BandFit` to centred targets; `some` are rows for the likelihood."""
+def _fit_bands(means, kernels, targets, components, ends, out, some, max_iter):
+    """Return the `BandFit` to centred targets; `some` are rows for the likelihood.
+
+    `out` is what is left out together, as `loo_kernel_ridge` takes it.
+    """
     coordinates = targets @ components.T
     parts = [*map(slice, [0, *ends], [*ends, len(components)])]
     known = [K[np.ix_(some, some)] for K in (*means.values(), *kernels.values())]
@@ -241,9 +250,9 @@ def _fit_bands(means, kernels, targets, components, ends, groups, some, max_iter
         )
         weighed = _weigh(variances, means, kernels)
         _, alpha, dual_coef = loo_kernel_ridge(
-            sum(weighed), inside, noise * _PENALTIES, groups, score
+            sum(weighed), inside, noise * _PENALTIES, out, score
         )
-        left_out = _left_out_parts(*weighed, alpha, inside, dual_coef, groups)
+        left_out = _left_out_parts(*weighed, alpha, inside, dual_coef, out)
         fits.append((variances, noise, alpha, dual_coef, n_iter, *left_out))
     variances, noise, alphas, dual_coef, n_iter, *left_out = zip(*fits, strict=True)
     return BandFit(
@@ -270,18 +279,21 @@ def _weighted_square(weights, left_out):
     return weights @ np.square(left_out).sum(axis=1)
 
 
-def _left_out_parts(of_means, of_kernels, alpha, targets, dual_coef, groups):
-    """Return what both kinds of kernels say of each row without its group."""
+def _left_out_parts(of_means, of_kernels, alpha, targets, dual_coef, out):
+    """Return what both kinds of kernels say of each row without its groups."""
     kernel = of_means + of_kernels
     precision = linalg.inv(kernel + alpha * np.eye(len(kernel)))
     typical, echo = of_means @ dual_coef, of_means @ precision
-    total = np.empty_like(targets)
-    order = np.argsort(groups, kind="stable")
-    for rows in np.split(order, np.cumsum(np.bincount(groups))[:-1]):
+    if not isinstance(out, list):
+        order = np.argsort(out, kind="stable")
+        out = np.split(order, np.cumsum(np.bincount(out))[:-1])
+    times = np.bincount(np.concatenate(out), minlength=len(targets))[:, None]
+    total = targets.copy()
+    for rows in out:
         residuals = linalg.solve(precision[np.ix_(rows, rows)], dual_coef[rows])
-        total[rows] = targets[rows] - residuals
+        total[rows] -= residuals / times[rows]
         # The coefficients without the group are C - P[:, G] r.
-        typical[rows] -= echo[np.ix_(rows, rows)] @ residuals
+        typical[rows] -= echo[np.ix_(rows, rows)] @ residuals / times[rows]
     return typical, total - typical
 
 

@@ -356,3 +356,25 @@ def products_of_bands(bands, targets):
     between = np.add.reduceat(np.add.reduceat(between, starts, axis=0), starts, axis=1)
     with_targets = np.einsum("ij,ij->i", scores.T @ targets, components)
     return between, np.add.reduceat(with_targets, starts)
+
+
+def all_responses(sources, measured, edges):
+    """Return the bands of responses of all screens among the sources."""
+    bands, used = {}, {}
+    for source in sources:
+        for level, profile in getattr(source, "profiles", {}).items():
+            name = f"{source.name}:{level}".rstrip(":")
+            used[name] = used.get(name, 0) + 1
+            name += f" {used[name]}" if used[name] > 1 else ""
+            bands |= responses_elsewhere(name, profile, measured, edges)
+    return bands
+
+
+def distinct_names(names):
+    """Return the names, those that occur again with a number."""
+    counts = {}
+    for place, name in enumerate(names):
+        counts[name] = counts.get(name, 0) + 1
+        if counts[name] > 1:
+            names[place] = f"{name} {counts[name]}"
+    return names

@@ -12,9 +12,10 @@ from sklperturb.datasets import PerturbationSchema, make_genetic_screen
 from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
 from sklperturb.flow._conditions import Conditions
 from sklperturb.flow._diagnostics import Trial, choose_share
-from sklperturb.flow._mean import MeanEffect
+from sklperturb.flow._mean import MeanEffect, _Kernels
 from sklperturb.flow._populations import make_folds
 from sklperturb.linear_model._calibration import shrunken_factor
+from sklperturb.linear_model._knowledge import fit_knowledge
 from sklperturb.preprocessing import LookupEmbedding
 from sklperturb.utils._intervals import mean_interval
 
@@ -237,3 +238,24 @@ def test_a_list_of_sources_and_a_name_are_told_apart():
             for e in (table, [table])
         )
     assert np.array_equal(one.predict(X), same.predict(X))
+
+
+def test_combinations_that_share_a_gene_are_left_out_together(told, monkeypatch):
+    """Of perturbations that is; where contexts are left out, these are the groups."""
+    vectors, ends, effects = told
+    contexts = [f"c{i % 4}" for i in range(N_GENES)]
+    known = conditions(vectors, ends, contexts=contexts)
+    pairs = [tuple(sorted({f"g{i % 9}", f"g{(i + 1) % 9}"})) for i in range(N_GENES)]
+    known.keys[:] = [(c, p, 0.0) for c, p in zip(contexts, pairs, strict=True)]
+    given = []
+    monkeypatch.setattr(
+        "sklperturb.flow._mean.fit_knowledge",
+        lambda *args, sharing, **rest: given.append(sharing) or fit_knowledge(*args),
+    )
+    for unit in (1, 0):
+        units = pd.factorize(pd.Series([key[unit] for key in known.keys]))[0]
+        _Kernels.fit(known, effects, units)
+    of_genes, of_contexts = given
+    assert of_contexts is None and len(of_genes) == 9
+    for rows in of_genes:
+        assert set.intersection(*(set(pairs[row]) for row in rows))

@@ -194,6 +194,44 @@ def test_combinations_are_sums_of_their_parts():
     assert np.square(missed).mean() < 0.5 * np.square(y[~train]).mean()
 
 
+def test_penalties_are_those_of_genes_that_are_left_out():
+    """Of pairs with a common gene, one tells of the other; of new genes none does."""
+    rng = np.random.RandomState(0)
+    table = pd.DataFrame(rng.normal(size=(60, 3)), GENES)  # tells nothing
+    effects = pd.DataFrame(rng.normal(size=(60, 40)), GENES)
+    pairs = [f"G{i}+G{j}" for i in range(8) for j in range(i + 1, 16)]
+    y = np.vstack([effects.loc[pair.split("+")].sum() for pair in pairs])
+    X = pd.DataFrame({"target_gene": pairs})
+    model = GeneKnowledgeRidge([table]).fit(X, y)
+    assert set(model.shares_) == {"unseen", "parts"}
+    held_out = model._heads["unseen"].left_out, model._heads["parts"].left_out
+    scale = np.square(y - y.mean(axis=0)).sum()
+    z = model.reducer_.transform(y / model.context_scales_[0])
+    new, known = (np.square(z - found).sum() / scale for found in held_out)
+    assert known < 0.5 * new
+    # What is asked for decides: a pair of seen genes, and one of others.
+    asked = pd.DataFrame({"target_gene": ["G14+G15", "G40+G41"]})
+    one, other = model.predict(asked)
+    truth = effects.loc[["G14", "G15"]].sum().to_numpy()
+    assert np.square(one - truth).sum() < 0.6 * np.square(y.mean(axis=0) - truth).sum()
+    spread = np.square(y - y.mean(axis=0)).sum(axis=1).mean()
+    assert np.square(other - y.mean(axis=0)).sum() < 0.1 * spread
+
+
+def test_without_anything_known_it_is_said():
+    _, lines = _effects()
+    X, y = _screen({"A": lines["A"]})
+    with pytest.warns(UserWarning, match="no sources, .*Pass sources="):
+        model = GeneKnowledgeRidge().fit(X[:40], y[:40])
+    np.testing.assert_allclose(
+        model.predict(X[40:]), model.predict(X[41:42])[0] + 0 * y[40:]
+    )
+    both = _screen(lines)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GeneKnowledgeRidge().fit(*both)  # the other line tells
+
+
 def test_cells_with_controls_are_a_source(tmp_path):
     screen = make_genetic_screen(
         40,

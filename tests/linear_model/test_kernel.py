@@ -5,6 +5,7 @@ import pytest
 
 from sklperturb.linear_model._kernel import (
     context_similarity,
+    groups_by_part,
     loo_correction,
     loo_kernel_ridge,
 )
@@ -115,3 +116,29 @@ def test_similar_contexts_are_found():
     similarity = context_similarity(context, perturbation, targets, 3)
     assert similarity[0, 1] == pytest.approx(1, abs=2e-3)
     assert abs(similarity[0, 2]) < 0.2
+
+
+def test_groups_by_part():
+    parts = [("A",), ("A", "B"), ("B",), ("C", "D"), ("C", "E"), ("C",)] + [("C",)] * 3
+    groups = [rows.tolist() for rows in groups_by_part(parts)]
+    # C is in more than half of the rows: it is always there.
+    assert groups == [[0, 1], [1, 2], [3], [4], [5, 6, 7, 8]]
+    assert groups_by_part([("A",), ("B",), ("A",)]) is None
+
+
+def test_groups_that_overlap_are_left_out_in_turn():
+    rng = np.random.RandomState(0)
+    points, z = rng.normal(size=(7, 3)), rng.normal(size=(7, 2))
+    kernel, alpha = points @ points.T, 0.3
+    groups = [np.array(rows) for rows in ([0, 1, 2], [2, 3], [4], [5, 6])]
+    found = []
+    loo_kernel_ridge(kernel, z, [alpha], groups, lambda x: found.append(x) or 0.0)
+    expected = np.zeros((len(groups), 7, 2))
+    for residuals, out in zip(expected, groups, strict=True):
+        rest = np.setdiff1d(np.arange(7), out)
+        inside = kernel[np.ix_(rest, rest)] + alpha * np.eye(len(rest))
+        known = np.linalg.solve(inside, z[rest])
+        residuals[out] = z[out] - kernel[np.ix_(out, rest)] @ known
+    expected = expected.sum(axis=0)
+    expected[2] /= 2  # the only one that is in two groups
+    np.testing.assert_allclose(found[0], expected, atol=1e-10)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sklperturb.linear_model._calibration import Stretch
 from sklperturb.linear_model._knowledge import fit_knowledge
 from sklperturb.preprocessing._gene_sources import unit_rows
 
@@ -24,32 +25,48 @@ def _kernels(vectors, perturbation, context, rows=slice(None)):
     }
 
 
+def _without(fitted, means, kernels, y, out, rows):
+    """Return rows as a fit predicts them that has not seen those that are `out`."""
+    rest, expected = ~out, []
+    for fit, part, band in [(f, *p) for f in fitted.fits for p in _bands(f)]:
+        kernel = sum(
+            variance * next(iter(given.values()))
+            for variance, given in zip(
+                fit.variances[band], (means, kernels), strict=True
+            )
+        )
+        z = (y - fitted.centre) @ fit.components[part].T
+        dual_coef = np.linalg.solve(
+            kernel[np.ix_(rest, rest)] + fit.alphas[band] * np.eye(rest.sum()),
+            z[rest],
+        )
+        expected.append(kernel[np.ix_(rows, rest)] @ dual_coef @ fit.components[part])
+    return fitted.centre + sum(expected) / len(fitted.fits)
+
+
 def test_left_out_predictions_are_those_of_a_fit_without_the_perturbation():
     vectors, perturbation, context, y = _screen()
     means, kernels = _kernels(vectors, perturbation, context)
     fitted = fit_knowledge(means, kernels, y, perturbation, stretch=False)
     assert len(fitted.fits) == 2
-    for out in (0, 7):
-        rest, rows = perturbation != out, perturbation == out
-        expected = []
-        for fit, part, band in [(f, *p) for f in fitted.fits for p in _bands(f)]:
-            kernel = sum(
-                variance * next(iter(given.values()))
-                for variance, given in zip(
-                    fit.variances[band], (means, kernels), strict=True
-                )
-            )
-            z = (y - fitted.centre) @ fit.components[part].T
-            dual_coef = np.linalg.solve(
-                kernel[np.ix_(rest, rest)] + fit.alphas[band] * np.eye(rest.sum()),
-                z[rest],
-            )
-            expected.append(
-                kernel[np.ix_(rows, rest)] @ dual_coef @ fit.components[part]
-            )
-        np.testing.assert_allclose(
-            fitted.left_out[rows], fitted.centre + sum(expected) / 2, atol=1e-8
-        )
+    for number in (0, 7):
+        out = perturbation == number
+        expected = _without(fitted, means, kernels, y, out, np.flatnonzero(out))
+        np.testing.assert_allclose(fitted.left_out[out], expected, atol=1e-8)
+
+
+def test_rows_in_two_groups_are_left_out_with_each():
+    vectors, perturbation, context, y = _screen()
+    means, kernels = _kernels(vectors, perturbation, context)
+    # Each perturbation with the next one: both rows of all are in two groups.
+    groups = [np.flatnonzero((perturbation - i) % 40 < 2) for i in range(40)]
+    fitted = fit_knowledge(means, kernels, y, perturbation, sharing=groups)
+    assert fitted.stretch == Stretch()  # the groups prove nothing, since they overlap
+    rows, found = np.flatnonzero(perturbation == 7), []
+    for group in (groups[6], groups[7]):
+        out = np.isin(np.arange(len(y)), group)
+        found.append(_without(fitted, means, kernels, y, out, rows))
+    np.testing.assert_allclose(fitted.left_out[rows], sum(found) / 2, atol=1e-8)
 
 
 def _bands(fit):
