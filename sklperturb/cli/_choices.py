@@ -1,6 +1,7 @@
 """What a user may name on the command line: models, data, folds and a cluster."""
 
 import contextlib
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,8 +122,17 @@ def load_sources(embedding, source):
 
 
 def check_taken(sources, models):
-    """Refuse what is known of genes where no model is told of it."""
+    """Refuse what is known of genes where no model is told of it, and warn of none."""
     from sklperturb.models import get_entry
+
+    if not sources and "gene_kernel" in models:
+        # What each fit would say is said once, in the words of the command line.
+        warnings.filterwarnings("ignore", "There are no sources")
+        warn(
+            "gene_kernel is told nothing of genes, and predicts all that were never "
+            "perturbed as the mean of their context. Pass --embedding, such as gene "
+            "sets (.gmt), or --source, another screen."
+        )
 
     if sources and not any(get_entry(name).takes_sources for name in models):
         raise ValueError(

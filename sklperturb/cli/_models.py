@@ -412,9 +412,8 @@ def _tell_of_new(X, model, known):
                 f"{_some(new.unique())}. Measured were {_some(seen)}."
             )
             smiles = (known.schema or {}).get("smiles")
-            if role == "perturbation" and smiles not in (
-                known.columns_read or [smiles]
-            ):
+            unread = smiles and smiles not in (known.columns_read or [smiles])
+            if role == "perturbation" and unread:
                 log.info(
                     f"The model does not read {smiles}: new compounds are all "
                     "predicted alike. tanimoto_kernel tells them apart by structure, "

@@ -143,7 +143,7 @@ Splitter = Annotated[
     Cv,
     Option(
         help="What the folds hold out. auto: what the conditions to predict hold, "
-        "unseen pairs of known compounds and contexts, or unseen compounds."
+        "unseen pairs of known perturbations and contexts, or unseen perturbations."
     ),
 ]
 NSplits = Annotated[

@@ -93,11 +93,16 @@ class PerturbationSchema:
             )
 
     @property
+    def names_compounds(self):
+        """Whether perturbations are compounds: by structures, or the column's name."""
+        return self.smiles is not None or self.perturbation in _COMPOUNDS
+
+    @property
     def labels_combine(self):
         """Whether labels can combine perturbations: `combines`, or what it implies."""
         if self.combines is not None:
             return self.combines
-        return self.smiles is None and self.perturbation not in _COMPOUNDS
+        return not self.names_compounds
 
     def names_control(self, label):
         """Return whether a label of the perturbation column names a control.

@@ -371,7 +371,8 @@ def _describe(source, X, y, X_test, y_test, schema, notes):
         f"conditions to predict, whose response is "
         f"{'not known' if y_test is None else 'known'}."
     ]
-    for role, noun in (("context", "contexts"), ("perturbation", "compounds")):
+    named = "compounds" if schema.names_compounds else "perturbations"
+    for role, noun in (("context", "contexts"), ("perturbation", named)):
         column = getattr(schema, role)
         if column is None:
             continue

@@ -209,6 +209,7 @@ def test_what_is_known_of_genes_reaches_models(cli, tmp_path):
     # Among the default models once there is something to tell it.
     default = ["--models", "default", "--n-splits", 2]
     done = cli("leaderboard", *data, *known, "--models", "gene_kernel", "--n-splits", 2)
+    assert "told nothing of genes" not in done.stderr
     assert done.stdout.index("gene_kernel") < done.stdout.index("context_mean")
     output = tmp_path / "submission.csv"
     cli("submit", *data, *known, "--model", "gene_kernel", "--output", output)
@@ -222,6 +223,22 @@ def test_what_is_known_of_genes_reaches_models(cli, tmp_path):
     output = tmp_path / "ridge.csv"
     done = cli("submit", *data, *known, "--model", "ridge", "--output", output, code=2)
     assert "--embedding and --source are for the models 'gene_kernel'" in done.stderr
+    # And alone it is the mean of the context: that is said.
+    done = cli("submit", *data, "--model", "gene_kernel", "--output", output)
+    assert "told nothing of genes" in done.stderr and "--source" in done.stderr
+    assert "30 perturbations in training, 10 to predict" in done.stderr + done.stdout
+    assert "compound" not in done.stderr + done.stdout
+    assert "no sources" not in done.stderr
+    known = ["--embedding", tmp_path / "table.csv", "--output", tmp_path / "m.skpt"]
+    cli("fit", *data, "--model", "gene_kernel", *known)
+    asked = tmp_path / "asked.csv"
+    pd.DataFrame({"cell_type": ["A"], "target_gene": "G35"}).to_csv(asked, index=False)
+    done = cli(
+        *("predict", tmp_path / "m.skpt", "--conditions", asked),
+        *("--output", tmp_path / "predicted.csv"),
+    )
+    assert "not measured: G35" in done.stderr + done.stdout
+    assert "does not read" not in done.stderr + done.stdout
     done = cli(
         "leaderboard",
         *data,

@@ -77,6 +77,18 @@ def test_kaggle_layout(folder, train):
     assert "1 occur nowhere in training: New" in screen.DESCR
 
 
+def test_what_perturbations_are_called(folder, train, id_map):
+    assert "compounds in training, 3 to predict" in load_op2(folder).DESCR
+    names = {"sm_name": "target_gene"}
+    train.drop(columns="SMILES").rename(columns=names).to_parquet(
+        folder / "de_train.parquet"
+    )
+    id_map.rename(columns=names).to_csv(folder / "id_map.csv", index=False)
+    found = load_op2(folder).DESCR
+    assert "perturbations in training, 3 to predict" in found
+    assert "compound" not in found
+
+
 def test_control_flag_of_a_row_to_predict_comes_from_its_compound(folder, id_map):
     id_map["sm_name"] = ["Aone", "Btwo", "New"]
     id_map.to_csv(folder / "id_map.csv", index=False)
