@@ -94,7 +94,7 @@ def known(gene_sets, X):
     encoder = GeneSetEncoder(gene_sets, n_components=None).fit(X)
     genes = {gene for name in X.iloc[:, 0].unique() for gene in name.split("+")}
     rows = np.isin(encoder.genes_, list(genes))
-    vectors = encoder.embedding_[rows]
+    vectors = encoder.embedding_[rows].toarray()
     table = pd.DataFrame(vectors[:, vectors.any(axis=0)], encoder.genes_[rows])
     return LookupEmbedding(table)
 
