@@ -9,6 +9,11 @@ from sklearn.utils import check_random_state
 
 from sklperturb.cells._blocks import stored_values, to_dense
 from sklperturb.cells._counts import log_normalise
+from sklperturb.cells._strengths import (
+    LARGEST_SPREAD,
+    ratios_of_levels,
+    strength_levels,
+)
 
 _BLOCK_VALUES = 2**22  # drawn at once
 # Of controls that a model keeps: cells, and counts that are not zero.
@@ -67,7 +72,9 @@ class CountRates:
         return ratios
 
 
-def perturb_counts(counts, log_fold_change, rows=None, *, random_state=None):
+def perturb_counts(
+    counts, log_fold_change, rows=None, *, spread=0.0, random_state=None
+):
     r"""Return the counts of control cells as they would be after a change of rates.
 
     Counts are thinned where a gene falls, and added to where it rises, so that a gene
@@ -86,6 +93,9 @@ def perturb_counts(counts, log_fold_change, rows=None, *, random_state=None):
         gene without counts starts from half a count in all controls.
     rows : array-like of int of shape (n_cells,), default=None
         Controls to make cells of, once each time that they are named. None is all.
+    spread : float, default=0.0
+        Variance of the strength with which cells respond, whose mean is one: 0 is all
+        alike, at most 2. The expected profile is the same with any.
     random_state : int, RandomState instance or None, default=None
         Seed.
 
@@ -97,8 +107,8 @@ def perturb_counts(counts, log_fold_change, rows=None, *, random_state=None):
     Raises
     ------
     ValueError
-        If `counts` are no counts, or `log_fold_change` is not finite or has another
-        length than there are genes.
+        If `counts` are no counts, `log_fold_change` is not finite or has another
+        length than there are genes, or `spread` is out of range.
 
     Notes
     -----
@@ -107,6 +117,10 @@ def perturb_counts(counts, log_fold_change, rows=None, *, random_state=None):
     :math:`\lambda` is drawn from the gamma distribution that the rate of the cell has
     given its count. A gamma-Poisson count with rate :math:`r \lambda` is the sum of
     one of :math:`\lambda` and one of :math:`(r - 1) \lambda`, so that both are exact.
+
+    With a `spread`, strengths have a beta distribution. A cell of strength `a` has
+    ratios :math:`\exp(a b_g - c_a)`, where `b` is such that the mean over cells is the
+    ratio that was asked for, and `c` such that the cell keeps its size.
 
     Examples
     --------
@@ -128,28 +142,38 @@ def perturb_counts(counts, log_fold_change, rows=None, *, random_state=None):
             f"log_fold_change must be {cells.shape[1]} finite numbers, one for each "
             f"gene; it has the shape {change.shape}."
         )
+    if not 0 <= spread <= LARGEST_SPREAD:
+        raise ValueError(f"spread={spread!r} must be from 0 to {LARGEST_SPREAD:g}.")
     rows = np.arange(cells.shape[0]) if rows is None else np.asarray(rows)
     seed = check_random_state(random_state).randint(2**31 - 1)
     rng = np.random.default_rng(seed)
-    perturbed = draw_perturbed(cells, change, rows, CountRates.of(cells), rng)
+    perturbed = draw_perturbed(cells, change, rows, CountRates.of(cells), rng, spread)
     # The type of the counts, unless it is too narrow for those that rose.
     kind = np.min_scalar_type(int(perturbed.data.max(initial=0)))
     perturbed = perturbed.astype(np.promote_types(stored.dtype, kind))
     return perturbed if is_sparse else to_dense(perturbed)
 
 
-def draw_perturbed(counts, log_fold_change, rows, rates, rng):
+def draw_perturbed(counts, log_fold_change, rows, rates, rng, spread=0.0):
     """Return perturbed counts (n_rows, n_genes) of rows of a csr_array of controls.
 
     What `perturb_counts` does, with the `rates` of the context that the controls are
     of, and a generator of random numbers.
     """
     ratios = rates.ratios(log_fold_change)
-    step = max(_BLOCK_VALUES // max(int((ratios > 1).sum()), 1), 1)
-    drawn = [
-        _draw(counts[rows[start : start + step]], ratios, rates, rng)
-        for start in range(0, max(len(rows), 1), step)
-    ]
+    ratios = ratios_of_levels(strength_levels(spread), ratios, rates.shares)
+    n_levels, n_rising = len(ratios), int((ratios > 1).any(axis=0).sum())
+    levels = np.zeros(len(rows), dtype=np.intp)
+    if n_levels > 1:
+        # Each strength as often as any other, so that few cells have the mean of many.
+        rounds = -(-len(rows) // n_levels)
+        dealt = [rng.permutation(n_levels) for _ in range(rounds)]
+        levels = np.concatenate([*dealt, levels[:0]])[: len(rows)]
+    step = max(_BLOCK_VALUES // max(n_rising, 1), 1)
+    drawn = []
+    for start in range(0, max(len(rows), 1), step):
+        block = slice(start, start + step)
+        drawn.append(_draw(counts[rows[block]], ratios, levels[block], rates, rng))
     return sparse.vstack(drawn, format="csr")
 
 
@@ -229,7 +253,7 @@ class ControlCells:
         kind = np.min_scalar_type(int(counts.data.max(initial=0)))
         return cls(counts.shape[1], places, counts.astype(kind))
 
-    def perturb(self, drawn, groups, changes, contexts, target_sum, rng):
+    def perturb(self, drawn, groups, changes, contexts, target_sum, rng, spreads):
         """Return counts of perturbed cells in place of those that were drawn.
 
         Parameters
@@ -243,12 +267,14 @@ class ControlCells:
             Context of each cell that is kept.
         target_sum : float
         rng : numpy Generator
+        spreads : callable
+            Of a context; returns the variance of strengths in it.
 
         Returns
         -------
         perturbed : csr_array of shape (n_cells, n_genes), float32
         """
-        codes = pd.factorize(contexts, sort=True)[0]
+        codes, levels = pd.factorize(contexts, sort=True)
         keys = pd.DataFrame({"group": groups, "context": codes[drawn]})
         made, order, starts = [], [], {}
         for (group, context), rows in keys.groupby(
@@ -259,24 +285,28 @@ class ControlCells:
                 starts[context] = CountChange.of(own, target_sum)
             start = starts[context]
             fold = start.fold(changes(group))
-            cells = draw_perturbed(self.counts, fold, drawn[rows], start.rates, rng)
-            made.append(cells)
+            given = self.counts, fold, drawn[rows], start.rates, rng
+            made.append(draw_perturbed(*given, spreads(levels[context])))
             order.append(rows)
         back = np.argsort(np.concatenate(order))
         return sparse.vstack(made, format="csr")[back].astype(np.float32)
 
 
-def _draw(cells, ratios, rates, rng):
-    """Return perturbed counts in place of those of cells, which are a copy."""
-    rising = np.flatnonzero(ratios > 1)
+def _draw(cells, ratios, levels, rates, rng):
+    """Return perturbed counts in place of those of cells, which are a copy.
+
+    `ratios` has a row for each level of strength, and `levels` that of each cell.
+    """
+    rising = np.flatnonzero((ratios > 1).any(axis=0))
     shape = 1.0 / rates.dispersion[rising]
     sizes = _totals(cells, axis=1)
     expected = np.maximum(sizes[:, None] * rates.shares[rising], 1e-300)
     rate = rng.gamma(shape + to_dense(cells[:, rising])) / (shape / expected + 1.0)
-    more = rng.poisson(rate * (ratios[rising] - 1.0))
+    more = rng.poisson(rate * np.maximum(ratios[:, rising] - 1.0, 0.0)[levels])
     row, column = more.nonzero()
     added = (more[row, column], (row, rising[column]))
-    kept = np.minimum(ratios, 1.0)[cells.indices]
+    of_counts = np.repeat(levels, np.diff(cells.indptr))
+    kept = np.minimum(ratios, 1.0)[of_counts, cells.indices]
     whole = cells.data.astype(np.int64)
     cells = sparse.csr_array(
         (rng.binomial(whole, kept), cells.indices, cells.indptr), shape=cells.shape

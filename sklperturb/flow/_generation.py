@@ -235,7 +235,7 @@ def draw_like(pools, X, controls, rng):
     return drawn
 
 
-def counts_of(model, drawn, conditions, amplitude, rng):
+def counts_of(model, drawn, conditions, amplitude, rng, spread=None):
     """Return counts of controls under conditions, by a fitted `CellScreenModel`.
 
     Parameters
@@ -246,6 +246,8 @@ def counts_of(model, drawn, conditions, amplitude, rng):
     conditions : DataFrame of shape (n_cells, n_columns)
     amplitude : {"expected", "typical"}
     rng : numpy Generator
+    spread : float, default=None
+        Variance of the cells' strengths; None is what was learnt in their context.
     """
     if amplitude not in ("expected", "typical"):
         raise ValueError(f"amplitude={amplitude!r} is not 'expected' or 'typical'.")
@@ -255,9 +257,20 @@ def counts_of(model, drawn, conditions, amplitude, rng):
     decode = None if model.decoder_ is None else model.decoder_.decode
     groups, moves = moves_of(flow, start, conditions, stretch, decode)
     back, target_sum = model.space_.decoder_[:-1], model.space_.target_sum
-    contexts = flow.pools.contexts(kept)
+
+    def spread_in(context):
+        if spread is not None:
+            return spread
+        return model.context_spreads_.get(context, model.spread_)
+
     return model.cells_.perturb(
-        drawn, groups, lambda i: moves[i] @ back, contexts, target_sum, rng
+        drawn,
+        groups,
+        lambda i: moves[i] @ back,
+        flow.pools.contexts(kept),
+        target_sum,
+        rng,
+        spread_in,
     )
 
 

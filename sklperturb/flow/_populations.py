@@ -5,13 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sklperturb.conditions._labels import take_labels
+from sklperturb.cells import open_cells
+from sklperturb.cells._strengths import SpreadEvidence
+from sklperturb.conditions._labels import control_rows, take_labels
 from sklperturb.files._fields import Array, Listed, Number
+from sklperturb.flow._generation import counts_of, draw_like
 from sklperturb.flow._state import COLUMN, stored
 
 _FEWEST_PERTURBATIONS = 10  # to hold some out
 _FEWEST_IN_TURN, _FEWEST_CONTEXTS = 5, 3  # to hold out each in turn
 _N_FOLDS = 3
+# Conditions of which the spread of strengths is learnt, and cells of each.
+_N_SPREADS, _MOST_CELLS, _FEWEST_CELLS = 32, 128, 20
+_TRIED_SPREAD, _LEAST_TRIED = 0.25, 0.01
 
 
 @stored(
@@ -189,3 +195,71 @@ def make_folds(keys, rng):
         if not held_out.all():
             folds.append((held_out, tested))
     return units, folds
+
+
+def find_spreads(model, X, y):
+    """Return how much cells of one condition differ in how strongly they respond.
+
+    Of the conditions with the largest effects, as many cells are generated as were
+    measured, all of one strength. Along the effect, measured cells vary more. The
+    variance of strengths is what makes up for it.
+
+    Parameters
+    ----------
+    model : CellScreenModel
+        Fitted but for this.
+    X : DataFrame of shape (n_cells, n_columns)
+    y : AnnData, DataFrame, sparse matrix or ndarray of shape (n_cells, n_genes)
+        Counts of the training cells.
+
+    Returns
+    -------
+    spread : float
+        Variance of strengths, whose mean is one, in contexts that were not measured.
+    spreads : dict of str to float
+        The same in each context.
+    """
+    flow = model.flow_._flow
+    treated = np.flatnonzero(~control_rows(X, flow.reader.schema))
+    if model.cells_ is None or not len(flow.pools.controls):
+        return 0.0, {}
+    codes, levels = pd.factorize(
+        pd.Series(flow.reader.keys(X.iloc[treated]), dtype=object)
+    )
+    lengths = np.linalg.norm(flow.effects, axis=1)
+    lengths = dict(zip(flow.reader.keys(flow.conditions), lengths, strict=True))
+    enough = np.bincount(codes) >= _FEWEST_CELLS
+    strongest = np.argsort([-lengths.get(key, 0.0) for key in levels], kind="stable")
+    rng = np.random.default_rng(0)
+    cells, kept = open_cells(y), model.controls_.iloc[model.cells_.places]
+    shown = []
+    for code in strongest[enough[strongest]][:_N_SPREADS]:
+        rows = treated[rng.permutation(np.flatnonzero(codes == code))[:_MOST_CELLS]]
+        rows = np.sort(rows)
+        conditions = X.iloc[rows].reset_index(drop=True)
+        drawn = draw_like(flow.pools, conditions, kept, rng)
+        shown.append((drawn, conditions, model.space_.project(cells.rows(rows))))
+
+    def generate(spread):
+        made = []
+        for i, (drawn, conditions, _) in enumerate(shown):
+            given = model, drawn, conditions, "expected"
+            counts = counts_of(*given, np.random.default_rng(i), spread)
+            made.append(model.space_.project(counts))
+        return made
+
+    one = generate(0.0)
+
+    def evidence(tried):
+        found = SpreadEvidence([], [], [], [])
+        for of_one, of_several, (drawn, conditions, measured) in zip(
+            one, generate(tried), shown, strict=True
+        ):
+            start = model.space_.project(model.cells_.counts[drawn])
+            context = str(flow.pools.contexts(conditions)[0])
+            found.add(context, start, measured, (of_one, of_several), tried)
+        return found.pooled()
+
+    # What a spread does is not proportional to it, so that it is tried near the answer.
+    first = evidence(_TRIED_SPREAD)
+    return evidence(max(first[0], _LEAST_TRIED)) if first[0] else first

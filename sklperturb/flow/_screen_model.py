@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.cells import log_normalise
 from sklperturb.cells._files import is_annotated
+from sklperturb.cells._strengths import LARGEST_SPREAD
 from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._labels import CONTROL, control_rows, take_labels
 from sklperturb.conditions._validation import (
@@ -23,6 +24,7 @@ from sklperturb.files._fields import (
     Array,
     Fields,
     Flag,
+    Mapping,
     Maybe,
     Number,
     Size,
@@ -38,6 +40,7 @@ from sklperturb.flow._generation import (
     find_amplitude,
     points_of,
 )
+from sklperturb.flow._populations import find_spreads
 from sklperturb.flow._spelling import Spelling, as_written, count_cells
 from sklperturb.flow._state import Having, Object, check_parts
 from sklperturb.preprocessing import LookupEmbedding
@@ -55,6 +58,8 @@ _LEARNT = Fields(
         "controls_": Object(pd.DataFrame),
         "cells_": Maybe(Object(ControlCells)),
         "amplitude_": Number(1, _LARGEST_AMPLITUDE),
+        "spread_": Number(0, LARGEST_SPREAD),
+        "context_spreads_": Mapping(Number(0, LARGEST_SPREAD)),
         "_spelling": Object(Spelling),
         "_has_flags": Flag(),
         "n_features_in_": Size("n_columns"),
@@ -116,6 +121,11 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
     amplitude_ : float
         By how much effects of perturbations that were never measured are smaller, as
         predicted, than those that were; from 1 to 3.
+    spread_ : float
+        Variance of the strength with which cells of a condition respond, whose mean is
+        one; in contexts that were not measured. 0 without counts or controls.
+    context_spreads_ : dict of str to float
+        The same in each measured context; shrunken towards `spread_`.
     n_features_in_ : int
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
 
@@ -144,6 +154,9 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
         "obsm": [str],
         "flow": [FlowMatchingRegressor, None],
     }
+
+    # Cells of models that were saved earlier are all of one strength.
+    _learnt_since = {"spread_": 0.0, "context_spreads_": {}}
 
     def __init__(
         self,
@@ -221,6 +234,7 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
             as_written(y, schema.perturbation, names), names, is_control, schema
         )
         self._has_flags = is_annotated(y) and schema.control in y.obs
+        self.spread_, self.context_spreads_ = find_spreads(self, X, y)
         return self
 
     def predict(

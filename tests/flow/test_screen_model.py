@@ -176,6 +176,72 @@ def test_amplitude(screen, fitted, genes):
         fitted.predict([new], amplitude="true")
 
 
+@pytest.fixture(scope="module")
+def escaping():
+    """Return a screen where a third of the cells escapes, and a model of it."""
+    screen = make_genetic_screen(
+        12,
+        200,
+        cells_per_perturbation=120,
+        n_controls=300,
+        depth=3000,
+        escaper_fraction=0.33,
+        effect_strength=3.0,
+        random_state=0,
+    )
+    return screen, make(screen).set_params(n_components=8).fit(screen.X, screen.y)
+
+
+def test_cells_differ_in_how_strongly_they_respond(escaping):
+    """Along the effect measured cells vary by far more than controls, displaced."""
+    screen, model = escaping
+    column = screen.schema.perturbation
+    labels = screen.X[column].to_numpy()
+    measured = model.space_.transform(screen.y)
+    start = measured[screen.is_control].mean(axis=0)
+    strong = np.square(model.flow_.effects_).sum(axis=1).argsort()[::-1][:4]
+    alone = clone(model)
+    vars(alone).update(vars(model) | {"spread_": 0.0, "context_spreads_": {}})
+    ratios = {"several": [], "one": []}
+    for gene in model.flow_.conditions_[column].iloc[strong]:
+        cells = measured[labels == gene]
+        move = cells[::2].mean(axis=0) - start
+        made = {"several": model, "one": alone}
+        for name, of in made.items():
+            found = of.predict([gene], 300)
+            points = model.space_.transform(found)
+            ratios[name].append((points @ move).var() / (cells[1::2] @ move).var())
+            made[name] = values(found).sum(axis=0)
+        # The expected profile is the same.
+        several, one, before = (
+            np.log1p(1e4 * x / x.sum())
+            for x in (*made.values(), values(screen.y[screen.is_control]).sum(axis=0))
+        )
+        assert np.square(several - one).sum() < 0.2 * np.square(one - before).sum()
+    assert 0.1 < model.spread_ < 1.5
+    assert np.median(ratios["one"]) < 0.6
+    assert 0.7 < np.median(ratios["several"]) < 1.4
+
+
+def test_strengths_leave_controls_as_they_are(escaping):
+    screen, model = escaping
+    made = values(model.predict(["control"], 300))
+    controls = values(screen.y[screen.is_control])
+    order = [np.lexsort(x.T) for x in (made, controls)]
+    assert np.array_equal(made[order[0]], controls[order[1]])
+
+
+def test_a_model_saved_without_strengths_has_one(fitted, genes, tmp_path):
+    older = clone(fitted)
+    kept = dict(vars(fitted))
+    del kept["spread_"], kept["context_spreads_"]
+    vars(older).update(kept)
+    sklperturb.save(older, tmp_path / "old.skpt")
+    again = sklperturb.load(tmp_path / "old.skpt")
+    assert (again.spread_, again.context_spreads_) == (0.0, {})
+    assert again.predict(genes, 3).shape == (6, 100)
+
+
 @pytest.mark.parametrize(
     ("mean_estimator", "source"),
     [("auto", "control"), ("kernel", "noise"), ("shift", "control"), ("none", "noise")],

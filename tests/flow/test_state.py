@@ -140,6 +140,8 @@ WRONG = {
     f"{CELLS}/n_genes": [63, 64.0],
     CELLS: [None, pd.DataFrame()],
     "amplitude_": [0.5, float("nan"), 1e9, "1", None],
+    "spread_": [-0.1, float("nan"), 3.0, "1", None],
+    "context_spreads_": [{"a": -0.1}, {"a": float("inf")}, {1: 0.5}, [0.5], None],
     "more_": [1],
     "encoder_": [1, "x"],
     "decoder_": [Ridge(), 1],
