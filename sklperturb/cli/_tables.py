@@ -122,13 +122,19 @@ def _with_interval(value, low, high, sign=""):
 
 
 def explain_gaps(table):
-    """Say why a leaderboard has models without a score, or scores without interval."""
+    """Say what intervals are about, and why scores or intervals are missing."""
+    from sklperturb.comparison._evidence import describe_units
+    from sklperturb.utils._bootstrap import FEWEST_UNITS
+
     scored = table["mean"].notna()
-    if (table.loc[scored, "ci_low"].isna()).any():
+    units = describe_units(*table[["unit", "n_units"]].iloc[0])
+    if table.loc[scored, "ci_low"].isna().any():
         log.info(
-            f"No intervals: they are drawn from {table['unit'].iloc[0]}s, and the "
-            "folds hold out a single one."
+            f"No intervals: the folds hold out {units}, and they are told from "
+            f"{FEWEST_UNITS} or more."
         )
+    elif scored.any():
+        log.info(f"Intervals resample what the folds hold out: {units}.")
     known = table["ceiling"].notna()
     if known.any():
         row = table[known].iloc[0]

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklperturb.cells._files import gene_names
 from sklperturb.comparison._ceilings import check_ceiling, warn_of_repeats
 from sklperturb.comparison._comparison import Comparison
-from sklperturb.comparison._evidence import doubts
+from sklperturb.comparison._evidence import dealt_units, doubts
 from sklperturb.comparison._fold_cache import FoldCache
 from sklperturb.comparison._judge import make_judge
 from sklperturb.comparison._predictions import (
@@ -110,7 +110,7 @@ def compare(
     error_score : "raise" or float, default="raise"
         Value of a fold in which a model failed, with a FitFailedWarning.
     n_resamples : int, default=2000
-        Bootstrap resamples of perturbations, or of contexts where these are held out.
+        Bootstrap resamples of what is held out: see the Notes.
     confidence : float, default=0.95
         Level of the intervals.
     random_state : int, RandomState instance or None, default=0
@@ -152,8 +152,9 @@ def compare(
     Warns
     -----
     UserWarning
-        If the intervals rest on few perturbations or contexts, or if no model is
-        better than the best baseline by an interval that excludes 0.
+        If the intervals rest on fewer than ten units, or there are none because there
+        are fewer than three, or if no model is better than the best baseline by an
+        interval that excludes 0.
 
     See Also
     --------
@@ -162,8 +163,25 @@ def compare(
 
     Notes
     -----
+    Intervals are those of a studentised bootstrap of units, the same draws for all
+    models. Units are what the folds hold out, and an interval is about fresh ones:
+    perturbations, in the same contexts; contexts, with the same perturbations, where
+    every fold tests contexts that it does not train on, and with `LeaveOneContextOut`;
+    both at once [1]_ where both are new in every fold; groups or scaffolds where a
+    splitter deals these. Names of one structure that `UnseenPerturbationKFold` holds
+    out together are one perturbation.
+
+    They hold for the models that were fitted on the folds, and not for one that is
+    fitted to all rows afterwards, which differs from them; the guide has the measured
+    coverage of both.
+
     The best baseline is picked on the rows that it is then compared on, which favours
     the baseline: an interval below zero is a conservative statement.
+
+    References
+    ----------
+    .. [1] Owen, "The pigeonhole bootstrap", The Annals of Applied Statistics 1(2),
+       2007. :doi:`10.1214/07-AOAS122`
 
     Examples
     --------
@@ -203,7 +221,7 @@ def compare(
     estimators = {name: estimator for name, (_, estimator) in models.items()}
     run = X, y, folds, judge, cache, n_jobs, error_score, return_predictions
     results = _run(estimators, *run)
-    unit, units = judge.units(X, folds, schema)
+    unit, units = judge.units(X, folds, schema, dealt_units(cv, X))
     rng = check_random_state(random_state)
     bootstrap = ClusterBootstrap(units, n_resamples, confidence, rng)
     kinds = {name: kind for name, (kind, _) in models.items()}
@@ -215,7 +233,7 @@ def compare(
     summary = summarise(
         *(table, results, kinds, metrics, *held_out, bootstrap, unit, ceilings)
     )
-    notes = doubts(summary)
+    notes = doubts(summary, min(bootstrap.sizes))
     for note in notes:
         warn(note)
     if ceilings and judge.warns_of_repeats:

@@ -31,10 +31,11 @@ class Comparison:
         rows that were measured again, NaN without such), ``share_of_ceiling`` ((score
         - baseline) / (ceiling - baseline) on these rows, not clipped; NaN where the
         ceiling is not better than the best baseline), both with ``_low`` and ``_high``
-        (``share_low``, ``share_high``), ``unit`` ("perturbation", or "context" where
-        every fold tests contexts that it does not train on) with ``n_units``, how many
-        are held out, ``fit_seconds`` (mean over folds) and ``peak_memory_mb``
-        (largest).
+        (``share_low``, ``share_high``), ``unit``, what is held out and resampled:
+        "perturbation", "context", "perturbation and context", "group" or "scaffold",
+        with ``n_units``, how many there are, such as 24, and of both such as "24 and
+        6", ``fit_seconds`` (mean over folds) and ``peak_memory_mb`` (largest). Below
+        three units there is no interval.
     left_out : dict of str to str
         Registered models of a set such as "default" that could not run, and why.
     notes : list of str

@@ -6,7 +6,8 @@ from sklearn.utils import _safe_indexing
 
 from sklperturb.comparison._ceilings import ceilings_of_rows
 from sklperturb.comparison._evidence import held_out_units
-from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._frames import read_column
+from sklperturb.conditions._labels import as_text, control_rows, each_label
 from sklperturb.evaluation import CellScorer
 from sklperturb.metrics import WeightedMSEScorer, get_metric
 from sklperturb.metrics._checks import without_annotation
@@ -77,9 +78,9 @@ class RowJudge:
             for metric in self.metrics
         }
 
-    def units(self, X, folds, schema):
+    def units(self, X, folds, schema, dealt):
         """Return what the folds hold out, and that of each score, fold after fold."""
-        return held_out_units(X, folds, schema)
+        return held_out_units(X, folds, schema, dealt)
 
     def held_out(self, X, y, folds):
         """Return the conditions and the responses of all scores."""
@@ -130,13 +131,18 @@ class CellJudge:
     def score(self, task, y_pred):
         return {name: scores.tolist() for name, scores in y_pred.items()}
 
-    def units(self, X, folds, schema):
+    def units(self, X, folds, schema, dealt):
         # Controls of a context that is held out may be trained on.
-        perturbed = ~control_rows(X, self._scorer.schema)
-        cut = [(t[perturbed[t]] for t in fold) for fold in folds]
-        unit, _ = held_out_units(X, [tuple(fold) for fold in cut], schema)
-        conditions = [self._conditions(X, test) for _, test in folds]
-        return unit, pd.concat(conditions)[unit].to_numpy()
+        schema = self._scorer.schema
+        perturbed = ~control_rows(X, schema)
+        cut = [tuple(t[perturbed[t]] for t in fold) for fold in folds]
+        unit, units = held_out_units(X, cut, schema, dealt)
+        # A condition is scored once, and has the unit of its first cell.
+        columns = schema.columns("perturbation", "context")
+        labels = {c: each_label(read_column(X, c), as_text) for c in columns}
+        cells = pd.DataFrame(labels)
+        first = [~cells.iloc[test].duplicated().to_numpy() for _, test in cut]
+        return unit, units[np.concatenate(first)]
 
     def held_out(self, X, y, folds):
         return None, None

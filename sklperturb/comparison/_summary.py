@@ -58,6 +58,7 @@ def summarise(folds, results, kinds, metrics, X, y, bootstrap, unit, ceilings):
         What each score would be of true means, by metric; NaN where that is not known.
     """
     n_folds = folds["fold"].max() + 1
+    n_units = " and ".join(map(str, bootstrap.sizes))
     means, costs = _over_folds(folds)
     summary = []
     for metric in metrics:
@@ -76,12 +77,15 @@ def summarise(folds, results, kinds, metrics, X, y, bootstrap, unit, ceilings):
                 "metric": metric.name,
                 "greater_is_better": metric.greater_is_better,
                 **means.loc[metric.name, model],
-                **_over_rows(rows, model, best, zero_errors, bootstrap),
+                **_over_rows(
+                    *(rows, model, best, zero_errors, bootstrap),
+                    greater_is_better=metric.greater_is_better,
+                ),
                 **_below(
                     ceilings.get(metric.name), rows, model, best, metric, bootstrap
                 ),
                 "unit": unit,
-                "n_units": bootstrap.n_clusters,
+                "n_units": int(n_units) if n_units.isdigit() else n_units,
                 **costs.loc[metric.name, model],
             }
             for model in kinds
@@ -100,9 +104,11 @@ def _over_folds(folds):
     return means.assign(std=grouped["value"].std()), costs
 
 
-def _over_rows(rows, model, best, zero_errors, bootstrap):
+def _over_rows(rows, model, best, zero_errors, bootstrap, greater_is_better):
     """Return a model's interval, and how its rows differ from those of others."""
     low, high = bootstrap.interval(rows[model])
+    if not greater_is_better and rows[model].min() >= 0:
+        low = np.maximum(low, 0.0)  # an error
     found = {
         "ci_low": low,
         "ci_high": high,

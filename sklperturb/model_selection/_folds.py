@@ -38,6 +38,13 @@ class BaseConditionKFold(BaseCrossValidator):
         """
         return self.n_splits
 
+    def _dealt_as_one(self, X):
+        """Return what it is that folds keep together, and its number for each row.
+
+        None where that is the name of a perturbation or a context, or a pair of them.
+        """
+        return None
+
     def _deal(self, n_rows, described):
         """Deal units into folds; return the fold of each, or -1 if it has no rows.
 
@@ -76,6 +83,14 @@ def check_keep_controls(keep_controls):
     if keep_controls not in (True, False, "both"):
         raise ValueError(
             f"keep_controls={keep_controls!r}; allowed are True, False and 'both'."
+        )
+
+
+def check_by_structure(by_structure):
+    """Refuse what is neither "auto", "parent" nor false."""
+    if by_structure not in ("auto", "parent", False):
+        raise ValueError(
+            f"by_structure={by_structure!r}; allowed are 'auto', 'parent' and False."
         )
 
 

@@ -7,6 +7,7 @@ from sklearn.utils import check_random_state
 from sklperturb.conditions._labels import control_rows
 from sklperturb.model_selection._folds import (
     BaseConditionKFold,
+    check_by_structure,
     check_keep_controls,
     check_list,
     check_n_splits,
@@ -110,11 +111,7 @@ class UnseenPerturbationKFold(BaseConditionKFold):
     def _iter_test_masks(self, X, y=None, groups=None):
         check_keep_controls(self.keep_controls)
         X, schema = read_table(X, self.schema)
-        [(codes, _)] = read_roles(X, schema, "perturbation")
-        dealt = np.ones(len(codes), dtype=bool)
-        if self.keep_controls:
-            dealt = ~control_rows(X, schema)
-        codes, described = self._join(codes, X, schema, dealt)
+        codes, described, dealt = self._read(X, schema)
         folds = self._deal(np.bincount(codes[dealt]), described)
         fold_of_row = np.full(len(codes), -1)
         fold_of_row[dealt] = folds[codes[dealt]]
@@ -122,13 +119,18 @@ class UnseenPerturbationKFold(BaseConditionKFold):
             fold_of_row[~dealt] = deal_controls(self, X, schema, ~dealt)
         yield from self._masks(fold_of_row)
 
+    def _dealt_as_one(self, X):
+        return "perturbation", self._read(*read_table(X, self.schema))[0]
+
+    def _read(self, X, schema):
+        """Return what is held out together, by number, its name, and the rows dealt."""
+        [(codes, _)] = read_roles(X, schema, "perturbation")
+        dealt = ~control_rows(X, schema) if self.keep_controls else codes >= 0
+        return *self._join(codes, X, schema, dealt), dealt
+
     def _join(self, codes, X, schema, dealt):
         """Return what is held out together, by number, and what to call it."""
-        if self.by_structure not in ("auto", "parent", False):
-            raise ValueError(
-                f"by_structure={self.by_structure!r}; allowed are 'auto', 'parent' and "
-                "False."
-            )
+        check_by_structure(self.by_structure)
         parent = self.by_structure == "parent"
         if parent:
             schema.require(X, "smiles")

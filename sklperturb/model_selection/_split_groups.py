@@ -71,6 +71,12 @@ class UnseenGroupKFold(BaseConditionKFold):
         self.by = by
 
     def _iter_test_masks(self, X, y=None, groups=None):
+        yield from self._deal_rows(self._codes(X), f"groups of {self.by!r} in X")
+
+    def _dealt_as_one(self, X):
+        return "group", self._codes(X)
+
+    def _codes(self, X):
         X, schema = read_table(X, self.schema)
         names = column_names(X)
         if self.by not in names:
@@ -79,8 +85,7 @@ class UnseenGroupKFold(BaseConditionKFold):
         roles = schema.columns("perturbation", "context")
         condition = [read_column(X, column) for column in roles]
         groups = read_column(X, self.by, allow_missing=True)
-        codes = _complete_groups(groups, condition, repr(self.by))
-        yield from self._deal_rows(codes, f"groups of {self.by!r} in X")
+        return _complete_groups(groups, condition, repr(self.by))
 
 
 class UnseenScaffoldKFold(BaseConditionKFold):
@@ -149,6 +154,12 @@ class UnseenScaffoldKFold(BaseConditionKFold):
     """
 
     def _iter_test_masks(self, X, y=None, groups=None):
+        yield from self._deal_rows(self._codes(X), "scaffolds in X")
+
+    def _dealt_as_one(self, X):
+        return "scaffold", self._codes(X)
+
+    def _codes(self, X):
         # Loaded only here: the other splitters need no features.
         from sklperturb.preprocessing import murcko_scaffolds
 
@@ -166,13 +177,12 @@ class UnseenScaffoldKFold(BaseConditionKFold):
                 "UnseenScaffoldKFold makes each of them a group of its own; correct "
                 "the SMILES or drop the rows.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         codes = _complete_groups(scaffolds, [compounds], "the scaffold")
         # Twins without a scaffold, and salts of one compound whose counter-ions differ
         # in their rings, are no farther from each other than twins of one scaffold.
-        codes = join_structures(codes, X, schema, parent=True)
-        yield from self._deal_rows(codes, "scaffolds in X")
+        return join_structures(codes, X, schema, parent=True)
 
 
 def _warn_of_gaps(compounds, missing):
@@ -186,7 +196,7 @@ def _warn_of_gaps(compounds, missing):
             "may be held out while others of its scaffold are in training; fill in the "
             "SMILES, or drop the rows.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -53,7 +53,7 @@ class NoiseCeiling:
     value : float
         Mean over the rows that were measured more than once.
     low, high : float
-        Its interval, by a bootstrap of perturbations; NaN if there is a single one.
+        Its interval, by a bootstrap of perturbations; NaN below three of them.
     by_row : ndarray of shape (n_samples,)
         What each row adds to the mean; NaN where its condition was measured once. Of a
         correlation it is the same in all rows of a condition, and with the noise of
@@ -290,7 +290,7 @@ def noise_ceiling(
         by_row=by_row,
         method="replicates" if halves is None else "halves",
         reliability=reliability.set_axis(genes),
-        n_units=int(bootstrap.n_clusters),
+        n_units=bootstrap.sizes[0],
         n_rows=int(known.sum()),
         n_effective_genes=float(n_genes),
     )

@@ -14,13 +14,11 @@ from sklearn.metrics import root_mean_squared_error
 
 from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
 from sklperturb.comparison import compare, leaderboard
-from sklperturb.comparison._evidence import held_out_units
 from sklperturb.compose import LatentTargetRegressor
 from sklperturb.datasets import PerturbationSchema, make_chemical_screen
 from sklperturb.metrics import neg_mrrmse_scorer, rowwise_pearson_scorer
 from sklperturb.model_selection import UnseenContextKFold, UnseenPairKFold
 from sklperturb.models import select_models
-from sklperturb.utils._bootstrap import ClusterBootstrap
 
 FITS = []
 
@@ -268,61 +266,6 @@ def test_bad_requests(screen, arguments, error, match):
         compare(X=screen.X, y=screen.y, **arguments)
 
 
-def test_bootstrap_interval_covers_and_respects_clusters():
-    rng = np.random.RandomState(0)
-    covered, ratio = 0, []
-    for _ in range(200):
-        effect = rng.normal(size=40)
-        clusters = np.repeat(np.arange(40), 5)
-        values = effect[clusters] + 0.1 * rng.normal(size=200)
-        low, high = ClusterBootstrap(clusters, 300, 0.9, rng).interval(values)
-        covered += low <= 0 <= high
-        naive = ClusterBootstrap(np.arange(200), 300, 0.9, rng).interval(values)
-        ratio.append((high - low) / (naive[1] - naive[0]))
-    assert 160 <= covered <= 195  # 90 % nominal
-    assert np.median(ratio) > 1.8  # rows of a cluster are no independent evidence
-
-
-def test_bootstrap_interval_of_a_ratio():
-    rng = np.random.RandomState(0)
-    divisors, clusters = rng.uniform(1, 2, 200), np.repeat(np.arange(50), 4)
-    values = 0.5 * divisors + 0.1 * rng.normal(size=200)
-    bootstrap = ClusterBootstrap(clusters, 300, 0.95, rng)
-    low, high = bootstrap.interval_of_ratio(values, divisors)
-    assert 0.47 < low < values.sum() / divisors.sum() < high < 0.53
-    assert bootstrap.interval_of_ratio(values, -divisors) == pytest.approx(
-        (-high, -low)
-    )
-    # Resamples in which the divisor changes its sign say nothing.
-    unsure = divisors - divisors.mean() + 0.01
-    assert np.isnan(bootstrap.interval_of_ratio(values, unsure)).all()
-
-
-@pytest.mark.parametrize(
-    ("by", "unit"),
-    [
-        ("context", "context"),
-        ("perturbation", "perturbation"),
-        ("pair", "perturbation"),
-        ("both", "context"),
-    ],
-)
-def test_what_the_folds_hold_out_is_resampled(by, unit):
-    pairs = [(f"c{c}", f"p{p}") for c in range(4) for p in range(5)]
-    X = pd.DataFrame(pairs, columns=["cell_type", "sm_name"])
-    new = {"context": X["cell_type"] == "c0"}
-    new["perturbation"] = X["sm_name"].isin(["p0", "p1"])
-    new["pair"] = new["both"] = new["context"] & new["perturbation"]
-    kept = ~new[by]
-    if by == "both":
-        kept = ~new["context"] & ~new["perturbation"]
-    folds = [(np.flatnonzero(kept), np.flatnonzero(new[by]))]
-    schema = PerturbationSchema.infer(X)
-    found, units = held_out_units(X, folds, schema)
-    assert found == unit
-    assert units.tolist() == X.loc[new[by], getattr(schema, unit)].tolist()
-
-
 def test_held_out_contexts_are_resampled_and_few_are_told(screen):
     cv = UnseenContextKFold(3, random_state=0)
     with pytest.warns(UserWarning, match=r"4 contexts are held out\. .* fewer than 10"):
@@ -378,8 +321,12 @@ def test_of_a_single_perturbation_nothing_is_shown(screen):
         baselines=["gene_mean"],
         schema=PerturbationSchema(perturbation="sm_name"),
     )
-    assert found.notes[0].startswith("A single perturbation is held out.")
-    assert "with 1 perturbations" not in found.notes[1]
+    assert found.notes[0].startswith("1 perturbation is held out.")
+    assert "fewer than 3 they cannot be told" in found.notes[0]
+    assert "with 1 perturbation to tell by" in found.notes[1]
+    assert "(no interval)" in found.notes[1]
+    ends = ["ci_low", "ci_high", "difference_low", "difference_high"]
+    assert found.summary[ends].isna().all(axis=None)
 
 
 def test_what_is_frozen_can_be_compared(screen, cv):

@@ -13,6 +13,8 @@ from sklearn.utils import Bunch
 from sklperturb.cells import log_normalise
 from sklperturb.comparison import compare, leaderboard
 from sklperturb.comparison._cells import select_cell_models, suggest_cell_cv
+from sklperturb.comparison._evidence import dealt_units
+from sklperturb.comparison._judge import CellJudge
 from sklperturb.datasets import make_genetic_screen
 from sklperturb.evaluation import CellScorer
 from sklperturb.metrics import energy_distance
@@ -117,6 +119,25 @@ def test_contexts_are_the_units_where_they_are_held_out(lines):
     assert summary.loc[("energy", "oracle"), "mean"] == pytest.approx(0, abs=1e-6)
     assert summary.loc[("discrimination", "oracle"), "greater_is_better"]
     assert np.isnan(summary.loc[("discrimination", "oracle"), "relative_to_zeros"])
+
+
+def test_units_are_those_of_the_scores(lines):
+    screen, _ = lines
+    X = screen.X.sample(frac=1, random_state=0)
+    judge = CellJudge([CellScorer("energy", "populations")], screen.schema)
+    for kind, role in (
+        (UnseenPerturbationKFold, "perturbation"),
+        (UnseenContextKFold, "context"),
+    ):
+        cv = kind(3, keep_controls="both", random_state=0)
+        folds = list(cv.split(X))
+        unit, units = judge.units(X, folds, screen.schema, dealt_units(cv, X))
+        conditions = [judge._conditions(X, test) for _, test in folds]
+        names = pd.concat(conditions)[role].tolist()
+        assert unit == role and len(units) == len(names)
+        # One name for each unit, whatever units are called.
+        assert len(set(zip(units, names, strict=True))) == len(set(names))
+        assert len(set(units)) == len(set(names))
 
 
 def test_finished_folds_are_kept(lines, tmp_path):
