@@ -419,12 +419,9 @@ def fit_space(space, n_components, y, verbose, random_state):
     elif space == "autoencoder":
         from sklperturb.neural_network import AutoencoderTransformer
 
+        options = {"verbose": int(verbose), "random_state": random_state}
         encoder = AutoencoderTransformer(
-            n_components,
-            reduction=None,
-            verbose=int(verbose),
-            random_state=random_state,
-            **_AUTOENCODER,
+            n_components, reduction=None, **options, **_AUTOENCODER
         ).fit(points)
         decoder, points = encoder.as_decoder(), encoder.transform(points)
     return components, encoder, decoder, points.astype(np.float32)

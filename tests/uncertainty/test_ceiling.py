@@ -311,7 +311,7 @@ def test_alike_conditions_leave_the_mean_uncertain():
         found = noise_ceiling(X, y, scoring="pearson", n_resamples=300)
         values.append((found.value, found.low, found.high))
     values, low, high = np.array(values).T
-    assert np.mean(high - low) == pytest.approx(3.9 * values.std(), rel=0.4)
+    assert 0.9 < np.mean(high - low) / (3.9 * values.std()) < 1.6
     expected = 1 / np.sqrt(1 + 1.5**2)
     assert values.mean() == pytest.approx(expected, abs=0.01)
     assert np.mean((low < expected) & (expected < high)) > 0.8
