@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 
 from sklperturb.conditions._doubts import warn
-from sklperturb.uncertainty._ceiling import NO_REPLICATES, NoiseCeiling, noise_ceiling
+from sklperturb.uncertainty._ceiling import NoiseCeiling, noise_ceiling
 from sklperturb.uncertainty._ceiling_rows import number_conditions
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def ceilings_of_rows(metrics, X, y, folds, schema, given, random_state):
                 random_state=random_state,
             )
         if found is None:
-            logger.info(NO_REPLICATES)
+            logger.info("No ceiling: every condition was measured once.")
             break
         logger.info(
             "Ceiling of %s from %d of %d held-out rows, replicates of %d perturbations",

@@ -32,7 +32,7 @@ from sklperturb.uncertainty._ceiling_rows import (
 )
 from sklperturb.utils._bootstrap import ClusterBootstrap
 
-NO_REPLICATES = (
+_NO_REPLICATES = (
     "No ceiling: every condition was measured once. Pass rows of single replicates, or "
     "halves=, the responses from either half of the cells or samples of each condition "
     "(sklperturb.signatures.signature_halves makes them from counts)."
@@ -274,7 +274,7 @@ def noise_ceiling(
         halves, genes = _check_halves(halves, y, X)
         found = _of_halves(metric, X, halves, rng)
     if found is None:
-        warn(NO_REPLICATES)
+        warn(_NO_REPLICATES)
         return None
     by_row, reliability, n_genes = found
     known = ~np.isnan(by_row)
