@@ -5,8 +5,8 @@ import re
 
 from sklperturb import __version__
 
-# Diagrams in the gallery link to the pages beside it.
-os.environ.setdefault("SKLPERTURB_DOCUMENTATION", "..")
+# Diagrams in the gallery, whose pages are in a folder for each section, link to ours.
+os.environ.setdefault("SKLPERTURB_DOCUMENTATION", "../..")
 
 project = "sklperturb"
 author = "The sklperturb developers"
@@ -54,6 +54,10 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"(?<!_slow)\.py$",
+    "subsection_order": [
+        f"../examples/{section}"
+        for section in ("compounds", "genes", "cells", "trust", "models")
+    ],
     "within_subsection_order": "FileNameSortKey",
     "write_computation_times": False,
     "show_memory": False,

@@ -10,9 +10,7 @@ mean? On generated data, where we can say how much structure tells.
 # A screen of 120 compounds in two contexts. With ``scaffold_share=0.8``, compounds on
 # one scaffold respond much alike.
 
-import pandas as pd
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from sklperturb.baseline import (
@@ -22,7 +20,6 @@ from sklperturb.baseline import (
 )
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.linear_model import TanimotoKernelRidge
-from sklperturb.metrics import neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPerturbationKFold
 from sklperturb.preprocessing import CompoundFingerprint
 
@@ -43,23 +40,28 @@ features.iloc[:5, :6].round(1)
 # Three ways of using structure against two of not using it, each scored on compounds
 # of which no row was in training.
 
+from sklperturb.comparison import compare
+from sklperturb.inspection import LeaderboardDisplay
+
 models = {
-    "zeros": NoChangeRegressor(),
-    "mean of the context": GroupStatisticRegressor(by="context"),
     "nearest compounds": NearestCompoundRegressor(),
     "ridge on Morgan bits": make_pipeline(
         CompoundFingerprint("morgan_bits"), Ridge(alpha=300)
     ),
     "Tanimoto kernel": TanimotoKernelRidge(powers=[1, 2, 4]),
 }
-cv = UnseenPerturbationKFold(5, random_state=0)
-scores = {
-    name: -cross_val_score(model, screen.X, screen.y, cv=cv, scoring=neg_mrrmse_scorer)
-    for name, model in models.items()
-}
-table = pd.DataFrame(scores).agg(["mean", "std"]).T.round(3)
-table.columns = ["MRRMSE", "sd of folds"]
-print(table)
+comparison = compare(
+    models,
+    screen.X,
+    screen.y,
+    cv=UnseenPerturbationKFold(5, random_state=0),
+    baselines={
+        "zeros": NoChangeRegressor(),
+        "mean of the context": GroupStatisticRegressor(by="context"),
+    },
+)
+LeaderboardDisplay.from_comparison(comparison)
+comparison.summary[["model", "mean", "ci_low", "ci_high"]].round(3)
 
 # %%
 # A fitted kernel says what it found: how alike compounds must be to respond alike

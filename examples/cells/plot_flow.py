@@ -134,30 +134,4 @@ pd.DataFrame(
     }
 ).round(2)
 
-# %%
-# In the space of a pretrained model
-# ----------------------------------
-# Arc's State Embedding model takes the place of the principal components, and its
-# decoder gives genes back: in `LatentTargetRegressor`, ``predict`` and ``sample``
-# answer in genes. The checkpoint here is small and has random weights, so that the
-# numbers mean nothing; ``SEEmbedding("SE-600M")`` reads a downloaded one.
-import tempfile
-
-from sklperturb.compose import LatentTargetRegressor
-from sklperturb.embedding import SECheckpoint, SEConfig, SEEmbedding
-
-with tempfile.TemporaryDirectory() as folder:
-    checkpoint = SECheckpoint.create(
-        f"{folder}/small.ckpt",
-        config=SEConfig(length=64),
-        genes=list(screen.y.var_names),
-        random_state=0,
-    )
-    in_se_space = LatentTargetRegressor(
-        FlowMatchingRegressor(max_steps=50, random_state=0),
-        SEEmbedding(checkpoint),
-        target_format="as_is",
-        check_inverse=False,
-    ).fit(screen.X[train][::4], screen.y[train][::4])
-    cells_of_genes = in_se_space.sample(screen.X[~train][:2], n_cells=5)
-print(cells_of_genes.shape)
+# sphinx_gallery_thumbnail_number = 2

@@ -58,3 +58,10 @@ print(f"MRRMSE in cross-validation: {-search.best_score_:.3f}")
 # The score of the winner is optimistic, since it won on these folds; rows that the
 # search never saw give the honest one.
 print(f"MRRMSE on new rows: {mrrmse(screen.y_test, search.predict(screen.X_test)):.3f}")
+
+# %%
+# Was the winner trained long enough?
+# -----------------------------------
+from sklperturb.inspection import TrainingCurveDisplay
+
+TrainingCurveDisplay.from_estimator(search.best_estimator_)

@@ -55,3 +55,8 @@ print(table[["rank", "model", "kind", "mean", "ci_low", "ci_high"]].to_string())
 # stays below zero says that the model beats the best baseline.
 columns = ["model", "difference", "difference_low", "difference_high"]
 print(table.loc[table["kind"] == "custom", columns].to_string())
+
+# %%
+from sklperturb.inspection import LeaderboardDisplay
+
+LeaderboardDisplay.from_comparison(comparison)

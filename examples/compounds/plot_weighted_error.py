@@ -65,3 +65,10 @@ comparison = compare(
     baselines=["no_change", "gene_mean"],
 )
 leaderboard(comparison)[["metric", "rank", "model", "mean", "ci_low", "ci_high"]]
+
+# %%
+# Errors of the contest, and their differences from the better baseline on the same
+# compounds:
+from sklperturb.inspection import LeaderboardDisplay
+
+LeaderboardDisplay.from_comparison(comparison)
