@@ -16,7 +16,7 @@ from sklperturb.datasets import PerturbationSchema, make_genetic_screen
 screen = make_genetic_screen(
     24,
     150,
-    cells_per_perturbation=200,
+    cells_per_perturbation=300,
     n_controls=1500,
     n_contexts=3,
     n_batches=4,
@@ -25,7 +25,7 @@ screen = make_genetic_screen(
 )
 cells = screen.y
 cells.obs = cells.obs.rename(columns={"batch": "donor"})
-cells.shape
+print(cells.shape)
 
 # %%
 # Signatures
@@ -43,17 +43,19 @@ print(X.shape, y.shape)
 
 # %%
 # A look at what was computed: strong and weak knock-downs, alike in all lines.
+from sklearn.utils import Bunch
+
 from sklperturb.inspection import ConditionHeatMapDisplay
 
-ConditionHeatMapDisplay.from_predictions(
-    y, y * 0, X=X, kind="measured", unit="signed -log10 p"
+ConditionHeatMapDisplay.from_screen(
+    Bunch(X=X, y=y, schema=schema), unit="signed -log10 p"
 )
 
 # %%
 # The noise ceiling
 # -----------------
-# Had a model known the truth, it would still not meet the noise of the measurements. The
-# two halves of the cells tell how far off it would be.
+# Had a model known the truth, it would still not meet the noise of the measurements.
+# The two halves of the cells tell how far off it would be.
 from sklperturb.inspection import noise_ceiling
 
 ceiling = noise_ceiling(X, y, halves=found.halves)

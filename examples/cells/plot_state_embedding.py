@@ -17,7 +17,7 @@ from sklperturb.datasets import make_genetic_screen
 from sklperturb.embedding import SECheckpoint, SEConfig, SEEmbedding
 
 screen = make_genetic_screen(
-    12, 200, cells_per_perturbation=50, n_controls=200, n_batches=1, random_state=0
+    12, 200, cells_per_perturbation=100, n_controls=200, n_batches=1, random_state=0
 )
 folder = tempfile.TemporaryDirectory()
 checkpoint = SECheckpoint.create(
@@ -34,8 +34,8 @@ print(cells.shape)
 # Do perturbations show?
 # ----------------------
 # A space is of use if perturbed cells are in another place there than controls are. The
-# energy distance says how far, and the same for two halves of the controls how far chance
-# alone takes them.
+# energy distance says how far, and the same for two halves of the controls how far
+# chance alone takes them.
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
@@ -76,7 +76,7 @@ from sklperturb.compose import LatentTargetRegressor
 from sklperturb.flow import FlowMatchingRegressor
 
 in_se_space = LatentTargetRegressor(
-    FlowMatchingRegressor(max_steps=50, random_state=0),
+    FlowMatchingRegressor(mean_estimator="shift", max_steps=50, random_state=0),
     SEEmbedding(checkpoint),
     target_format="as_is",
     check_inverse=False,
@@ -88,8 +88,8 @@ folder.cleanup()
 # %%
 # Two spaces side by side
 # -----------------------
-# Each point is a knock-down. Whichever space tells more of them from controls beyond the
-# dashed lines, which are chance, is the one to predict in.
+# Each point is a knock-down. Whichever space tells more of them from controls beyond
+# the dashed lines, which are chance, is the one to predict in.
 import matplotlib.pyplot as plt
 
 fig, ax = plt.subplots(layout="constrained")

@@ -2,8 +2,8 @@
 Predict cells and score them as the Virtual Cell Challenge does
 ===============================================================
 
-A challenge gives cells of some knock-downs and asks for cells of others: raw counts in a
-file. Here that file is made, and scored before it is sent.
+A challenge gives cells of some knock-downs and asks for cells of others: raw counts in
+a file. Here that file is made, and scored before it is sent.
 """
 
 # %%
@@ -28,7 +28,8 @@ train = ~labels.isin(held_out).to_numpy()
 # ----------------
 # `CellScreenModel` learns from counts and predicts counts. ``fit-cells`` and
 # ``predict-cells`` do the same from file to file. ``amplitude="typical"`` makes effects
-# of unknown genes as large as measured ones are, so that more of their genes are called.
+# of unknown genes as large as measured ones are, so that more of their genes are
+# called.
 from sklperturb.flow import CellScreenModel, FlowMatchingRegressor
 
 model = CellScreenModel(
@@ -45,9 +46,9 @@ print(cells["expected"])
 # %%
 # The file, and its scores
 # ------------------------
-# ``"cell-eval2"`` is the layout of 2026, without controls; ``"cell-eval"`` that of 2025.
-# The measured cells hold the same genes and the controls. A single context is scored at a
-# time.
+# ``"cell-eval2"`` is the layout of 2026, without controls; ``"cell-eval"`` that of
+# 2025. The measured cells hold the same genes and the controls. A single context is
+# scored at a time.
 import tempfile
 from pathlib import Path
 
@@ -94,4 +95,4 @@ ax.set_yticks(place, scaled.index)
 ax.invert_yaxis()
 ax.set_xlabel("0: mean response, 1: a second measurement")
 ax.set_title("Scores of 2026, five knock-downs that were held out")
-ax.legend(title="amplitude")
+ax.legend(title="amplitude", loc="lower right")

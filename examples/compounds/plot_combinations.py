@@ -43,8 +43,8 @@ schema = PerturbationSchema("sm_name", combines=True)
 # %%
 # Folds of pairs
 # --------------
-# What will be asked are pairs, whose compounds are known. So pairs are held out, and the
-# single compounds are in every training set.
+# What will be asked are pairs, whose compounds are known. So pairs are held out, and
+# the single compounds are in every training set.
 is_pair = np.array([len(schema.split(name)) == 2 for name in names])
 fold = np.where(is_pair, rng.permutation(len(X)) % 5, -1)
 cv = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(5)]
@@ -106,19 +106,18 @@ fig, ax = plt.subplots(layout="constrained")
 ax.axhline(1, color="grey", linestyle="--")
 ax.scatter(size[~low], factor[~low], color="#0072B2", label="pair")
 ax.scatter(size[low], factor[low], color="#D55E00", marker="s", label="antagonists")
-for step, at in enumerate(np.flatnonzero(low)[np.argsort(size[low])]):
+for at in np.flatnonzero(low):
     ax.annotate(
         f"{pairs[at][0]} + {pairs[at][1]}",
         (size[at], factor[at]),
-        xytext=(0, 60 - 14 * step),
+        xytext=(2, 6),
         textcoords="offset points",
         fontsize=8,
-        ha="center",
-        arrowprops={"arrowstyle": "-", "color": "#999999"},
+        rotation=45,
     )
 ax.set_xlabel("strength of the sum (RMS, signed -log10 p)")
 ax.set_ylabel("measured / sum of both")
 ax.set_title("Pairs against the sum of their compounds")
-ax.legend()
+ax.legend(loc="lower left")
 
 # sphinx_gallery_thumbnail_number = -1

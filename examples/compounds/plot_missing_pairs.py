@@ -2,16 +2,16 @@
 Complete a screen with missing pairs
 ====================================
 
-Eighty compounds were measured in four cell types, and a third of them in two more. What do
-the others do there? From a look at the design to a file that can be submitted.
+Eighty compounds were measured in four cell types, and a third of them in two more. What
+do the others do there? From a look at the design to a file that can be submitted.
 """
 
 # %%
 # What was measured
 # -----------------
 # A mark stands for a pair to predict. With the files of the Open Problems competition,
-# ``load_op2(folder)`` gives the same object. The strongest compounds stand on top; the
-# cell types to predict know some of them only.
+# ``load_op2(folder)`` gives the same object. The strongest compounds stand on the left;
+# in the cell types to predict, few of these were measured.
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.inspection import ConditionHeatMapDisplay
 

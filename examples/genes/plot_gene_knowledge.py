@@ -2,8 +2,8 @@
 Genes that were never knocked down
 ==================================
 
-A screen of knock-downs covers some hundred genes. What would the others do? Gene sets and
-a screen in another cell line each know a part of it.
+A screen of knock-downs covers some hundred genes. What would the others do? Gene sets
+and a screen in another cell line each know a part of it.
 """
 
 # %%

@@ -9,9 +9,9 @@ their pairs. Which of the other pairs will do something that their genes alone d
 # %%
 # Cells of genes and of pairs
 # ---------------------------
-# The cells are generated: 30 genes and 60 pairs of them, each as far from the sum of its
-# genes as a third of that sum. `fetch_norman_2019` gets the measured ones, in the same
-# layout.
+# The cells are generated: 30 genes and 60 pairs of them, each as far from the sum of
+# its genes as a third of that sum. `fetch_norman_2019` gets the measured ones, in the
+# same layout.
 import numpy as np
 import pandas as pd
 
@@ -43,8 +43,9 @@ y = pd.DataFrame(
 # %%
 # Two questions
 # -------------
-# Pairs are held out. In the first set of folds their genes were seen alone; in the second,
-# harder one, whatever holds one of the genes of a pair is left out of training too.
+# Pairs are held out. In the first set of folds their genes were seen alone; in the
+# second, harder one, whatever holds one of the genes of a pair is left out of training
+# too.
 from sklperturb.conditions import split_combination
 
 parts = [split_combination(name) for name in X["target_gene"]]
@@ -80,8 +81,8 @@ both_seen = compare(models, X, y, cv=seen, baselines=baselines, return_predictio
 LeaderboardDisplay.from_comparison(both_seen)
 
 # %%
-# Of genes that were never seen, the sum can only say what genes do on average, and is no
-# better than the mean.
+# Of genes that were never seen, the sum can only say what genes do on average, and is
+# no better than the mean.
 neither_seen = compare(models, X, y, cv=unseen, baselines=baselines)
 LeaderboardDisplay.from_comparison(neither_seen)
 

@@ -62,6 +62,7 @@ print(f"MRRMSE on new rows: {mrrmse(screen.y_test, search.predict(screen.X_test)
 # %%
 # Was the winner trained long enough?
 # -----------------------------------
+# The loss of held-out rows still falls at the last epoch: more of them would help.
 from sklperturb.inspection import TrainingCurveDisplay
 
 TrainingCurveDisplay.from_estimator(search.best_estimator_)

@@ -55,9 +55,9 @@ print(read_card(path)[:1500])
 # %%
 # New compounds
 # -------------
-# A table with the columns that the model reads: the name, the structure and the cell type.
-# Here they are compounds of the screen with another substituent, and one that is like
-# nothing that was measured.
+# A table with the columns that the model reads: the name, the structure and the cell
+# type. Here they are compounds of the screen with another substituent, and one that is
+# like nothing that was measured.
 import pandas as pd
 
 measured = screen.X.drop_duplicates("sm_name")
@@ -77,8 +77,8 @@ predicted.iloc[:, :6].round(2)
 # %%
 # Which of them to test
 # ---------------------
-# Those that are predicted to be strong and are near to a measured compound: of what is far
-# from all of them, a model of structures knows the mean response, and no more.
+# Those that are predicted to be strong and are near to a measured compound: of what is
+# far from all of them, a model of structures knows the mean response, and no more.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -90,19 +90,21 @@ nearest = tanimoto_similarity(
 ).max(axis=1)
 strength = np.sqrt((predicted**2).mean(axis=1)).to_numpy()
 
-fig, ax = plt.subplots(figsize=(7, 5), layout="constrained")
-ax.scatter(nearest, strength, color="#0072B2")
-for x, rms, name in zip(nearest, strength, new["sm_name"], strict=True):
-    right = x > 0.6
-    ax.annotate(
-        name,
-        (x, rms),
-        (-6 if right else 6, 3),
-        textcoords="offset points",
-        ha="right" if right else "left",
-        fontsize=8,
-    )
-ax.set_xlim(0, 1)
-ax.set_xlabel("Tanimoto similarity to the nearest measured compound")
-ax.set_ylabel("predicted strength (RMS, signed -log10 p)")
+order = np.argsort(strength)
+fig, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
+ax.hlines(new["sm_name"].iloc[order], 0, strength[order], color="#999999")
+points = ax.scatter(
+    strength[order],
+    new["sm_name"].iloc[order],
+    c=nearest[order],
+    cmap="cividis",
+    vmin=0,
+    vmax=1,
+    s=80,
+    edgecolor="black",
+    zorder=2,
+)
+fig.colorbar(points, label="Tanimoto similarity\nto the nearest measured compound")
+ax.set_xlim(left=0)
+ax.set_xlabel("predicted strength (RMS, signed -log10 p)")
 ax.set_title("Ten compounds that were never measured")

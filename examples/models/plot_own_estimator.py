@@ -40,7 +40,7 @@ class ShrunkenCompoundMean(RegressorMixin, BaseEstimator):
 # %%
 # The comparison
 # --------------
-screen = make_chemical_screen(6, 60, 300, random_state=0)
+screen = make_chemical_screen(6, 60, 300, n_shared=20, random_state=0)
 comparison = compare(
     {f"shrunken x {factor}": ShrunkenCompoundMean(factor) for factor in (0.4, 0.7)},
     screen.X,

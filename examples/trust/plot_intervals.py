@@ -10,8 +10,8 @@ better not predicted at all.
 # %%
 # A model with intervals
 # ----------------------
-# `ConformalRegressor` wraps any model. The errors of held-out pairs make the intervals, so
-# the folds have to ask what will be asked.
+# `ConformalRegressor` wraps any model. The errors of held-out pairs make the intervals,
+# so the folds have to ask what will be asked.
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.inspection import ConformalRegressor
 from sklperturb.model_selection import suggest_cv
@@ -27,8 +27,9 @@ lower, upper = model.predict_interval(X_test)
 # %%
 # One compound
 # ------------
-# The strongest prediction, its twenty strongest genes. A gene whose interval is on one side
-# of zero is one to follow up.
+# The strongest prediction, its twenty strongest genes. A gene whose interval is on one
+# side of zero is one to follow up. That 90 % are covered is said of all compounds; of
+# the strongest one fewer are, since how strong it will be is known in part only.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -41,8 +42,8 @@ print(f"{sure.sum()} of 20 intervals do not hold zero")
 fig, ax = plt.subplots(figsize=(6.4, 5.5), layout="constrained")
 width = [y_pred - lower, upper - y_pred]
 for chosen, colour, label in (
-    (sure, "#0072B2", "surely changed"),
-    (~sure, "#999999", "may be unchanged"),
+    (sure, "#0072B2", "interval without zero"),
+    (~sure, "#999999", "interval holds zero"),
 ):
     ax.errorbar(
         y_pred[row, genes[chosen]],
@@ -63,8 +64,8 @@ ax.legend()
 # %%
 # Do they cover what they say?
 # ----------------------------
-# On the pairs to predict, whose answer is known in a generated screen. With your own data,
-# ``coverage_curve(model, X, y, cv=outer)`` holds rows out.
+# On the pairs to predict, whose answer is known in a generated screen. With your own
+# data, ``coverage_curve(model, X, y, cv=outer)`` holds rows out.
 from sklperturb.inspection import CoverageDisplay, coverage_curve
 
 curve = coverage_curve(model, X_test, y_test, by="context")
@@ -73,9 +74,9 @@ CoverageDisplay(curve).plot()
 # %%
 # When not to answer
 # ------------------
-# Two kinds of rows are asked: compounds that were measured in other cell types, and some
-# that were measured nowhere. The distance from training tells them apart, and the model
-# warns that new compounds are not what its folds held out.
+# Two kinds of rows are asked: compounds that were measured in other cell types, and
+# some that were measured nowhere. The distance from training tells them apart, and the
+# model warns that new compounds are not what its folds held out.
 import warnings
 
 from sklperturb.inspection import ExchangeabilityWarning

@@ -2,8 +2,8 @@
 Find the leak
 =============
 
-A colleague has added "a few useful columns" to the table of conditions, and the score is
-much better now. Is it the columns, or do they hold the answer?
+A colleague has added "a few useful columns" to the table of conditions, and the score
+is much better now. Is it the columns, or do they hold the answer?
 """
 
 # %%
@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 
 from sklperturb.datasets import make_chemical_screen
 
-screen = make_chemical_screen(4, 40, 60, random_state=0)
+screen = make_chemical_screen(4, 60, 60, effect_strength=2.0, random_state=0)
 X, y = screen.X, screen.y
 honest = pd.get_dummies(X["cell_type"]).astype(float)
 components = PCA(8, random_state=0).set_output(transform="pandas").fit_transform(y)
@@ -42,8 +42,9 @@ for name, features in (("before", honest), ("improved", improved)):
 # %%
 # What the audit says
 # -------------------
-# `audit` gets the features, and with ``conditions`` the table by which the folds are cut.
-# On the command line, ``sklperturb audit`` ends with the exit code 3 if there is a leak.
+# `audit` gets the features, and with ``conditions`` the table by which the folds are
+# cut. On the command line, ``sklperturb audit`` ends with the exit code 3 if there is a
+# leak.
 from sklperturb.inspection import audit
 
 found = audit(Ridge(), improved, y, cv, conditions=X)
@@ -58,8 +59,9 @@ print("no leak found:", clean.ok)
 # How much of the score was the leak
 # ----------------------------------
 # The columns are computed anew from the training rows of each fold, and the difference
-# is what the leak was worth; its interval is over compounds. The honest way to use them is
-# a step of the pipeline, such as `make_condition_encoder`, which is fitted in each fold.
+# is what the leak was worth; its interval is over compounds. The honest way to use them
+# is a step of the pipeline, such as `make_condition_encoder`, which is fitted in each
+# fold.
 import matplotlib.pyplot as plt
 
 inflation = found.findings[0].inflation
