@@ -105,16 +105,9 @@ low = (factor < 0.4) & (size > np.median(size))
 fig, ax = plt.subplots(layout="constrained")
 ax.axhline(1, color="grey", linestyle="--")
 ax.scatter(size[~low], factor[~low], color="#0072B2", label="pair")
-ax.scatter(size[low], factor[low], color="#D55E00", marker="s", label="antagonists")
-for at in np.flatnonzero(low):
-    ax.annotate(
-        f"{pairs[at][0]} + {pairs[at][1]}",
-        (size[at], factor[at]),
-        xytext=(2, 6),
-        textcoords="offset points",
-        fontsize=8,
-        rotation=45,
-    )
+for at, marker in zip(np.flatnonzero(low), itertools.cycle("sD^v"), strict=False):
+    name = f"{pairs[at][0]} + {pairs[at][1]}"
+    ax.scatter(size[at], factor[at], color="#D55E00", marker=marker, label=name)
 ax.set_xlabel("strength of the sum (RMS, signed -log10 p)")
 ax.set_ylabel("measured / sum of both")
 ax.set_title("Pairs against the sum of their compounds")
