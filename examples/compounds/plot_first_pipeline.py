@@ -9,11 +9,11 @@ conditions, fit a model, and score it as the Open Problems competition does.
 # %%
 # A screen
 # --------
-# Two cell types were measured for few compounds only; the rest is to be predicted.
-# With the competition's files, ``load_op2(folder)`` gives the same object.
+# Two cell types were measured for a third of the compounds; the rest is to be
+# predicted. With the competition's files, ``load_op2(folder)`` gives the same object.
 from sklperturb.datasets import make_chemical_screen
 
-screen = make_chemical_screen(6, 60, 300, random_state=0)
+screen = make_chemical_screen(6, 60, 300, n_shared=20, random_state=0)
 print(screen.DESCR)
 screen.X.head()
 
