@@ -27,26 +27,31 @@ from sklperturb.auditing._metadata import check_metadata, technical_columns
 from sklperturb.auditing._result import LeakAudit
 from sklperturb.auditing._structures import check_compounds, check_scaffolds
 from sklperturb.auditing._task import AuditTask
-from sklperturb.cells._blocks import to_dense
-from sklperturb.cells._files import is_annotated
 from sklperturb.conditions import PerturbationSchema, resolve_schema
-from sklperturb.conditions._frames import as_pandas, as_table
+from sklperturb.conditions._frames import as_pandas, as_table, without_annotation
 from sklperturb.metrics import get_metric
 from sklperturb.model_selection import UnseenScaffoldKFold
 from sklperturb.models import make_model
 from sklperturb.utils._choices import one_of
 from sklperturb.utils._progress import ProgressBar
 
+
+def _unnamed(task):
+    """Return why what rows are called is not looked at, "" if it is."""
+    named = task.schema is not None
+    return "" if named else "nothing says what rows are; pass conditions="
+
+
 # By name: a function that yields findings of a task, and one that says why it is not
 # run, which may be None. A new check is a new line.
 CHECKS = {
     "rows": (check_rows, None),
-    "levels": (check_levels, None),
-    "names": (check_names, None),
-    "replicates": (check_replicates, None),
-    "compounds": (check_compounds, None),
+    "levels": (check_levels, _unnamed),
+    "names": (check_names, _unnamed),
+    "replicates": (check_replicates, _unnamed),
+    "compounds": (check_compounds, _unnamed),
     "scaffolds": (check_scaffolds, _structures.why_not),
-    "target genes": (check_genes, None),
+    "target genes": (check_genes, _unnamed),
     "copies": (
         check_copies,
         lambda t: "there are fewer than 5 genes" if t.values.shape[1] < 5 else "",
@@ -64,8 +69,9 @@ CHECKS = {
         check_controls,
         lambda t: "" if t.is_control.any() else "there are no controls",
     ),
-    "shared batches": (check_known, None),
+    "shared batches": (check_known, _unnamed),
 }
+_MOST_CODED = 16  # columns of an array of codes that say what rows are
 CLAIMS = ("perturbation", "context", "scaffold", "batch", "replicate")
 
 
@@ -115,7 +121,8 @@ def audit(
         The folds.
     conditions : DataFrame of shape (n_samples, n_conditions), default=None
         What the rows are, where `X` holds features and does not say so. The folds are
-        cut by it.
+        cut by it. An array of numbers is taken for features, unless it has few columns
+        of whole numbers, which are then codes.
     scoring : str, RowwiseMetric or scorer of `sklperturb.metrics`, default="mrrmse"
         What inflations are measured in.
     schema : PerturbationSchema, default=None
@@ -161,7 +168,8 @@ def audit(
       fitted or chosen on held-out responses, or bring these along;
     - "canary": held-out rows are predicted although responses were dealt anew among the
       training rows;
-    - "metadata": technical columns alone predict as well as the estimator;
+    - "metadata": technical columns alone predict as well as the estimator, and it
+      reads them, or gains by rows of the same batches;
     - "controls": differences from controls that are held out.
 
     What is in training by design is a note: of pairs that are held out, each
@@ -257,9 +265,7 @@ def _as_given(X):
 
 def _in_memory(y):
     """Return responses as a DataFrame or an array of finite numbers."""
-    if is_annotated(y):
-        y = pd.DataFrame(to_dense(y.X), columns=y.var_names.astype(str))
-    y = as_pandas(y)
+    y = without_annotation(y)
     checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     if isinstance(y, pd.DataFrame):
         return pd.DataFrame(checked, index=y.index, columns=y.columns)
@@ -291,7 +297,10 @@ def _holds_features(X):
     if values.dtype.kind not in "fiu":
         return False
     first = values[:, :2].astype(np.float64)
-    return bool((first != np.round(first)).any())
+    # Codes of a handful of columns are conditions; indicators and bits are not.
+    few_levels = len(np.unique(first[:, 0])) <= 2
+    many = values.shape[1] > _MOST_CODED
+    return bool(few_levels or many or (first != np.round(first)).any())
 
 
 def _check_folds(folds, cv):

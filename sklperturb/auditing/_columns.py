@@ -5,10 +5,12 @@ functions of the responses, and reproduce them nearly without error. What was kn
 before, such as a structure or a dose, does not: responses are measured with noise.
 """
 
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.linalg import svd
+from scipy.linalg import eigh, svd
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, cross_val_predict
 
@@ -24,6 +26,8 @@ _CHANCE = 1e-6  # that any of the columns has it
 # and of single rows, of which nothing is known before that they show so well.
 _EXPLAINED, _EXPLAINED_ROWS, _FEWEST = 0.98, 0.9, 30
 _N_COMPONENTS = 30
+_SMALLEST = 1e-6  # of components, relative to the first
+_MOST_KEPT = 4  # ways to group the rows, whose means are kept
 _ROLES = "perturbation context control smiles dose batch replicate".split()
 
 
@@ -71,6 +75,7 @@ class ResponseFunctions:
     def __init__(self, task):
         y = task.values
         self._task = task
+        self._of_groups = {}
         centred = y - y.mean(axis=0)
         self._components = _scores(centred)
         within = (
@@ -106,7 +111,10 @@ class ResponseFunctions:
         n_columns : int
             How many columns are tried.
         """
-        levels, codes = np.unique(values, return_inverse=True)
+        if not np.isfinite(values).all():
+            return None
+        # In the order of rows: columns with the same groups then have the same codes.
+        codes, levels = pd.factorize(np.asarray(values, dtype=np.float64))
         if len(levels) < 4:
             return None
         return self._match(levels, codes, n_columns) or self._explain(levels, codes)
@@ -116,32 +124,61 @@ class ResponseFunctions:
         y, of = self._task.values, self._task.perturbation
         n, n_rows = len(levels), len(codes)
         n_tried = 2 * (self._rows.shape[1] + y.shape[1]) * n_columns
-        for functions, what_of in (
-            (self._rows, self._names.__getitem__),
-            (y, self._gene),
+        rows, genes, medians = self._by_level(codes)
+        for found, functions, what_of in (
+            (rows, self._rows, self._names.__getitem__),
+            (genes, y, self._gene),
         ):
-            best, r = _best(levels, level_means(codes, n, functions)[0], n_tried)
+            best, r = _best(levels, found, n_tried)
             if best is not None:
                 described = self._described(what_of(best), n, r)
                 return _Source(functions[:, best], codes, described)
-        if n < n_rows:
-            medians = pd.DataFrame(y).groupby(codes).median().to_numpy()
+        if medians is not None:
             best, r = _best(levels, medians, n_tried)
             if best is not None:
                 what = f"the median of {self._gene(best)}"
                 described = self._described(what, n, r)
                 return _Source(y[:, best], codes, described, np.median)
         # Without the row itself, as encoders that leave one out do.
-        others = _means_of_others(y, of, np.arange(len(y)))
-        there = np.isfinite(others).all(axis=1)
-        if there.sum() < _MANY:
+        there, others = self._others
+        if others is None:
             return None
-        best, r = _best(levels[codes][there], others[there], n_tried)
+        best, r = _best(levels[codes][there], others, n_tried)
         if best is None:
             return None
         what = f"the mean of {self._gene(best)} over the other rows of its perturbation"
         described = self._described(what, n_rows, r)
         return _OfOthers(y[:, [best]], of, described)
+
+    def _by_level(self, codes):
+        """Return means of functions and genes over groups, and medians, standardised.
+
+        Columns that group the rows alike, as descriptors of compounds do, share them.
+        There are no medians where each row is a group of its own.
+        """
+        key = codes.tobytes()
+        if key not in self._of_groups:
+            y, n = self._task.values, codes.max() + 1
+            means = (level_means(codes, n, table)[0] for table in (self._rows, y))
+            medians = None
+            if n < len(codes):
+                order = np.argsort(codes, kind="stable")
+                parts = np.split(order, np.cumsum(np.bincount(codes))[:-1])
+                medians = np.stack([np.median(y[part], axis=0) for part in parts])
+                medians = _standardised(medians)
+            while len(self._of_groups) >= _MOST_KEPT:
+                del self._of_groups[next(iter(self._of_groups))]
+            self._of_groups[key] = *map(_standardised, means), medians
+        return self._of_groups[key]
+
+    @cached_property
+    def _others(self):
+        """Return the rows of perturbations with several, and means of their others."""
+        y = self._task.values
+        others = _means_of_others(y, self._task.perturbation, np.arange(len(y)))
+        there = np.isfinite(others).all(axis=1)
+        enough = there.sum() >= _MANY
+        return there, _standardised(others[there]) if enough else None
 
     def _explain(self, levels, codes):
         """Predict a column from the responses, levels left out."""
@@ -230,10 +267,14 @@ def _means_of_others(values, codes, rows):
 
 
 def _best(levels, functions, n_tried):
-    """Return (number, correlation) of the function that a column is, or (None, 0)."""
+    """Return (number, correlation) of the function that a column is, or (None, 0).
+
+    Of functions, which are standardised.
+    """
     n = len(levels)
     limit = _NEARLY if n >= _MANY else _EXACT
-    r = np.abs(_correlations(levels, functions))
+    centred = levels - levels.mean()
+    r = np.abs(centred @ functions) / max(np.linalg.norm(centred), 1e-300)
     best = int(np.argmax(r))
     if r[best] >= limit and _chance(r[best], n) * n_tried < _CHANCE:
         return best, r[best]
@@ -305,18 +346,24 @@ def _numeric_columns(task):
 
 def _scores(y):
     """Return the leading principal components of the rows, and no more than matter."""
-    u, s, _ = svd(y, full_matrices=False)
-    n = min(_N_COMPONENTS, int(np.count_nonzero(s > 1e-9 * max(s[0], 1e-300))))
+    if y.shape[1] > len(y):  # with many genes, in a fraction of the time
+        squares, u = eigh(y @ y.T)
+        u, s = u[:, ::-1], np.sqrt(np.maximum(squares[::-1], 0))
+    else:
+        u, s, _ = svd(y, full_matrices=False)
+    n = min(_N_COMPONENTS, int(np.count_nonzero(s > _SMALLEST * max(s[0], 1e-300))))
     return u[:, :n] * s[:n]
 
 
-def _correlations(x, table):
-    x = x - x.mean()
+def _standardised(table):
+    """Return the columns of a table with mean 0 and length 1; 0 if they do not vary."""
+    largest = np.abs(table).max(axis=0)
     table = table - table.mean(axis=0)
-    norms = np.linalg.norm(x) * np.linalg.norm(table, axis=0)
+    norms = np.linalg.norm(table, axis=0)
     # What varies by rounding alone correlates with nothing.
-    norms[np.linalg.norm(table, axis=0) < 1e-9 * np.abs(table).max(initial=1)] = np.inf
-    return x @ table / np.where(norms > 0, norms, np.inf)
+    norms[norms <= 1e-9 * largest] = np.inf
+    table /= norms
+    return table
 
 
 def _chance(r, n):

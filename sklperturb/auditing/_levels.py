@@ -11,6 +11,7 @@ from sklperturb.conditions._frames import column_names, read_column
 from sklperturb.conditions._labels import as_text
 from sklperturb.conditions._levels import number_levels
 from sklperturb.conditions._near import fold as fold_name
+from sklperturb.uncertainty._ceiling_rows import condition_columns, number_conditions
 
 _ADVICE = {
     "perturbation": "Cut the folds with UnseenPerturbationKFold",
@@ -100,11 +101,9 @@ def check_replicates(task):
         return  # the same conditions, measured anew, are what the folds ask for
     if any(task.claims_new(role) for role in ("perturbation", "context")):
         return  # a level is new, so is the condition; slips are told with the levels
-    pair = _joined(task, "perturbation", "context")
-    dose = task.codes("dose")
-    condition = (
-        pair if dose is None else _joined(task, "perturbation", "context", "dose")
-    )
+    columns = condition_columns(task.conditions, task.schema)
+    columns = [name for name in columns if name in column_names(task.conditions)]
+    condition = number_conditions(task.conditions, task.schema, columns)
     seen = task.overlap(condition).seen
     column = task.codes("perturbation")
     if seen.any():
@@ -113,24 +112,22 @@ def check_replicates(task):
             "replicates",
             condition,
             seen,
-            "Rows of one condition, the same perturbation in the same context, are on "
+            f"Rows of one condition, alike in {some(columns, len(columns))}, are on "
             "both sides",
             "Cut the folds by condition, as the splitters of "
             "sklperturb.model_selection do, or average replicates first.",
             column[1],
             column[0],
         )
-    if dose is None:
-        return
-    other = task.overlap(pair).seen & ~seen
+    other = task.overlap(_joined(task, "perturbation", "context")).seen & ~seen
     if other.any():
         yield LeakFinding(
             "replicates",
             "note",
             f"{other.sum()} of {len(other)} held-out rows have their perturbation in "
-            "their context in training at another dose.",
-            "The score says how well doses are interpolated. UnseenPairKFold holds out "
-            "all doses of a pair.",
+            "their context in training at another dose or time.",
+            "The score says how well doses and times are interpolated. UnseenPairKFold "
+            "holds out all of a pair.",
             rows=task.held_out[other],
         )
 

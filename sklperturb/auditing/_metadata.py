@@ -1,7 +1,8 @@
 """Whether plates, donors and the like tell held-out responses without the perturbation.
 
 A model of the technical columns alone is compared with one of the contexts. If it is
-better, and as good as the audited estimator, the score may come from these columns.
+better, and as good as the audited estimator, the score may come from these columns; if
+the estimator does not read them, from training rows of the same batches.
 """
 
 import re
@@ -11,7 +12,7 @@ import pandas as pd
 from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sklperturb.auditing._result import LeakFinding
+from sklperturb.auditing._result import Inflation, LeakFinding
 from sklperturb.auditing._task import severity, some
 from sklperturb.conditions._frames import column_names, read_column
 from sklperturb.conditions._labels import as_text, each_label
@@ -60,17 +61,18 @@ def check_metadata(task):
     )
     if as_good:
         text += ", and no worse than the estimator"
-    if not (as_good or (used and worth.shown)):
+    if not used:
+        # What is not read can only help through training rows of the same batch.
+        worth = _without_mates(task, columns, rows)
+    if not (worth.shown or (used and as_good)):
         yield LeakFinding(
             "metadata",
             "note",
-            f"{text}. The estimator is better than that, and does not gain by them.",
+            f"{text}. The estimator is not shown to gain by them.",
             "Batches differ; hold out whole ones to see what is left of the score.",
             gain,
         )
         return
-    if not used:
-        worth = _without_mates(task, columns, rows) or gain
     yield LeakFinding(
         "metadata",
         severity(worth),
@@ -182,7 +184,10 @@ def _without_columns(task, columns, rows):
 
 
 def _without_mates(task, columns, rows):
-    """Measure what training rows of the held-out batches are worth, if not all are."""
+    """Measure what training rows of the held-out batches are worth.
+
+    Where nearly all rows are of these batches, that cannot be told.
+    """
     kept = [name for name in columns if not _is_measured(task, name)]
     linked = []
     for train, test in task.folds:
@@ -190,7 +195,7 @@ def _without_mates(task, columns, rows):
         for name in kept:
             labels = each_label(_values(task, name), as_text)
             of_batch |= np.isin(labels.astype(str), labels[test].astype(str))
-        if of_batch[train].mean() > 0.5:
-            return None
+        if not kept or of_batch[train].mean() > 0.5:
+            return Inflation(how="most training rows are of the same batches")
         linked.append(of_batch)
     return task.without_rows(linked, rows, "rows of the same batches left out")

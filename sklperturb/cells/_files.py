@@ -4,12 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from sklperturb.conditions._frames import is_annotated
 from sklperturb.files._stores import decoded, opened_store, read_part, stored_x
-
-
-def is_annotated(y):
-    """Return whether `y` is an AnnData, without importing anndata."""
-    return all(hasattr(y, name) for name in ("obs", "var_names", "layers", "obsm"))
 
 
 def gene_names(y):

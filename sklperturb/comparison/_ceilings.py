@@ -66,7 +66,8 @@ def ceilings_of_rows(metrics, X, y, folds, schema, given, random_state):
     Returns
     -------
     ceilings : dict of str to ndarray of shape (n_held_out,)
-        NaN for rows that were measured once; no entry where all were.
+        NaN for rows that were measured once; no entry where all were and none was
+        given.
     """
     rows = np.concatenate([test for _, test in folds])
     held_out, place = np.unique(rows, return_inverse=True)
@@ -85,13 +86,14 @@ def ceilings_of_rows(metrics, X, y, folds, schema, given, random_state):
                 random_state=random_state,
             )
         if found is None:
-            logger.info("No ceiling: every condition was measured once.")
-            break
+            continue
         logger.info(
             "Ceiling of %s from %d of %d held-out rows, replicates of %d perturbations",
             *(metric.name, found.n_rows, len(held_out), found.n_units),
         )
         ceilings[metric.name] = found.by_row[place]
+    if not ceilings:
+        logger.info("No ceiling: every condition was measured once.")
     return ceilings
 
 

@@ -24,6 +24,21 @@ def as_pandas(X):
     return frame.to_pandas() if isinstance(frame, nw.DataFrame) else X
 
 
+def is_annotated(y):
+    """Return whether `y` is an AnnData, without importing anndata."""
+    return all(hasattr(y, name) for name in ("obs", "var_names", "layers", "obsm"))
+
+
+def without_annotation(y):
+    """Return the `X` of an AnnData, or a frame of any library, as a pandas DataFrame.
+
+    Anything else is returned as it is.
+    """
+    if not is_annotated(y):
+        return as_pandas(y)
+    return (y.to_memory() if y.isbacked else y).to_df()
+
+
 def as_table(X):
     """Return conditions as a pandas DataFrame or a two-dimensional array.
 

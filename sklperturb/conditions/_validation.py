@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
-from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._frames import as_pandas, without_annotation
 from sklperturb.conditions._labels import control_rows
 from sklperturb.conditions._schema import PerturbationSchema
 
@@ -108,7 +108,7 @@ def require_y(estimator, y):
 def validate_target(estimator, X, y):
     """Return `y` as a finite float64 array with one row per row of `X`."""
     y = check_array(
-        as_pandas(y),
+        without_annotation(y),
         ensure_2d=False,
         dtype=np.float64,
         input_name="y",

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklperturb.conditions._frames import as_pandas, as_table, column_names
+from sklperturb.model_selection._fold import responses_for
 from sklperturb.model_selection._meta import MetaRegressor, check_rows
 
 
@@ -114,7 +115,8 @@ class PseudoLabelRegressor(MetaRegressor):
         self.n_pseudo_labelled_ = n_unlabeled
         if not n_unlabeled:
             if self.final_estimator is not None:
-                self.estimator_ = clone(self.final_estimator).fit(X, y)
+                final = clone(self.final_estimator)
+                self.estimator_ = final.fit(X, responses_for(final, y))
             return self
         final = self.final_estimator or self._estimator()
         takes_weights = has_fit_parameter(final, "sample_weight")

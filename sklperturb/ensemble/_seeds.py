@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.model_selection._fold import responses_for
 from sklperturb.model_selection._meta import MetaRegressor, copy_feature_names
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit, run_parts
 from sklperturb.utils._threads import one_thread
@@ -118,6 +119,7 @@ class SeedEnsembleRegressor(CallbackSupportMixin, MetaRegressor):
         rng = check_random_state(self.random_state)
         seeds = rng.randint(2**31 - 1, size=self.n_seeds)
         copies = [seeded(self._estimator(), seed) for seed in seeds]
+        y = responses_for(copies[0], y)
         encoder, encoded = None, X
         first = copies[0]
         if self.share_encoder and isinstance(first, Pipeline) and len(first) > 1:

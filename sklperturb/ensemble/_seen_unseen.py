@@ -7,6 +7,7 @@ from sklearn.utils._param_validation import HasMethods
 
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._regressor import ConditionRegressor
+from sklperturb.model_selection._fold import responses_for
 
 
 class SeenUnseenRegressor(ConditionRegressor):
@@ -80,8 +81,9 @@ class SeenUnseenRegressor(ConditionRegressor):
         context, perturbation, _ = self._start_fit(X, y)
         pairs = np.unique(np.column_stack([perturbation, context]), axis=0)
         carries_over = len(pairs) > len(self.perturbations_)
-        self.seen_ = clone(self._seen()).fit(X, y) if carries_over else None
-        self.unseen_ = clone(self._unseen()).fit(X, y)
+        seen, unseen = clone(self._seen()), clone(self._unseen())
+        self.seen_ = seen.fit(X, responses_for(seen, y)) if carries_over else None
+        self.unseen_ = unseen.fit(X, responses_for(unseen, y))
         return self
 
     def predict(self, X):

@@ -6,10 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_array
 
-from sklperturb.cells import open_cells
-from sklperturb.cells._blocks import to_dense
-from sklperturb.cells._files import is_annotated
-from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._frames import as_pandas, without_annotation
 from sklperturb.conditions._levels import indicator
 
 
@@ -140,17 +137,6 @@ def average_by_condition(y_true, y_pred, weight, conditions):
         averaging[scored] @ side / counts for side in (truth, prediction)
     )
     return truth, prediction, np.bincount(codes, weights=weight)[scored]
-
-
-def without_annotation(y):
-    """Return an AnnData's `X`, or a frame of any library, as a pandas DataFrame.
-
-    Anything else is returned as it is.
-    """
-    if not is_annotated(y):
-        return as_pandas(y)
-    values = to_dense(open_cells(y).rows(slice(None)))
-    return pd.DataFrame(values, columns=y.var_names)
 
 
 def _match_columns(y_true, y_pred):

@@ -4,9 +4,11 @@ import time
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
+from sklperturb.conditions._frames import without_annotation
 from sklperturb.utils._callbacks import FitTask
 
 
@@ -76,7 +78,9 @@ class FoldFit:
             self.estimator_.set_params(**params)
         start = time.perf_counter()
         with self._fit_task.around(self.estimator_):
-            self.estimator_.fit(*self._train, **self._fit_params)
+            X, *y = self._train
+            y = [responses_for(self.estimator_, each) for each in y]
+            self.estimator_.fit(X, *y, **self._fit_params)
         self.fit_time = time.perf_counter() - start
         return self
 
@@ -110,6 +114,22 @@ class FoldFit:
             scores[name] = value
         self.score_time = time.perf_counter() - start
         return scores
+
+
+def responses_for(estimator, y):
+    """Return `y` as an estimator takes it: for scikit-learn's own, AnnData as a frame.
+
+    What counts is the last step of a pipeline, and what a search searches.
+    """
+    while type(estimator).__module__.partition(".")[0] == "sklearn":
+        if isinstance(estimator, Pipeline):
+            inner = estimator.steps[-1][1]
+        else:
+            inner = getattr(estimator, "estimator", None)
+        if not hasattr(inner, "fit"):
+            return without_annotation(y)
+        estimator = inner
+    return y
 
 
 def _rows_of(y, rows):

@@ -11,7 +11,7 @@ from sklearn.utils import check_array, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods
 
 from sklperturb.conditions._documented import DocumentedMixin
-from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._frames import as_pandas, without_annotation
 from sklperturb.conditions._validation import require_y
 from sklperturb.model_selection._fold import FoldFit
 
@@ -31,7 +31,7 @@ class MetaRegressor(DocumentedMixin, RegressorMixin, BaseEstimator):
         return Ridge() if self.estimator is None else self.estimator
 
     def _fit_estimator(self, X, y):
-        self.estimator_ = clone(self._estimator()).fit(X, y)
+        self.estimator_ = clone(self._estimator()).fit(X, without_annotation(y))
         copy_feature_names(self, self.estimator_)
 
     def _out_of_fold(self, X, y):
@@ -55,7 +55,7 @@ def check_rows(estimator, X, y):
     What is inside of `X` is for the wrapped estimators to check.
     """
     require_y(estimator, y)
-    X, y = indexable(as_pandas(X), as_pandas(y))
+    X, y = indexable(as_pandas(X), without_annotation(y))
     return X, check_array(
         y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=estimator
     )

@@ -26,7 +26,7 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
         the design allows: pairs where perturbations were measured in several contexts,
         else perturbations.
     n_splits : int, default=5
-        Folds; fewer where the design has not as many perturbations or contexts.
+        Folds; fewer where the design has not as many perturbations, contexts or pairs.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     random_state : int, RandomState instance or None, default=0
@@ -72,5 +72,7 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     )
     if len(shared) < 2:
         # Every context is to be predicted, or the targets share nothing with the rest.
-        return UnseenPairKFold(n_splits, **common)
+        n_pairs = X.groupby(schema.perturbation)[schema.context].nunique()
+        n_pairs = int(n_pairs[n_pairs > 1].sum())
+        return UnseenPairKFold(min(n_splits, max(n_pairs, 2)), **common)
     return UnseenPairKFold(min(n_splits, len(shared)), contexts=targets, **common)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from sklearn.decomposition import PCA
 from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
@@ -13,6 +14,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from sklperturb.auditing import _columns
 from sklperturb.inspection import audit
 from sklperturb.model_selection import UnseenContextKFold
 from tests.auditing.planted import (
@@ -249,3 +251,35 @@ def test_what_cannot_be_audited_is_told(options, error, told):
     given = {"estimator": "gene_mean", "X": X, "y": y, "cv": PAIRS} | options
     with pytest.raises(error, match=told):
         audit(**given)
+
+
+@pytest.mark.parametrize("n_genes", [30, 400])
+def test_components_are_found_of_few_and_of_many_genes(n_genes):
+    X, y, _ = make_screen(n_genes=n_genes)
+    y = y + 3.0  # most of what is not centred is the mean
+    pcs = PCA(6, svd_solver="full").fit_transform(y)[:, 3:]
+    with_components = pd.concat([X, pd.DataFrame(pcs).add_prefix("pc")], axis=1)
+    found = audit("additive", with_components, y, PAIRS, checks=["columns"])
+    assert [note.examples for note in found.notes] == [["pc0", "pc1", "pc2"]]
+
+
+def test_columns_that_group_rows_alike_share_the_means(monkeypatch):
+    X, y, rng = make_screen()
+    descriptors = rng.normal(size=(40, 25))[pd.factorize(X["sm_name"])[0]]
+    with_descriptors = pd.concat([X, pd.DataFrame(descriptors).add_prefix("d")], axis=1)
+    calls = []
+    means = _columns._standardised
+    monkeypatch.setattr(
+        _columns, "_standardised", lambda table: calls.append(1) or means(table)
+    )
+    found = audit("additive", with_descriptors, y, PAIRS, checks=["columns"])
+    assert found.checks["columns"] == "clean"
+    assert len(calls) <= 4  # means of functions and genes, medians, and other rows
+
+
+def test_arrays_with_missing_numbers_are_no_responses():
+    X, y, rng = make_screen()
+    noted = rng.normal(size=len(X))
+    noted[3] = np.nan
+    found = audit(Lookup(names=noted), X, y, PAIRS, checks=["held responses"])
+    assert found.ok and found.checks["held responses"] == "clean"

@@ -138,6 +138,18 @@ def test_a_ceiling_from_halves_is_taken(data):
         run((X[1:], y[1:], truth), "mrrmse", ceiling=given[0])
 
 
+def test_a_ceiling_that_is_given_counts_where_others_cannot_be_made(data):
+    _, _, truth = data
+    rng = np.random.RandomState(2)
+    X = pd.DataFrame({"sm_name": truth.index})
+    halves = [truth.to_numpy() + rng.normal(size=truth.shape) for _ in range(2)]
+    y = (halves[0] + halves[1]) / 2
+    given = noise_ceiling(X, y, scoring="pearson", halves=halves)
+    found = run((X, y, truth), ["mrrmse", "pearson"], ceiling=given)["ceiling"]
+    assert found["pearson"].tolist() == pytest.approx([given.value] * 3)
+    assert found["mrrmse"].isna().all()
+
+
 @pytest.mark.parametrize("splitter", [UnseenPerturbationKFold, UnseenPairKFold])
 def test_splitters_keep_replicates_together_and_an_int_does_not(data, splitter):
     X, y, truth = data

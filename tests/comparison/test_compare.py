@@ -10,12 +10,17 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.decomposition import PCA
 from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import Ridge
 from sklearn.metrics import root_mean_squared_error
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from sklperturb.baseline import GroupStatisticRegressor, NoChangeRegressor
 from sklperturb.comparison import compare, leaderboard
 from sklperturb.compose import LatentTargetRegressor
 from sklperturb.datasets import PerturbationSchema, make_chemical_screen
+from sklperturb.ensemble import SeedEnsembleRegressor
 from sklperturb.metrics import neg_mrrmse_scorer, rowwise_pearson_scorer
 from sklperturb.model_selection import UnseenContextKFold, UnseenPairKFold
 from sklperturb.models import select_models
@@ -231,15 +236,32 @@ def test_no_baselines_leaves_differences_empty(screen, cv):
     assert summary["relative_to_zeros"].notna().all()
 
 
-def test_anndata_is_compared_as_its_numbers(screen, cv):
+ONE_HOT = make_pipeline(OneHotEncoder(handle_unknown="ignore"), Ridge())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "ridge",
+        "product_kernel",
+        LatentTargetRegressor(GroupStatisticRegressor("context"), PCA(3)),
+        SeedEnsembleRegressor(ONE_HOT, n_seeds=2),
+        ONE_HOT,
+        GridSearchCV(ONE_HOT, {"ridge__alpha": [1, 10]}, cv=2),
+    ],
+    ids=["ridge", "kernel", "latent", "ensemble", "scikit-learn", "search"],
+)
+def test_anndata_is_compared_as_its_numbers(screen, cv, model):
     anndata = pytest.importorskip("anndata")
-    model = {"pca": LatentTargetRegressor(GroupStatisticRegressor("context"), PCA(3))}
+    model = {"model": model}
     arguments = {"cv": cv, "baselines": None}
     plain = compare(model, screen.X, screen.y, **arguments)
     y = anndata.AnnData(sparse.csr_matrix(screen.y.to_numpy()))
     annotated = compare(model, screen.X, y, **arguments)
     columns = ["mean", "ci_low", "relative_to_zeros"]
-    pd.testing.assert_frame_equal(annotated.summary[columns], plain.summary[columns])
+    pd.testing.assert_frame_equal(
+        annotated.summary[columns], plain.summary[columns], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(

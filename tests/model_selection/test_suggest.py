@@ -58,3 +58,8 @@ def test_nothing_to_predict():
     once = _table([("A", "x"), ("A", "y"), ("B", "z"), ("B", "u")])
     cv = suggest_cv(once, once.iloc[:0], n_splits=9)
     assert isinstance(cv, UnseenPerturbationKFold) and cv.n_splits == 4
+    # Pairs that can be held out are those of x and y.
+    few = _table([("A", "x"), ("B", "x"), ("A", "y"), ("B", "y"), ("B", "z")])
+    cv = suggest_cv(few, few.iloc[:0], n_splits=9)
+    assert isinstance(cv, UnseenPairKFold) and cv.n_splits == 4
+    assert len(list(cv.split(few))) == 4
