@@ -9,6 +9,7 @@ from sklearn.utils import _safe_indexing
 from sklperturb.conditions._doubts import warn
 from sklperturb.uncertainty._ceiling import NoiseCeiling, noise_ceiling
 from sklperturb.uncertainty._ceiling_rows import number_conditions
+from sklperturb.utils._bootstrap import FEWEST_UNITS
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,9 @@ def ceilings_of_rows(metrics, X, y, folds, schema, given, random_state):
                 random_state=random_state,
             )
         if found is None:
+            continue
+        if found.n_units < FEWEST_UNITS:  # of controls alone, say
+            logger.info("No ceiling: %d perturbations have replicates", found.n_units)
             continue
         logger.info(
             "Ceiling of %s from %d of %d held-out rows, replicates of %d perturbations",

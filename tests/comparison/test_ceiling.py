@@ -150,6 +150,15 @@ def test_a_ceiling_that_is_given_counts_where_others_cannot_be_made(data):
     assert found["mrrmse"].isna().all()
 
 
+def test_replicates_of_controls_alone_are_no_ceiling(data):
+    _, _, truth = data
+    rng = np.random.RandomState(0)
+    X = pd.DataFrame({"sm_name": [*truth.index, *["DMSO"] * 20]})
+    truth = pd.concat([truth, pd.DataFrame(0.0, ["DMSO"], truth.columns)])
+    y = truth.loc[X["sm_name"]].to_numpy() + rng.normal(size=(80, 80))
+    assert run((X, y, truth), "mrrmse")[COLUMNS].isna().all(axis=None)
+
+
 @pytest.mark.parametrize("splitter", [UnseenPerturbationKFold, UnseenPairKFold])
 def test_splitters_keep_replicates_together_and_an_int_does_not(data, splitter):
     X, y, truth = data
