@@ -2,24 +2,40 @@
 
 import numpy as np
 
-from sklperturb.inspection._figure import make_axes
-from sklperturb.utils._printable import printable
+from sklperturb.inspection._figure import BAND, GREY, text_colour
+from sklperturb.inspection._leaderboard import (
+    RankedDisplay,
+    choose_metric,
+    draw_models,
+)
 
 
-class CeilingDisplay:
+class CeilingDisplay(RankedDisplay):
     """Plot each model's score beside the ceiling, and its share of the way to it.
+
+    Use `from_comparison` to make one of a comparison, and the constructor where there
+    is only the table.
 
     Parameters
     ----------
     table : DataFrame
-        As returned by `sklperturb.comparison.leaderboard`, with a ceiling; the first of
-        its metrics that has one is drawn, without the models that failed.
+        As returned by `sklperturb.comparison.leaderboard`, with a ceiling.
+    metric : str, default=None
+        Which metric of the table is drawn; None is the first that has a ceiling.
+    greater_is_better : bool, default=None
+        None reads it from the order of the ranks.
+    n_rows, n_folds : int, default=None
+        Rows that were scored, and folds, for the caption.
+    confidence : float, default=0.95
+        Level of the intervals.
 
     Attributes
     ----------
-    axes_ : ndarray of two matplotlib Axes
-        Scores with the ceiling and its interval as a band; and shares of the way from
-        the best baseline, at 0, to the ceiling, at 1.
+    ax_ : matplotlib Axes
+        Scores with the ceiling, and its interval as a band.
+    axes_ : ndarray of one or two matplotlib Axes
+        Scores and, unless a single axis was given, shares of the way from the best
+        baseline, at 0, to the ceiling, at 1.
     figure_ : matplotlib Figure
 
     See Also
@@ -27,11 +43,18 @@ class CeilingDisplay:
     noise_ceiling : What the ceiling is.
     LeaderboardDisplay : Differences from the best baseline.
 
+    Notes
+    -----
+    Scores are of all rows that the folds hold out; the ceiling and the shares are of
+    those that were measured more than once. A share is missing where the ceiling is not
+    better than the best baseline. Models that failed are named in the title, and one
+    that is far behind is written at the edge, as in `LeaderboardDisplay`.
+
     Examples
     --------
     >>> import numpy as np
     >>> import pandas as pd
-    >>> from sklperturb.comparison import compare, leaderboard
+    >>> from sklperturb.comparison import compare
     >>> from sklperturb.inspection import CeilingDisplay
     >>> from sklperturb.model_selection import UnseenPairKFold
     >>> rng = np.random.default_rng(0)
@@ -41,86 +64,37 @@ class CeilingDisplay:
     ... )
     >>> y = np.tile(np.repeat(rng.normal(size=(12, 20)), 2, axis=0), (3, 1))
     >>> y += rng.normal(size=y.shape)
-    >>> cv = UnseenPairKFold(2, random_state=0)
-    >>> table = leaderboard(compare(["ridge"], X, y, cv=cv))
-    >>> CeilingDisplay(table).plot().axes_[0].get_xlabel()  # doctest: +SKIP
-    'MRRMSE'
+    >>> comparison = compare(["ridge"], X, y, cv=UnseenPairKFold(2, random_state=0))
+    >>> display = CeilingDisplay.from_comparison(comparison)  # doctest: +SKIP
+    >>> display.ax_.get_xlabel()  # doctest: +SKIP
+    'MRRMSE (lower is better)'
     """
 
-    def __init__(self, table):
-        self.table = table
+    _interval_marks = "Whiskers and band"
 
-    def plot(self, axes=None):
-        """Draw.
-
-        Parameters
-        ----------
-        axes : sequence of two matplotlib Axes, default=None
-            None makes a figure that has room for every model.
-
-        Returns
-        -------
-        self : CeilingDisplay
-
-        Raises
-        ------
-        ValueError
-            If the table has no ceiling.
-        ImportError
-            If matplotlib is not installed.
-        """
-        known = self.table[self.table["ceiling"].notna()]
+    @staticmethod
+    def _choose(table, metric):
+        known = table.iloc[:0]
+        if "ceiling" in table:
+            known = table[table["ceiling"].notna()]
         if known.empty:
             raise ValueError(
-                "The table has no ceiling: no condition was measured twice. Pass "
-                "compare(..., ceiling=noise_ceiling(X, y, halves=...))."
+                "There is no ceiling to draw: no condition was measured twice, or none "
+                "was asked for. Pass compare(..., ceiling=noise_ceiling(X, y, "
+                "halves=...))."
             )
-        metric = known["metric"].iloc[0]
-        table = known[(known["metric"] == metric) & known["mean"].notna()]
-        size = (10, 1.8 + 0.3 * len(table))
-        axes = scores, shares = make_axes(axes, 1, 2, figsize=size, sharey=True)
-        _draw(scores, table, "mean", "ci_low", "ci_high")
-        _draw(shares, table, "share_of_ceiling", "share_low", "share_high")
-        row = table.iloc[0]
-        scores.axvline(row["ceiling"], color="k", zorder=0, label="ceiling")
-        if not np.isnan(row["ceiling_low"]):
-            scores.axvspan(
-                *(row["ceiling_low"], row["ceiling_high"]), color="0.85", zorder=-1
-            )
-        for share, style in ((0, ":"), (1, "-")):
-            shares.axvline(share, color="k", linestyle=style, zorder=0)
-        # A "$" in a name begins no formula.
-        names = [printable(str(name)) for name in table["model"]]
-        scores.set_yticks(-np.arange(len(table)), names, parse_math=False)
-        scores.set_xlabel(metric.upper())
-        shares.set_xlabel("share of the way, best baseline (0) to ceiling (1)")
-        scores.legend(
-            frameon=False,
-            fontsize="small",
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            ncols=4,
-        )
-        self.axes_, self.figure_ = axes, scores.figure
-        return self
+        return choose_metric(known["metric"], metric)
 
+    def _draw_beside(self, ax, table, baseline, greater_is_better):
+        label = f"share of the way to the ceiling (1)\nfrom {baseline} (0)"
+        columns = "share_of_ceiling", "share_low", "share_high"
+        draw_models(ax, table, columns, label, greater_is_better=True)
+        ax.axvline(0, color=GREY, linestyle=":", zorder=0)
+        ax.axvline(1, color=text_colour(), zorder=0)
 
-def _draw(ax, table, centre, low, high):
-    """Draw points with their intervals: baselines hollow, models filled."""
-    places = -np.arange(len(table))
-    is_baseline = (table["kind"] == "baseline").to_numpy()
-    for label, chosen, face in (
-        ("model", ~is_baseline, "tab:blue"),
-        ("baseline", is_baseline, "white"),
-    ):
-        rows = table[chosen]
-        widths = [rows[centre] - rows[low], rows[high] - rows[centre]]
-        ax.errorbar(
-            *(rows[centre], places[chosen]),
-            xerr=np.maximum(np.nan_to_num(widths), 0),
-            fmt="o",
-            color="tab:blue" if label == "model" else "0.4",
-            markerfacecolor=face,
-            capsize=3,
-            label=label,
-        )
+    def _mark(self, ax, table):
+        # All models of a metric have one ceiling, those that failed included.
+        for row in table.head(1).itertuples():
+            ax.axvline(row.ceiling, color=text_colour(), zorder=0, label="ceiling")
+            if not np.isnan([row.ceiling_low, row.ceiling_high]).any():
+                ax.axvspan(row.ceiling_low, row.ceiling_high, **BAND)

@@ -2,15 +2,29 @@
 
 import numpy as np
 
-from sklperturb.inspection._figure import make_axes
+from sklperturb.inspection._figure import (
+    BAND,
+    COLOURS,
+    GREY,
+    MARKERS,
+    Display,
+    counted,
+    legend_below,
+    make_axes,
+    shown,
+    text_colour,
+    title,
+)
 from sklperturb.uncertainty._conformal_coverage import coverage_curve, coverage_of
-from sklperturb.utils._printable import printable
 
-# More groups than there are colours are drawn without their names.
+# More groups have no names, which would take more room than the curves.
 _MOST_NAMED = 10
+_SIDE = 5  # inches
+# The group of all rows.
+_WHOLE = "all"
 
 
-class CoverageDisplay:
+class CoverageDisplay(Display):
     """Plot the coverage of intervals against their confidence.
 
     On the diagonal intervals cover what they say; below it they are too narrow, above
@@ -122,47 +136,68 @@ class CoverageDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        (ax,) = make_axes(ax, 1, 1, figsize=(5, 4.5))
-        ax.plot([0, 1], [0, 1], color="0.6", linestyle=":", zorder=0)
-        groups = list(self.curve["group"].unique())
-        few = len(groups) <= 1 + _MOST_NAMED
-        for group in groups:
-            rows = self.curve[self.curve["group"] == group]
-            whole = group == "all"
-            name = f"{printable(str(group))} (n = {rows['n_perturbations'].iloc[0]})"
-            if not whole and not few:
-                # All of the others have one name, which the first of them gives.
-                name = "_" if group != groups[1] else f"{len(groups) - 1} groups"
-            (line,) = ax.plot(
-                rows["confidence"],
-                rows["coverage"],
-                color="black" if whole else None if few else "0.7",
-                linewidth=2 if whole else 1,
-                marker="o",
-                markersize=4 if whole else 3,
-                label=name,
-                zorder=3 if whole else 2,
-                clip_on=False,
-            )
-            if whole and np.isfinite(rows[["low", "high"]].to_numpy()).all():
-                ax.fill_between(
-                    rows["confidence"],
-                    rows["low"].clip(0, 1),
-                    rows["high"].clip(0, 1),
-                    color=line.get_color(),
-                    alpha=0.15,
-                    linewidth=0,
-                )
+        groups = self.curve["group"].unique()
+        names = [group for group in groups if group != _WHOLE]
+        named = len(names) <= _MOST_NAMED
+        # The legend below has a line for each, and one for all rows.
+        n_lines = 1 + (len(names) if named else 1)
+        height = _SIDE + (0.3 * n_lines if names else 0)
+        (ax,) = make_axes(ax, 1, 1, figsize=(_SIDE, height))
+        ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", zorder=0)
+        whole = self.curve[self.curve["group"] == _WHOLE]
+        if len(whole):
+            style = {"color": text_colour(), "marker": "o", "zorder": 3}
+            _draw(ax, whole, _label(whole), linewidth=2, **style)
+            if _has_band(whole):
+                ends = whole["low"].clip(0, 1), whole["high"].clip(0, 1)
+                ax.fill_between(whole["confidence"], *ends, **BAND)
+        for i, name in enumerate(names):
+            rows = self.curve[self.curve["group"] == name]
+            if named:
+                label, colour = _label(rows), COLOURS[i % len(COLOURS)]
+                marker = MARKERS[i % len(MARKERS)]
+            else:
+                # All have one name, which the first gives.
+                label = "_" if i else counted(len(names), "group")
+                colour, marker = GREY, "."
+            _draw(ax, rows, label, linewidth=1, color=colour, marker=marker)
         ax.set(
             xlim=(0, 1),
             ylim=(0, 1),
             xlabel="confidence",
             ylabel="share of entries covered",
-            aspect="equal",
         )
-        if len(groups) > 1:
-            legend = ax.legend(frameon=False, fontsize="small", title="perturbations")
-            for text in legend.get_texts():  # a "$" in a name begins no formula
-                text.set_parse_math(False)
+        if names:
+            legend_below(ax, 1, heading="n: perturbations")
+        title(ax, _caption(whole))
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _draw(ax, rows, label, **style):
+    """Draw the curve of one group."""
+    x, y = rows["confidence"], rows["coverage"]
+    ax.plot(x, y, markersize=4, label=label, clip_on=False, **style)
+
+
+def _label(rows):
+    """Return the name of a group, and how many perturbations it has."""
+    first = rows.iloc[0]
+    return f"{shown(first['group'])} (n = {first['n_perturbations']:,})"
+
+
+def _has_band(rows):
+    """Return whether the interval over perturbations is known."""
+    return bool(np.isfinite(rows[["low", "high"]].to_numpy(dtype=float)).any())
+
+
+def _caption(whole):
+    """Return what was asked, and what the band is."""
+    if not len(whole):
+        return ""
+    first = whole.iloc[0]
+    rows, units = first[["n_rows", "n_perturbations"]]
+    caption = f"{counted(rows, 'row')} of {counted(units, 'perturbation')}"
+    if not _has_band(whole):
+        return f"{caption}\nNo band: too few for an interval"
+    return f"{caption}\nBand: 95 % interval over perturbations"

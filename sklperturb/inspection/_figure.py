@@ -18,6 +18,8 @@ BLUE, VERMILLION = "#0072B2", "#D55E00"
 COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = "osD^vPX*"
 GREY = "0.5"  # on white and on black
+# An interval behind what is drawn.
+BAND = {"color": GREY, "alpha": 0.2, "linewidth": 0, "zorder": 0}
 # From here on, points become one picture in a vector file, which opens slowly else.
 MANY_POINTS = 2000
 # The largest is this often the median: linear scales then show little of the others.
@@ -169,10 +171,14 @@ def title(ax, text, **options):
     )
 
 
-def legend_below(ax, n_columns=4):
+def legend_below(ax, n_columns=4, heading=None):
     """Put the legend of an axis where it covers nothing."""
     legend = ax.legend(
-        loc="upper right", bbox_to_anchor=(1, -0.18), ncols=n_columns, frameon=False
+        loc="upper right",
+        bbox_to_anchor=(1, -0.18),
+        ncols=n_columns,
+        frameon=False,
+        title=heading,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)

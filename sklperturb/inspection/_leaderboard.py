@@ -1,4 +1,4 @@
-"""Draw a leaderboard with its intervals."""
+"""Draw models by rank: their scores, with intervals, and what tells them apart."""
 
 import textwrap
 
@@ -41,7 +41,143 @@ _SOME = 3
 _BESIDE, _NARROW = 5, 40
 
 
-class LeaderboardDisplay(Display):
+class RankedDisplay(Display):
+    """What displays of a leaderboard share: scores on the left, and a second axis.
+
+    The subclass says which metric is drawn where none is asked for, and what the second
+    axis holds.
+    """
+
+    _interval_marks = "Whiskers"
+
+    def __init__(
+        self,
+        table,
+        *,
+        metric=None,
+        greater_is_better=None,
+        n_rows=None,
+        n_folds=None,
+        confidence=0.95,
+    ):
+        self.table = table
+        self.metric = metric
+        self.greater_is_better = greater_is_better
+        self.n_rows = n_rows
+        self.n_folds = n_folds
+        self.confidence = confidence
+
+    @classmethod
+    def from_comparison(cls, comparison, *, metric=None, ax=None):
+        """Rank the models of a comparison and draw them.
+
+        Parameters
+        ----------
+        comparison : Comparison
+            As returned by `sklperturb.comparison.compare`.
+        metric : str, default=None
+            One of its metrics; None is the first that can be drawn.
+        ax : matplotlib Axes or sequence of two, default=None
+            See `plot`.
+
+        Returns
+        -------
+        display : instance of the class
+
+        Raises
+        ------
+        ValueError
+            If the comparison has no such metric; the message lists those it has.
+        ImportError
+            If matplotlib is not installed.
+        """
+        summary, folds = comparison.summary, comparison.folds
+        metric = cls._choose(summary, metric)
+        summary = summary[summary["metric"] == metric]
+        folds = folds[folds["metric"] == metric]
+        one_model = folds[folds["model"] == folds["model"].iloc[0]]
+        display = cls(
+            leaderboard(comparison),
+            metric=metric,
+            greater_is_better=bool(summary["greater_is_better"].iloc[0]),
+            n_rows=int(one_model["n_rows"].sum()),
+            n_folds=len(one_model),
+            confidence=comparison.confidence,
+        )
+        return display.plot(ax)
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or sequence of two, default=None
+            Where scores go, and what is beside them; with a single axis, scores alone
+            are drawn. None makes a figure with both that has room for every model.
+
+        Returns
+        -------
+        self : instance of the class
+
+        Raises
+        ------
+        ValueError
+            If the table has no such metric.
+        ImportError
+            If matplotlib is not installed.
+        """
+        metric = self._choose(self.table, self.metric)
+        table = self.table[self.table["metric"] == metric]
+        failed = table[table["mean"].isna()]
+        table = table[table["mean"].notna()].sort_values("rank")
+        size = (8, 1.9 + 0.28 * max(len(table), 2))
+        axes = make_axes(ax, 1, 2, figsize=size, sharey=True)
+        greater = self.greater_is_better
+        if greater is None:
+            greater = _read_direction(table)
+        label = metric_label(metric, greater)
+        draw_models(axes[0], table, ("mean", "ci_low", "ci_high"), label, greater)
+        if len(axes) > 1:
+            self._draw_beside(axes[1], table, best_baseline(table), greater)
+            axes[1].xaxis.label.set_parse_math(False)
+        names = [shown(name) for name in table["model"]]
+        axes[0].set_yticks(-np.arange(len(table)), names, parse_math=False)
+        axes[0].set_ylim(0.6 - max(len(table), 1), 0.6)
+        self._mark(axes[0], table)
+        caption = self._caption(table, failed)
+        if len(axes) == 1:
+            caption = [textwrap.fill(line, _NARROW) for line in caption]
+        title(axes[0], "\n".join(caption))
+        _add_legend(axes)
+        self.ax_, self.axes_, self.figure_ = axes[0], axes, axes[0].figure
+        return self
+
+    @staticmethod
+    def _choose(table, metric):
+        """Return the metric to draw of a table."""
+        return choose_metric(table["metric"], metric)
+
+    def _mark(self, ax, table):
+        """Draw what scores are compared with, if anything."""
+
+    def _caption(self, table, failed):
+        """Return what was scored, what whiskers are, and which models failed."""
+        scored = []
+        if self.n_rows is not None:
+            scored.append(counted(self.n_rows, "row"))
+        if self.n_folds is not None:
+            scored.append(counted(self.n_folds, "fold"))
+        lines = [" in ".join(scored)] if scored else []
+        if len(table):
+            lines.append(whiskers(table, self.confidence, self._interval_marks))
+        if len(failed):
+            names = [shown(name) for name in failed["model"]]
+            more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
+            lines.append(f"No score: {', '.join(names[:_SOME])}{more} (failed)")
+        return lines
+
+
+class LeaderboardDisplay(RankedDisplay):
     """Plot each model's score, and its difference from the best baseline.
 
     Use `from_comparison` to make one of a comparison, and the constructor where there
@@ -93,128 +229,13 @@ class LeaderboardDisplay(Display):
     'MRRMSE (lower is better)'
     """
 
-    def __init__(
-        self,
-        table,
-        *,
-        metric=None,
-        greater_is_better=None,
-        n_rows=None,
-        n_folds=None,
-        confidence=0.95,
-    ):
-        self.table = table
-        self.metric = metric
-        self.greater_is_better = greater_is_better
-        self.n_rows = n_rows
-        self.n_folds = n_folds
-        self.confidence = confidence
-
-    @classmethod
-    def from_comparison(cls, comparison, *, metric=None, ax=None):
-        """Rank the models of a comparison and draw them.
-
-        Parameters
-        ----------
-        comparison : Comparison
-            As returned by `sklperturb.comparison.compare`.
-        metric : str, default=None
-            One of its metrics; None is the first.
-        ax : matplotlib Axes or sequence of two, default=None
-            See `plot`.
-
-        Returns
-        -------
-        display : LeaderboardDisplay
-
-        Raises
-        ------
-        ValueError
-            If the comparison has no such metric; the message lists those it has.
-        ImportError
-            If matplotlib is not installed.
-        """
-        metric = choose_metric(comparison.summary["metric"], metric)
-        summary = comparison.summary
-        summary = summary[summary["metric"] == metric]
-        folds = comparison.folds[comparison.folds["metric"] == metric]
-        one_model = folds[folds["model"] == folds["model"].iloc[0]]
-        display = cls(
-            leaderboard(comparison),
-            metric=metric,
-            greater_is_better=bool(summary["greater_is_better"].iloc[0]),
-            n_rows=int(one_model["n_rows"].sum()),
-            n_folds=len(one_model),
-            confidence=comparison.confidence,
-        )
-        return display.plot(ax)
-
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or sequence of two, default=None
-            Where scores go, and differences; with a single axis, scores alone are
-            drawn. None makes a figure with both that has room for every model.
-
-        Returns
-        -------
-        self : LeaderboardDisplay
-
-        Raises
-        ------
-        ValueError
-            If the table has no such metric.
-        ImportError
-            If matplotlib is not installed.
-        """
-        metric = choose_metric(self.table["metric"], self.metric)
-        table = self.table[self.table["metric"] == metric]
-        failed = table[table["mean"].isna()]
-        table = table[table["mean"].notna()].sort_values("rank")
-        size = (8, 1.9 + 0.28 * max(len(table), 2))
-        axes = make_axes(ax, 1, 2, figsize=size, sharey=True)
-        greater = self.greater_is_better
-        if greater is None:
-            greater = _read_direction(table)
-        label = metric_label(metric, greater)
-        _draw(axes[0], table, ("mean", "ci_low", "ci_high"), label, greater)
-        if len(axes) > 1:
-            baseline = _best_baseline(table)
-            label = f"difference from {baseline}"
-            if greater is not None:
-                label += f"\n({'right' if greater else 'left'} is better)"
-            columns = "difference", "difference_low", "difference_high"
-            _draw(axes[1], table, columns, label, greater)
-            axes[1].axvline(0, color=GREY, linestyle=":", zorder=0)
-            axes[1].xaxis.label.set_parse_math(False)
-        names = [shown(name) for name in table["model"]]
-        axes[0].set_yticks(-np.arange(len(table)), names, parse_math=False)
-        axes[0].set_ylim(0.6 - max(len(table), 1), 0.6)
-        caption = self._caption(table, failed)
-        if len(axes) == 1:
-            caption = [textwrap.fill(line, _NARROW) for line in caption]
-        title(axes[0], "\n".join(caption))
-        _add_legend(axes, table)
-        self.ax_, self.axes_, self.figure_ = axes[0], axes, axes[0].figure
-        return self
-
-    def _caption(self, table, failed):
-        """Return what was scored, what whiskers are, and which models failed."""
-        scored = []
-        if self.n_rows is not None:
-            scored.append(counted(self.n_rows, "row"))
-        if self.n_folds is not None:
-            scored.append(counted(self.n_folds, "fold"))
-        lines = [" in ".join(scored)] if scored else []
-        if len(table):
-            lines.append(whiskers(table, self.confidence))
-        if len(failed):
-            names = [shown(name) for name in failed["model"]]
-            more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
-            lines.append(f"No score: {', '.join(names[:_SOME])}{more} (failed)")
-        return lines
+    def _draw_beside(self, ax, table, baseline, greater_is_better):
+        label = f"difference from {baseline}"
+        if greater_is_better is not None:
+            label += f"\n({'right' if greater_is_better else 'left'} is better)"
+        columns = "difference", "difference_low", "difference_high"
+        draw_models(ax, table, columns, label, greater_is_better)
+        ax.axvline(0, color=GREY, linestyle=":", zorder=0)
 
 
 def choose_metric(metrics, metric):
@@ -223,7 +244,7 @@ def choose_metric(metrics, metric):
     return present[0] if metric is None else one_of(metric, present, "metric here")
 
 
-def whiskers(table, confidence):
+def whiskers(table, confidence, marks="Whiskers"):
     """Say what the whiskers of a table with intervals are.
 
     Parameters
@@ -231,14 +252,16 @@ def whiskers(table, confidence):
     table : DataFrame
         With ``unit``, ``n_units`` and ``ci_low``.
     confidence : float
+    marks : str, default="Whiskers"
+        What shows the intervals.
     """
     unit, n_units = map(str, table[["unit", "n_units"]].iloc[0])
     # Both may be two: "perturbation and context", and "12 and 5".
     pairs = zip(n_units.split(" and "), unit.split(" and "), strict=True)
     units = " and ".join(counted(int(n), noun) for n, noun in pairs)
     if table["ci_low"].isna().all():
-        return f"No whiskers: {units} are too few for an interval"
-    return f"Whiskers: {100 * confidence:.3g} % interval over {units}"
+        return f"No {marks.lower()}: {units} are too few for an interval"
+    return f"{marks}: {100 * confidence:.3g} % interval over {units}"
 
 
 def _read_direction(table):
@@ -249,14 +272,14 @@ def _read_direction(table):
     return bool(means[0] > means[-1])
 
 
-def _best_baseline(table):
+def best_baseline(table):
     """Return the name of the baseline that differences are taken from."""
     same = table[(table["kind"] == "baseline") & (table["difference"] == 0)]
     same = same[same["difference_low"].isna()]
     return shown(same["model"].iloc[0]) if len(same) else "the best baseline"
 
 
-def _draw(ax, table, columns, label, greater_is_better):
+def draw_models(ax, table, columns, label, greater_is_better):
     """Draw points with their intervals, one style for each kind of model."""
     kinds = table["kind"].where(table["kind"].isin(_KINDS), "custom")
     table = table.assign(y=-np.arange(len(table)), kind=kinds)
@@ -311,7 +334,7 @@ def far_behind(values, best):
     return gaps > SKEWED * np.median(gaps)
 
 
-def _add_legend(axes, table):
+def _add_legend(axes):
     """Put the kinds below the axes, in their order; none where there is one kind."""
     handles, labels = axes[0].get_legend_handles_labels()
     if len(labels) < 2:

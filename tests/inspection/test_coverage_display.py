@@ -26,6 +26,49 @@ def test_from_estimator(pyplot, screen, model):
     np.testing.assert_allclose(drawn, curve["coverage"])
     texts = [t.get_text() for t in display.ax_.get_legend().get_texts()]
     assert texts[0].startswith("all (n = ")
+    # Colours and markers tell groups apart.
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 3
+
+
+def test_caption_says_what_was_asked(pyplot, screen, model):
+    X, y = screen.X_test, screen.y_test
+    display = CoverageDisplay.from_estimator(model, X, y)
+    asked, band = display.ax_.get_title(loc="left").split("\n")
+    n_compounds = X["sm_name"].nunique()
+    assert asked == f"{len(X)} rows of {n_compounds} perturbations"
+    assert band == "Band: 95 % interval over perturbations"
+    assert len(display.ax_.collections) == 1
+    alone = X["sm_name"] == X["sm_name"].iloc[0]
+    display = CoverageDisplay.from_estimator(model, X[alone], y[alone])
+    assert display.ax_.get_title(loc="left").endswith("too few for an interval")
+    assert len(display.ax_.collections) == 0
+
+
+def test_groups_alone(pyplot, screen, model):
+    curve = coverage_curve(model, screen.X_test, screen.y_test, by="context")
+    display = CoverageDisplay(curve[curve["group"] != "all"]).plot()
+    assert len(display.ax_.get_lines()) == 1 + curve["group"].nunique() - 1
+    assert display.ax_.get_title(loc="left") == ""
+
+
+def test_the_legend_fits_the_figure(pyplot, screen, model):
+    X, y = screen.X_test, screen.y_test
+    intervals = {0.5: model.predict_interval(X, 0.5)}
+    groups = [f"a context of a long name, {i % 10}" for i in range(len(X))]
+    display = CoverageDisplay.from_predictions(y, intervals, groups=groups)
+    display.figure_.canvas.draw()
+    ax, whole = display.ax_, display.figure_.bbox
+    parts = [ax.xaxis.label, ax.yaxis.label, *ax.get_legend().get_texts()]
+    for part in parts:
+        extent = part.get_window_extent()
+        assert whole.x0 <= extent.x0 and extent.x1 <= whole.x1
+        assert whole.y0 <= extent.y0 and extent.y1 <= whole.y1
+
+
+def test_a_dark_style_has_light_lines(pyplot, screen, model):
+    with pyplot.style.context("dark_background"):
+        display = CoverageDisplay.from_estimator(model, screen.X_test, screen.y_test)
+        assert display.ax_.get_lines()[1].get_color() == "white"
 
 
 def test_from_predictions(pyplot, screen, model):
