@@ -26,6 +26,8 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
 html_theme = "pydata_sphinx_theme"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"sklperturb {release}"
 html_copy_source = False
 html_show_sourcelink = False
@@ -61,6 +63,8 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "write_computation_times": False,
     "show_memory": False,
+    # Of a display, the picture is shown.
+    "ignore_repr_types": r"Display'>$",
     "show_signature": False,
     "download_all_examples": False,
 }
