@@ -2,8 +2,14 @@
 
 import os
 import re
+import sys
+from pathlib import Path
 
 from sklperturb import __version__
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from _generated import MARK, fill_in  # noqa: E402  (it is beside this file)
 
 # Diagrams in the gallery, whose pages are in a folder for each section, link to ours.
 os.environ.setdefault("SKLPERTURB_DOCUMENTATION", "../..")
@@ -19,6 +25,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.extlinks",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -48,7 +55,7 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
 
-myst_enable_extensions = ["deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 # Every script of examples/ is run, but for those named *_slow.py.
@@ -86,5 +93,21 @@ def mend_types(app, what, name, obj, options, lines):
             lines[i] = name + colon + kind
 
 
+def fill_in_page(app, docname, source):
+    """Write what a page takes from the package into its text."""
+    source[0] = fill_in(source[0])
+
+
+def filled_pages(app, env, added, changed, removed):
+    """Return the pages to read again although their files are as they were."""
+    pages = (app.srcdir / f"{name}.md" for name in env.found_docs)
+    read = {
+        page.stem: page.read_text(encoding="utf-8") for page in pages if page.exists()
+    }
+    return [name for name, text in read.items() if MARK.search(text)]
+
+
 def setup(app):
+    app.connect("source-read", fill_in_page)
+    app.connect("env-get-outdated", filled_pages)
     app.connect("autodoc-process-docstring", mend_types, priority=400)
