@@ -151,7 +151,7 @@ def test_every_value_of_cv_is_explained():
     record = " ".join(option.get_help_record(typer.Context(commands["leaderboard"])))
     values = re.search(r"<(auto\|[^>]+)>|\[(auto\|[^\]]+)\]", record)
     for value in (values.group(1) or values.group(2)).split("|"):
-        assert f"`{value}`" in text_of("choosing"), value
+        assert f"`--cv {value}`" in text_of("choosing"), value
 
 
 def test_compared_numbers_stand_in_the_pages_they_are_from():
