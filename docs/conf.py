@@ -39,7 +39,7 @@ html_title = f"sklperturb {release}"
 html_copy_source = False
 html_show_sourcelink = False
 # All pages by task on the left, in place of a header that has room for five.
-html_sidebars = {"**": ["globaltoc.html"]}
+html_sidebars = {"**": ["pages.html"]}
 html_theme_options = {"navigation_with_keys": False, "navbar_center": []}
 
 # Docstrings follow numpydoc. A name in single backticks links to the object, if any.
