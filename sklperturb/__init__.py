@@ -31,6 +31,7 @@ _SUBMODULES = (
     "neural_network",
     "persistence",
     "preprocessing",
+    "report",
     "signatures",
     "testing",
     "tuning",

@@ -21,6 +21,7 @@ FLOORS = (
     {"comparison", "testing", "tuning"},
     {"auditing"},
     {"inspection"},
+    {"report"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import re
+import shlex
 import sys
 import warnings
 from typing import Annotated
@@ -59,6 +60,7 @@ class _Program(TyperGroup):
 
     def main(self, args=None, standalone_mode=True, **options):
         args = list(sys.argv[1:] if args is None else args)
+        self.given = shlex.join(["sklperturb", *args])  # for what a run tells of itself
         if _TRACEBACK in args:  # wherever it stands
             args = [_TRACEBACK, *(a for a in args if a != _TRACEBACK)]
         no_text = [a for a in args if a != a.encode("utf-8", "replace").decode()]

@@ -1,9 +1,10 @@
-"""Commands on screens of signatures: fetch, simulate, leaderboard, audit."""
+"""Commands on screens: fetch, simulate, leaderboard, audit, report."""
 
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, BadParameter, Exit, Option
+from typer import Context as ContextOfCommand
 
 from sklperturb.cli._app import app, log, out
 from sklperturb.cli._cells import cell_task, is_cells, tell_of_fitting
@@ -45,6 +46,7 @@ from sklperturb.cli._options import (
     Splitter,
 )
 from sklperturb.cli._tables import (
+    REPORT,
     check_leaderboard,
     explain_gaps,
     make_table,
@@ -53,6 +55,7 @@ from sklperturb.cli._tables import (
     write,
     write_json,
     write_leaderboard,
+    write_report,
 )
 from sklperturb.utils._choices import OnNonfinite, PlotFormat, Scoring, did_you_mean
 
@@ -126,6 +129,7 @@ def simulate(
 
 @app.command()
 def leaderboard(
+    ctx: ContextOfCommand,
     data: DataOrCells,
     models: Annotated[
         str,
@@ -159,6 +163,15 @@ def leaderboard(
     layer: ResponseLayer = None,
     clip: Clip = None,
     on_nonfinite: NonFinite = OnNonfinite.error,
+    report: Annotated[
+        bool,
+        Option(
+            "--report",
+            help="Write report.html to --output as well: one page with all results. "
+            "Of signatures, predictions are kept with the folds; folds that were kept "
+            "without are fitted again.",
+        ),
+    ] = False,
     jobs: Jobs = 1,
     seed: Seed = 0,
 ):
@@ -179,7 +192,7 @@ def leaderboard(
         "batch": batch,
         "max_steps": max_steps,
     }
-    check_leaderboard(output, plots)
+    check_leaderboard(output, plots, report)
     if is_cells(data):
         if clip is not None or on_nonfinite != OnNonfinite.error or source:
             raise ValueError(
@@ -228,12 +241,16 @@ def leaderboard(
             error_score=float("nan"),
             random_state=seed,
             cache=None if output is None else output / "folds",
+            return_predictions=report and not is_cells(data),
         )
         table = rank(comparison)
         out.print(render_leaderboard(table))
         explain_gaps(table)
         if output is not None:
             write_leaderboard(output, table, comparison, plots)
+            about = {"command": ctx.find_root().command.given, "folds": str(task["cv"])}
+            about |= {"seed": seed}
+            write_report(output, comparison, task, about, report)
     if is_cells(data):
         tell_of_fitting(table, data, embedding, layer, obsm)
     else:
@@ -314,3 +331,64 @@ def audit(
             write(output, found.table().to_csv, index=False)
     if not found.ok:
         raise Exit(LEAKS_FOUND)
+
+
+@app.command()
+def report(
+    folder: Annotated[
+        Path,
+        Argument(
+            metavar="RUN_DIR",
+            exists=True,
+            file_okay=False,
+            help="The folder that `leaderboard --output` has written.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        Option(
+            dir_okay=False,
+            help="File to write, .html. By default report.html in RUN_DIR, an older "
+            "one of which is replaced.",
+        ),
+    ] = None,
+    audit: Annotated[
+        Path | None,
+        Option(
+            exists=True,
+            dir_okay=False,
+            help="Findings to show, the .json that `audit --output` has written.",
+        ),
+    ] = None,
+    title: Annotated[
+        str | None, Option(help="Title of the page. By default Comparison of models.")
+    ] = None,
+    overwrite: Overwrite = False,
+):
+    """Write what a leaderboard has found as one HTML page that needs no network.
+
+    Single conditions and calibration are on it where the leaderboard was run with
+    --report, which keeps what they are made of.
+    """
+    from sklperturb.files._writing import check_output
+    from sklperturb.report._page import templates
+    from sklperturb.report._run import RUN, read_audit, read_run
+    from sklperturb.report._write import TITLE, write_page
+
+    templates()
+    path = check_output(
+        folder / REPORT if output is None else output,
+        (".html",),
+        overwrite or output is None,
+    )
+    if not (folder / RUN).exists():
+        raise FileNotFoundError(
+            f"{folder} has no {RUN}, which `sklperturb leaderboard --output {folder}` "
+            "writes; run it, or name another folder."
+        )
+    run = read_run(folder)
+    if audit is not None:
+        refuse_inputs([audit], [path])
+        run["audit"] = read_audit(audit)
+    write_page(path, run, TITLE if title is None else title)
+    out.print(str(path))

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from sklperturb.cli._app import log, out
 
-_LEADERBOARD = ("leaderboard.csv", "leaderboard.parquet", "folds.parquet")
+REPORT = "report.html"
+_LEADERBOARD = ("leaderboard.csv", "leaderboard.parquet", "folds.parquet", "run.json")
 
 
 def make_table(left, right):
@@ -175,8 +176,19 @@ def write_plot(path, figure):
     pyplot.close(figure)
 
 
-def check_leaderboard(folder, plots):
-    check_tables(folder, _LEADERBOARD, plot=f"leaderboard.{plots}")
+def check_leaderboard(folder, plots, report=False):
+    """Refuse what cannot be written, before the work."""
+    names = _LEADERBOARD
+    if report:
+        from sklperturb.report._page import templates
+
+        if folder is None:
+            raise ValueError(
+                "report=True writes a page to a folder; pass output= to name one."
+            )
+        templates()
+        names = *names, REPORT
+    check_tables(folder, names, plot=f"leaderboard.{plots}")
     if folder is not None:
         check_tables(folder / "folds", ())
 
@@ -185,7 +197,7 @@ def write_leaderboard(folder, table, comparison, plots):
     from sklperturb.inspection import LeaderboardDisplay
 
     contents = table, table, comparison.folds
-    for name, content in zip(_LEADERBOARD, contents, strict=True):
+    for name, content in zip(_LEADERBOARD[:3], contents, strict=True):
         as_text = name.endswith(".csv")
         write(
             folder / name,
@@ -195,6 +207,31 @@ def write_leaderboard(folder, table, comparison, plots):
     if find_spec("matplotlib") is not None:
         display = LeaderboardDisplay.from_comparison(comparison)
         write_plot(folder / f"leaderboard.{plots}", display.figure_)
+
+
+def write_report(folder, comparison, task, about, report):
+    """Write what a report is made of, and the page itself if asked."""
+    from sklperturb.report._content import describe
+    from sklperturb.report._run import write_run
+    from sklperturb.report._write import write_page
+
+    run = describe(
+        comparison,
+        task["X"],
+        task["y"],
+        schema=task["schema"],
+        scoring=task["scoring"] if report and comparison.predictions else None,
+        about=about,
+    )
+    write(folder / "run.json", write_run, run=run)
+    if report:
+        write_page(folder / REPORT, run)
+        out.print(str(folder / REPORT))
+    elif (folder / REPORT).exists():
+        log.info(
+            f"{folder / REPORT} is of an earlier run; sklperturb report {folder} "
+            "makes it anew."
+        )
 
 
 def write_predictions(path, X, y_pred):

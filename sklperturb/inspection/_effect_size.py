@@ -170,19 +170,7 @@ class EffectSizeDisplay(PredictionDisplay):
         ValueError
             If shapes or genes differ, or no row is predicted.
         """
-        labels, truth, prediction, is_predicted = read_rows(y_true, y_pred, X, schema)
-        truth, prediction = finite_pair(truth[is_predicted], prediction[is_predicted])
-        if reference is not None:
-            reference = _reference(truth, reference)
-            truth, prediction = truth - reference, prediction - reference
-        rows = labels[is_predicted].reset_index(drop=True)
-        predicted = strengths(prediction)
-        product = np.einsum("ij,ij->i", truth, prediction) / truth.shape[1]
-        rows["predicted"] = predicted
-        rows["aligned"] = np.divide(
-            product, predicted, out=np.zeros_like(product), where=predicted > 0
-        )
-        rows["strength"] = strengths(truth)
+        rows = measure_strengths(y_true, y_pred, X, schema, reference)
         display = cls(
             rows=rows, unit=unit, name=name, held_out=held_out, confidence=confidence
         )
@@ -336,6 +324,27 @@ def _say(context, found):
     # matplotlib leaves out what starts with an underscore.
     blank = " " * str(context).startswith("_")
     return f"{blank}{shown(context, 24)}: {slope:.2f}{between}, n = {n_rows:.0f}"
+
+
+def measure_strengths(y_true, y_pred, X, schema=None, reference=None):
+    """Return the rows of an EffectSizeDisplay: those that are predicted.
+
+    Parameters are those of `EffectSizeDisplay.from_predictions`.
+    """
+    labels, truth, prediction, is_predicted = read_rows(y_true, y_pred, X, schema)
+    truth, prediction = finite_pair(truth[is_predicted], prediction[is_predicted])
+    if reference is not None:
+        reference = _reference(truth, reference)
+        truth, prediction = truth - reference, prediction - reference
+    rows = labels[is_predicted].reset_index(drop=True)
+    predicted = strengths(prediction)
+    product = np.einsum("ij,ij->i", truth, prediction) / truth.shape[1]
+    rows["predicted"] = predicted
+    rows["aligned"] = np.divide(
+        product, predicted, out=np.zeros_like(product), where=predicted > 0
+    )
+    rows["strength"] = strengths(truth)
+    return rows
 
 
 def strengths(values):

@@ -134,7 +134,7 @@ def save(
         },
         "classes": sorted(encoder.classes),
         "foreign": sorted(encoder.foreign),
-        "libraries": _libraries(),
+        "libraries": library_versions(),
         "columns": column_names_of(estimator, X),
         "columns_read": columns_read_by(estimator),
         "contexts": context_names_of(X, roles),
@@ -240,7 +240,8 @@ def load(path, *, trusted=()):
     return estimator
 
 
-def _libraries():
+def library_versions():
+    """Return the versions of Python and of the libraries that were imported."""
     found = {
         name: version(name) for key, name in _LIBRARIES.items() if key in sys.modules
     }
