@@ -279,7 +279,9 @@ def audit(
     ] = None,
     params: Annotated[
         Path | None,
-        Option(exists=True, dir_okay=False, help="The best.json that tune wrote."),
+        Option(
+            exists=True, dir_okay=False, help="The best.json that tune has written."
+        ),
     ] = None,
     embedding: Embedding = None,
     source: Source = None,

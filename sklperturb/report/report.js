@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
-  const STEP = 200; // rows of a table that are drawn at once
+  const STEP = 100; // rows of a table that are drawn at once
 
   // ---- elements; whatever a name holds is shown as text ----
   const NS = "http://www.w3.org/2000/svg";
