@@ -5,6 +5,7 @@ import hashlib
 import json
 from importlib.resources import files
 
+from sklperturb.comparison._summary import UNCHANGED
 from sklperturb.utils._optional import import_extra
 
 _ASSETS = files("sklperturb.report")
@@ -48,6 +49,7 @@ def render(run, title):
         },
         confidence=f"{100 * run['confidence']:g} %",
         headlines=[_headline(run, metric) for metric in metrics],
+        of_cells=any(row["model"] == UNCHANGED for row in run["leaderboard"]),
         costs=_costs(run["leaderboard"]),
         style=style,
         program=program,

@@ -145,7 +145,10 @@ def test_a_leaderboard_of_cells(cli, files, tmp_path):
     words = line.split()[1:]
     words[words.index("model.skpt")] = tmp_path / "model.skpt"
     cli(*words, "--max-steps", 2)
-    again = cli(*data, *embedding, *models, "--output", out)
+    again = cli(*data, *embedding, *models, "--output", out, "--report")
+    page = (out / "report.html").read_text("utf-8")
+    assert "no predictions were kept" in page and "relative to controls" in page
+    assert "Half of the measured cells have" in page
     assert again.stdout.splitlines()[1:3] == done.stdout.splitlines()[1:3]
 
 
