@@ -191,7 +191,7 @@ class CountSpace(
         X = self._validate(X, reset=False)
         Z = np.empty((X.shape[0], len(self.components_)))
         for rows, values in X.blocks():
-            Z[rows] = self.project(values)
+            Z[rows] = self._points_of(values)
         return Z
 
     def inverse_transform(self, Z):
@@ -296,7 +296,7 @@ class CountSpace(
         check_non_negative(X, type(self).__name__)
         return open_cells(X)
 
-    def project(self, counts):
+    def _points_of(self, counts):
         """Return counts (n_cells, n_genes) as points, without a check of them."""
         return self._project(log_normalise(counts, self.target_sum))
 

@@ -238,14 +238,14 @@ def find_spreads(model, X, y):
         rows = np.sort(rows)
         conditions = X.iloc[rows].reset_index(drop=True)
         drawn = draw_like(flow.pools, conditions, kept, rng)
-        shown.append((drawn, conditions, model.space_.project(cells.rows(rows))))
+        shown.append((drawn, conditions, model.space_._points_of(cells.rows(rows))))
 
     def generate(spread):
         made = []
         for i, (drawn, conditions, _) in enumerate(shown):
             given = model, drawn, conditions, "expected"
             counts = counts_of(*given, np.random.default_rng(i), spread)
-            made.append(model.space_.project(counts))
+            made.append(model.space_._points_of(counts))
         return made
 
     one = generate(0.0)
@@ -255,7 +255,7 @@ def find_spreads(model, X, y):
         for of_one, of_several, (drawn, conditions, measured) in zip(
             one, generate(tried), shown, strict=True
         ):
-            start = model.space_.project(model.cells_.counts[drawn])
+            start = model.space_._points_of(model.cells_.counts[drawn])
             context = str(flow.pools.contexts(conditions)[0])
             found.add(context, start, measured, (of_one, of_several), tried)
         return found.pooled()

@@ -157,7 +157,7 @@ class EffectSizeDisplay(PredictionDisplay):
             Whether the model was fitted without these rows.
         confidence : float, default=0.95
             Level of the intervals of slopes.
-        kind, scale, ax
+        kind, scale, ax : optional
             See `plot`.
 
         Returns

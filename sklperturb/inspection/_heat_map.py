@@ -103,7 +103,7 @@ class ConditionHeatMapDisplay(PredictionDisplay):
             given by `load_op2` or `make_chemical_screen`.
         unit : str, default="response"
             What `y` holds, such as "signed -log10 p".
-        order, contexts, ax
+        order, contexts, ax : optional
             See `plot`.
 
         Returns
@@ -165,7 +165,7 @@ class ConditionHeatMapDisplay(PredictionDisplay):
             Name of the model.
         held_out : bool, default=False
             Whether the model was fitted without the rows that it predicts.
-        order, contexts, ax
+        order, contexts, ax : optional
             See `plot`.
 
         Returns

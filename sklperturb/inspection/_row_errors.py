@@ -242,7 +242,7 @@ class RowErrorDisplay(PredictionDisplay):
             Name of the model.
         held_out : bool, default=False
             Whether the model was fitted without these rows.
-        by, max_groups, ax
+        by, max_groups, ax : optional
             See `plot`.
 
         Returns

@@ -218,7 +218,7 @@ class SignatureDisplay(PredictionDisplay):
             Name of the model.
         held_out : bool, default=False
             Whether the model was fitted without this condition.
-        n_top, rank_by, ax
+        n_top, rank_by, ax : optional
             See `plot`.
 
         Returns

@@ -54,7 +54,11 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     new = ~X_test[schema.perturbation].isin(perturbations)
     if len(X_test) == 0:
         in_several = schema.context is not None and (
-            X.groupby(schema.perturbation)[schema.context].nunique().gt(1).sum() > 1
+            X.groupby(schema.perturbation, observed=True)[schema.context]
+            .nunique()
+            .gt(1)
+            .sum()
+            > 1
         )
         new = pd.Series([not in_several])
     if schema.context is None or new.mean() > 0.5:
@@ -72,7 +76,9 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     )
     if len(shared) < 2:
         # Every context is to be predicted, or the targets share nothing with the rest.
-        n_pairs = X.groupby(schema.perturbation)[schema.context].nunique()
+        n_pairs = X.groupby(schema.perturbation, observed=True)[
+            schema.context
+        ].nunique()
         n_pairs = int(n_pairs[n_pairs > 1].sum())
         return UnseenPairKFold(min(n_splits, max(n_pairs, 2)), **common)
     return UnseenPairKFold(min(n_splits, len(shared)), contexts=targets, **common)

@@ -88,6 +88,8 @@ SPACES = {
         "hidden_dim": _any(128, 256, 512),
         "n_layers": _int(2, 4),
     },
+    # sklperturb.inspection
+    "ConformalRegressor": {},
     # sklperturb.linear_model
     "BilinearGeneRegressor": {
         "n_components": _int(4, 64, log=True),

@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklperturb.compose import DisplacedControlsRegressor
 from sklperturb.datasets import PerturbationSchema
 from sklperturb.ensemble import WeightedErrorRegressor
+from sklperturb.inspection import ConformalRegressor
 from sklperturb.models import (
     KINDS,
     BestCellsRegressor,
@@ -44,9 +45,10 @@ def test_names_are_unique_and_kinds_known():
 
 
 def test_every_regressor_of_the_toolkit_is_registered():
-    # Not without weights for `fit`, which a leaderboard does not hand on; and models of
-    # cells have names of their own.
+    # Not without weights for `fit`, which a leaderboard does not hand on; nor what
+    # predicts as the model within it; and models of cells have names of their own.
     registered = {
+        ConformalRegressor,
         WeightedErrorRegressor,
         DisplacedControlsRegressor,
         BestCellsRegressor,
