@@ -207,7 +207,8 @@ def test_what_a_former_run_left_is_replaced_aloud(cli, folder, tmp_path):
     board = ["leaderboard", "--data", folder, "--models", "ridge", "--n-splits", 2]
     board += ["--output", tmp_path]
     assert "replaced" not in cli(*board).stderr
-    told = "leaderboard.csv, leaderboard.parquet, folds.parquet, leaderboard.png in"
+    told = "leaderboard.csv, leaderboard.parquet, folds.parquet, run.json, "
+    told += "leaderboard.png in"
     assert f"{told} {tmp_path} will be replaced" in cli(*board).stderr
 
 

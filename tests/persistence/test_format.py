@@ -119,7 +119,7 @@ def test_fingerprints():
 
 
 def test_another_version_of_scikit_learn(tmp_path, monkeypatch):
-    monkeypatch.setattr("sklperturb.persistence._save._libraries", lambda: {})
+    monkeypatch.setattr("sklperturb.persistence._save.library_versions", lambda: {})
     sklperturb.save(Ridge(), tmp_path / "m.skpt")
     with pytest.warns(InconsistentVersionWarning, match="Ridge"):
         sklperturb.load(tmp_path / "m.skpt")
