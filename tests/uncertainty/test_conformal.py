@@ -13,6 +13,7 @@ from sklperturb.baseline import AdditiveRegressor, NoChangeRegressor
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.inspection import ConformalRegressor, ExchangeabilityWarning
 from sklperturb.model_selection import UnseenPairKFold, UnseenPerturbationKFold
+from sklperturb.uncertainty._conformal_asked import _warn_of_shift
 
 
 def noise(n_perturbations, n_genes=40, contexts="AB", seed=0, sizes=(0.2, 3.0)):
@@ -278,3 +279,14 @@ def test_rows_do_not_depend_on_each_other():
     lower, _ = model.predict_interval(made.X_test)
     alone, _ = model.predict_interval(made.X_test[5:6])
     np.testing.assert_allclose(alone[0], lower[5])
+
+
+@pytest.mark.parametrize(("n_far", "told"), [(14, False), (20, True)])
+def test_a_few_far_perturbations_are_not_worth_telling(n_far, told):
+    """Of 100, where 5 are expected: both are more than chance, and only one matters."""
+    names = np.repeat([f"p{i}" for i in range(100)], 2)
+    distances = np.repeat(np.arange(100) < n_far, 2) + 0.0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _warn_of_shift(distances, 0.5, names, "are farther", "Measure more.")
+    assert [str(w.message)[:22] for w in caught] == ["20 of 100 perturbation"] * told

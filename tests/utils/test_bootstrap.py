@@ -138,3 +138,22 @@ def test_bootstrap_interval_of_a_ratio():
     # Resamples in which the divisor changes its sign say nothing.
     unsure = divisors - divisors.mean() + 0.01
     assert np.isnan(bootstrap.interval_of_ratio(values, unsure)).all()
+
+
+def test_ends_are_those_of_studentised_resamples():
+    """The same by a loop, at the level that stands for 95 %: 1.875 % on either side."""
+    values, n = np.random.default_rng(3).lognormal(0, 1.2, 15), 15
+    draws = np.random.RandomState(0).multinomial(n, np.full(n, 1 / n), size=500)
+    ratios = []
+    for times in draws:
+        drawn = np.repeat(values, times)
+        error = drawn.std(ddof=1) / np.sqrt(n)
+        ratios.append((drawn.mean() - values.mean()) / error)
+    usual = stats.t.ppf(0.975, n - 1)
+    low = min(-usual, np.quantile(ratios, 0.01875))
+    high = max(usual, np.quantile(ratios, 0.98125))
+    assert low < -usual - 0.5  # so that it is resamples that tell
+    error = values.std(ddof=1) / np.sqrt(n)
+    expected = values.mean() - high * error, values.mean() - low * error
+    names = [f"{i:02d}" for i in range(n)]
+    assert interval(names, values) == pytest.approx(expected)
