@@ -38,7 +38,13 @@ _SUBMODULES = (
 )
 
 # Functions that are as near as the package, and loaded no earlier than submodules.
-_FUNCTIONS = {"load": "persistence", "save": "persistence"}
+_FUNCTIONS = {
+    "config_context": "conditions",
+    "get_config": "conditions",
+    "load": "persistence",
+    "save": "persistence",
+    "set_config": "conditions",
+}
 
 __all__ = ["__version__", *_FUNCTIONS, *_SUBMODULES]
 

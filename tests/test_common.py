@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import sklperturb
 from sklperturb.baseline import GroupStatisticRegressor
 from sklperturb.datasets import PerturbationSchema, make_chemical_screen
 from sklperturb.embedding import SECheckpoint, SEConfig
@@ -37,6 +38,7 @@ from sklperturb.testing import (
     public_members,
     public_packages,
 )
+from sklperturb.tuning import PerturbationSearchCV
 
 OLD_CHECKS = Version(sklearn.__version__) < Version("1.7.1")
 # What numpydoc checks and is not asked for: more than a summary, an example and
@@ -225,6 +227,39 @@ def test_regressors_work_with_scikit_learn(name, kind, screen):
     assert repr(best) == repr(values[np.argmax(scores)])
     assert search.predict(screen.X_test).shape == screen.y_test.shape
     assert not hasattr(clone(search), "best_estimator_")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*all_estimators("regressor"), ("PerturbationSearchCV", PerturbationSearchCV)],
+)
+def test_predictions_are_frames_where_asked_for(name, kind, screen, tmp_path):
+    model = construct(kind)
+    seeds = [key for key in model.get_params() if key.endswith("random_state")]
+    model.set_params(**dict.fromkeys(seeds, 0))
+    X, asked, y = screen.X, screen.X_test, screen.y
+    if not get_tags(model).input_tags.categorical:
+        encoder = make_condition_encoder(n_components=4).set_output(transform="pandas")
+        X, asked = encoder.fit_transform(X, y), encoder.transform(asked)
+    assert clone(model).set_output(predict="pandas") is not None
+    expected = model.fit(X, y).predict(asked)
+    assert type(expected) is np.ndarray
+    with sklperturb.config_context(predict_output="pandas"):
+        frame = model.predict(asked)
+    assert frame.index.equals(asked.index)
+    assert frame.columns.equals(y.columns)
+    assert set(frame.dtypes) == {expected.dtype}
+    np.testing.assert_array_equal(frame, expected)
+    assert type(model.predict(asked)) is np.ndarray
+    # Names and what was asked for are in a file; a clone knows the latter only.
+    sklperturb.save(model.set_output(predict="like_y"), tmp_path / "model.skpt")
+    again = sklperturb.load(tmp_path / "model.skpt")
+    pd.testing.assert_frame_equal(again.predict(asked), frame)
+    copied = clone(again)
+    assert not hasattr(copied, "_target_names")
+    copied.fit(X, y.iloc[:, 0].to_numpy())
+    assert type(copied.predict(asked)) is np.ndarray
+    assert copied.set_output(predict="pandas").predict(asked).name is None
 
 
 def test_encoder_gives_pandas_inside_a_pipeline(screen):

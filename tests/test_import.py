@@ -12,7 +12,13 @@ import pytest
 import sklperturb
 
 HEAVY = ("anndata", "matplotlib", "pandas", "sklearn", "skorch", "torch")
-FUNCTIONS = ["load", "save"]
+FUNCTIONS = {
+    "config_context": "conditions",
+    "get_config": "conditions",
+    "load": "persistence",
+    "save": "persistence",
+    "set_config": "conditions",
+}
 SUBMODULES = sorted({*sklperturb.__all__} - {"__version__", *FUNCTIONS})
 MEASURE = """
 import json, sys, time
@@ -50,9 +56,9 @@ def test_submodules_resolve(name):
         assert hasattr(module, public)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_resolve(name):
-    assert getattr(sklperturb, name) is getattr(sklperturb.persistence, name)
+@pytest.mark.parametrize(("name", "room"), FUNCTIONS.items())
+def test_functions_resolve(name, room):
+    assert getattr(sklperturb, name) is getattr(getattr(sklperturb, room), name)
 
 
 def test_dir_lists_submodules():

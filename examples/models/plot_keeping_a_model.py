@@ -70,8 +70,8 @@ new = pd.DataFrame(
         "cell_type": screen.X["cell_type"].iloc[0],
     }
 )
-loaded = sklperturb.load(path)
-predicted = pd.DataFrame(loaded.predict(new), new["sm_name"], info.genes)
+loaded = sklperturb.load(path).set_output(predict="pandas")
+predicted = loaded.predict(new.set_axis(new["sm_name"]))
 predicted.iloc[:, :6].round(2)
 
 # %%

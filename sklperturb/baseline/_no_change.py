@@ -5,12 +5,17 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.conditions._documented import DocumentedMixin
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import validate_conditions
 
 
 class NoChangeRegressor(
-    DocumentedMixin, NamedConditionsMixin, RegressorMixin, BaseEstimator
+    DocumentedMixin,
+    NamedPredictionsMixin,
+    NamedConditionsMixin,
+    RegressorMixin,
+    BaseEstimator,
 ):
     """Predict zero for every gene: the response of an inert compound.
 

@@ -20,6 +20,7 @@ from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._documented import DocumentedMixin
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.conditions._validation import require_y
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
@@ -29,7 +30,11 @@ _CHECKED_ROWS = 100
 
 
 class LatentTargetRegressor(
-    DocumentedMixin, CallbackSupportMixin, RegressorMixin, BaseEstimator
+    DocumentedMixin,
+    NamedPredictionsMixin,
+    CallbackSupportMixin,
+    RegressorMixin,
+    BaseEstimator,
 ):
     """Predict responses through a latent space of the responses.
 

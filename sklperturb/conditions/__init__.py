@@ -6,6 +6,11 @@ from sklperturb.conditions._labels import (
     join_combination,
     split_combination,
 )
+from sklperturb.conditions._named_predictions import (
+    config_context,
+    get_config,
+    set_config,
+)
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
@@ -13,9 +18,12 @@ from sklperturb.conditions._validation import resolve_schema, validate_condition
 __all__ = [
     "ConditionRegressor",
     "PerturbationSchema",
+    "config_context",
     "control_rows",
+    "get_config",
     "join_combination",
     "resolve_schema",
+    "set_config",
     "split_combination",
     "take_columns",
     "validate_conditions",

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._levels import LevelEncoder, warn_of_near_misses
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 
 
@@ -27,6 +28,7 @@ class NamedConditionsMixin:
 
 class ConditionRegressor(
     DocumentedMixin,
+    NamedPredictionsMixin,
     NamedConditionsMixin,
     RegressorMixin,
     BaseEstimator,

@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.conditions._documented import DocumentedMixin
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.ensemble._weights import (
     RowMoments,
     Spectrum,
@@ -30,7 +31,9 @@ from sklperturb.model_selection._meta import (
 from sklperturb.utils._grid import Grid
 
 
-class BlendRegressor(DocumentedMixin, RegressorMixin, _BaseComposition):
+class BlendRegressor(
+    DocumentedMixin, NamedPredictionsMixin, RegressorMixin, _BaseComposition
+):
     r"""Add up the predictions of several estimators with weights that suit the metric.
 
     The weights are learnt from out-of-fold predictions: those of training rows by

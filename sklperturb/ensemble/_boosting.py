@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.conditions._documented import DocumentedMixin
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.preprocessing import TargetReducer
 
 
@@ -23,7 +24,9 @@ def _lightgbm():
     return lightgbm
 
 
-class BoostedTargetRegressor(DocumentedMixin, RegressorMixin, BaseEstimator):
+class BoostedTargetRegressor(
+    DocumentedMixin, NamedPredictionsMixin, RegressorMixin, BaseEstimator
+):
     """Boost regression trees on the leading components of the targets.
 
     `fit` writes the responses in the orthonormal basis of `TargetReducer` and grows

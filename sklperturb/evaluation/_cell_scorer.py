@@ -14,6 +14,7 @@ from sklperturb.cells._files import check_unique_genes, is_annotated
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_label
+from sklperturb.conditions._named_predictions import arrays_only
 from sklperturb.conditions._near import spelling_hint
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.evaluation._conventions import CONVENTIONS
@@ -322,7 +323,8 @@ class CellScorer:
 def _cells_of(estimator, X):
     """Return a predicted cell for each row."""
     if not hasattr(estimator, "sample"):
-        return estimator.predict(X)
+        with arrays_only():
+            return estimator.predict(X)
     cells = estimator.sample(X, 1)
     if is_annotated(cells) or sparse.issparse(cells):
         return cells

@@ -9,6 +9,11 @@ from sklearn.decomposition import PCA
 from sklearn.utils import _safe_indexing, check_array
 
 from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._named_predictions import (
+    OUTPUT_CONFIG,
+    TARGET_NAMES,
+    NamedPredictionsMixin,
+)
 from sklperturb.conditions._validation import validate_conditions
 from sklperturb.files._fields import (
     Array,
@@ -369,7 +374,7 @@ class FittedFlow:
         return moved, np.linalg.norm(displacement) / max(self._longest, 1e-12)
 
 
-class KeptFlowMixin:
+class KeptFlowMixin(NamedPredictionsMixin):
     """Let model files hold an estimator whose fitted state is a `FittedFlow`."""
 
     @classmethod
@@ -397,10 +402,9 @@ class KeptFlowMixin:
         return self
 
     def _to_file(self):
-        state = self.get_params(deep=False)
-        if hasattr(self, "_flow"):
-            state["_flow"] = self._flow
-        return state
+        kept = ("_flow", TARGET_NAMES, OUTPUT_CONFIG)
+        state = {name: vars(self)[name] for name in kept if name in vars(self)}
+        return self.get_params(deep=False) | state
 
     @classmethod
     def _from_file(cls, state):
@@ -412,6 +416,8 @@ class KeptFlowMixin:
             flow = check_flow(state["_flow"])
             validate_conditions(model, flow.conditions, reset=True)
             model._set_fitted(flow)
+        kept = {k: v for k, v in state.items() if k in (TARGET_NAMES, OUTPUT_CONFIG)}
+        vars(model).update(kept)
         return model
 
 

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklperturb.cells._files import gene_names
 from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.conditions._regressor import NamedConditionsMixin
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.preprocessing import ExpressionGeneEmbedding
@@ -18,7 +19,11 @@ from sklperturb.preprocessing._gene_embedding import scores
 
 
 class BilinearGeneRegressor(
-    DocumentedMixin, NamedConditionsMixin, RegressorMixin, BaseEstimator
+    DocumentedMixin,
+    NamedPredictionsMixin,
+    NamedConditionsMixin,
+    RegressorMixin,
+    BaseEstimator,
 ):
     r"""Predict effects as a product of gene and perturbation embeddings.
 

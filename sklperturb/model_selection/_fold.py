@@ -9,6 +9,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
 from sklperturb.conditions._frames import without_annotation
+from sklperturb.conditions._named_predictions import arrays_only
 from sklperturb.utils._callbacks import FitTask
 
 
@@ -77,7 +78,7 @@ class FoldFit:
         if params:  # set_params of a FrozenEstimator returns nothing
             self.estimator_.set_params(**params)
         start = time.perf_counter()
-        with self._fit_task.around(self.estimator_):
+        with self._fit_task.around(self.estimator_), arrays_only():
             X, *y = self._train
             y = [responses_for(self.estimator_, each) for each in y]
             self.estimator_.fit(X, *y, **self._fit_params)
@@ -86,7 +87,8 @@ class FoldFit:
 
     def predict(self):
         """Return what the clone predicts for the held-out rows."""
-        return self.estimator_.predict(self.X_test)
+        with arrays_only():
+            return self.estimator_.predict(self.X_test)
 
     def score(self, scorers):
         """Return the score of the held-out rows by each scorer, all of them finite.
@@ -108,7 +110,9 @@ class FoldFit:
         scores = {}
         for name, scorer in scorers.items():
             given = self._score_params.get(name, {})
-            value = float(scorer(self.estimator_, self.X_test, *self._y_test, **given))
+            with arrays_only():
+                value = scorer(self.estimator_, self.X_test, *self._y_test, **given)
+            value = float(value)
             if not np.isfinite(value):
                 raise ValueError(f"The score {name!r} is {value}.")
             scores[name] = value
@@ -121,8 +125,10 @@ def responses_for(estimator, y):
 
     What counts is the last step of a pipeline, and what a search searches.
     """
-    while type(estimator).__module__.partition(".")[0] == "sklearn":
-        if isinstance(estimator, Pipeline):
+    while (is_pipeline := isinstance(estimator, Pipeline)) or type(
+        estimator
+    ).__module__.partition(".")[0] == "sklearn":
+        if is_pipeline:
             inner = estimator.steps[-1][1]
         else:
             inner = getattr(estimator, "estimator", None)

@@ -12,11 +12,14 @@ from sklearn.utils._param_validation import HasMethods
 
 from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import as_pandas, without_annotation
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.conditions._validation import require_y
 from sklperturb.model_selection._fold import FoldFit
 
 
-class MetaRegressor(DocumentedMixin, RegressorMixin, BaseEstimator):
+class MetaRegressor(
+    DocumentedMixin, NamedPredictionsMixin, RegressorMixin, BaseEstimator
+):
     """Base of the regressors around one inner regressor."""
 
     # Of all subclasses; each has some of these parameters.

@@ -17,6 +17,7 @@ from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import control_rows, take_labels
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.conditions._validation import (
     resolve_schema,
     validate_conditions,
@@ -36,7 +37,11 @@ _FOLDS = {"perturbation": UnseenPerturbationKFold, "context": UnseenContextKFold
 
 
 class BestCellsRegressor(
-    DocumentedMixin, CallbackSupportMixin, RegressorMixin, BaseEstimator
+    DocumentedMixin,
+    NamedPredictionsMixin,
+    CallbackSupportMixin,
+    RegressorMixin,
+    BaseEstimator,
 ):
     """Generate cells by the simplest model that held-out perturbations do not refute.
 

@@ -1,10 +1,10 @@
 """Models that are put together from several estimators; the table has the others."""
 
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklperturb.baseline import AdditiveRegressor
 from sklperturb.compose import LatentTargetRegressor, PerturbationEffectRegressor
+from sklperturb.compose._pipeline import ScreenPipeline
 from sklperturb.ensemble import (
     BlendRegressor,
     PseudoLabelRegressor,
@@ -26,7 +26,7 @@ from sklperturb.preprocessing import TargetReducer, make_condition_encoder
 
 def encoded(regressor, schema, random_state, **parameters):
     """Return a regressor of numbers behind one-hot columns and target statistics."""
-    return Pipeline(
+    return ScreenPipeline(
         [
             ("encoder", make_condition_encoder(statistics=("mean",), schema=schema)),
             ("scaler", StandardScaler()),

@@ -16,6 +16,7 @@ from skorch.dataset import ValidSplit
 from skorch.utils import noop
 
 from sklperturb.conditions._documented import DocumentedMixin
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.conditions._validation import validate_target
 from sklperturb.modules import RowwiseRMSELoss, WeightedMSELoss
 from sklperturb.neural_network._batches import (
@@ -135,7 +136,12 @@ def _stopped_early(net):
 
 
 class BaseNetRegressor(
-    DocumentedMixin, CallbackSupportMixin, KeptNetMixin, RegressorMixin, BaseEstimator
+    DocumentedMixin,
+    NamedPredictionsMixin,
+    CallbackSupportMixin,
+    KeptNetMixin,
+    RegressorMixin,
+    BaseEstimator,
 ):
     """Base of the neural estimators: a subclass names its module and its parameters."""
 

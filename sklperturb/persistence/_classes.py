@@ -22,6 +22,7 @@ _ROOMS = (
 # What fitted estimators are made of besides, by module.
 _PARTS = {
     "sklperturb.cells._perturbed": ("ControlCells", "CountChange", "CountRates"),
+    "sklperturb.compose._pipeline": ("ScreenPipeline",),
     "sklperturb.conditions._levels": ("LevelEncoder",),
     "sklperturb.conditions._statistics": ("LevelStatistics",),
     "sklperturb.ensemble._long_features": ("LongFeatures",),
@@ -124,6 +125,7 @@ _FUNCTIONS = {
 # folders, which hold pickles, and to running studies. None of them matters to predict.
 RESET = {
     "sklearn.pipeline.Pipeline": ("memory",),
+    "sklperturb.compose._pipeline.ScreenPipeline": ("memory",),
     "sklperturb.tuning.PerturbationSearchCV": (
         *("callbacks", "pruner", "sampler", "storage", "study"),
     ),

@@ -28,6 +28,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.conditions._documented import DocumentedMixin
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin, gives_frames
 from sklperturb.conditions._validation import require_y
 from sklperturb.tuning._run import route, run_search
 from sklperturb.tuning._scores import best_row, is_several, resolve_scorers, tabulate
@@ -47,7 +48,11 @@ def _has(method):
 
 
 class PerturbationSearchCV(
-    DocumentedMixin, CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator
+    DocumentedMixin,
+    NamedPredictionsMixin,
+    CallbackSupportMixin,
+    MetaEstimatorMixin,
+    BaseEstimator,
 ):
     """Search for good parameters with Optuna, on folds that cut by condition.
 
@@ -250,6 +255,8 @@ class PerturbationSearchCV(
         self.verbose = verbose
         self.random_state = random_state
 
+    _predicts_with = "best_estimator_"
+
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None, **params):
         """Try parameters on the folds, and fit the best ones on all rows.
@@ -329,6 +336,7 @@ class PerturbationSearchCV(
         return scorers[metric](best, *arguments, **params)
 
     @available_if(_has("predict"))
+    @gives_frames
     def predict(self, X):
         """Call `predict` of the best estimator.
 

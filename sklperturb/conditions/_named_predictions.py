@@ -1,0 +1,321 @@
+"""Predictions as data frames with the names of genes, where they are asked for.
+
+What scikit-learn has for `transform`: a setting of each estimator, and one for all of
+them, which each thread has for itself.
+"""
+
+import inspect
+import threading
+from contextlib import contextmanager
+from functools import wraps
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+
+from sklperturb.conditions._frames import is_annotated
+
+# What is kept on an estimator beside what it learns: names, and what was asked for.
+# Files hold both.
+TARGET_NAMES, OUTPUT_CONFIG = "_target_names", "_sklearn_output_config"
+_OUTPUTS = ("default", "pandas", "like_y")
+_DEFAULTS = {"predict_output": "default"}
+_local = threading.local()
+
+
+def get_config():
+    """Return the settings of this thread.
+
+    Returns
+    -------
+    config : dict
+        A copy; what can be set is described in `set_config`.
+
+    See Also
+    --------
+    set_config : Change them.
+    config_context : Change them for a while.
+
+    Examples
+    --------
+    >>> import sklperturb
+    >>> sklperturb.get_config()
+    {'predict_output': 'default'}
+    """
+    return dict(_settings())
+
+
+def set_config(*, predict_output=None):
+    """Change the settings of this thread.
+
+    Parameters
+    ----------
+    predict_output : {"default", "pandas", "like_y"}, default=None
+        What `predict` and `predict_interval` of all estimators of sklperturb return,
+        but for those with a setting of their own (`set_output(predict=...)`):
+
+        - "default": arrays, as in scikit-learn;
+        - "pandas": a DataFrame with the names of genes and the index of `X`, a Series
+          where `y` had one dimension. Where `y` had no names, columns are numbered,
+          ``y0, y1, ...``;
+        - "like_y": the same where `y` was a data frame, a Series or an AnnData in
+          `fit`, else arrays;
+        - None: as it was.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+
+    See Also
+    --------
+    config_context : The same for a while.
+    sklearn.set_config : The settings of scikit-learn, that of `transform` among them.
+
+    Notes
+    -----
+    Threads and processes that are started later begin with the defaults.
+
+    Examples
+    --------
+    >>> import sklperturb
+    >>> sklperturb.set_config(predict_output="like_y")
+    >>> sklperturb.set_config(predict_output="default")
+    """
+    if predict_output is not None:
+        _settings()["predict_output"] = _output(predict_output)
+
+
+@contextmanager
+def config_context(*, predict_output=None):
+    """Change the settings of this thread within a ``with`` block.
+
+    Parameters
+    ----------
+    predict_output : {"default", "pandas", "like_y"}, default=None
+        As of `set_config`.
+
+    Yields
+    ------
+    None
+
+    See Also
+    --------
+    set_config : The same for good, and what the settings mean.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import sklperturb
+    >>> from sklperturb.baseline import NoChangeRegressor
+    >>> y = pd.DataFrame({"MYC": [1.0, 2.0], "TP53": [0.0, 1.0]})
+    >>> model = NoChangeRegressor().fit([["A"], ["B"]], y)
+    >>> with sklperturb.config_context(predict_output="pandas"):
+    ...     model.predict(pd.DataFrame(["A"], index=["first"]))
+           MYC  TP53
+    first  0.0   0.0
+    """
+    before = get_config()
+    try:
+        set_config(predict_output=predict_output)
+        yield
+    finally:
+        _settings().update(before)
+
+
+def _output(value):
+    """Return how predictions are to be given; raise if it is no way that there is."""
+    if not (isinstance(value, str) and value in _OUTPUTS):
+        raise ValueError(
+            f"The output of predict is set to {value!r}; it must be one of "
+            f"{list(_OUTPUTS)}."
+        )
+    return str(value)
+
+
+@contextmanager
+def arrays_only():
+    """Let estimators in the block predict arrays, whatever anybody asked them for.
+
+    What the toolkit computes with is arrays; only what users called gives frames.
+    """
+    _local.n_inside = getattr(_local, "n_inside", 0) + 1
+    try:
+        yield
+    finally:
+        _local.n_inside -= 1
+
+
+def wants_arrays():
+    """Whether this is within `arrays_only`."""
+    return getattr(_local, "n_inside", 0) > 0
+
+
+def _settings():
+    """Return what this thread may change."""
+    if not hasattr(_local, "settings"):
+        _local.settings = dict(_DEFAULTS)
+    return _local.settings
+
+
+class NamedPredictionsMixin:
+    """Let `predict` return a frame where `set_output` or the configuration says so.
+
+    It does for `predict` what scikit-learn does for `transform`. `fit` remembers the
+    names of a data frame `y`. Estimators that are called by another one, in its `fit`
+    or `predict`, give arrays: only the outermost returns a frame.
+
+    A method behind `available_if` is not seen here, and has the decorator
+    `gives_frames` itself.
+    """
+
+    # Attribute with the estimator that predicts in the place of this one, if any. What
+    # was asked of it counts where nothing was asked of this one.
+    _predicts_with = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        for name, decorate in _DECORATORS.items():
+            method = vars(cls).get(name)
+            if inspect.isfunction(method) and not hasattr(method, "_names_predictions"):
+                setattr(cls, name, decorate(method))
+
+    def set_output(self, *, transform=None, predict=None):
+        """Set what `predict` and `transform` return.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, default=None
+            For estimators that transform, as in scikit-learn.
+        predict : {"default", "pandas", "like_y"}, default=None
+            What `predict` and `predict_interval` return: arrays; a DataFrame with the
+            names of genes and the index of `X`, or a Series where `y` had one
+            dimension; or one of these where `y` was a data frame, a Series or an
+            AnnData in `fit`, else arrays. None leaves it as it is, which at first is
+            what `sklperturb.set_config` says.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If `predict` is none of them, or the estimator does not transform.
+        """
+        if predict is not None:
+            predict = _output(predict)
+        if transform is not None:
+            of_scikit_learn = getattr(super(), "set_output", None)
+            if of_scikit_learn is None:
+                raise ValueError(
+                    f"{type(self).__name__} has no transform of its own, of which "
+                    f"transform={transform!r} could set the output; pass predict=, or "
+                    "call set_output of the transformer."
+                )
+            of_scikit_learn(transform=transform)
+        if predict is not None:
+            setattr(self, OUTPUT_CONFIG, _own_config(self) | {"predict": predict})
+        return self
+
+    def _predict_output(self):
+        """Return what was asked of this estimator itself, or None."""
+        asked = _own_config(self).get("predict")
+        if asked is None and self._predicts_with is not None:
+            other = getattr(self, self._predicts_with, None)  # None before fit
+            return _own_config(other).get("predict")
+        return asked
+
+
+def gives_frames(method):
+    """Return a method that gives its arrays as frames where these are asked for."""
+
+    @wraps(method)
+    def framed(self, X, *args, **kwargs):
+        if wants_arrays():
+            return method(self, X, *args, **kwargs)
+        output = self._predict_output() or get_config()["predict_output"]
+        with arrays_only():
+            found = method(self, X, *args, **kwargs)
+        names = getattr(self, TARGET_NAMES, None)
+        if output == "default":
+            return found
+        if output == "like_y" and names is None:
+            return found
+        if isinstance(found, tuple):
+            return tuple(_named(each, X, names) for each in found)
+        return _named(found, X, names)
+
+    framed._names_predictions = True
+    return framed
+
+
+def _remembers_names(method):
+    """Return a `fit` that keeps the names that `y` has, and computes with arrays."""
+
+    @wraps(method)
+    def remembering(self, X, *args, **kwargs):
+        with arrays_only():
+            fitted = method(self, X, *args, **kwargs)
+        names = target_names(args[0] if args else kwargs.get("y"))
+        if names is None:
+            vars(self).pop(TARGET_NAMES, None)
+        else:
+            setattr(self, TARGET_NAMES, names)
+        return fitted
+
+    remembering._names_predictions = True
+    return remembering
+
+
+_DECORATORS = {
+    "fit": _remembers_names,
+    "predict": gives_frames,
+    "predict_interval": gives_frames,
+}
+
+
+def target_names(y):
+    """Return the names of the columns of `y`, of a Series that of itself, or None.
+
+    Text and whole numbers stay what they are, so that predictions line up with `y`;
+    all else becomes text, which files can hold.
+    """
+    if is_annotated(y):
+        names = y.var_names
+    elif isinstance(y, pd.Series):
+        names = [] if y.name is None else [y.name]
+    elif isinstance(y, pd.DataFrame):
+        names = y.columns
+    else:
+        frame = nw.from_native(y, pass_through=True, allow_series=True)
+        if isinstance(frame, nw.Series):
+            names = [frame.name] if frame.name else []
+        elif isinstance(frame, nw.DataFrame):
+            names = frame.columns
+        else:
+            return None
+    if isinstance(names, pd.Index) and names.dtype.kind in "iu":
+        return names.to_numpy()
+    made = np.empty(len(names), dtype=object)
+    made[:] = [str(name) for name in names]
+    return made
+
+
+def _named(y_pred, X, names):
+    """Return an array as a frame over the rows of `X`, without a copy."""
+    if not isinstance(y_pred, np.ndarray) or y_pred.ndim not in (1, 2):
+        return y_pred
+    index = X.index if isinstance(X, pd.DataFrame | pd.Series) else None
+    is_known = names is not None and len(names) > 0
+    if y_pred.ndim == 1:
+        name = names[0] if is_known else None
+        return pd.Series(y_pred, index, name=name, copy=False)
+    columns = names if is_known else [f"y{i}" for i in range(y_pred.shape[1])]
+    return pd.DataFrame(y_pred, index, columns, copy=False)
+
+
+def _own_config(estimator):
+    """Return what was set on an estimator; in a stranger's file it may be anything."""
+    config = getattr(estimator, OUTPUT_CONFIG, None)
+    return config if isinstance(config, dict) else {}
