@@ -20,14 +20,15 @@ from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.conditions._validation import validate_conditions
 from sklperturb.linear_model._kernel import groups_by_part
 from sklperturb.linear_model._knowledge import EDGES, fit_knowledge
-from sklperturb.linear_model._latent import LatentConditionRegressor
+from sklperturb.linear_model._latent import LatentConditionRegressor, Within
 from sklperturb.linear_model._response_kernel import ResponseKernelRidge
-from sklperturb.preprocessing import GeneSource, read_gene_source
+from sklperturb.preprocessing import read_gene_source
 from sklperturb.preprocessing._gene_embedding import GeneEmbedding
 from sklperturb.preprocessing._gene_sources import (
     UnitVectors,
     all_responses,
     distinct_names,
+    fitted_source,
     holds_responses,
     products_of_bands,
     profile_source,
@@ -92,7 +93,8 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
     known_ : dict of {str: float}
         Share of the training perturbations of which each source knows a gene.
     models_ : dict of {int: GeneKnowledgeRidge}
-        By number of the context, the models of single contexts.
+        By number of the context, the models of single contexts, for predictions only:
+        without `sources`, and with a basis in that of all contexts.
     n_iter_ : int
         Steps that the search took.
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
@@ -206,7 +208,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             gene: i for i, gene in enumerate(sorted(set().union(*self._parts)))
         }
         named = set(self._index)
-        sources = [_resolved(source, X, y) for source in given]
+        sources = [fitted_source(source, X, y) for source in given]
         names = distinct_names([source.name for source in sources])
         self._vectors = {
             name: UnitVectors.of(source, named)
@@ -237,11 +239,8 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
                 "known of genes."
             )
         self._rows_of_parts = self._membership(labels)
-        self._rows_of_sources = {
-            name: vectors.rows(self._genes_of(labels))
-            for name, vectors in self._vectors.items()
-        }
-        self._heads, self.shares_ = {}, {}
+        self._keep_rows_of_sources(labels)
+        self._heads, self.shares_, self.models_ = {}, {}, {}
         for head in heads:
             means, kernels = self._kernels_of(head, context, perturbation, labels)
             fitted = fit_knowledge(
@@ -253,11 +252,15 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
                 sharing=sharing.get(head),
                 max_iter=self.max_iter,
             )
-            self._heads[head] = fitted
+            self._heads[head] = fitted.for_predictions()
             self.shares_[head] = fitted.shares([*means, *kernels])
-        self.models_ = {}
         if "seen" in heads:
             self._fit_own(X, y, sources)
+        else:
+            self._products = None  # which are of those seen elsewhere
+        # Products of vectors are all that counts from here.
+        self._vectors = {n: v.for_products() for n, v in self._vectors.items()}
+        self._keep_rows_of_sources(labels)
         self.n_iter_ = max(f.n_iter for h in self._heads.values() for f in h.fits)
         return self
 
@@ -326,7 +329,15 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             with warnings.catch_warnings():
                 # That of the sources was said; contexts may be alike.
                 warnings.filterwarnings("ignore", ".*holds the responses")
-                self.models_[code] = model.fit(_safe_indexing(X, rows), y.iloc[rows])
+                model.fit(_safe_indexing(X, rows), y.iloc[rows])
+            # It has read them; a file would hold the responses again, and the basis.
+            model.sources = None
+            model.reducer_ = Within.of(model.reducer_, self.reducer_.components_)
+            self.models_[code] = model
+
+    def _keep_rows_of_sources(self, labels):
+        genes = self._genes_of(labels)
+        self._rows_of_sources = {n: v.rows(genes) for n, v in self._vectors.items()}
 
     def _warn_of_unknown(self, named):
         for name, vectors in self._vectors.items():
@@ -423,9 +434,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         ]
 
     def _genes_of(self, labels):
-        known = {}
-        for label in set(map(as_text, labels)):
-            known[label] = self.schema_.split(label)
+        known = {a: self.schema_.split(a) for a in set(map(as_text, labels))}
         return [known[as_text(label)] for label in labels]
 
     def _membership(self, labels):
@@ -434,14 +443,6 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             self._index,
             sparse.eye_array(len(self._index)).tocsr(),
         )
-
-
-def _resolved(source, X, y):
-    """Return the `GeneSource` of whatever is given."""
-    if isinstance(source, GeneEmbedding):
-        fitted = clone(source).fit(X, y)
-        return GeneSource(type(source).__name__, fitted.genes_, fitted.embedding_)
-    return source
 
 
 def _dense(product):

@@ -1,6 +1,6 @@
 """What is known of perturbations as kernels: their weights, and what they predict."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -133,13 +133,18 @@ class FittedKnowledge:
         What is multiplied with all but the typical response.
     left_out : ndarray of shape (n_samples, n_targets)
         Training rows as predicted without their group. Variances and the stretch are
-        learnt from all of them.
+        learnt from all of them. None `for_predictions`.
     """
 
     centre: np.ndarray
     fits: list
     stretch: Stretch
-    left_out: np.ndarray
+    left_out: np.ndarray | None = None
+
+    def for_predictions(self):
+        """Return what is needed for these: more than half is about training rows."""
+        fits = [replace(fit, left_out=None) for fit in self.fits]
+        return replace(self, fits=fits, left_out=None)
 
     def predict(self, means, kernels):
         """Return the expected responses of new rows.
@@ -209,7 +214,7 @@ class BandFit:
     dual_coef : ndarray of shape (n_samples, n_components)
     n_iter : int
         Most steps that a band took.
-    left_out : tuple of two ndarray of shape (n_samples, n_targets)
+    left_out : tuple of two ndarray of shape (n_samples, n_targets), or None
         What means and kernels say of each row without its group.
     """
 
@@ -220,7 +225,7 @@ class BandFit:
     alphas: np.ndarray
     dual_coef: np.ndarray
     n_iter: int
-    left_out: tuple
+    left_out: tuple | None = None
 
     def predict(self, means, kernels):
         """Return what means and kernels say of new rows, (n_new, n_targets) each."""

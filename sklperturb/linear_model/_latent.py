@@ -1,5 +1,7 @@
 """What models share that are fitted in a basis of the responses."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from sklperturb.conditions._levels import take_levels
@@ -13,6 +15,40 @@ from sklperturb.conditions._statistics import (
 from sklperturb.linear_model._kernel import context_scales
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.utils._grid import Grid
+
+# Share of a squared length that may be lost to rounding.
+_OUTSIDE = 1e-13
+
+
+@dataclass(frozen=True, eq=False)
+class Within:
+    """The basis of a `TargetReducer` in another one, which several models share.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (n_genes,)
+    coordinates : ndarray of shape (n_components, n_shared)
+    shared : ndarray of shape (n_shared, n_genes)
+        Orthonormal rows, one array for all that share it.
+    """
+
+    mean_: np.ndarray
+    coordinates: np.ndarray
+    shared: np.ndarray
+
+    @classmethod
+    def of(cls, reducer, shared):
+        """Return a basis in another one; the `reducer` as it is if it is not in it."""
+        coordinates = reducer.components_ @ shared.T
+        # Orthonormal rows: what is missing of their length is outside.
+        outside = 1 - np.square(coordinates).sum(axis=1)
+        if coordinates.size >= reducer.components_.size or outside.max() > _OUTSIDE:
+            return reducer
+        return cls(reducer.mean_, coordinates, shared)
+
+    def inverse_transform(self, latent):
+        """Return the genes for coordinates in the basis."""
+        return (latent @ self.coordinates) @ self.shared + self.mean_
 
 
 class LatentConditionRegressor(ConditionRegressor):

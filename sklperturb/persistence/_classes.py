@@ -40,6 +40,7 @@ _PARTS = {
     "sklperturb.linear_model._compound_kernel": ("CompoundKernel",),
     "sklperturb.linear_model._context_transfer": ("_Cells", "_Correction"),
     "sklperturb.linear_model._knowledge": ("BandFit", "FittedKnowledge"),
+    "sklperturb.linear_model._latent": ("Within",),
     "sklperturb.metrics._weighted": ("WeightedMSEScorer",),
     "sklperturb.models._learning": ("Learnt",),
     "sklperturb.models._parts": ("Rotation",),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.utils._param_validation import validate_params
 
 from sklperturb.cells import looks_like_counts, mean_by_group
@@ -20,7 +21,7 @@ from sklperturb.datasets._files import DEFAULT_LAYER
 from sklperturb.files._reading import FileError
 from sklperturb.files._stores import opened_store
 from sklperturb.files._text import text_suffix
-from sklperturb.preprocessing._gene_embedding import axes
+from sklperturb.preprocessing._gene_embedding import GeneEmbedding, axes
 from sklperturb.preprocessing._gene_sets import gene_set_weights
 from sklperturb.preprocessing._lookup_embedding import read_gene_table
 
@@ -226,6 +227,14 @@ def profile_source(name, labels, y, schema):
     return GeneSource(name, genes.astype(str).astype(object), means, {"": profile})
 
 
+def fitted_source(source, X, y):
+    """Return the `GeneSource` of one, or of an embedding that is fitted to the rows."""
+    if isinstance(source, GeneEmbedding):
+        fitted = clone(source).fit(X, y)
+        return GeneSource(type(source).__name__, fitted.genes_, fitted.embedding_)
+    return source
+
+
 def unit_rows(vectors):
     """Return the rows at length one, so that products are cosines; zeros stay zeros."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -258,6 +267,17 @@ class UnitVectors:
                 vectors = vectors - vectors[known & told].mean(axis=0)
             vectors = unit_rows(np.where(told[:, None], vectors, 0.0))
         return cls({gene: i for i, gene in enumerate(genes)}, vectors)
+
+    def for_products(self):
+        """Return vectors of the same inner products, of no more numbers than genes.
+
+        Those of a screen have one for each gene that it measured.
+        """
+        n_genes, n_dimensions = self.vectors.shape
+        if sparse.issparse(self.vectors) or n_dimensions <= n_genes:
+            return self
+        coordinates = np.linalg.qr(self.vectors.T, mode="r").T
+        return type(self)(self.index, np.ascontiguousarray(coordinates))
 
     def rows(self, parts):
         """Return the sum of the vectors of each row's genes."""

@@ -8,19 +8,28 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
+import sklperturb
 from sklperturb.baseline import GroupStatisticRegressor
 from sklperturb.datasets import PerturbationSchema, make_genetic_screen
 from sklperturb.linear_model import GeneKnowledgeRidge
+from sklperturb.linear_model._knowledge import FittedKnowledge
+from sklperturb.linear_model._latent import Within
 from sklperturb.metrics import mrrmse
 from sklperturb.preprocessing import (
     ExpressionGeneEmbedding,
     GeneSource,
+    TargetReducer,
     read_gene_source,
 )
-from sklperturb.preprocessing._gene_sources import products_of_bands, profile_source
+from sklperturb.preprocessing._gene_sources import (
+    UnitVectors,
+    products_of_bands,
+    profile_source,
+)
 
 GENES = [f"G{i}" for i in range(60)]
 MEASURED = [f"M{i}" for i in range(40)]
+SCHEMA = PerturbationSchema("target_gene", "cell_type")
 
 
 def _effects(seed=0):
@@ -194,8 +203,9 @@ def test_combinations_are_sums_of_their_parts():
     assert np.square(missed).mean() < 0.5 * np.square(y[~train]).mean()
 
 
-def test_penalties_are_those_of_genes_that_are_left_out():
+def test_penalties_are_those_of_genes_that_are_left_out(monkeypatch):
     """Of pairs with a common gene, one tells of the other; of new genes none does."""
+    monkeypatch.setattr(FittedKnowledge, "for_predictions", lambda self: self)
     rng = np.random.RandomState(0)
     table = pd.DataFrame(rng.normal(size=(60, 3)), GENES)  # tells nothing
     effects = pd.DataFrame(rng.normal(size=(60, 40)), GENES)
@@ -216,6 +226,63 @@ def test_penalties_are_those_of_genes_that_are_left_out():
     assert np.square(one - truth).sum() < 0.6 * np.square(y.mean(axis=0) - truth).sum()
     spread = np.square(y - y.mean(axis=0)).sum(axis=1).mean()
     assert np.square(other - y.mean(axis=0)).sum() < 0.1 * spread
+
+
+def test_a_file_holds_the_responses_once(tmp_path, monkeypatch):
+    rng = np.random.RandomState(0)
+    measured = [f"M{i}" for i in range(2000)]
+    common = rng.normal(size=(60, 2000))
+    lines = {
+        line: pd.DataFrame(common + rng.normal(size=common.shape), GENES, measured)
+        for line in "AB"
+    }
+    X, y = _screen(lines)
+    train = np.arange(len(X)) % 7 != 0
+    table = pd.DataFrame(rng.normal(size=(60, 4)), GENES)
+    model = GeneKnowledgeRidge([table], max_iter=5)
+    small = clone(model).fit(X[train], y[train])
+    assert set(small.models_) == {0, 1}
+    sklperturb.save(small, tmp_path / "m.skpt")
+    size = (tmp_path / "m.skpt").stat().st_size
+    # The basis once, and what each context takes over of the other, as large together.
+    assert size < 2.8 * y[train].to_numpy().nbytes
+    # What is left out changes nothing.
+    monkeypatch.setattr(FittedKnowledge, "for_predictions", lambda self: self)
+    monkeypatch.setattr(UnitVectors, "for_products", lambda self: self)
+    monkeypatch.setattr(Within, "of", lambda reducer, shared: reducer)
+    large = clone(model).fit(X[train], y[train])
+    expected = large.predict(X)
+    np.testing.assert_allclose(small.predict(X), expected, atol=1e-9)
+    again = sklperturb.load(tmp_path / "m.skpt")
+    np.testing.assert_array_equal(again.predict(X), small.predict(X))
+    sklperturb.save(large, tmp_path / "l.skpt")
+    assert (tmp_path / "l.skpt").stat().st_size > 2 * size
+
+
+def test_vectors_of_a_screen_are_kept_as_their_products():
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame(rng.normal(size=(60, 90)), GENES)
+    other = profile_source("other", np.array(GENES), frame, SCHEMA)
+    y = other.vectors @ rng.normal(size=(90, 10))
+    X = pd.DataFrame({"target_gene": GENES})
+    model = GeneKnowledgeRidge([other], max_iter=5).fit(X[:50], y[:50])
+    assert model._vectors["other"].vectors.shape == (60, 60)
+    vectors = UnitVectors.of(other, set(GENES[:50])).vectors
+    kept = model._vectors["other"].vectors
+    np.testing.assert_allclose(kept @ kept.T, vectors @ vectors.T, atol=1e-12)
+
+
+def test_a_basis_is_only_shared_where_it_is_inside():
+    rng = np.random.RandomState(0)
+    y = rng.normal(size=(20, 50))
+    shared = TargetReducer().fit(y).components_
+    inside, outside = TargetReducer().fit(y[:8]), TargetReducer().fit(y[:8] ** 2)
+    within = Within.of(inside, shared)
+    assert isinstance(within, Within) and within.shared is shared
+    latent = rng.normal(size=(3, 7))
+    expected = inside.inverse_transform(latent)
+    np.testing.assert_allclose(within.inverse_transform(latent), expected, atol=1e-10)
+    assert Within.of(outside, shared) is outside
 
 
 def test_without_anything_known_it_is_said():

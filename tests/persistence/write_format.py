@@ -20,6 +20,7 @@ from sklperturb.baseline import AdditiveRegressor
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.ensemble import ResidualRegressor
 from sklperturb.linear_model import (
+    GeneKnowledgeRidge,
     ProductKernelRidge,
     ResponseKernelRidge,
     TanimotoKernelRidge,
@@ -41,6 +42,7 @@ def models():
         "ridge": TargetEncodedRidge(),
         "kernel": ProductKernelRidge(),
         "response": ResponseKernelRidge(),
+        "gene_kernel": GeneKnowledgeRidge(max_iter=5),
         "tanimoto": TanimotoKernelRidge(),
         "token_mlp": ResidualRegressor(AdditiveRegressor("joint"), network, cv=2),
         "pipeline": make_pipeline(
