@@ -16,23 +16,28 @@ from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import as_pandas, take_columns
 from sklperturb.conditions._labels import as_text
 from sklperturb.conditions._levels import take_levels
-from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.conditions._validation import validate_conditions
 from sklperturb.linear_model._kernel import groups_by_part
 from sklperturb.linear_model._knowledge import EDGES, fit_knowledge
-from sklperturb.linear_model._latent import LatentConditionRegressor, Within
+from sklperturb.linear_model._latent import (
+    LatentConditionRegressor,
+    Within,
+    bands_in,
+)
 from sklperturb.linear_model._response_kernel import ResponseKernelRidge
 from sklperturb.preprocessing import read_gene_source
 from sklperturb.preprocessing._gene_embedding import GeneEmbedding
 from sklperturb.preprocessing._gene_sources import (
     UnitVectors,
     all_responses,
+    as_dense,
     distinct_names,
     fitted_source,
     holds_responses,
     products_of_bands,
     profile_source,
     sum_of_parts,
+    warn_of_unknown,
 )
 
 # Rows of a context from which it has a model of its own.
@@ -93,8 +98,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
     known_ : dict of {str: float}
         Share of the training perturbations of which each source knows a gene.
     models_ : dict of {int: GeneKnowledgeRidge}
-        By number of the context, the models of single contexts, for predictions only:
-        without `sources`, and with a basis in that of all contexts.
+        By number of the context, models of single contexts, for predictions only.
     n_iter_ : int
         Steps that the search took.
     context_similarity_ : ndarray of shape (n_contexts, n_contexts)
@@ -153,6 +157,8 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
     }
     del _parameter_constraints["alphas"]
 
+    _learnt_since = LatentConditionRegressor._learnt_since | {"_basis_elsewhere": None}
+
     def __init__(
         self,
         sources=None,
@@ -200,6 +206,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             for s in self.sources or ()
         ]
         self._elsewhere = all_responses(given, gene_names(as_pandas(y)), EDGES)
+        self._basis_elsewhere = None
         targets = self._compare_responses(X, y)
         context, perturbation = self._train_codes
         self._parts = [self.schema_.split(p) for p in self.perturbations_]
@@ -218,7 +225,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             name: float(np.mean([bool(set(p) & set(v.index)) for p in self._parts]))
             for name, v in self._vectors.items()
         }
-        self._warn_of_unknown(named)
+        warn_of_unknown(self._vectors, named)
         self._warn_of_same(given, y)
         labels = self.perturbations_[perturbation]
         several = len(self.contexts_) > 1
@@ -330,24 +337,13 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
                 # That of the sources was said; contexts may be alike.
                 warnings.filterwarnings("ignore", ".*holds the responses")
                 model.fit(_safe_indexing(X, rows), y.iloc[rows])
-            # It has read them; a file would hold the responses again, and the basis.
-            model.sources = None
-            model.reducer_ = Within.of(model.reducer_, self.reducer_.components_)
+            model.sources = None  # it has read them; a file would hold them again
+            model._share_basis(self.reducer_.components_)
             self.models_[code] = model
 
     def _keep_rows_of_sources(self, labels):
         genes = self._genes_of(labels)
         self._rows_of_sources = {n: v.rows(genes) for n, v in self._vectors.items()}
-
-    def _warn_of_unknown(self, named):
-        for name, vectors in self._vectors.items():
-            if self.known_[name] == 0 and named:
-                near = near_misses(sorted(named), list(vectors.index))
-                hint = f" Did you mean {pairs(near)}?" if near else ""
-                warn(
-                    f"{name} knows none of the {len(named)} perturbed genes, such as "
-                    f"{sorted(named)[:3]}; it has {list(vectors.index)[:3]}.{hint}"
-                )
 
     def _warn_of_same(self, sources, y):
         """Warn of screens among the sources that hold the very responses in `y`."""
@@ -382,7 +378,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
         else:
             del of_contexts["same"]
         of_genes = {
-            name: _dense(vectors.rows(self._genes_of(labels)) @ train.T)
+            name: as_dense(vectors.rows(self._genes_of(labels)) @ train.T)
             for (name, vectors), train in zip(
                 self._vectors.items(), self._rows_of_sources.values(), strict=True
             )
@@ -392,7 +388,7 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             for g in of_genes
             for c in of_contexts
         }
-        parts = _dense(self._membership(labels) @ self._rows_of_parts.T)
+        parts = as_dense(self._membership(labels) @ self._rows_of_parts.T)
         kernels["any x parts"] = parts
         if self._combines and "same" in of_contexts:
             kernels["same x parts"] = of_contexts["same"] * parts
@@ -423,7 +419,16 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             if amplitude:
                 scores, components = band
                 total = total + (amplitude * scores) @ components
-        return total
+        if self._basis_elsewhere is None or not np.ndim(total):
+            return total
+        return total @ self._basis_elsewhere
+
+    def _share_basis(self, shared):
+        """Keep what is of genes in a basis that others have, if it is in it."""
+        self.reducer_ = Within.of(self.reducer_, shared)
+        bands = bands_in(shared, self._elsewhere)
+        if bands is not None:
+            self._elsewhere, self._basis_elsewhere = bands, shared
 
     def _bands_elsewhere(self, labels):
         """Return scores and components of each row's genes elsewhere, by band."""
@@ -443,7 +448,3 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             self._index,
             sparse.eye_array(len(self._index)).tocsr(),
         )
-
-
-def _dense(product):
-    return product.toarray() if sparse.issparse(product) else np.asarray(product)

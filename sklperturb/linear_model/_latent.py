@@ -39,16 +39,42 @@ class Within:
     @classmethod
     def of(cls, reducer, shared):
         """Return a basis in another one; the `reducer` as it is if it is not in it."""
-        coordinates = reducer.components_ @ shared.T
-        # Orthonormal rows: what is missing of their length is outside.
-        outside = 1 - np.square(coordinates).sum(axis=1)
-        if coordinates.size >= reducer.components_.size or outside.max() > _OUTSIDE:
-            return reducer
-        return cls(reducer.mean_, coordinates, shared)
+        coordinates = coordinates_in(shared, reducer.components_)
+        return (
+            reducer if coordinates is None else cls(reducer.mean_, coordinates, shared)
+        )
 
     def inverse_transform(self, latent):
         """Return the genes for coordinates in the basis."""
         return (latent @ self.coordinates) @ self.shared + self.mean_
+
+
+def coordinates_in(shared, rows, weights=1.0):
+    """Return rows in an orthonormal basis, or None if they are not in it.
+
+    None as well where the basis has as many dimensions as there are genes. `weights`
+    say how much each row counts, the longest 1.
+    """
+    coordinates = rows @ shared.T
+    outside = np.square(rows).sum(axis=1) - np.square(coordinates).sum(axis=1)
+    lost = (np.square(weights) * outside).max(initial=0)
+    if shared.shape[0] >= shared.shape[1] or lost > _OUTSIDE:
+        return None
+    return coordinates
+
+
+def bands_in(shared, bands):
+    """Return bands of `all_responses` in an orthonormal basis, or None as above."""
+    sizes = [np.linalg.norm(scores, axis=0) for _, scores, _ in bands.values()]
+    # Of a component without scores the direction is chance, and does not count.
+    largest = max((size.max() for size in sizes), default=0.0) or 1.0
+    found = {
+        name: (index, scores, coordinates_in(shared, components, size / largest))
+        for (name, (index, scores, components)), size in zip(
+            bands.items(), sizes, strict=True
+        )
+    }
+    return None if any(c is None for *_, c in found.values()) else found
 
 
 class LatentConditionRegressor(ConditionRegressor):

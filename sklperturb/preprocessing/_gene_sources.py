@@ -13,8 +13,10 @@ from sklearn.utils._param_validation import validate_params
 
 from sklperturb.cells import looks_like_counts, mean_by_group
 from sklperturb.cells._files import check_unique_genes
+from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import as_text, each_label
 from sklperturb.conditions._levels import level_means, number_levels
+from sklperturb.conditions._near import near_misses, pairs
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.datasets import load_op2, load_perturbseq
 from sklperturb.datasets._files import DEFAULT_LAYER
@@ -297,6 +299,30 @@ def sum_of_parts(parts, index, vectors):
         (np.ones(len(rows)), (rows, columns)), shape=(len(parts), vectors.shape[0])
     )
     return member @ vectors
+
+
+def warn_of_unknown(sources, named):
+    """Warn of each source that knows none of the perturbed genes.
+
+    Parameters
+    ----------
+    sources : dict of {str: UnitVectors}
+    named : set of str
+        The perturbed genes.
+    """
+    for name, vectors in sources.items():
+        if named and named.isdisjoint(vectors.index):
+            near = near_misses(sorted(named), list(vectors.index))
+            hint = f" Did you mean {pairs(near)}?" if near else ""
+            warn(
+                f"{name} knows none of the {len(named)} perturbed genes, such as "
+                f"{sorted(named)[:3]}; it has {list(vectors.index)[:3]}.{hint}"
+            )
+
+
+def as_dense(product):
+    """Return an array of a product, which of sparse vectors is sparse."""
+    return product.toarray() if sparse.issparse(product) else np.asarray(product)
 
 
 def holds_responses(profile, parts, y):
