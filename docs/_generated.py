@@ -46,9 +46,9 @@ def models():
                 module, _, name = entry.path.partition(":")
                 made_of = link(module, name)
             default = "yes" if entry.default else ""
-            row = [f"`{entry.name}`", entry.summary, made_of, entry.needs, default]
+            row = [f"`{entry.name}`", entry.summary, default, entry.needs, made_of]
             rows.append(row)
-        header = ["model", "what it is", "estimator", "needs", "default"]
+        header = ["model", "what it is", "default", "needs", "estimator"]
         parts.append(f"#### {kind}\n\n{table(header, rows)}")
     return "\n\n".join(parts)
 

@@ -21,6 +21,7 @@ version = release = __version__
 
 extensions = [
     "myst_parser",
+    "_mathml",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -36,10 +37,12 @@ html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_title = f"sklperturb {release}"
+html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sourcelink = False
 # All pages by task on the left, in place of a header that has room for five.
 html_sidebars = {"**": ["pages.html"]}
+html_context = {"default_mode": "auto"}
 html_theme_options = {"navigation_with_keys": False, "navbar_center": []}
 
 # Docstrings follow numpydoc. A name in single backticks links to the object, if any.

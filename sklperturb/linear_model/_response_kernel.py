@@ -42,7 +42,7 @@ class ResponseKernelRidge(LatentConditionRegressor):
     are, the same one) and one of perturbations: one, the same, and **how alike they
     act elsewhere**,
 
-    .. math:: R_{cp,c'p'} = \cos\big((x_{dp})_{d \ne c}, (x_{dp'})_{d \ne c'}\big)
+    .. math:: R_{cp,c'p'} = \cos\left((x_{dp})_{d \ne c}, (x_{dp'})_{d \ne c'}\right)
 
     with the responses :math:`x_{dp}` in the contexts :math:`d`, centred on these, and
     zero where nothing was measured. The response of a row is left out of its own
