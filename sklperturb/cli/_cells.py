@@ -32,6 +32,7 @@ from sklperturb.cli._options import (
 from sklperturb.utils._choices import Amplitude, CellScoring, one_of
 
 _N_GENES, _N_COMPONENTS = 2000, 50  # that models are compared on
+_TABLES = (".csv", ".parquet")  # that signatures are in
 # What the names of latent spaces are to `CellScreenModel`.
 _LATENTS = {None: "counts", "pca": "counts", "autoencoder": "autoencoder", "se": None}
 
@@ -282,6 +283,12 @@ def generates_cells(model_class):
 
 def is_cells(path):
     """Whether a path is a file of cells, and not a folder of signatures."""
+    if path.is_file() and path.suffix in _TABLES:
+        raise ValueError(
+            f"{path.name} is a table, and data= is a folder, or a file of cells. Call "
+            f"a table of signatures de_train{path.suffix}, and pass the folder that it "
+            "is in."
+        )
     return path.is_file() or path.suffix == ".zarr"
 
 

@@ -90,20 +90,28 @@ def refuse_inputs(inputs, outputs):
             )
 
 
-def load_screen(data, layer, clip, on_nonfinite):
+def load_screen(data, layer, clip, on_nonfinite, perturbation=None, context=None):
     """Return the screen of a folder in one of the layouts."""
     from sklperturb.datasets import load_op2, load_vcpi
     from sklperturb.datasets._vcpi import is_vcpi
 
+    roles = {"perturbation": perturbation, "context": context}
+    roles = {role: column for role, column in roles.items() if column is not None}
     if is_vcpi(data):
-        if layer is not None or clip is not None:
+        if layer is not None or clip is not None or roles:
             raise ValueError(
-                f"{data} holds counts in the layout of VCPI 2026, and --layer and "
-                "--clip are for signatures. Leave them out."
+                f"{data} holds counts in the layout of VCPI 2026, and --layer, --clip, "
+                "--perturbation and --context are for signatures. Leave them out."
             )
         screen = load_vcpi(data)
     else:
-        screen = load_op2(data, layer=layer, clip=clip, on_nonfinite=on_nonfinite)
+        screen = load_op2(
+            data,
+            layer=layer,
+            schema=roles or None,
+            clip=clip,
+            on_nonfinite=on_nonfinite,
+        )
     log.info(screen.DESCR)
     return screen
 

@@ -45,7 +45,8 @@ from sklperturb.cli._options import (
 from sklperturb.cli._tables import write_predictions
 from sklperturb.utils._choices import OnNonfinite
 
-_INPUTS = ("de_train.h5ad", "de_test.h5ad", "id_map.csv", "sample_submission.csv")
+_INPUTS = ("de_train.h5ad", "de_test.h5ad", "de_train.csv", "de_test.csv")
+_INPUTS += ("id_map.csv", "sample_submission.csv")
 _PREDICTIONS = (".csv", ".parquet", ".h5ad")
 
 Name = Annotated[str, Option(help="A name that `sklperturb models` lists.")]
@@ -133,8 +134,6 @@ def fit(
         "obsm": obsm,
         "latent": latent,
         "checkpoint": checkpoint,
-        "perturbation": perturbation,
-        "context": context,
         "control": control,
         "batch": batch,
         "max_steps": max_steps,
@@ -151,7 +150,8 @@ def fit(
                 "params=, source=, clip=, on_nonfinite=, budget= and intervals= are "
                 "for signatures; leave them out."
             )
-        fit_file(*(data, output, embedding, seed, overwrite), layer=layer, **of_cells)
+        of_cells |= {"perturbation": perturbation, "context": context, "layer": layer}
+        fit_file(*(data, output, embedding, seed, overwrite), **of_cells)
         return
     if given := [name for name, value in of_cells.items() if value is not None]:
         raise ValueError(
@@ -165,7 +165,8 @@ def fit(
     check_output(output, (".skpt",), overwrite)
     start = time.perf_counter()
     screen, estimator = _fitted(
-        *(data, model, params, budget, (layer, clip, on_nonfinite)),
+        *(data, model, params, budget),
+        (layer, clip, on_nonfinite, perturbation, context),
         *((embedding, source), seed, jobs),
         intervals=intervals,
     )
@@ -319,6 +320,8 @@ def submit(
     params: Params = None,
     embedding: Embedding = None,
     source: Source = None,
+    perturbation: Perturbation = None,
+    context: Context = None,
     layer: ResponseLayer = None,
     clip: Clip = None,
     on_nonfinite: NonFinite = OnNonfinite.error,
@@ -339,7 +342,8 @@ def submit(
     refuse_inputs([data / name for name in (*_INPUTS, *VCPI_FILES)], [output])
     start = time.perf_counter()
     screen, estimator = _fitted(
-        *(data, model, params, budget, (layer, clip, on_nonfinite)),
+        *(data, model, params, budget),
+        (layer, clip, on_nonfinite, perturbation, context),
         *((embedding, source), seed, jobs),
         asked=True,
     )

@@ -67,15 +67,15 @@ DataOrCells = Annotated[
 Perturbation = Annotated[
     str | None,
     Option(
-        help="Column of obs that names the perturbation of each cell. By default a "
-        "column with a name in public use, such as target_gene or sm_name."
+        help="Column that names the perturbation; of cells, of obs. By default one "
+        "with a name in public use, such as target_gene or sm_name."
     ),
 ]
 Context = Annotated[
     str | None,
     Option(
-        help="Column of obs that names the cell type or cell line. By default a column "
-        "with a name in public use, such as cell_type."
+        help="Column that names the cell type or cell line; of cells, of obs. By "
+        "default one with a name in public use, such as cell_type."
     ),
 ]
 Control = Annotated[

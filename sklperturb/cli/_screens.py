@@ -50,6 +50,7 @@ from sklperturb.cli._tables import (
     check_leaderboard,
     explain_gaps,
     make_table,
+    print_whole,
     render_leaderboard,
     tell_of_next,
     write,
@@ -184,10 +185,9 @@ def leaderboard(
     from sklperturb.comparison import compare
     from sklperturb.comparison import leaderboard as rank
 
+    roles = {"perturbation": perturbation, "context": context}
     of_cells = {
         "obsm": obsm,
-        "perturbation": perturbation,
-        "context": context,
         "control": control,
         "batch": batch,
         "max_steps": max_steps,
@@ -202,6 +202,7 @@ def leaderboard(
             *(data, models, cv, n_splits, scoring, seed),
             layer=layer,
             embedding=embedding,
+            **roles,
             **of_cells,
         )
     else:
@@ -211,7 +212,7 @@ def leaderboard(
                 "leave it out."
             )
         models = named(models)
-        screen = load_screen(data, layer, clip, on_nonfinite)
+        screen = load_screen(data, layer, clip, on_nonfinite, **roles)
         default = models == "default"
         models = fitting(models, screen.schema)
         sources = load_sources(embedding, source)
@@ -244,7 +245,7 @@ def leaderboard(
             return_predictions=report and not is_cells(data),
         )
         table = rank(comparison)
-        out.print(render_leaderboard(table))
+        print_whole(render_leaderboard(table))
         explain_gaps(table)
         if output is not None:
             write_leaderboard(output, table, comparison, plots)
@@ -256,6 +257,7 @@ def leaderboard(
     else:
         tell_of_next(
             *(table, data),
+            **roles,
             layer=layer,
             clip=clip,
             embedding=embedding,
@@ -285,6 +287,8 @@ def audit(
     ] = None,
     embedding: Embedding = None,
     source: Source = None,
+    perturbation: Perturbation = None,
+    context: Context = None,
     layer: ResponseLayer = None,
     clip: Clip = None,
     on_nonfinite: NonFinite = OnNonfinite.error,
@@ -306,7 +310,8 @@ def audit(
     estimator = make_model(model)  # tells at once what is not installed
     if params is not None:
         log.info(f"Parameters: {set_tuned(estimator, model, params)}")
-    screen = load_screen(data, layer, clip, on_nonfinite)
+    reading = layer, clip, on_nonfinite, perturbation, context
+    screen = load_screen(data, *reading)
     fitting([model], screen.schema)
     sources = load_sources(embedding, source)
     check_taken(sources, [model])

@@ -22,6 +22,14 @@ def make_table(left, right):
     return table
 
 
+def print_whole(table):
+    """Print a table as wide as it is: columns that are cut off say nothing."""
+    room, width = out.options.update(width=1000), out.width
+    out.width = max(width, out.measure(table, options=room).maximum)
+    out.print(table)
+    out.width = width
+
+
 def check_tables(folder, names, *, plot=None):
     """Refuse a folder that files called `names` cannot be written to.
 

@@ -26,6 +26,7 @@ from sklperturb.cli._choices import (
 from sklperturb.cli._ending import keeping
 from sklperturb.cli._options import (
     Clip,
+    Context,
     Dask,
     Data,
     Embedding,
@@ -33,6 +34,7 @@ from sklperturb.cli._options import (
     Metric,
     NonFinite,
     NSplits,
+    Perturbation,
     Plots,
     ResponseLayer,
     Seed,
@@ -93,6 +95,8 @@ def tune(
     ] = _Pruning.auto,
     embedding: Embedding = None,
     source: Source = None,
+    perturbation: Perturbation = None,
+    context: Context = None,
     dask: Dask = None,
     layer: ResponseLayer = None,
     clip: Clip = None,
@@ -120,7 +124,8 @@ def tune(
     storage = output / "study.log" if storage is None else storage
     open_storage(storage)
     ctx.with_resource(connected(dask))
-    screen = load_screen(data, layer, clip, on_nonfinite)
+    reading = layer, clip, on_nonfinite, perturbation, context
+    screen = load_screen(data, *reading)
     fitting([model], screen.schema)
     sources = load_sources(embedding, source)
     check_taken(sources, [model])

@@ -11,9 +11,9 @@ from sklperturb.files._stores import opened_store, read_part, stored_element
 from sklperturb.files._tables import check_unique_columns
 
 LAYOUTS = (
-    "Allowed are the Kaggle layout (de_train.parquet, with id_map.csv where something "
-    "is to be predicted, and sample_submission.csv where the genes are to be fixed) "
-    "and the benchmark's (de_train.h5ad, with de_test.h5ad or id_map.csv)"
+    "Allowed are the Kaggle layout (de_train.parquet or de_train.csv, with id_map.csv "
+    "where something is to be predicted, and sample_submission.csv where the genes are "
+    "to be fixed) and the benchmark's (de_train.h5ad, with de_test.h5ad or id_map.csv)"
 )
 DEFAULT_LAYER = "clipped_sign_log10_pval"
 

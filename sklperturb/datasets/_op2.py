@@ -17,7 +17,7 @@ from sklperturb.conditions._doubts import (
     warn,
 )
 from sklperturb.conditions._near import spelling_hint
-from sklperturb.conditions._schema import KNOWN_SPELLINGS
+from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.datasets._clean import (
     LINCS_ID,
@@ -36,7 +36,7 @@ from sklperturb.datasets._files import (
 )
 from sklperturb.files._identifiers import as_identifiers
 from sklperturb.files._tables import read_header, read_parquet, read_table
-from sklperturb.utils._choices import OnNonfinite
+from sklperturb.utils._choices import OnNonfinite, did_you_mean, one_of
 
 # A table of conditions has a dozen columns; one with more is something else.
 _MAX_CONDITIONS = 1000
@@ -57,17 +57,18 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
     Parameters
     ----------
     folder : str or path-like
-        A folder that holds the Kaggle layout (``de_train.parquet``, where there
-        is something to predict ``id_map.csv`` and, to fix the genes,
-        ``sample_submission.csv``) or the benchmark's (``de_train.h5ad`` with
-        ``de_test.h5ad``, ``id_map.csv``, both or neither). Where both layouts are
-        there, the Kaggle layout is read unless `layer` is given.
+        A folder that holds the Kaggle layout (``de_train.parquet`` or
+        ``de_train.csv``, where there is something to predict ``id_map.csv`` and, to fix
+        the genes, ``sample_submission.csv``) or the benchmark's (``de_train.h5ad`` with
+        ``de_test.h5ad``, ``id_map.csv``, both or neither). Where several are there, the
+        first of these is read, or with `layer` the last.
     layer : str, default=None
         Layer of the h5ad files, such as ``"sign_log10_pval"``, ``"logFC"`` or
         ``"t"``; by default ``"clipped_sign_log10_pval"``, which the benchmark
         scores.
-    schema : PerturbationSchema, default=None
-        Column roles; by default inferred from the spellings in public use.
+    schema : PerturbationSchema or dict of str to str, default=None
+        Column roles; by default inferred from the spellings in public use. A dictionary
+        such as ``{"perturbation": "Drug"}`` names some, and the others are inferred.
     clip : float, default=None
         Limit `y` and `y_test` to plus and minus this value. Recommended where
         the values are combined z-scores with heavy tails, as in L1000.
@@ -159,7 +160,7 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
     notes = []
 
     X, y, schema = _read_signatures(folder / train_name, layer, schema)
-    if suffix == ".parquet":
+    if suffix != ".h5ad":
         y = _order_genes(y, folder, train_name)
     X, y, n_dropped, n_repeated = drop_duplicates(X, y, schema, train_name)
     if n_dropped:
@@ -199,30 +200,33 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
 
 
 def _choose_layout(folder, layer):
-    has_parquet = (folder / "de_train.parquet").exists()
-    has_h5ad = (folder / "de_train.h5ad").exists()
-    if layer is not None and has_parquet and not has_h5ad:
+    """Return what the name of the table of signatures ends in."""
+    ends = [e for e in (".parquet", ".csv", ".h5ad") if _train(folder, e).exists()]
+    if not ends:
+        raise missing_file(folder, "de_train.parquet (or de_train.csv, de_train.h5ad)")
+    if layer is None:
+        return ends[0]
+    if ends[-1] != ".h5ad":
         raise ValueError(
             f"layer={layer!r} chooses a layer of de_train.h5ad, and {folder} has only "
-            "de_train.parquet, which has no layers. Leave out layer=."
+            f"de_train{ends[0]}, which has no layers. Leave out layer=."
         )
-    if has_h5ad and (layer is not None or not has_parquet):
-        return ".h5ad"
-    if not has_parquet:
-        raise missing_file(folder, "de_train.parquet (or de_train.h5ad)")
-    return ".parquet"
+    return ".h5ad"
+
+
+def _train(folder, end):
+    return folder / f"de_train{end}"
 
 
 def _read_signatures(path, layer, schema):
     """Read conditions and response, and settle the schema."""
-    inferred = schema is None
+    inferred = schema is None or (isinstance(schema, dict) and "dose" not in schema)
     if path.suffix == ".h5ad":
         X, y = read_layer(path, layer)
         schema = _settle_schema(schema, X, path)
         y = y.astype(np.float64)
     else:
-        frame = read_parquet(path)
-        schema = _settle_schema(schema, frame, path)
+        frame, schema = _read_frame(path, schema)
         X, y = split_columns(frame, schema, path.name)
     if inferred:
         schema = without_unread_dose(schema, X, path.name)
@@ -235,9 +239,31 @@ def _read_signatures(path, layer, schema):
     return clean_conditions(X, schema, path.name), y, schema
 
 
+def _read_frame(path, schema):
+    """Read a table with conditions and genes, and settle the schema."""
+    if path.suffix != ".csv":
+        frame = read_parquet(path)
+        return frame, _settle_schema(schema, frame, path)
+    names = [name.strip() for name in read_header(path)]
+    schema = _settle_schema(schema, pd.DataFrame(columns=names), path)
+    # Names of compounds and cell types are text, whatever they look like.
+    return read_table(path, schema.columns("perturbation", "context")), schema
+
+
 def _settle_schema(schema, table, path):
     try:
-        return resolve_schema(schema, table)
+        if not isinstance(schema, dict):
+            return resolve_schema(schema, table)
+        for role in schema:
+            one_of(role, KNOWN_SPELLINGS, "role")
+        absent = [name for name in schema.values() if name not in table]
+        if absent:
+            raise ValueError(
+                f"there is no column {absent[0]!r}; the first are "
+                f"{list(table.columns[:10])}. "
+                f"{did_you_mean(absent[0], table.columns)}".rstrip()
+            )
+        return PerturbationSchema.infer(table, **schema)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
 

@@ -42,7 +42,8 @@ _SAMPLES_AT_ONCE = 512
 
 def is_vcpi(folder):
     """Return whether a folder has the contest's list of compounds, and no OP2 data."""
-    other = any((folder / f"de_train.{kind}").exists() for kind in ("parquet", "h5ad"))
+    kinds = ("parquet", "csv", "h5ad")
+    other = any((folder / f"de_train.{kind}").exists() for kind in kinds)
     return (folder / _TEST).exists() and not other
 
 

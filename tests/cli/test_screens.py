@@ -289,6 +289,42 @@ def test_tune_by_the_weighted_error(cli, tmp_path):
     assert '"trials": 2' in done.stdout  # goes on, with nothing left to do
 
 
+def test_a_table_with_columns_of_ones_own(cli, folder, tmp_path):
+    table = pd.read_parquet(folder / "de_train.parquet")
+    table = table.rename(columns={"sm_name": "Agent", "cell_type": "Line"})
+    table.drop(columns=["sm_lincs_id", "SMILES"]).to_csv(
+        tmp_path / "mine.csv", index=False
+    )
+    few = ["--models", "ridge", "--n-splits", 2]
+    done = cli("leaderboard", "--data", tmp_path / "mine.csv", *few, code=2)
+    assert "Call a table of signatures de_train.csv" in done.stderr
+    (tmp_path / "mine.csv").rename(tmp_path / "de_train.csv")
+    data = ["--data", tmp_path]
+    done = cli("leaderboard", *data, *few, code=2)
+    assert "Pass --perturbation to name it" in done.stderr
+    roles = ["--perturbation", "Agent", "--context", "Line"]
+    done = cli("leaderboard", *data, *few, *roles)
+    assert "UnseenPairKFold" in done.stderr
+    assert "--perturbation Agent --context Line --model" in done.stderr
+    cli("audit", *data, "--model", "ridge", "--n-splits", 2, *roles)
+    model = tmp_path / "model.skpt"
+    cli("fit", *data, "--model", "ridge", *roles, "--output", model)
+    wanted = tmp_path / "wanted.csv"
+    table[["Line", "Agent"]].head(3).to_csv(wanted, index=False)
+    output = tmp_path / "predicted.csv"
+    cli("predict", model, "--conditions", wanted, "--output", output)
+    assert len(pd.read_csv(output)) == 3
+    ids = table[["Line", "Agent"]].head(3).rename_axis("id")
+    ids.to_csv(tmp_path / "id_map.csv")
+    sent = tmp_path / "sent.csv"
+    cli("submit", *data, "--model", "ridge", *roles, "--output", sent)
+    assert len(pd.read_csv(sent)) == 3
+    study = ["--n-trials", 1, "--n-splits", 2, "--output", tmp_path / "tuned"]
+    assert (
+        '"trials": 1' in cli("tune", *data, "--model", "ridge", *roles, *study).stdout
+    )
+
+
 def test_screen_without_an_id_map(cli, folder, tmp_path):
     data = shutil.copytree(folder, tmp_path / "screen")
     for path in data.iterdir():
@@ -322,6 +358,7 @@ def test_replicates_give_a_ceiling(cli, tmp_path):
     assert "of ceiling (95 %)" in done.stdout
     assert "replicates of 30 perturbations" in done.stderr
     assert "Ceiling: 1.0" in done.stderr or "Ceiling: 0.9" in done.stderr
+    assert "\N{HORIZONTAL ELLIPSIS}" not in done.stdout  # nothing is cut off
     written = pd.read_csv(tmp_path / "out" / "leaderboard.csv")
     assert written["ceiling"].notna().all()
     once = tmp_path / "once"

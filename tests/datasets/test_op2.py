@@ -60,6 +60,36 @@ def _load_quietly(folder, **options):
         return load_op2(folder, **options)
 
 
+def test_a_table_of_text_is_read_like_parquet(folder, train):
+    expected = _load_quietly(folder)
+    (folder / "de_train.parquet").unlink()
+    train["sm_name"] = ["007", "007", "1e5", "NA"]  # names, and no numbers
+    train.to_csv(folder / "de_train.csv", index=False)
+    screen = _load_quietly(folder)
+    assert screen.X["sm_name"].tolist() == ["007", "007", "1e5", "NA"]
+    pd.testing.assert_frame_equal(screen.y, expected.y)
+    others = [column for column in CONDITIONS if column != "sm_name"]
+    pd.testing.assert_frame_equal(
+        screen.X[others].fillna(""), expected.X[others].fillna("")
+    )
+    assert "from de_train.csv" in screen.DESCR
+    with pytest.raises(ValueError, match=r"only de_train\.csv, which has no layers"):
+        load_op2(folder, layer="logFC")
+
+
+def test_some_roles_are_named_and_the_others_inferred(tmp_path, train):
+    names = {"sm_name": "Agent", "cell_type": "Line 1"}
+    train.rename(columns=names).to_csv(tmp_path / "de_train.csv", index=False)
+    roles = {"perturbation": "Agent", "context": "Line 1"}
+    screen = _load_quietly(tmp_path, schema=roles)
+    assert screen.schema.columns() == ["Agent", "Line 1", "control", "SMILES"]
+    assert screen.target_names == ["G1", "G2"]
+    with pytest.raises(ValueError, match=r"no column 'Agnet'.*mean 'Agent'\?"):
+        load_op2(tmp_path, schema=roles | {"perturbation": "Agnet"})
+    with pytest.raises(ValueError, match=r"'contxt'.*'context'"):
+        load_op2(tmp_path, schema={"perturbation": "Agent", "contxt": "Line 1"})
+
+
 def test_kaggle_layout(folder, train):
     screen = _load_quietly(folder)
     pd.testing.assert_frame_equal(screen.X, train[CONDITIONS])
