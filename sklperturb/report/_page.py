@@ -85,13 +85,20 @@ def _embedded(content):
     return text
 
 
-def _number(value, digits=3):
-    """Return a number as text, a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}".replace("-", _MINUS)
+def _number(value, digits=3, sign=""):
+    """Return a number as text, a dash where there is none.
+
+    It has fixed digits, but for scores that would be all zeros or longer than a cell.
+    """
+    if value is None:
+        return "-"
+    zeros = digits > 2 and 0 < abs(value) < 0.5 * 10**-digits
+    odd = zeros or abs(value) >= 1e7
+    return format(value, f"{sign}.{'1e' if odd else f'{digits}f'}").replace("-", _MINUS)
 
 
 def _signed(value, digits=3):
-    return "-" if value is None else f"{value:+.{digits}f}".replace("-", _MINUS)
+    return _number(value, digits, "+")
 
 
 def _between(low, high, digits=3, signed=False):

@@ -175,6 +175,9 @@ def check_run(run, path=None):
     found = _FIELDS.read(run, "run", source)
     explorer = found["explorer"]
     if explorer is not None:
+        for name in ("models", "metrics", "strength"):
+            if not explorer[name]:
+                source.refuse(f"run.explorer.{name}", [], "a list that is not empty")
         for places, names in (
             ([explorer["perturbation"]], "perturbations"),
             ([explorer["context"] or []], "contexts"),

@@ -17,8 +17,13 @@
     fill(document.createElement(tag), attributes, children);
   const svg = (tag, attributes = {}, ...children) =>
     fill(document.createElementNS(NS, tag), attributes, children);
-  const number = (value, digits = 3) =>
-    value === null || value === undefined ? "-" : value.toFixed(digits).replace("-", "−");
+  // Fixed digits, but for scores that would be all zeros or longer than a cell.
+  const number = (value, digits = 3) => {
+    if (value === null || value === undefined) return "-";
+    const size = Math.abs(value);
+    const odd = size >= 1e7 || (digits > 2 && size > 0 && size < 0.5 * 10 ** -digits);
+    return (odd ? value.toExponential(1) : value.toFixed(digits)).replace("-", "−");
+  };
   const short = (text, n) => {
     const letters = Array.from(text);
     return letters.length > n ? letters.slice(0, n - 1).join("") + "…" : text;
@@ -97,13 +102,15 @@
     const step = [1, 2, 5, 10].map((m) => m * size).find((s) => s >= raw * 0.999);
     const found = [];
     for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) found.push(i * step);
-    return [found, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))];
+    return [found, Math.min(20, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)))];
   };
   const scale = (values, width, left, right) => {
     const known = values.filter((v) => Number.isFinite(v));
     let [low, high] = [Math.min(...known), Math.max(...known)];
     if (!known.length) [low, high] = [0, 1];
-    const pad = (high - low || Math.abs(high) || 1) * 0.06;
+    const size = Math.max(Math.abs(low), Math.abs(high)) || 1;
+    // Values that differ by rounding only would have ticks without end.
+    const pad = 0.06 * (high - low > 1e-9 * size ? high - low : size);
     [low, high] = [low - pad, high + pad];
     const place = (v) => left + ((v - low) / (high - low)) * (width - left - right);
     return { low, high, place };

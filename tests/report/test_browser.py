@@ -1,5 +1,6 @@
 """What the program of a report does, in a headless Chromium where there is one."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -51,13 +52,13 @@ def report(screen, tmp_path_factory):
 def opened(report, tmp_path):
     """Return what the page is once its program has run, opened with a state."""
 
-    def run(state=""):
+    def run(state="", path=report):
         done = subprocess.run(
             [
                 CHROMIUM,
                 *FLAGS,
                 f"--user-data-dir={tmp_path}",
-                f"{report.as_uri()}{state}",
+                f"{path.as_uri()}{state}",
             ],
             capture_output=True,
             text=True,
@@ -121,4 +122,24 @@ def test_it_draws_the_condition_that_is_asked_for(opened):
     assert chosen == [title]
     assert "predicted by no_change" in page
     page = opened("#row=99999&model=none&sort=x:y&by=toString")
+    assert conditions(page)[0]
+
+
+def test_scores_that_differ_by_rounding_only_are_drawn(report, opened):
+    """An axis whose ticks do not differ would never be done."""
+    source = report.read_text("utf-8")
+    data = re.search(
+        r'<script type="application/json" id="data">(.*?)</script>', source
+    )
+    run = json.loads(data[1])
+    for row, value in zip(
+        run["leaderboard"], (0.3, 0.30000000000000004, 0.3), strict=True
+    ):
+        row.update(mean=value, ci_low=None, ci_high=None, ceiling=None)
+    run["calibration"][0]["slope"] = 1e-200
+    text = json.dumps(run).replace("<", "\\u003c")
+    damaged = report.with_name("damaged.html")
+    damaged.write_text(source.replace(data[1], text), "utf-8")
+    page = opened(path=damaged)
+    assert 'role="img" aria-label="Scores of 3 models' in page
     assert conditions(page)[0]

@@ -19,6 +19,7 @@ from sklperturb.persistence import data_fingerprint
 from sklperturb.report import _explorer, write_html
 from sklperturb.report._content import describe
 from sklperturb.report._run import check_run, read_audit, read_run, write_run
+from sklperturb.report._write import write_page
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -28,6 +29,12 @@ HOSTILE = [
     "\u05d0\u05d1\u05d2 \u0627\u0644",
     "\u202etxt.exe\x1b[31m",
 ]
+
+
+COVERAGE = (
+    *("group", "confidence", "coverage", "low", "high", "width"),
+    *("n_perturbations", "n_rows"),
+)
 
 
 class Page(HTMLParser):
@@ -283,6 +290,51 @@ def test_a_damaged_run_is_refused(compared, screen, tmp_path, damage, said):
     with pytest.raises(FileError, match=said) as caught:
         read_run(tmp_path)
     assert "run.json" in str(caught.value)
+
+
+def renamed(value, text):
+    """Put a text into all names that whoever writes the file is free to choose."""
+    if isinstance(value, dict):
+        fixed = ("format", "severity")
+        return {k: v if k in fixed else renamed(v, text) for k, v in value.items()}
+    if isinstance(value, list):
+        return [renamed(item, text) for item in value]
+    return f"{value}{text}" if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("text", HOSTILE[:3])
+def test_whatever_a_file_says_is_text_on_the_page(compared, screen, tmp_path, text):
+    worth = Inflation(0.8, 1.0, 0.2, 0.15, 0.24, 40, "rows left out")
+    leak = LeakFinding("copies", "high", "3 rows are copies.", "Cut.", worth)
+    audit = LeakAudit([leak], [leak], {"rows": "clean"}, 0.8, "mrrmse", {}, 2, 40)
+    run = describe(
+        compared,
+        screen.X,
+        screen.y,
+        audit=audit,
+        coverage={"c": {key: [1] for key in COVERAGE} | {"group": ["all"]}},
+    )
+    run["left_out"] = {"other": "a reason"}
+    plain, marked = tmp_path / "plain.html", tmp_path / "marked.html"
+    write_page(plain, run)
+    write_page(marked, renamed(run, text), text)
+    plain, marked = Page(plain), Page(marked)
+    # As many elements, and none with other attributes than before.
+    assert [tag for tag, _ in marked.elements] == [tag for tag, _ in plain.elements]
+    for (_, found), (_, known) in zip(marked.elements, plain.elements, strict=True):
+        assert set(found) <= set(known)
+    assert marked.words.count(text) > 50
+    assert marked.data["explorer"]["genes"][0].endswith(text)
+
+
+def test_numbers_of_any_size_fit_their_cells(compared, screen, tmp_path):
+    run = describe(compared, screen.X, screen.y)
+    run["leaderboard"][0] |= {"mean": 1e308, "std": 1e-300, "peak_memory_mb": 0.0}
+    write_page(tmp_path / "r.html", run)
+    page = Page(tmp_path / "r.html")
+    assert "1.0e+308" in page.words
+    assert f"1.0e{chr(0x2212)}300" in page.words
+    assert "0" * 50 not in page.words
 
 
 def test_an_audit_file_that_is_none(tmp_path):

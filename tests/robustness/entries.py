@@ -158,6 +158,11 @@ _ALL += [
         keeps="out/folds",
     ),
     Entry(
+        *("compare predictions", SCREEN, ("board_kept", "../out/kept"), False),
+        resumes=("kept",),
+        keeps="out/kept",
+    ),
+    Entry(
         *("search", SCREEN, ("search", "../out/study.log"), False, ("study.log",)),
         keeps="out/study.log",
     ),
@@ -167,6 +172,14 @@ _ALL += [
         ("embed_resumed", "cells.h5ad", "small.ckpt", "../out/embedded.h5ad"),
         command=False,
         keeps="out/embedded.h5ad.unfinished",
+    ),
+]
+_REPORT = "report", "run", "--output", "../out/report.html"
+_ALL += [
+    _command("report", ("run/run.json",), *_REPORT),
+    _command(
+        *("report --audit", ("run/run.json", "audit.json")),
+        *(*_REPORT, "--audit", "audit.json"),
     ),
 ]
 ENTRIES = {entry.name: entry for entry in _ALL}
@@ -254,12 +267,29 @@ def checkpoint(path):
 
 def board(folds):
     """Compare two models on folds, of which some are on disk."""
-    from sklperturb.comparison import compare
+    found = compared(load_screen(), folds)
+    return found.folds[["model", "fold", "metric", "value", "n_rows"]]
+
+
+def board_kept(folds):
+    """Compare as `board` does, with the predictions, of which some are on disk."""
+    found = compared(load_screen(), folds, return_predictions=True)
+    return [
+        np.nan_to_num(found.predictions[name]) for name in sorted(found.predictions)
+    ]
+
+
+def load_screen():
     from sklperturb.datasets import load_op2
+
+    return load_op2("op2")
+
+
+def compared(screen, folds, **options):
+    from sklperturb.comparison import compare
     from sklperturb.model_selection import UnseenPairKFold
 
-    screen = load_op2("op2")
-    found = compare(
+    return compare(
         ["gene_mean", "additive"],
         screen.X,
         screen.y,
@@ -267,8 +297,8 @@ def board(folds):
         schema=screen.schema,
         random_state=0,
         cache=Path(folds),
+        **options,
     )
-    return found.folds[["model", "fold", "metric", "value", "n_rows"]]
 
 
 def search(journal):

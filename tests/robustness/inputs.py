@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from importlib.util import find_spec
+from pathlib import Path
 
 import anndata
 import numpy as np
@@ -196,6 +197,24 @@ def _write_kept(folder):
         sklperturb.save(model, folder / f"{name}.skpt", X=screen.X, y=screen.y)
 
 
+def _write_report(entries):
+    """Write what a report is made of, into the folder that is open."""
+    from sklperturb.inspection import audit
+    from sklperturb.model_selection import UnseenPairKFold
+    from sklperturb.report._content import describe
+    from sklperturb.report._run import write_run
+
+    screen = entries.load_screen()
+    kept = entries.compared(screen, "kept", return_predictions=True)
+    Path("run").mkdir()
+    about = {"seed": 0, "command": "sklperturb leaderboard"}
+    run = describe(kept, screen.X, screen.y, schema=screen.schema, about=about)
+    write_run(Path("run", "run.json"), run)
+    cv = UnseenPairKFold(2, schema=screen.schema, random_state=0)
+    found = audit("additive", screen.X, screen.y, cv, schema=screen.schema)
+    Path("audit.json").write_text(json.dumps(found.to_dict()))
+
+
 def _write_resumable(folder):
     """Leave what finished folds and trials leave."""
     from tests.robustness import entries
@@ -205,6 +224,7 @@ def _write_resumable(folder):
     os.chdir(folder)
     try:
         entries.board("folds")
+        _write_report(entries)
         entries.search("study.log")
     finally:
         os.chdir(before)

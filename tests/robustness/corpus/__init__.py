@@ -5,6 +5,7 @@ from tests.robustness.corpus import (
     checkpoints,
     documents,
     matrices,
+    pages,
     resumed,
     stores,
     tables,
@@ -20,6 +21,7 @@ CASES = [
         stores,
         matrices,
         resumed,
+        pages,
     )
     for case in module.CASES
 ]

@@ -19,7 +19,7 @@ from tests.robustness.damage import (
 _DEEP = "[" * 100_000
 _SPECIAL = [(name, damage, refused()) for name, damage in SPECIAL[:2]]
 
-_json = [
+JSON = [
     ("empty", content(""), refused()),
     ("a list", content("[1, 2]"), refused()),
     ("a number", content("3"), refused()),
@@ -153,8 +153,8 @@ _yaml = [
 ]  # fmt: skip
 
 CASES = [
-    *cases("json", "split.json", "load_split json", _json + _split_json),
-    *cases("json", "best.json", "submit --params", _json[:10] + _json[11:] + _best),
+    *cases("json", "split.json", "load_split json", JSON + _split_json),
+    *cases("json", "best.json", "submit --params", JSON[:10] + JSON[11:] + _best),
     *cases("toml", "split.toml", "load_split toml", _toml),
     *cases("csv: split", "split.csv", "load_split csv", _split_csv),
     *cases("yaml", "checkpoint/config.yaml", "SECheckpoint folder", _yaml),
