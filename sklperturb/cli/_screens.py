@@ -1,5 +1,6 @@
 """Commands on screens: fetch, simulate, leaderboard, audit, report."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -173,6 +174,14 @@ def leaderboard(
             "without are fitted again.",
         ),
     ] = False,
+    audit: Annotated[
+        bool,
+        Option(
+            "--audit",
+            help="Look for leaks as audit does, with the model that comes first, and "
+            "show them on the report. That fits it some five times more for each fold.",
+        ),
+    ] = False,
     jobs: Jobs = 1,
     seed: Seed = 0,
 ):
@@ -193,10 +202,13 @@ def leaderboard(
         "max_steps": max_steps,
     }
     check_leaderboard(output, plots, report)
+    if audit and not report:
+        raise ValueError("audit=True is shown on the report; pass report=True as well.")
     if is_cells(data):
-        if clip is not None or on_nonfinite != OnNonfinite.error or source:
+        if clip is not None or on_nonfinite != OnNonfinite.error or source or audit:
             raise ValueError(
-                "clip=, on_nonfinite= and source= are for signatures; leave them out."
+                "clip=, on_nonfinite=, source= and audit=True are for signatures; "
+                "leave them out."
             )
         task = cell_task(
             *(data, models, cv, n_splits, scoring, seed),
@@ -251,7 +263,8 @@ def leaderboard(
             write_leaderboard(output, table, comparison, plots)
             about = {"command": ctx.find_root().command.given, "folds": str(task["cv"])}
             about |= {"seed": seed}
-            write_report(output, comparison, task, about, report)
+            leaks = _audit_first(table, task, seed) if audit else None
+            write_report(output, comparison, task, about, report, leaks)
     if is_cells(data):
         tell_of_fitting(table, data, embedding, layer, obsm)
     else:
@@ -329,8 +342,7 @@ def audit(
         schema=screen.schema,
         random_state=seed,
     )
-    for line in repr(found).splitlines():
-        out.print(line)
+    _print_leaks(found)
     if output is not None:
         if output.suffix == ".json":
             write_json(output, found.to_dict())
@@ -338,6 +350,32 @@ def audit(
             write(output, found.table().to_csv, index=False)
     if not found.ok:
         raise Exit(LEAKS_FOUND)
+
+
+def _print_leaks(found):
+    for line in repr(found).splitlines():
+        out.print(line)
+
+
+def _audit_first(table, task, seed):
+    """Return what an audit of the first model of a leaderboard finds, and print it."""
+    from sklperturb.inspection import audit as find_leaks
+    from sklperturb.models import make_model
+
+    names = table.loc[table["mean"].notna(), "model"]
+    if names.empty:
+        return None
+    start, name, schema = time.perf_counter(), names.iloc[0], task["schema"]
+    model = make_model(name, schema=schema, random_state=seed, sources=task["sources"])
+    found = find_leaks(
+        *(model, task["X"], task["y"], task["cv"]),
+        scoring=task["scoring"][0],
+        schema=schema,
+        random_state=seed,
+    )
+    log.info(f"Audit of {name}: {time.perf_counter() - start:.1f} s.")
+    _print_leaks(found)
+    return found
 
 
 @app.command()

@@ -217,7 +217,7 @@ def write_leaderboard(folder, table, comparison, plots):
         write_plot(folder / f"leaderboard.{plots}", display.figure_)
 
 
-def write_report(folder, comparison, task, about, report):
+def write_report(folder, comparison, task, about, report, audit=None):
     """Write what a report is made of, and the page itself if asked."""
     from sklperturb.report._content import describe
     from sklperturb.report._run import write_run
@@ -229,6 +229,7 @@ def write_report(folder, comparison, task, about, report):
         task["y"],
         schema=task["schema"],
         scoring=task["scoring"] if report and comparison.predictions else None,
+        audit=audit,
         about=about,
     )
     write(folder / "run.json", write_run, run=run)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sklperturb.datasets import make_chemical_screen, write_screen
+from sklperturb.report._run import read_audit
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,23 @@ def test_from_a_folder_to_a_report(cli, folder, tmp_path):
     assert "No leak was found" in again and "No leak was found" not in page
     assert "&lt;i&gt;Mine&lt;/i&gt;" in again and 'id="explorer"' in again
     assert "exists" in cli("report", run, "--output", new, code=2).stderr
+
+
+def test_one_command_gives_a_report_with_its_audit(cli, folder, tmp_path):
+    run = tmp_path / "run"
+    board = ["leaderboard", "--data", folder, "--models", "ridge", "--n-splits", 3]
+    done = cli(*board, "--output", run, "--report", "--audit")
+    first = done.stdout.splitlines()[1].split()[1]
+    assert f"Audit of {first}: " in done.stderr
+    page = (run / "report.html").read_text("utf-8")
+    assert "No leak was found" in page and "No leak was found" in done.stdout
+    kept = json.loads((run / "run.json").read_text("utf-8"))["audit"]
+    apart = tmp_path / "apart.json"
+    command = ["audit", "--data", folder, "--model", first, "--n-splits", 3]
+    cli(*command, "--output", apart)
+    assert read_audit(apart) == kept
+    done = cli(*board, "--output", run, "--audit", code=2)
+    assert "--report" in done.stderr
 
 
 def test_what_cannot_be_done_is_said_at_once(cli, folder, tmp_path):
