@@ -179,7 +179,8 @@ def leaderboard(
         Option(
             "--audit",
             help="Look for leaks as audit does, with the model that comes first, and "
-            "show them on the report. That fits it some five times more for each fold.",
+            "show them on the report. That takes some three times as long as its "
+            "folds.",
         ),
     ] = False,
     jobs: Jobs = 1,
@@ -261,7 +262,8 @@ def leaderboard(
         explain_gaps(table)
         if output is not None:
             write_leaderboard(output, table, comparison, plots)
-            about = {"command": ctx.find_root().command.given, "folds": str(task["cv"])}
+            folds = " ".join(str(task["cv"]).split())  # a line
+            about = {"command": ctx.find_root().command.given, "folds": folds}
             about |= {"seed": seed}
             leaks = _audit_first(table, task, seed) if audit else None
             write_report(output, comparison, task, about, report, leaks)

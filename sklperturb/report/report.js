@@ -245,7 +245,7 @@
     found.push(by === "condition" ? ["fold", "fold", false] : ["rows", "conditions", true]);
     found.push(["strength", "measured strength", true]);
     for (const metric of explorer.metrics) found.push([metric.name, metric.name, true]);
-    if (explorer.baseline !== null) found.push(["gain", `from ${explorer.baseline}`, true]);
+    if (explorer.baseline !== null) found.push(["gain", "from best baseline", true]);
     return found;
   };
   const listRows = () => {
@@ -390,6 +390,9 @@
     byId("by").addEventListener("change", () => { keep("by", byId("by").value); drawRows(); });
     byId("q").addEventListener("input", () => { keep("q", byId("q").value); drawRows(); });
     byId("more").addEventListener("click", () => { view.n = Infinity; drawRows(); });
+    if (explorer.baseline !== null) {
+      table.caption.append("; differences are from ", html("bdi", {}, explorer.baseline));
+    }
     byId("explorer").hidden = false;
     return () => {
       byId("model").value = explorer.models.includes(state.get("model")) ? state.get("model") : explorer.models[0];

@@ -25,7 +25,8 @@ def test_from_a_folder_to_a_report(cli, folder, tmp_path):
     kept = json.loads((run / "run.json").read_text("utf-8"))
     assert kept["provenance"]["command"].startswith("sklperturb leaderboard --data")
     assert kept["provenance"]["seed"] == "7"
-    assert "UnseenPairKFold" in kept["provenance"]["folds"]
+    assert kept["provenance"]["folds"].startswith("UnseenPairKFold(contexts=[")
+    assert "\\" not in kept["provenance"]["folds"]  # no ends of lines
     done = cli(*board, "--output", run)
     assert "is of an earlier run" in done.stderr
 
