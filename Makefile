@@ -57,8 +57,9 @@ check: $(STAMP)test ## lint, and check the formatting
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 
-docs: $(STAMP)docs ## build the site and run the examples: docs/_build/html
+docs: $(STAMP)docs ## build the site, run the examples, check links: docs/_build/html
 	$(ONE_THREAD) $(PY) -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
+	$(PY) docs/_links.py docs/_build/html
 
 bench: $(STAMP)plot ## run the quick benchmarks
 	@set -e; for script in benchmarks/*.py; do \

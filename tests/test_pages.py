@@ -166,6 +166,30 @@ def test_compared_numbers_stand_in_the_pages_they_are_from():
     assert checked > 30
 
 
+def test_links_of_the_built_site_are_checked(tmp_path):
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "_static" / "theme.html").write_text('<a href="{{ x }}">x</a>')
+    (tmp_path / "no_image.png").write_bytes(b"")
+    (tmp_path / "other.html").write_text('<h1 id="a">A</h1><a href="#a">a</a>')
+    page = tmp_path / "index.html"
+    page.write_text(
+        '<a href="other.html#a">a</a> <a href="https://doi.org/1">d</a> '
+        '<a href="mailto:a@b">m</a> <img src="data:,">'
+    )
+    check = load("_links").check
+    assert check(tmp_path) == ([], 2)
+    page.write_text(
+        '<a href="gone.html">g</a> <a href="other.html#b">b</a> '
+        '<script src="https://cdn.org/x.js"></script> <img src="no_image.png">'
+    )
+    assert check(tmp_path)[0] == [
+        "index.html: no file gone.html",
+        "index.html loads https://cdn.org/x.js",
+        "index.html shows no_image.png",
+        "index.html: no heading other.html#b",
+    ]
+
+
 def test_a_missing_part_is_an_error():
     with pytest.raises(KeyError, match="nothing"):
         generated.fill_in("<!-- generated: nothing -->")
