@@ -118,7 +118,7 @@ def reference():
         heading = f"## sklperturb {name}"
         parts += [
             heading,
-            inspect.cleandoc(command.help or ""),
+            _named(inspect.cleandoc(command.help or "")),
             f"```text\n{usage}\n```",
         ]
         parts.append(_options(command, context))
@@ -162,12 +162,12 @@ def _options(command, context):
         rows.append(
             [
                 ", ".join(f"`{each}`" for each in names.split(", ")),
+                _named(text.strip()),
                 " ".join(filter(None, (_choices(takes), _code(bounds)))),
                 "required" if "required" in extra else _code(default[9:]),
-                text.strip(),
             ]
         )
-    return table(["option", "takes", "default", "what it does"], rows)
+    return table(["option", "what it does", "takes", "default"], rows)
 
 
 def _choices(takes):
@@ -176,6 +176,11 @@ def _choices(takes):
         return ", ".join(f"`{each}`" for each in takes.strip("<>[]").split("|"))
     takes = takes.replace(" range>", ">").replace("list[Path]", "path")
     return _code(takes)
+
+
+def _named(text):
+    """Return a text with options as code; two hyphens would become a dash."""
+    return re.sub(r"(?<![\w`-])--[a-z][\w-]*", r"`\g<0>`", text)
 
 
 def _code(text):

@@ -42,8 +42,13 @@ html_copy_source = False
 html_show_sourcelink = False
 # All pages by task on the left, in place of a header that has room for five.
 html_sidebars = {"**": ["pages.html"]}
+smartquotes_action = "qe"  # quotes and ellipses; two hyphens begin an option
 html_context = {"default_mode": "auto"}
-html_theme_options = {"navigation_with_keys": False, "navbar_center": []}
+html_theme_options = {
+    "navigation_with_keys": False,
+    "navbar_center": [],
+    "logo": {"text": "sklperturb"},  # the version has no room on a phone
+}
 
 # Docstrings follow numpydoc. A name in single backticks links to the object, if any.
 default_role = "autolink"
