@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import warnings
 from pathlib import Path
 
 from sklperturb import __version__
@@ -68,6 +69,14 @@ extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+
+def format_warning(message, category, *place, **more):
+    """Return a warning of an example without the path of whoever built the site."""
+    return f"{category.__name__}: {message}\n"
+
+
+warnings.formatwarning = format_warning
+
 # Every script of examples/ is run, but for those named *_slow.py.
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -80,8 +89,8 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "write_computation_times": False,
     "show_memory": False,
-    # Of a display, the picture is shown.
-    "ignore_repr_types": r"Display'>$",
+    # Of a display, and of what matplotlib returns, the picture is shown.
+    "ignore_repr_types": r"Display'>$|matplotlib",
     "show_signature": False,
     "download_all_examples": False,
 }

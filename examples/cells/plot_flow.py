@@ -119,7 +119,7 @@ pd.DataFrame(rows).T.round(2)
 # Integers again: control cells, changed by as much as the flow moves their mean. Zeros
 # and spread are those of counts, and a cell is as large as it was measured to be.
 gene = held_out[0]
-counts_of_controls = screen.y[screen.is_control].X
+counts_of_controls = screen.y[screen.is_control]
 drawn = space.perturb_counts(
     counts_of_controls, controls, generated[gene], random_state=0
 )

@@ -20,6 +20,7 @@ from sklperturb.report import _explorer, write_html
 from sklperturb.report._content import describe
 from sklperturb.report._run import check_run, read_audit, read_run, write_run
 from sklperturb.report._write import write_page
+from tests.robustness.corpus.pages import named
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -292,16 +293,6 @@ def test_a_damaged_run_is_refused(compared, screen, tmp_path, damage, said):
     assert "run.json" in str(caught.value)
 
 
-def renamed(value, text):
-    """Put a text into all names that whoever writes the file is free to choose."""
-    if isinstance(value, dict):
-        fixed = ("format", "severity")
-        return {k: v if k in fixed else renamed(v, text) for k, v in value.items()}
-    if isinstance(value, list):
-        return [renamed(item, text) for item in value]
-    return f"{value}{text}" if isinstance(value, str) else value
-
-
 @pytest.mark.parametrize("text", HOSTILE[:3])
 def test_whatever_a_file_says_is_text_on_the_page(compared, screen, tmp_path, text):
     worth = Inflation(0.8, 1.0, 0.2, 0.15, 0.24, 40, "rows left out")
@@ -317,7 +308,7 @@ def test_whatever_a_file_says_is_text_on_the_page(compared, screen, tmp_path, te
     run["left_out"] = {"other": "a reason"}
     plain, marked = tmp_path / "plain.html", tmp_path / "marked.html"
     write_page(plain, run)
-    write_page(marked, renamed(run, text), text)
+    write_page(marked, named(run, text), text)
     plain, marked = Page(plain), Page(marked)
     # As many elements, and none with other attributes than before.
     assert [tag for tag, _ in marked.elements] == [tag for tag, _ in plain.elements]
