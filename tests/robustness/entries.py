@@ -65,6 +65,7 @@ def _function(name, needs, *words):
 _ALL = [
     _function("load_op2", SCREEN, "op2", "op2"),
     _function("load_op2 h5ad", BENCHMARK, "op2", "h5"),
+    _function("load_op2 csv", ("own/de_train.csv",), "op2", "own"),
     _function("load_vcpi", VCPI, "vcpi", "vcpi"),
     _command(
         *("submit", SCREEN, "submit", "--data", "op2"),

@@ -94,6 +94,47 @@ _id_map = cases(
     ],
 )  # fmt: skip
 
+_train = cases(
+    "csv: de_train",
+    "own/de_train.csv",
+    "load_op2 csv",
+    [
+        ("empty", content(""), refused()),
+        ("a header only", _first_rows(lambda rows: []), refused()),
+        ("byte order mark", encoded("utf-8-sig"), accepted()),
+        ("line ends of Windows", edited(lambda t: t.replace("\n", "\r\n")), accepted()),
+        ("UTF-16", encoded("utf-16"), accepted()),
+        ("compressed", compressed, accepted()),
+        ("not UTF-8", encoded("latin-1", lambda t: t.replace("cells", "cell\xe9s", 1)), refused()),
+        ("null characters", edited(lambda t: t.replace(",", ",\0", 3)), refused()),
+        ("semicolons", edited(lambda t: t.replace(",", ";")), refused()),
+        ("a field too many", _first_rows(lambda r: [r[0] + ",x", *r[1:]]), refused()),
+        ("half a row", cut(0.9), refused()),
+        ("a gene twice", edited(
+            lambda t: "\n".join(x + "," + x.split(",")[-1] for x in t.splitlines())
+        ), refused("more than once")),
+        ("no column of compounds", _renamed_column("sm_name", "agent"), refused("agent")),
+        ("commas for points", _first_rows(
+            lambda r: [r[0].rpartition(",")[0] + ',"1,5"', *r[1:]]
+        ), refused("1,5")),
+        ("a value that is infinite", _first_rows(
+            lambda r: [r[0].rpartition(",")[0] + ",inf", *r[1:]]
+        ), refused()),
+        ("an empty value", _first_rows(
+            lambda r: [r[0].rpartition(",")[0] + ",", *r[1:]]
+        ), refused()),
+        ("an empty compound", edited(lambda t: t.replace(t.split(",")[20], "", 1)), survived()),
+        ("a field of a million characters", edited(
+            lambda t: t.replace("cells", "x" * 10**6, 1)
+        ), survived()),
+        ("a million columns", edited(
+            lambda t: t.partition("\n")[0] + ",c" * 10**6 + "\n"
+        ), refused()),
+        ("a folder", folder, refused()),
+        *_SPECIAL[:2],
+    ],
+)  # fmt: skip
+
 _submission = cases(
     "csv: sample_submission",
     "op2/sample_submission.csv",
@@ -335,4 +376,13 @@ _contest = (
     )
 )  # fmt: skip
 
-CASES = [*_contest, *_id_map, *_submission, *_parquet, *_wanted, *_sets, *_gene_map]
+CASES = [
+    *_contest,
+    *_id_map,
+    *_train,
+    *_submission,
+    *_parquet,
+    *_wanted,
+    *_sets,
+    *_gene_map,
+]
