@@ -10,6 +10,7 @@ from sklperturb.utils._optional import import_extra
 
 _ASSETS = files("sklperturb.report")
 _MINUS = "\N{MINUS SIGN}"
+_ROUNDING = 1e-12
 
 
 def templates():
@@ -88,11 +89,12 @@ def _embedded(content):
 def _number(value, digits=3, sign=""):
     """Return a number as text, a dash where there is none.
 
-    It has fixed digits, but for scores that would be all zeros or longer than a cell.
+    It has fixed digits, but for scores that would be all zeros or longer than a cell;
+    what rounding leaves of 0 is 0.
     """
     if value is None:
         return "-"
-    zeros = digits > 2 and 0 < abs(value) < 0.5 * 10**-digits
+    zeros = digits > 2 and _ROUNDING < abs(value) < 0.5 * 10**-digits
     odd = zeros or abs(value) >= 1e7
     return format(value, f"{sign}.{'1e' if odd else f'{digits}f'}").replace("-", _MINUS)
 

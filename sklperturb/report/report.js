@@ -17,11 +17,12 @@
     fill(document.createElement(tag), attributes, children);
   const svg = (tag, attributes = {}, ...children) =>
     fill(document.createElementNS(NS, tag), attributes, children);
-  // Fixed digits, but for scores that would be all zeros or longer than a cell.
+  // Fixed digits, but for scores that would be all zeros or longer than a cell; what
+  // rounding leaves of 0 is 0.
   const number = (value, digits = 3) => {
     if (value === null || value === undefined) return "-";
     const size = Math.abs(value);
-    const odd = size >= 1e7 || (digits > 2 && size > 0 && size < 0.5 * 10 ** -digits);
+    const odd = size >= 1e7 || (digits > 2 && size > 1e-12 && size < 0.5 * 10 ** -digits);
     return (odd ? value.toExponential(1) : value.toFixed(digits)).replace("-", "−");
   };
   const short = (text, n) => {

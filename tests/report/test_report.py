@@ -320,11 +320,13 @@ def test_whatever_a_file_says_is_text_on_the_page(compared, screen, tmp_path, te
 
 def test_numbers_of_any_size_fit_their_cells(compared, screen, tmp_path):
     run = describe(compared, screen.X, screen.y)
-    run["leaderboard"][0] |= {"mean": 1e308, "std": 1e-300, "peak_memory_mb": 0.0}
+    run["leaderboard"][0] |= {"mean": 1e308, "std": 3.2e-7, "peak_memory_mb": 0.0}
+    run["leaderboard"][1] |= {"mean": 123.4567, "std": 2.4e-16}
     write_page(tmp_path / "r.html", run)
     page = Page(tmp_path / "r.html")
     assert "1.0e+308" in page.words
-    assert f"1.0e{chr(0x2212)}300" in page.words
+    assert f"3.2e{chr(0x2212)}07" in page.words
+    assert "123.4567" in page.words and "2.4e" not in page.words
     assert "0" * 50 not in page.words
 
 
