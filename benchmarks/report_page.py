@@ -1,6 +1,6 @@
 """How large a report is, how soon it is there, and what axe-core says of it.
 
-    sklperturb leaderboard --data OP3 --output results --report --audit
+    sklperturb leaderboard --data OP3 --output results --report --with-audit
     python benchmarks/report_page.py results/report.html
     npm install axe-core
     python benchmarks/report_page.py results/report.html \\

@@ -174,10 +174,10 @@ def leaderboard(
             "without are fitted again.",
         ),
     ] = False,
-    audit: Annotated[
+    with_audit: Annotated[
         bool,
         Option(
-            "--audit",
+            "--with-audit",
             help="Look for leaks as audit does, with the model that comes first, and "
             "show them on the report. That takes some three times as long as its "
             "folds.",
@@ -203,12 +203,15 @@ def leaderboard(
         "max_steps": max_steps,
     }
     check_leaderboard(output, plots, report)
-    if audit and not report:
-        raise ValueError("audit=True is shown on the report; pass report=True as well.")
+    if with_audit and not report:
+        raise ValueError(
+            "with_audit=True is shown on the report; pass report=True as well."
+        )
     if is_cells(data):
-        if clip is not None or on_nonfinite != OnNonfinite.error or source or audit:
+        others = source, with_audit
+        if clip is not None or on_nonfinite != OnNonfinite.error or any(others):
             raise ValueError(
-                "clip=, on_nonfinite=, source= and audit=True are for signatures; "
+                "clip=, on_nonfinite=, source= and with_audit= are for signatures; "
                 "leave them out."
             )
         task = cell_task(
@@ -265,7 +268,7 @@ def leaderboard(
             folds = " ".join(str(task["cv"]).split())  # a line
             about = {"command": ctx.find_root().command.given, "folds": folds}
             about |= {"seed": seed}
-            leaks = _audit_first(table, task, seed) if audit else None
+            leaks = _audit_first(table, task, seed) if with_audit else None
             write_report(output, comparison, task, about, report, leaks)
     if is_cells(data):
         tell_of_fitting(table, data, embedding, layer, obsm)

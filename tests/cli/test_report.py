@@ -48,7 +48,7 @@ def test_from_a_folder_to_a_report(cli, folder, tmp_path):
 def test_one_command_gives_a_report_with_its_audit(cli, folder, tmp_path):
     run = tmp_path / "run"
     board = ["leaderboard", "--data", folder, "--models", "ridge", "--n-splits", 3]
-    done = cli(*board, "--output", run, "--report", "--audit")
+    done = cli(*board, "--output", run, "--report", "--with-audit")
     first = done.stdout.splitlines()[1].split()[1]
     assert f"Audit of {first}: " in done.stderr
     page = (run / "report.html").read_text("utf-8")
@@ -58,7 +58,7 @@ def test_one_command_gives_a_report_with_its_audit(cli, folder, tmp_path):
     command = ["audit", "--data", folder, "--model", first, "--n-splits", 3]
     cli(*command, "--output", apart)
     assert read_audit(apart) == kept
-    done = cli(*board, "--output", run, "--audit", code=2)
+    done = cli(*board, "--output", run, "--with-audit", code=2)
     assert "--report" in done.stderr
 
 
