@@ -201,12 +201,13 @@ def test_bars_stay_inside_their_cells():
 
 def test_own_model_of_the_guide_passes_the_checks(tmp_path):
     """Run the page as a script; a copy in another process has to find the class."""
-    model, checks, tests, compared = code("own_models", "python")
+    model, checks, tests, compared, asked = code("own_models", "python")
     assert "parametrize" in tests
     (tmp_path / "own_model.py").write_text(model, encoding="utf-8")
-    script = f"from own_model import ShrunkenMean\n{checks}\n{compared.rstrip()}"
-    head, _, last = script.rpartition("\n")
-    script = f"{head}\nprint({last}.to_string())"
+    script = f"from own_model import *\n{checks}"
+    for part in (compared, asked):
+        head, _, last = part.rstrip().rpartition("\n")
+        script += f"\n{head}\nprint({last}.to_string())"
     found = subprocess.run(
         [sys.executable, "-c", script],
         env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin:/bin"},
@@ -215,6 +216,7 @@ def test_own_model_of_the_guide_passes_the_checks(tmp_path):
     )
     assert found.returncode == 0, found.stderr
     assert "shrunken" in found.stdout
+    assert "expected_error_unmeasured" in found.stdout
 
 
 def test_quickstart_prints_what_it_says():

@@ -7,6 +7,7 @@ from sklperturb.cli import (  # noqa: F401  (each registers its commands)
     _models,
     _screens,
     _signatures,
+    _suggest,
     _tuning,
 )
 from sklperturb.cli._app import app

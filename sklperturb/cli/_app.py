@@ -16,8 +16,7 @@ from typer import Option
 from typer.core import TyperGroup
 
 from sklperturb._version import __version__
-from sklperturb.cli._ending import report, say, silence, stopping
-from sklperturb.cli._messages import in_options
+from sklperturb.cli._ending import in_options, report, say, silence, stopping
 from sklperturb.utils._choices import did_you_mean
 from sklperturb.utils._printable import printable
 

@@ -10,7 +10,6 @@ import threading
 import traceback
 from pathlib import Path
 
-from sklperturb.cli._messages import in_options
 from sklperturb.utils._printable import printable
 
 _PACKAGE = Path(__file__).parents[1]
@@ -19,6 +18,19 @@ _LENGTH = 1000
 _UNFINISHED = re.compile(r"\.unfinished-[^/\\'\"\s]+[/\\]?")
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
 _PATIENCE = 10  # seconds that ending well may take, with workers and folders
+# Parameters of the library that have another name on the command line.
+_RENAMED = {
+    "n_jobs": "jobs",
+    "random_state": "seed",
+    "control_labels": "control",
+    "costs": "cost_column",
+    "clusters": "cluster_column",
+}
+_SCHEMA = re.compile(r"schema=PerturbationSchema\((?:.*, )?(\w+)=\.\.\.\)")
+# How scikit-learn speaks of a parameter.
+_PARAMETER = re.compile(r"The '(\w+)' parameter of \w+ must")
+# ``name=value`` or a name with an underscore; not within a quoted label or a path.
+_NAMED = re.compile(r"(?<![\w'\"/.\-])(?:(\w+)=(True|False)?|(\w+_\w+)(?!\w))")
 # Codes, as shells give them to what a signal ends.
 _SIGNALS = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
 
@@ -203,3 +215,58 @@ def process():
             sys.stdout.flush()
         except (OSError, ValueError):  # told already; Python would tell it once more
             silence(sys.stdout)
+
+
+def in_options(message, parameters):
+    """Return a message of the library with options in place of parameters.
+
+    Parameters
+    ----------
+    message : str
+    parameters : list of click.Parameter
+        Those of the command that runs.
+
+    Returns
+    -------
+    message : str
+        Without the sentences that only a schema in Python could follow.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from sklperturb.cli._ending import in_options
+    >>> option = SimpleNamespace(name="layer", opts=["--layer"], secondary_opts=[])
+    >>> in_options("The cells have no X. Pass layer= to name what to read.", [option])
+    'The cells have no X. Pass --layer to name what to read.'
+    """
+    options = {
+        parameter.name: [*parameter.opts, *parameter.secondary_opts]
+        for parameter in parameters
+        if parameter.opts[0].startswith("--")
+    }
+
+    def of_schema(found):
+        role = _RENAMED.get(found[1], found[1])
+        return options[role][0] if role in options else found[0]
+
+    def of_parameter(found):
+        name = found[1] or found[3]
+        spelled = options.get(_RENAMED.get(name, name))
+        if spelled is None:
+            return found[0]
+        if found[3] or found[2]:
+            return spelled[-1 if found[2] == "False" else 0]
+        # "layer= to" has its blank, "layer='counts'" needs one.
+        after = found.string[found.end() : found.end() + 1]
+        return spelled[0] + ("" if after in " .,;" else " ")
+
+    def of_constraint(found):
+        name = _RENAMED.get(found[1], found[1])
+        return f"{options[name][0]} must" if name in options else found[0]
+
+    message = _PARAMETER.sub(of_constraint, _SCHEMA.sub(of_schema, message))
+    message = _NAMED.sub(of_parameter, message)
+    # Of "--layer or obsm= to", what this command does not have.
+    message = re.sub(r"(--[\w-]+) or \w+= ", r"\1 ", message)
+    sentences = re.split(r"(?<=\.) (?=[A-Z])", message)
+    return " ".join(s for s in sentences if "schema=" not in s)

@@ -9,7 +9,7 @@ from typer import Option
 
 from sklperturb.cli._app import app, out
 from sklperturb.cli._choices import names, read_schema, refuse_inputs
-from sklperturb.cli._messages import in_options
+from sklperturb.cli._ending import in_options
 from sklperturb.cli._options import (
     Batch,
     Cells,

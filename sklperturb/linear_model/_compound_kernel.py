@@ -15,6 +15,31 @@ from sklperturb.linear_model._kernel import (
 
 
 @dataclass(frozen=True)
+class Structures:
+    """Structures of rows, of which several may have the same.
+
+    Attributes
+    ----------
+    counts : list of csr_array of shape (n_structures, n_features)
+    codes : ndarray of int of shape (n_rows,)
+        Which structure a row has.
+    known : ndarray of bool of shape (n_rows,)
+    """
+
+    counts: list
+    codes: np.ndarray
+    known: np.ndarray
+
+    def __getitem__(self, rows):
+        return Structures(self.counts, self.codes[rows], self.known[rows])
+
+    def distinct(self):
+        """Return the counts of the structures that rows have, codes, and if known."""
+        used, codes = np.unique(self.codes, return_inverse=True)
+        return [counts[used] for counts in self.counts], codes, self.known
+
+
+@dataclass(frozen=True)
 class CompoundKernel:
     """A kernel ridge that was solved, and what corrects its predictions.
 

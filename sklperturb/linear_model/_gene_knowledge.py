@@ -5,7 +5,6 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 from scipy.optimize import nnls
 from sklearn.base import _fit_context, clone
 from sklearn.utils import _safe_indexing, indexable
@@ -14,11 +13,10 @@ from sklearn.utils._param_validation import Interval
 from sklperturb.cells._files import gene_names
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import as_pandas, take_columns
-from sklperturb.conditions._labels import as_text
 from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._validation import validate_conditions
 from sklperturb.linear_model._kernel import groups_by_part
-from sklperturb.linear_model._knowledge import EDGES, fit_knowledge
+from sklperturb.linear_model._knowledge import EDGES, SourceKernelsMixin, fit_knowledge
 from sklperturb.linear_model._latent import (
     LatentConditionRegressor,
     Within,
@@ -30,7 +28,6 @@ from sklperturb.preprocessing._gene_embedding import GeneEmbedding
 from sklperturb.preprocessing._gene_sources import (
     UnitVectors,
     all_responses,
-    as_dense,
     distinct_names,
     fitted_source,
     holds_responses,
@@ -44,7 +41,7 @@ from sklperturb.preprocessing._gene_sources import (
 _MIN_ROWS = 30
 
 
-class GeneKnowledgeRidge(ResponseKernelRidge):
+class GeneKnowledgeRidge(SourceKernelsMixin, ResponseKernelRidge):
     r"""Predict genes that were never perturbed from what is known of them.
 
     The response of (context :math:`c`, gene :math:`g`) is a Gaussian process whose
@@ -261,6 +258,8 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             )
             self._heads[head] = fitted.for_predictions()
             self.shares_[head] = fitted.shares([*means, *kernels])
+            if head != "parts":  # "seen", where there is such, is of all conditions
+                self._learn_prior(fitted, means, kernels, targets)
         if "seen" in heads:
             self._fit_own(X, y, sources)
         else:
@@ -367,37 +366,6 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
                     "counts. Leave it out, or remove these rows from it."
                 )
 
-    def _kernels_of(self, head, context, perturbation, labels):
-        """Return the kernels of means and of genes, with the training rows."""
-        of_contexts = self._of_contexts(context)
-        if len(self.contexts_) < 3:  # the other two say all that there is to say
-            del of_contexts["alike"]
-        means = {}
-        if len(self.contexts_) > 1:
-            means["same x any"] = of_contexts["same"]
-        else:
-            del of_contexts["same"]
-        of_genes = {
-            name: as_dense(vectors.rows(self._genes_of(labels)) @ train.T)
-            for (name, vectors), train in zip(
-                self._vectors.items(), self._rows_of_sources.values(), strict=True
-            )
-        }
-        kernels = {
-            f"{c} x {g}": of_contexts[c] * of_genes[g]
-            for g in of_genes
-            for c in of_contexts
-        }
-        parts = as_dense(self._membership(labels) @ self._rows_of_parts.T)
-        kernels["any x parts"] = parts
-        if self._combines and "same" in of_contexts:
-            kernels["same x parts"] = of_contexts["same"] * parts
-        if head == "seen":
-            alike = self._alike_elsewhere(context, perturbation)
-            kernels["any x response"] = alike
-            kernels["same x response"] = of_contexts["same"] * alike
-        return means, kernels
-
     def _known_beforehand(self, labels, y):
         """Learn how much of the responses elsewhere is there in these, and return it.
 
@@ -437,14 +405,3 @@ class GeneKnowledgeRidge(ResponseKernelRidge):
             (sum_of_parts(parts, index, scores), components)
             for index, scores, components in self._elsewhere.values()
         ]
-
-    def _genes_of(self, labels):
-        known = {a: self.schema_.split(a) for a in set(map(as_text, labels))}
-        return [known[as_text(label)] for label in labels]
-
-    def _membership(self, labels):
-        return sum_of_parts(
-            self._genes_of(labels),
-            self._index,
-            sparse.eye_array(len(self._index)).tocsr(),
-        )

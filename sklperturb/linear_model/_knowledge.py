@@ -4,15 +4,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
+from sklperturb.conditions._frames import take_columns
+from sklperturb.conditions._labels import as_text
 from sklperturb.linear_model._calibration import Stretch, row_norms
 from sklperturb.linear_model._kernel import loo_kernel_ridge
 from sklperturb.linear_model._variances import (
     combined,
+    doubt_of_contexts,
     likeliest_variances,
+    prior_variances,
     rows_of_some,
 )
+from sklperturb.preprocessing._gene_sources import as_dense, sum_of_parts
 
 # Components of the responses after which the next band begins. Knowledge tells much of
 # the leading ones and next to nothing of the last.
@@ -311,3 +316,90 @@ def _proven_stretch(truth, y_pred, groups):
     if n_groups > 1 and gains.mean() > 2 * gains.std(ddof=1) / np.sqrt(n_groups):
         return stretch
     return Stretch()
+
+
+class SourceKernelsMixin:
+    """The kernels of a `GeneKnowledgeRidge`: of contexts times what genes have alike.
+
+    A row is described by the codes of its context and perturbation, the parts of its
+    label, and the vectors that each source has for them.
+    """
+
+    def _kernels_of(self, head, context, perturbation, labels):
+        """Return the kernels of means and of genes, with the training rows."""
+        rows = context, perturbation, *self._vectors_of(labels, self._index)
+        train = *self._train_codes, self._rows_of_parts, *self._rows_of_sources.values()
+        return self._kernels_between(head, rows, train)
+
+    def _kernels_between(self, head, rows, others):
+        """Return the kernels of means and of genes between described rows."""
+        of_contexts = self._of_contexts(rows[0], others[0])
+        if len(self.contexts_) < 3:  # the other two say all that there is to say
+            del of_contexts["alike"]
+        means = {}
+        if len(self.contexts_) > 1:
+            means["same x any"] = of_contexts["same"]
+        else:
+            del of_contexts["same"]
+        of_genes = {
+            name: as_dense(left @ right.T)
+            for name, left, right in zip(
+                self._vectors, rows[3:], others[3:], strict=False
+            )
+        }
+        kernels = {
+            f"{c} x {g}": of_contexts[c] * of_genes[g]
+            for g in of_genes
+            for c in of_contexts
+        }
+        parts = as_dense(rows[2] @ others[2].T)
+        kernels["any x parts"] = parts
+        if self._combines and "same" in of_contexts:
+            kernels["same x parts"] = of_contexts["same"] * parts
+        if head == "seen":
+            alike = self._alike_elsewhere(*rows[:2], others[:2])
+            kernels["any x response"] = alike
+            kernels["same x response"] = of_contexts["same"] * alike
+        return means, kernels
+
+    def _learn_prior(self, fitted, means, kernels, targets):
+        """Keep what the fit to all components says of what is not measured."""
+        first, mean = fitted.fits[0], self.reducer_.mean_
+        names = [*means, *kernels]
+        weighed = combined([*means.values(), *kernels.values()], first.variances[0])
+        of_context = dict(zip(names, first.variances[0], strict=True))
+        found = prior_variances(weighed, first.alphas[0], first.dual_coef, len(mean))
+        doubt = doubt_of_contexts(self._train_codes[0], targets, mean)
+        doubt -= found[0] * of_context.get("same x any", 0.0)
+        self._prior_variances = *found, max(doubt, 0.0)
+
+    def _described(self, *tables):
+        codes, scales, lengths = self._prior_codes(*tables)
+        columns = self._roles()
+        labels = np.concatenate([take_columns(X, columns)[:, -1] for X in tables])
+        # Genes that were never perturbed are like themselves, too.
+        new = set().union(*self._genes_of(labels)).difference(self._index)
+        places = range(len(self._index), len(self._index) + len(new))
+        index = self._index | dict(zip(sorted(new), places, strict=True))
+        return (*codes, *self._vectors_of(labels, index), scales), lengths
+
+    def _prior_kernel(self, left, right):
+        head = "seen" if "seen" in self._heads else "unseen"
+        means, kernels = self._kernels_between(head, left, right)
+        variances = self._heads[head].fits[0].variances[0]
+        return combined([*means.values(), *kernels.values()], variances)
+
+    def _vectors_of(self, labels, index):
+        """Return which parts each label has, and its vector from each source."""
+        genes = self._genes_of(labels)
+        parts = sum_of_parts(genes, index, sparse.eye_array(len(index)).tocsr())
+        return parts, *(vectors.rows(genes) for vectors in self._vectors.values())
+
+    def _membership(self, labels):
+        return self._vectors_of(labels, self._index)[0]
+
+    def _genes_of(self, labels):
+        known = {}
+        for label in set(map(as_text, labels)):
+            known[label] = self.schema_.split(label)
+        return [known[as_text(label)] for label in labels]

@@ -9,10 +9,17 @@ from sklperturb.linear_model._kernel import (
     context_similarity,
 )
 from sklperturb.linear_model._latent import LatentConditionRegressor
+from sklperturb.linear_model._variances import (
+    NOT_LEARNT,
+    PriorCovarianceMixin,
+    doubt_of_contexts,
+    prior_variances,
+    same,
+)
 from sklperturb.utils._grid import Grid
 
 
-class ProductKernelRidge(LatentConditionRegressor):
+class ProductKernelRidge(PriorCovarianceMixin, LatentConditionRegressor):
     r"""Borrow strength across contexts and perturbations with a product kernel.
 
     The response of (context :math:`c`, perturbation :math:`p`) is a Gaussian process
@@ -99,6 +106,8 @@ class ProductKernelRidge(LatentConditionRegressor):
         "context_kernel": [StrOptions({"learned", "identity"})],
     }
 
+    _learnt_since = LatentConditionRegressor._learnt_since | NOT_LEARNT
+
     def __init__(
         self,
         alphas=(0.03, 0.1, 0.3, 1, 3, 10, 30),
@@ -151,6 +160,12 @@ class ProductKernelRidge(LatentConditionRegressor):
         _, *best = best_product(*alike, targets, shares, self.alphas)
         self.alpha_, self.dual_coef_, *shares = best
         self.context_share_, self.perturbation_share_ = shares
+        kernel = self._kernel(*self._train_codes)
+        mean = self.reducer_.mean_
+        found = prior_variances(kernel, self.alpha_, self.dual_coef_, len(mean))
+        doubt = doubt_of_contexts(self._train_codes[0], targets, mean)
+        doubt -= found[0] * self.perturbation_share_
+        self._prior_variances = *found, max(doubt, 0.0)
         return self
 
     def predict(self, X):
@@ -174,6 +189,17 @@ class ProductKernelRidge(LatentConditionRegressor):
         same_context, same_perturbation = self._similarities(context, perturbation)
         return (self.context_share_ + same_context) * (
             self.perturbation_share_ + same_perturbation
+        )
+
+    def _prior_kernel(self, left, right):
+        # Contexts that were not seen are like themselves alone.
+        known = [np.minimum(side[0], len(self.contexts_)) for side in (left, right)]
+        padded = np.pad(self.context_similarity_, (0, 1))
+        alike = padded[known[0]][:, known[1]]
+        new = known[0] == len(self.contexts_)
+        alike[new] = same(left[0][new], right[0])
+        return (self.context_share_ + alike) * (
+            self.perturbation_share_ + same(left[1], right[1])
         )
 
     def _similarities(self, context, perturbation):

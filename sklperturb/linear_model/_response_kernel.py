@@ -11,12 +11,18 @@ from sklperturb.linear_model._kernel import (
     context_similarity,
     left_out_residuals,
     loo_correction,
+    loo_kernel_ridge,
 )
 from sklperturb.linear_model._latent import LatentConditionRegressor
 from sklperturb.linear_model._variances import (
+    NOT_LEARNT,
+    PriorCovarianceMixin,
     combined,
+    doubt_of_contexts,
     likeliest_variances,
+    prior_variances,
     rows_of_some,
+    same,
 )
 
 # Rows from which the variances are learnt.
@@ -32,9 +38,21 @@ _PARTS = (
     ("any", "response"),
     ("alike", "response"),
 )
+# What is usual, as shares of the variance of a response, where rows cannot tell.
+_USUAL = {
+    ("any", "same"): 0.15,
+    ("alike", "same"): 0.15,
+    ("same", "same"): 0.1,
+    ("any", "response"): 0.05,
+    ("alike", "response"): 0.05,
+    "noise": 0.5,
+}
+_USUALLY_ALIKE = 0.4
+# Rows that what is usual counts for.
+_TRUSTED = 20
 
 
-class ResponseKernelRidge(LatentConditionRegressor):
+class ResponseKernelRidge(PriorCovarianceMixin, LatentConditionRegressor):
     r"""Learn from perturbations that act alike in the other contexts.
 
     The response of (context :math:`c`, perturbation :math:`p`) is a Gaussian process
@@ -119,6 +137,10 @@ class ResponseKernelRidge(LatentConditionRegressor):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
     }
 
+    _learnt_since = (
+        LatentConditionRegressor._learnt_since | NOT_LEARNT | {"_prior_parts": {}}
+    )
+
     def __init__(
         self,
         alphas=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
@@ -165,6 +187,7 @@ class ResponseKernelRidge(LatentConditionRegressor):
         self.alpha_, self.dual_coef_ = loo_correction(
             kernel, targets, self.alphas, np.arange(len(targets))
         )
+        self._learn_prior_of_responses(kernel, targets)
         return self
 
     def predict(self, X):
@@ -197,6 +220,37 @@ class ResponseKernelRidge(LatentConditionRegressor):
         self._products = _products_by_context(*self._train_codes, n_levels, centred)
         return targets
 
+    def _learn_prior_of_responses(self, kernel, targets):
+        """Keep what is to be said of conditions that are not measured.
+
+        The fewer rows are of perturbations that were measured in other contexts, too,
+        the less do variances that were learnt say of contexts and perturbations, and
+        the more counts what is usual.
+        """
+        context, perturbation = self._train_codes
+        found = self.alpha_, self.dual_coef_
+        if not np.isfinite(self.alpha_):  # what may be there, though it is not proven
+            _, *found = loo_kernel_ridge(kernel, targets, self.alphas)
+        mean = self.reducer_.mean_
+        signal, noise = prior_variances(kernel, *found, len(mean))
+        total = signal + noise
+        pairs = np.unique([context, perturbation], axis=1)[1]
+        shared = np.bincount(pairs)[perturbation] > 1
+        usual = 1 / (1 + shared.sum() / _TRUSTED)
+        self._prior_parts = {
+            part: (1 - usual) * signal * self.variances_[part]
+            + usual * total * _USUAL.get(part, 0.0)
+            for part in _PARTS
+        }
+        noise = (1 - usual) * noise + usual * total * _USUAL["noise"]
+        of_context = self._prior_parts["same", "any"]
+        n_others = len(self.contexts_) * (len(self.contexts_) - 1)
+        alike = self.context_similarity_.sum() - len(self.contexts_)
+        alike = alike / n_others if n_others else _USUALLY_ALIKE
+        of_context += (1 - alike) * self._prior_parts["alike", "any"]
+        doubt = doubt_of_contexts(context, targets, mean)
+        self._prior_variances = 1.0, noise, max(doubt - of_context, 0.0)
+
     def _left_out_together(self, together):
         """Return training rows as predicted without the rows named with each."""
         if not np.isfinite(self.alpha_):
@@ -213,51 +267,86 @@ class ResponseKernelRidge(LatentConditionRegressor):
 
     def _kernels(self, context, perturbation):
         """Return the products of kernels between the given codes and training rows."""
-        train_perturbation = self._train_codes[1]
-        of_contexts = self._of_contexts(context)
-        of_perturbations = {
-            "any": np.ones_like(of_contexts["any"]),
-            "same": (perturbation[:, None] == train_perturbation).astype(float),
-            "response": self._alike_elsewhere(context, perturbation),
-        }
-        return [of_contexts[c] * of_perturbations[p] for c, p in _PARTS]
+        rows = context, perturbation
+        return list(self._products_of(_PARTS, rows, self._train_codes))
 
-    def _of_contexts(self, context):
+    def _prior_kernel(self, left, right):
+        explains = [part for part in _PARTS if self._prior_parts[part]]
+        total = np.zeros((len(left[0]), len(right[0])))
+        products = self._products_of(explains, left[:2], right[:2])
+        for part, product in zip(explains, products, strict=True):
+            product *= self._prior_parts[part]
+            total += product
+        return total
+
+    def _products_of(self, parts, rows, others):
+        """Yield products of kernels of contexts and of perturbations.
+
+        Of both sides, levels that were not seen in `fit` have the code -1, or numbers
+        after those that were seen.
+        """
+        of_contexts = self._of_contexts(rows[0], others[0])
+        of_perturbations = {"same": same(rows[1], others[1])}
+        if any(p == "response" for _, p in parts):
+            of_perturbations["response"] = self._alike_elsewhere(*rows, others)
+        for c, p in parts:
+            product = of_contexts[c].copy()
+            if p != "any":
+                product *= of_perturbations[p]
+            yield product
+
+    def _of_contexts(self, context, others=None):
         """Return the kernels of contexts between the given codes and training rows."""
-        train_context = self._train_codes[0]
-        # Row -1: a context that was not seen is as like each as the others are.
-        n_others = max(len(self.contexts_) - 1, 1)
+        others = self._train_codes[0] if others is None else others
+        n_contexts = len(self.contexts_)
+        # A context that was not seen is as like each as the others are.
+        n_others = max(n_contexts - 1, 1)
         typical = (self.context_similarity_.sum(axis=0) - 1) / n_others
         padded = np.vstack([self.context_similarity_, typical])
+        padded = np.column_stack([padded, [*typical, typical.mean()]])
+        new = [(codes < 0) | (codes >= n_contexts) for codes in (context, others)]
+        known = [
+            np.where(is_new, n_contexts, codes)
+            for is_new, codes in zip(new, (context, others), strict=True)
+        ]
+        both = same(context, others)
+        alike = padded[known[0]][:, known[1]]
         return {
-            "any": np.ones((len(context), len(train_context))),
-            "alike": padded[context][:, train_context],
-            "same": (context[:, None] == train_context).astype(float),
+            "any": np.ones_like(both),
+            "alike": np.where(np.outer(*new) & (both > 0), 1.0, alike),
+            "same": both,
         }
 
-    def _alike_elsewhere(self, context, perturbation):
+    def _alike_elsewhere(self, context, perturbation, others=None):
         """Return the cosine of responses in contexts that are those of neither row."""
-        train_context, train_perturbation = self._train_codes
-        products = np.zeros((len(context), len(train_context)))
+        others = self._train_codes if others is None else others
+        products = np.zeros((len(context), len(others[0])))
+        seen, others_seen = self._was_seen(perturbation), self._was_seen(others[1])
         for other, known in enumerate(self._products):
-            rows = np.flatnonzero((context != other) & (perturbation >= 0))
-            columns = np.flatnonzero(train_context != other)
+            rows = np.flatnonzero((context != other) & seen)
+            columns = np.flatnonzero((others[0] != other) & others_seen)
             products[np.ix_(rows, columns)] += known[
-                np.ix_(perturbation[rows], train_perturbation[columns])
+                np.ix_(perturbation[rows], others[1][columns])
             ]
         left = self._energy_elsewhere(context, perturbation)
-        right = self._energy_elsewhere(train_context, train_perturbation)
+        right = self._energy_elsewhere(*others)
         norms = np.sqrt(np.outer(left, right))
         return np.divide(products, norms, out=np.zeros_like(norms), where=norms > 0)
 
     def _energy_elsewhere(self, context, perturbation):
         """Return the squared length of each row's responses in the other contexts."""
         energy = np.diagonal(self._products, axis1=1, axis2=2)
+        seen = self._was_seen(perturbation)
+        perturbation = np.where(seen, perturbation, 0)
+        context = np.where(context < len(self.contexts_), context, -1)
         here = take_levels(energy, context, 0.0)
         here = here[np.arange(len(context)), perturbation]
         total = energy.sum(axis=0)[perturbation] - here
         # Rounding must not leave a trace where there is no other context.
-        return np.where((perturbation >= 0) & (total > 1e-9 * here), total, 0.0)
+        return np.where(seen & (total > 1e-9 * here), total, 0.0)
+
+    def _was_seen(self, perturbation):
+        return (perturbation >= 0) & (perturbation < len(self.perturbations_))
 
 
 def _products_by_context(context, perturbation, n_levels, targets):

@@ -9,8 +9,13 @@ from sklearn.utils._param_validation import StrOptions
 
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._statistics import share_of_centre, share_of_mean
-from sklperturb.linear_model._compound_kernel import choose_kernel
+from sklperturb.linear_model._compound_kernel import Structures, choose_kernel
 from sklperturb.linear_model._kernel import mean_norm, rows_of_groups
+from sklperturb.linear_model._variances import (
+    NOT_LEARNT,
+    PriorCovarianceMixin,
+    prior_variances,
+)
 from sklperturb.preprocessing import TargetReducer, tanimoto_similarity
 from sklperturb.preprocessing._fingerprint import FINGERPRINT_SIZES, check_kinds
 from sklperturb.preprocessing._molecules import COUNT_KINDS, fingerprints
@@ -39,7 +44,7 @@ def spatial_median(points, *, max_iter=200, tol=1e-6):
     return centre
 
 
-class TanimotoKernelRidge(ConditionRegressor):
+class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
     r"""Predict unseen compounds from the structure of those that were seen.
 
     The response of (context :math:`c`, compound :math:`p`) is a typical response plus
@@ -167,6 +172,7 @@ class TanimotoKernelRidge(ConditionRegressor):
         "calibrate": ["boolean"],
         "n_components": TargetReducer._parameter_constraints["n_components"],
     }
+    _learnt_since = NOT_LEARNT
 
     def __init__(
         self,
@@ -307,6 +313,8 @@ class TanimotoKernelRidge(ConditionRegressor):
         self.perturbation_share_ = self._unseen.perturbation_share
         self.dual_coef_ = self._unseen.dual_coef
         self.left_out_error_ = self._unseen.error / scale
+        solved = self._unseen.kernel(*alike), self.alpha_, self.dual_coef_
+        self._prior_variances = *prior_variances(*solved, scale**2), 0.0
         self._seen = self.seen_choice_ = None
         cells = np.unique([context, compound], axis=1, return_inverse=True)[1].ravel()
         self._measured = (context, compound, targets, None)
@@ -396,10 +404,25 @@ class TanimotoKernelRidge(ConditionRegressor):
         ]
         return counts, codes, smiles != None  # noqa: E711
 
-    def _similarities(self, context, perturbation, counts, codes, has_structure):
+    def _described(self, *tables):
+        codes, scales, lengths = self._prior_codes(*tables)
+        smiles = [
+            read_structures(self, X, self._codes(X)[1], reset=False) for X in tables
+        ]
+        structures = Structures(*self._compounds(np.concatenate(smiles)))
+        return (*codes, structures, scales), lengths
+
+    def _prior_kernel(self, left, right):
+        train = *right[:2], *right[2].distinct()
+        alike = self._similarities(*left[:2], *left[2].distinct(), train)
+        return self._unseen.kernel(*alike)
+
+    def _similarities(
+        self, context, perturbation, counts, codes, has_structure, train=None
+    ):
         """Return both factors between the given rows and the training rows."""
         train_context, train_perturbation, train_counts, train_codes, train_has = (
-            self._train
+            train or self._train
         )
         same_context = context[:, None] == train_context
         similarity = sum(

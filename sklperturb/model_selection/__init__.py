@@ -1,5 +1,6 @@
-"""Split screens by condition, compare models on the splits, and tune them."""
+"""Split screens by condition, and choose what to measure next."""
 
+from sklperturb.model_selection._experiments import suggest_experiments
 from sklperturb.model_selection._split import (
     LeaveOneContextOut,
     UnseenContextKFold,
@@ -24,4 +25,5 @@ __all__ = [
     "UnseenScaffoldKFold",
     "load_split",
     "suggest_cv",
+    "suggest_experiments",
 ]

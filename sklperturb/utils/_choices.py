@@ -86,6 +86,15 @@ Amplitude = _names("Amplitude", "expected", "typical")
 Pruner = _names("Pruner", "auto", "hyperband", "wilcoxon")
 OnNonfinite = _names("OnNonfinite", "error", "replace")
 
+# Of experiments that are to be done next.
+DesignStrategy = _names(
+    "DesignStrategy",
+    *("expected_error", "disagreement", "distance", "k_centre", "clusters"),
+    *("one_context_first", "random"),
+)
+DesignCriterion = _names("DesignCriterion", "error", "remaining", "variance")
+DesignUnit = _names("DesignUnit", "pair", "perturbation")
+
 Normalization = _names("Normalization", "tmm", "size_factors", "none")
 Method = _names("Method", "voom", "trend")
 Contexts = _names("Contexts", "together", "apart")

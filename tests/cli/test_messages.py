@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sklperturb.cli._messages import in_options
+from sklperturb.cli._ending import in_options
 
 OPTIONS = [
     SimpleNamespace(
