@@ -28,7 +28,7 @@ _EXPLAINED, _EXPLAINED_ROWS, _FEWEST = 0.98, 0.9, 30
 _N_COMPONENTS = 30
 _SMALLEST = 1e-6  # of components, relative to the first
 _MOST_KEPT = 4  # ways to group the rows, whose means are kept
-_ROLES = "perturbation context control smiles dose batch replicate".split()
+_ROLES = "perturbation context control smiles dose batch replicate mechanism".split()
 
 
 def check_columns(task):

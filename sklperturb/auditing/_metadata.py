@@ -91,7 +91,7 @@ def technical_columns(task):
         return []
     schema = task.schema
     roles = {schema.perturbation, schema.context, schema.control, schema.smiles}
-    roles.add(schema.dose)
+    roles |= {schema.dose, schema.mechanism}
     found = []
     for name in column_names(task.conditions):
         words = {str(name).casefold(), *re.split(r"[\W_]+", str(name).casefold())}

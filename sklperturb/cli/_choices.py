@@ -144,8 +144,9 @@ def check_taken(sources, models):
 
     if sources and not any(get_entry(name).takes_sources for name in models):
         raise ValueError(
-            "--embedding and --source are for the models 'gene_kernel' and 'best'; "
-            f"{list(models)} are told nothing. Add one, or leave them out."
+            "--embedding and --source are for the models 'gene_kernel', "
+            f"'tanimoto_kernel' and 'best'; {list(models)} are told nothing. Add one, "
+            "or leave them out."
         )
 
 
@@ -388,7 +389,7 @@ def read_conditions(path, known, model):
                 f"{model} is damaged, or of a later version: its roles of columns "
                 f"cannot be read: {one_line(error)}"
             ) from error
-    X = read(schema.columns("context", "perturbation", "smiles"))
+    X = read(schema.columns("context", "perturbation", "smiles", "mechanism"))
     needed = known.columns_read or schema.columns("context", "perturbation")
     if absent := [name for name in needed if name not in X]:
         raise ValueError(

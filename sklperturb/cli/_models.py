@@ -415,13 +415,14 @@ def _tell_of_new(X, model, known):
                 f"{len(new)} of {len(X)} rows have a {role} that was not measured: "
                 f"{_some(new.unique())}. Measured were {_some(seen)}."
             )
-            smiles = (known.schema or {}).get("smiles")
-            unread = smiles and smiles not in (known.columns_read or [smiles])
+            roles, read = known.schema or {}, known.columns_read
+            told = list(filter(None, map(roles.get, ("smiles", "mechanism"))))
+            unread = told and read is not None and not set(told) & set(read)
             if role == "perturbation" and unread:
                 log.info(
-                    f"The model does not read {smiles}: new compounds are all "
-                    "predicted alike. tanimoto_kernel tells them apart by structure, "
-                    "and best where that helps."
+                    f"The model does not read {' or '.join(told)}: new compounds are "
+                    "all predicted alike. tanimoto_kernel tells them apart by "
+                    "structure and mechanism, and best where that helps."
                 )
 
 

@@ -192,9 +192,9 @@ Embedding = Annotated[
     list[Path] | None,
     Option(
         exists=True,
-        help="What is known of genes: gene sets (.gmt), or a table with a vector for "
-        "each gene (.parquet, .csv, .tsv, .npz, .safetensors). May be given several "
-        "times.",
+        help="What is known of genes, perturbed ones or targets of compounds: gene "
+        "sets (.gmt), or a table with a vector for each gene (.parquet, .csv, .tsv, "
+        ".npz, .safetensors). May be given several times.",
     ),
 ]
 Source = Annotated[

@@ -1,6 +1,5 @@
 """Commands on screens: fetch, simulate, leaderboard, audit, report."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -48,9 +47,11 @@ from sklperturb.cli._options import (
 )
 from sklperturb.cli._tables import (
     REPORT,
+    audit_first,
     check_leaderboard,
     explain_gaps,
     make_table,
+    print_leaks,
     print_whole,
     render_leaderboard,
     tell_of_next,
@@ -113,6 +114,15 @@ def simulate(
     n_contexts: Annotated[int, Option(help="Number of cell types.", min=3)] = 6,
     n_compounds: Annotated[int, Option(help="Number of compounds.", min=2)] = 146,
     n_genes: Annotated[int, Option(help="Number of genes.", min=1)] = 18211,
+    mechanism_share: Annotated[
+        float,
+        Option(
+            help="Share of a compound's effect that its mechanism of action tells; "
+            "with more than 0 there is a column moa.",
+            min=0,
+            max=1,
+        ),
+    ] = 0.0,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
@@ -121,7 +131,13 @@ def simulate(
     from sklperturb.datasets._write import check_screen_folder
 
     check_screen_folder(output, overwrite)
-    screen = make_chemical_screen(n_contexts, n_compounds, n_genes, random_state=seed)
+    screen = make_chemical_screen(
+        n_contexts,
+        n_compounds,
+        n_genes,
+        mechanism_share=mechanism_share,
+        random_state=seed,
+    )
     write_screen(output, screen, overwrite=overwrite)
     out.print(
         f"{len(screen.X)} signatures to learn from and {len(screen.X_test)} to "
@@ -268,7 +284,7 @@ def leaderboard(
             folds = " ".join(str(task["cv"]).split())  # a line
             about = {"command": ctx.find_root().command.given, "folds": folds}
             about |= {"seed": seed}
-            leaks = _audit_first(table, task, seed) if with_audit else None
+            leaks = audit_first(table, task, seed) if with_audit else None
             write_report(output, comparison, task, about, report, leaks)
     if is_cells(data):
         tell_of_fitting(table, data, embedding, layer, obsm)
@@ -347,7 +363,7 @@ def audit(
         schema=screen.schema,
         random_state=seed,
     )
-    _print_leaks(found)
+    print_leaks(found)
     if output is not None:
         if output.suffix == ".json":
             write_json(output, found.to_dict())
@@ -355,32 +371,6 @@ def audit(
             write(output, found.table().to_csv, index=False)
     if not found.ok:
         raise Exit(LEAKS_FOUND)
-
-
-def _print_leaks(found):
-    for line in repr(found).splitlines():
-        out.print(line)
-
-
-def _audit_first(table, task, seed):
-    """Return what an audit of the first model of a leaderboard finds, and print it."""
-    from sklperturb.inspection import audit as find_leaks
-    from sklperturb.models import make_model
-
-    names = table.loc[table["mean"].notna(), "model"]
-    if names.empty:
-        return None
-    start, name, schema = time.perf_counter(), names.iloc[0], task["schema"]
-    model = make_model(name, schema=schema, random_state=seed, sources=task["sources"])
-    found = find_leaks(
-        *(model, task["X"], task["y"], task["cv"]),
-        scoring=task["scoring"][0],
-        schema=schema,
-        random_state=seed,
-    )
-    log.info(f"Audit of {name}: {time.perf_counter() - start:.1f} s.")
-    _print_leaks(found)
-    return found
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import time
 from importlib.util import find_spec
 
 from rich.table import Table
@@ -241,6 +242,33 @@ def write_report(folder, comparison, task, about, report, audit=None):
             f"{folder / REPORT} is of an earlier run; sklperturb report {folder} "
             "makes it anew."
         )
+
+
+def print_leaks(found):
+    """Print what an audit has found, line by line."""
+    for line in repr(found).splitlines():
+        out.print(line)
+
+
+def audit_first(table, task, seed):
+    """Return what an audit of the first model of a leaderboard finds, and print it."""
+    from sklperturb.inspection import audit as find_leaks
+    from sklperturb.models import make_model
+
+    names = table.loc[table["mean"].notna(), "model"]
+    if names.empty:
+        return None
+    start, name, schema = time.perf_counter(), names.iloc[0], task["schema"]
+    model = make_model(name, schema=schema, random_state=seed, sources=task["sources"])
+    found = find_leaks(
+        *(model, task["X"], task["y"], task["cv"]),
+        scoring=task["scoring"][0],
+        schema=schema,
+        random_state=seed,
+    )
+    log.info(f"Audit of {name}: {time.perf_counter() - start:.1f} s.")
+    print_leaks(found)
+    return found
 
 
 def write_predictions(path, X, y_pred):

@@ -235,7 +235,7 @@ class PerturbationEffectRegressor(ConditionRegressor):
         return y
 
     def _used_columns(self):
-        return self.schema_.columns()
+        return [c for c in self.schema_.columns() if c != self.schema_.mechanism]
 
     def _reference_keys(self, X):
         """Return what a row's controls must share with it, one column for each."""

@@ -25,7 +25,13 @@ KNOWN_SPELLINGS = {
     "dose": ("dose_uM", "dose_um", "dose", "dose_value", "dose_val"),
     "batch": ("batch", "gem_group", "plate", "plate_name"),
     "replicate": ("replicate", "donor_id", "donor", "well"),
+    "mechanism": (
+        *("moa", "MoA", "MOA", "mechanism", "mechanism_of_action", "moa-fine"),
+        *("moa_fine", "target", "targets"),
+    ),
 }
+# In a screen of genes these are other names of what was perturbed.
+_TARGETS = ("target", "targets")
 # Names of compounds hold plus signs of their own, such as those of salts.
 _COMPOUNDS = ("sm_name", "drug", "compound")
 _NO_ROLES = ("control_labels", "combines")
@@ -60,6 +66,9 @@ class PerturbationSchema:
         ``compound`` or have structures in a column of their own, and lets all others
         combine. Where labels combine, a plus sign inside brackets or with nothing on
         one side is still part of a name: ``(+)-JQ1``, ``CD4+``.
+    mechanism : str, int or None, default=None
+        Column that says of each compound what it does to the cell: its mechanism of
+        action or its target genes, several separated by ``|``, ``;`` or commas.
 
     Examples
     --------
@@ -80,6 +89,7 @@ class PerturbationSchema:
     replicate: str | int | None = None
     control_labels: tuple[str, ...] = ()
     combines: bool | None = None
+    mechanism: str | int | None = None
 
     def __post_init__(self):
         labels = self.control_labels
@@ -198,6 +208,12 @@ class PerturbationSchema:
         # A column plays one role: the one that the caller gives it.
         roles = {r: None if c in known.values() else c for r, c in roles.items()}
         roles |= known
+        spellings = KNOWN_SPELLINGS | {"mechanism": _mechanisms(roles)}
+        if (
+            "mechanism" not in known
+            and roles["mechanism"] not in spellings["mechanism"]
+        ):
+            roles["mechanism"] = None
         if roles["perturbation"] is None:
             near = near_columns(columns, {"": KNOWN_SPELLINGS["perturbation"]})
             hint = f" It may be {next(iter(near))!r}." if near else ""
@@ -206,7 +222,7 @@ class PerturbationSchema:
                 f"spellings are {list(KNOWN_SPELLINGS['perturbation'])}. Pass "
                 f"schema=PerturbationSchema(perturbation=...) to name it.{hint}"
             )
-        for message in doubtful_columns(columns, KNOWN_SPELLINGS, roles):
+        for message in doubtful_columns(columns, spellings, roles):
             warn(message)
         return cls(**roles)
 
@@ -256,6 +272,16 @@ class PerturbationSchema:
                     f"does not have. X has {_cut(names)}."
                     f"{spelling_hint([column], names)}"
                 )
+
+
+def _mechanisms(roles):
+    """Return how the column of mechanisms may be called, given those of other roles."""
+    names = KNOWN_SPELLINGS["mechanism"]
+    perturbation = roles["perturbation"]
+    compounds = roles["smiles"] is not None or perturbation in _COMPOUNDS
+    if not compounds or perturbation in _TARGETS:
+        return [name for name in names if name not in _TARGETS]
+    return names
 
 
 def _cut(names):

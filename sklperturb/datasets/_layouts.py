@@ -228,7 +228,7 @@ def read_conditions(obs, schema, layout):
         amounts = each_label(obs["drugname_drugconc"], _tahoe_dose)
         X["dose_uM"] = amounts.astype(np.float64)
         schema = replace(schema, dose="dose_uM")
-    for column in schema.columns("smiles", "batch", "replicate"):
+    for column in schema.columns("smiles", "batch", "replicate", "mechanism"):
         X[column] = _as_text(obs[column])
     schema = replace(
         schema, control=schema.control or CONTROL, control_labels=(CONTROL,)

@@ -339,7 +339,7 @@ def _test_conditions(id_map, X, X_known, schema):
         if column == schema.control and not given:
             is_control = by_compound[column].any()
             values = compound.isin(is_control.index[is_control])
-        elif column in (schema.smiles, LINCS_ID):
+        elif column in (schema.smiles, schema.mechanism, LINCS_ID):
             # groupby.first skips missing values.
             of_compound = by_compound[column].first()
             values = values.where(values.notna(), compound.map(of_compound))
@@ -409,11 +409,12 @@ def _describe(source, X, y, X_test, y_test, schema, notes):
             named = ", ".join(unseen[:10]) + (", ..." if len(unseen) > 10 else "")
             line += f", of which {len(unseen)} occur nowhere in training: {named}"
         lines.append(f"{line}.")
-    if schema.smiles is not None and schema.smiles in X:
-        lines.append(
-            f"SMILES missing: {int(X[schema.smiles].isna().sum())} training rows, "
-            f"{int(X_test[schema.smiles].isna().sum())} rows to predict."
-        )
+    for column, noun in ((schema.smiles, "SMILES"), (schema.mechanism, "Mechanism")):
+        if column is not None and column in X:
+            lines.append(
+                f"{noun} missing: {int(X[column].isna().sum())} training rows, "
+                f"{int(X_test[column].isna().sum())} rows to predict."
+            )
     if notes:
         lines.append(f"Rules applied: {'; '.join(notes)}.")
     return "\n".join(lines)

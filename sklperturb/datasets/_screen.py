@@ -29,7 +29,8 @@ _GENE_SPREAD = 0.12  # log sd of responsiveness between genes
 _CONTEXT_GENE_SPREAD = 0.1  # log sd of one gene's responsiveness between contexts
 _SATURATION = 60.0  # scores flatten towards this: counts are finite
 
-
+# What conditions say of compounds.
+_DESCRIBED = ["sm_name", "sm_lincs_id", "SMILES", "moa"]
 _SHARE = [Interval(Real, 0, 1, closed="both")]
 
 
@@ -45,6 +46,7 @@ _SHARE = [Interval(Real, 0, 1, closed="both")]
         "effect_strength": [Interval(Real, 0, None, closed="left")],
         **dict.fromkeys(("strong_fraction", "context_specificity"), _SHARE),
         **dict.fromkeys(("scaffold_share", "control_noise_share"), _SHARE),
+        "mechanism_share": _SHARE,
         "n_programmes": [Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
     },
@@ -65,6 +67,7 @@ def make_chemical_screen(
     scaffold_share=0.3,
     control_noise_share=0.1,
     n_programmes=20,
+    mechanism_share=0.0,
     random_state=None,
 ):
     """Generate a screen in which two contexts were seen for few compounds only.
@@ -111,6 +114,10 @@ def make_chemical_screen(
         common, because they were compared with the same control samples.
     n_programmes : int, default=20
         Gene programmes, the rank of the noise-free scores within a context.
+    mechanism_share : float, default=0
+        Share, from 0 to 1, of a compound's loadings common to its mechanism of action,
+        which about four compounds share whatever their scaffold. With more than 0,
+        conditions have a column `moa`.
     random_state : int, RandomState instance or None, default=None
         Seed of everything that is drawn; the same seed gives the same bits.
 
@@ -189,9 +196,15 @@ def make_chemical_screen(
     n_dense = n_contexts - n_target_contexts
     counts = (n_dense, n_target_contexts, n_shared, n_test_compounds, n_lost)
     design = _lay_out(rank, *counts, strong_fraction, rng)
-    scaffold = compounds["scaffold"].to_numpy()
-    shares = (context_specificity, scaffold_share)
-    loadings = _draw_loadings(scaffold, n_contexts, n_programmes, *shares, rng)
+    groups = {"scaffold": scaffold_share}
+    if mechanism_share:
+        n_mechanisms = max(n_compounds // 4, 1)
+        compounds["mechanism"] = rng.permutation(np.arange(n_compounds) % n_mechanisms)
+        compounds["moa"] = [f"T{n + 1:03d} inhibitor" for n in compounds["mechanism"]]
+        groups["mechanism"] = mechanism_share
+    groups = [(compounds[name].to_numpy(), share) for name, share in groups.items()]
+    shape = (n_contexts, n_programmes)
+    loadings = _draw_loadings(groups, *shape, context_specificity, rng)
     strength = effect_strength * np.exp(-rank / max(strong_fraction * n_compounds, 1.0))
     strength += _WEAK_EFFECT * np.exp(0.4 * rng.standard_normal(n_compounds))
     power = np.ones(n_contexts)
@@ -298,13 +311,21 @@ def _lay_out(rank, n_dense, n_target, n_shared, n_test, n_lost, strong_fraction,
     return Bunch(train=train, test=test, control=control, names=np.array(names, object))
 
 
-def _draw_loadings(scaffold, n_contexts, n_programmes, specificity, share, rng):
-    """Draw unit loadings of shape (n_contexts, n_compounds, n_programmes)."""
-    n_compounds = len(scaffold)
+def _draw_loadings(groups, n_contexts, n_programmes, specificity, rng):
+    """Draw unit loadings of shape (n_contexts, n_compounds, n_programmes).
+
+    Of each pair in `groups`, (number of each compound's group, share in common), the
+    share is of what the groups before it leave.
+    """
+    n_compounds = len(groups[0][0])
     shape = (n_compounds, n_programmes - 1)  # the stress programme comes apart
-    of_scaffold = rng.standard_normal((scaffold.max() + 1, shape[1]))
-    common = np.sqrt(share) * of_scaffold[scaffold]
-    common += np.sqrt(1 - share) * rng.standard_normal(shape)
+    of_groups = [
+        np.sqrt(share) * rng.standard_normal((group.max() + 1, shape[1]))[group]
+        for group, share in groups
+    ]
+    common = rng.standard_normal(shape)
+    for (_, share), of_group in zip(groups, of_groups, strict=True):
+        common = of_group + np.sqrt(1 - share) * common
     # Contexts are points in a plane; the nearer two of them, the more alike their
     # deviations from the common response.
     place = rng.standard_normal((n_contexts, 2))
@@ -343,7 +364,7 @@ def _conditions(compounds, design, rows):
     compound, context = np.nonzero(design[rows].T)  # grouped by compound
     frame = pd.DataFrame({"compound": compound, "context": context})
     frame["cell_type"] = design.names[context]
-    for column in ("sm_name", "sm_lincs_id", "SMILES"):
+    for column in compounds.columns.intersection(_DESCRIBED):
         frame[column] = compounds[column].to_numpy()[compound]
     frame["control"] = design.control[compound]
     if rows == "test":

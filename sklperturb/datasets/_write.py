@@ -27,7 +27,7 @@ VCPI_SUFFIXES = (".csv", ".parquet")
 _ROWS_AT_ONCE = 64  # of a long table
 _ANSWERS = "de_test.parquet"
 _SCREEN = ("de_train.parquet", "id_map.csv", "sample_submission.csv", _ANSWERS)
-_ROLES = ("context", "perturbation", "smiles", "dose")
+_ROLES = ("context", "perturbation", "smiles", "dose", "mechanism")
 _SIGNATURES = ("de_train.h5ad", "id_map.csv", "de_test.h5ad")
 
 

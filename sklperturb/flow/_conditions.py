@@ -33,10 +33,10 @@ SMALLEST = 1e-30  # of what is divided by
 # Wider sources, or half as wide as perturbations are many, are shown to the network
 # along so many principal axes.
 _WIDEST, _N_AXES = 64, 32
-_ROLES = ("context", "control", "smiles", "dose", "batch", "replicate")
+_ROLES = "context control smiles dose batch replicate mechanism".split()
 stored(
     attributes(),
-    optional=("combines",),
+    optional=("combines", "mechanism"),
     perturbation=COLUMN,
     control_labels=Listed(Text()),
     combines=Maybe(Flag()),

@@ -9,8 +9,8 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing
 
 from sklperturb.cells._files import gene_names
-from sklperturb.conditions._find import find_condition, name_conditions
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._validation import find_condition, name_conditions
 from sklperturb.inspection._figure import (
     BLUE,
     VERMILLION,

@@ -222,7 +222,8 @@ class GeneKnowledgeRidge(SourceKernelsMixin, ResponseKernelRidge):
             name: float(np.mean([bool(set(p) & set(v.index)) for p in self._parts]))
             for name, v in self._vectors.items()
         }
-        warn_of_unknown(self._vectors, named)
+        for name, vectors in self._vectors.items():
+            warn_of_unknown(name, vectors, named, "perturbed genes")
         self._warn_of_same(given, y)
         labels = self.perturbations_[perturbation]
         several = len(self.contexts_) > 1

@@ -66,11 +66,28 @@ def loo_correction(kernel, targets, alphas, groups):
     _, alpha, dual_coef = loo_kernel_ridge(kernel, targets, alphas)
     [(left_out, *_)] = _left_out(kernel, targets, [alpha], groups)
     gains = np.linalg.norm(targets, axis=1) - np.linalg.norm(left_out, axis=1)
-    gains = np.bincount(groups, gains) / np.bincount(groups)
-    n_groups = len(gains)
-    if n_groups > 1 and gains.mean() > 2 * gains.std(ddof=1) / np.sqrt(n_groups):
+    if beyond_chance(gains, groups):
         return alpha, dual_coef
     return np.inf, np.zeros_like(dual_coef)
+
+
+def beyond_chance(gains, groups, n_errors=2):
+    """Return whether the mean of gains, over groups, exceeds its standard errors.
+
+    Parameters
+    ----------
+    gains : ndarray of shape (n_rows,)
+    groups : ndarray of int of shape (n_rows,)
+        What rows gain or lose together.
+    n_errors : float, default=2
+        How many standard errors it has to exceed.
+    """
+    groups = np.unique(groups, return_inverse=True)[1]
+    gains = np.bincount(groups, gains) / np.bincount(groups)
+    n_groups = len(gains)
+    if n_groups < 2:
+        return False
+    return bool(gains.mean() > n_errors * gains.std(ddof=1) / np.sqrt(n_groups))
 
 
 def _left_out(kernel, targets, alphas, groups):

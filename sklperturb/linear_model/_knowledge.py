@@ -9,7 +9,7 @@ from scipy import linalg, sparse
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import as_text
 from sklperturb.linear_model._calibration import Stretch, row_norms
-from sklperturb.linear_model._kernel import loo_kernel_ridge
+from sklperturb.linear_model._kernel import beyond_chance, loo_kernel_ridge
 from sklperturb.linear_model._variances import (
     combined,
     doubt_of_contexts,
@@ -311,11 +311,7 @@ def _proven_stretch(truth, y_pred, groups):
     """Return the stretch that suits left-out rows; none unless it helps for sure."""
     stretch = Stretch.learn(truth, y_pred)
     gains = row_norms(truth - y_pred) - row_norms(truth - stretch(y_pred))
-    gains = np.bincount(groups, gains) / np.bincount(groups)
-    n_groups = len(gains)
-    if n_groups > 1 and gains.mean() > 2 * gains.std(ddof=1) / np.sqrt(n_groups):
-        return stretch
-    return Stretch()
+    return stretch if beyond_chance(gains, groups) else Stretch()
 
 
 class SourceKernelsMixin:

@@ -2,18 +2,22 @@
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 
+from sklperturb.conditions._annotations import read_mechanisms
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._statistics import share_of_centre, share_of_mean
-from sklperturb.linear_model._compound_kernel import Structures, choose_kernel
+from sklperturb.linear_model._compound_kernel import (
+    CompoundPriorMixin,
+    MechanismSimilarity,
+    choose_kernel,
+    same_compound,
+    spatial_median,
+)
 from sklperturb.linear_model._kernel import mean_norm, rows_of_groups
 from sklperturb.linear_model._variances import (
     NOT_LEARNT,
-    PriorCovarianceMixin,
     prior_variances,
 )
 from sklperturb.preprocessing import TargetReducer, tanimoto_similarity
@@ -26,25 +30,7 @@ from sklperturb.utils._grid import Grid
 _REPEAT_PRIORS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
-def spatial_median(points, *, max_iter=200, tol=1e-6):
-    """Return the point whose mean distance to the rows of `points` is smallest.
-
-    Weiszfeld's iteration: a mean in which near rows count more.
-    """
-    centre = points.mean(axis=0)
-    smallest = 1e-12 * max(1.0, np.abs(points).max())
-    for _ in range(max_iter):
-        distance = np.linalg.norm(points - centre, axis=1)
-        weights = 1 / np.maximum(distance, smallest)
-        moved = weights @ points / weights.sum()
-        step = np.linalg.norm(moved - centre)
-        centre = moved
-        if step <= tol * distance.mean():
-            break
-    return centre
-
-
-class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
+class TanimotoKernelRidge(CompoundPriorMixin, ConditionRegressor):
     r"""Predict unseen compounds from the structure of those that were seen.
 
     The response of (context :math:`c`, compound :math:`p`) is a typical response plus
@@ -53,12 +39,17 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
     .. math:: k = (a + [c = c'])\,(b + T_{pp'}^q)
 
     where :math:`T` is the Tanimoto similarity of two compounds [1]_, averaged over
-    kinds of fingerprint. The power :math:`q` says how alike compounds must be to
+    kinds of fingerprint. Where the schema names a column of mechanisms of action or of
+    target genes, :math:`T_{pp'}^q` becomes :math:`(1 - m) T_{pp'}^q + m M_{pp'}`, with
+    the cosine :math:`M` of what is known of both compounds, rare terms counting for
+    more. The power :math:`q` says how alike compounds must be to
     respond alike, :math:`a` how much of a compound's effect is the same in every
     context, and :math:`b` how much of a context's effect is the same for every
     compound. All three and the penalty are chosen by closed-form
     leave-one-compound-out, and once more for compounds that were measured in another
-    context, by leaving out one pair of both. Needs rdkit.
+    context, by leaving out one pair of both. The share :math:`m` of mechanisms is
+    chosen last, and is 0 unless they help left-out compounds by more than the standard
+    error of the gain. Needs rdkit.
 
     Parameters
     ----------
@@ -96,12 +87,18 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         then made by the error that remains.
     n_components : "full", int, float or "gavish-donoho", default="full"
         Basis of the targets (see `TargetReducer`); "full" loses nothing.
+    mechanism_shares : array-like of float, default=(0, 0.1, 0.25, 0.5, 0.75)
+        Values of :math:`m` to choose from, 0 to 1. If 0 is among them, another has to
+        gain more than a standard error; with 0 alone, mechanisms are not read.
+    sources : list, default=None
+        What is known of target genes, as of `GeneKnowledgeRidge`: :math:`M` is then
+        the mean of its own cosine and that of the vectors of the target genes.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
 
     Attributes
     ----------
-    alpha_, power_, context_share_, perturbation_share_ : float
+    alpha_, power_, context_share_, perturbation_share_, mechanism_share_ : float
         The chosen values, with "auto" those for compounds that were not measured.
     left_out_error_ : float
         Their mean row-wise root mean squared error when compounds (or rows) are left
@@ -130,7 +127,9 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
     -----
     A row without a SMILES takes the structure that training has for the compound's
     name. Compounds without any structure are like themselves, by name, and like no
-    other: an unseen one gets the typical response and its context's effect.
+    other: an unseen one gets the typical response and its context's effect. The same
+    holds for mechanisms; those that are "unknown" are missing. Their column is needed
+    in `predict` only if their share is not 0.
 
     What is predicted of a row is changed by nothing that is asked at the same time.
     A row of a compound that was measured in its context, under whatever name, gets
@@ -171,8 +170,12 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         "centre": [StrOptions({"median", "mean"})],
         "calibrate": ["boolean"],
         "n_components": TargetReducer._parameter_constraints["n_components"],
+        "mechanism_shares": [Grid(largest=1)],
+        "sources": [list, tuple, None],
     }
-    _learnt_since = NOT_LEARNT
+
+    # What models that earlier versions saved have in the place of it.
+    _learnt_since = NOT_LEARNT | {"mechanism_share_": 0.0, "_mechanism": None}
 
     def __init__(
         self,
@@ -195,6 +198,8 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         centre="median",
         calibrate=True,
         n_components="full",
+        mechanism_shares=(0, 0.1, 0.25, 0.5, 0.75),
+        sources=None,
         schema=None,
     ):
         self.alphas = alphas
@@ -208,6 +213,8 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         self.centre = centre
         self.calibrate = calibrate
         self.n_components = n_components
+        self.mechanism_shares = mechanism_shares
+        self.sources = sources
         self.schema = schema
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -236,9 +243,10 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         Warns
         -----
         UserWarning
-            If rdkit cannot read a SMILES.
+            If rdkit cannot read a SMILES, or a source knows none of the target genes.
         """
         check_kinds(self.kind, COUNT_KINDS)
+        given = X, y
         context, perturbation, y = self._start_fit(X, y)
         smiles = read_structures(self, X, perturbation, reset=True)
         self._train = (context, perturbation, *self._compounds(smiles))
@@ -246,15 +254,25 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         targets = self.reducer_.transform(y)
         centre = spatial_median(targets) if self.centre == "median" else 0 * targets[0]
         self.centre_ = self.reducer_.inverse_transform(centre[None])[0]
-        compound = _same_compound(perturbation, smiles)
+        compound = same_compound(perturbation, smiles)
         self._number_compounds(perturbation, smiles, compound)
-        self._choose(targets - centre, compound, np.sqrt(y.shape[1]))
+        alike = self._similarities(*self._train)
+        self._mechanism = None
+        if max(self.mechanism_shares) > 0:
+            self._mechanism = MechanismSimilarity.learn(
+                self.schema_, *given, compound, self.sources or ()
+            )
+        if self._mechanism is not None:
+            terms = read_mechanisms(self.schema_, X)
+            alike += (self._mechanism(terms, compound),)
+        self._choose(alike, targets - centre, compound, np.sqrt(y.shape[1]))
         in_common = share_of_centre(context, len(self.contexts_), y)
         self.centre_share_ = min(in_common, self.grand_mean_share_)
         return self
 
     def _used_columns(self):
-        return self.schema_.columns("context", "perturbation", "smiles")
+        roles = ["mechanism"] * (self._mechanism is not None)
+        return self.schema_.columns("context", "perturbation", "smiles", *roles)
 
     def predict(self, X):
         """Return the expected response of each row's condition.
@@ -277,10 +295,13 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         smiles = read_structures(self, X, perturbation, reset=False)
         alike = self._similarities(context, perturbation, *self._compounds(smiles))
         compound = self._compound_of(perturbation, smiles)
-        deviation = self._unseen.predict(*alike)
+        if self._mechanism is not None:
+            terms = read_mechanisms(self.schema_, X)
+            alike += (self._mechanism(terms, compound),)
+        deviation = self._unseen.predict(alike)
         seen = self._elsewhere(context, compound)
         if self._seen is not None and seen.any():
-            deviation[seen] = self._seen.predict(*(part[seen] for part in alike))
+            deviation[seen] = self._seen.predict([part[seen] for part in alike])
         share = np.where(context < 0, self.centre_share_, self.grand_mean_share_)
         y_pred = np.column_stack([deviation, share])
         repeats = self._repeats(context, compound)
@@ -288,10 +309,9 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         basis = np.vstack([self.reducer_.components_, self.centre_])
         return self._shaped(y_pred @ basis)
 
-    def _choose(self, targets, compound, scale):
+    def _choose(self, alike, targets, compound, scale):
         """Choose a kernel for unseen compounds, and one for known ones."""
         context = self._train[0]
-        alike = self._similarities(*self._train)
         n_choices = None if len(self.contexts_) > 1 else 1
         shares = self.context_shares[:n_choices], self.perturbation_shares[:n_choices]
         grids = self.powers, shares, self.alphas
@@ -301,9 +321,11 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
                 alike,
                 targets,
                 grids,
+                compound=compound,
                 groups=groups,
                 scored=scored,
                 calibrate=self.calibrate,
+                mechanism_shares=self.mechanism_shares,
             )
 
         by_row = self.leave_out == "row"
@@ -311,6 +333,7 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         self.alpha_, self.power_ = self._unseen.alpha, self._unseen.power
         self.context_share_ = self._unseen.context_share
         self.perturbation_share_ = self._unseen.perturbation_share
+        self.mechanism_share_ = self._unseen.mechanism_share
         self.dual_coef_ = self._unseen.dual_coef
         self.left_out_error_ = self._unseen.error / scale
         solved = self._unseen.kernel(*alike), self.alpha_, self.dual_coef_
@@ -322,12 +345,15 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         if self.leave_out == "auto" and seen.any():
             self._seen = choose(cells, seen)
             names = "alpha", "power", "context_share", "perturbation_share"
+            names += ("mechanism_share",)
             self.seen_choice_ = {name: getattr(self._seen, name) for name in names}
+        if not any(k and k.mechanism_share for k in (self._unseen, self._seen)):
+            self._mechanism = None
         # Every row as it would be predicted, had it not been measured.
         together = rows_of_groups(cells)
-        without = self._unseen.left_out(*alike, targets, together)
+        without = self._unseen.left_out(alike, targets, together)
         if self._seen is not None:
-            without[seen] = self._seen.left_out(*alike, targets, together)[seen]
+            without[seen] = self._seen.left_out(alike, targets, together)[seen]
         self.grand_mean_share_ = share_of_mean(self.centre_, targets - without)
         self._learn_repeats(context, compound, targets, without)
 
@@ -404,19 +430,6 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         ]
         return counts, codes, smiles != None  # noqa: E711
 
-    def _described(self, *tables):
-        codes, scales, lengths = self._prior_codes(*tables)
-        smiles = [
-            read_structures(self, X, self._codes(X)[1], reset=False) for X in tables
-        ]
-        structures = Structures(*self._compounds(np.concatenate(smiles)))
-        return (*codes, structures, scales), lengths
-
-    def _prior_kernel(self, left, right):
-        train = *right[:2], *right[2].distinct()
-        alike = self._similarities(*left[:2], *left[2].distinct(), train)
-        return self._unseen.kernel(*alike)
-
     def _similarities(
         self, context, perturbation, counts, codes, has_structure, train=None
     ):
@@ -434,17 +447,3 @@ class TanimotoKernelRidge(PriorCovarianceMixin, ConditionRegressor):
         same_name = perturbation[:, None] == train_perturbation
         similarity[by_name] = same_name[by_name]
         return same_context.astype(float), similarity
-
-
-def _same_compound(perturbation, smiles):
-    """Number the compounds: rows of one name or of one structure are the same.
-
-    Screens list a compound under several names, sometimes with the same measurement.
-    """
-    structures, codes = np.unique(smiles.astype(str), return_inverse=True)
-    n_names, rows = perturbation.max() + 1, np.flatnonzero(smiles != None)  # noqa: E711
-    size = n_names + len(structures)
-    links = sparse.coo_array(
-        (np.ones(len(rows)), (perturbation[rows], n_names + codes[rows])), (size, size)
-    )
-    return connected_components(links, directed=False)[1][perturbation]

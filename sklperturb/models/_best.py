@@ -49,9 +49,9 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
     (`LongFormBoostingRegressor`, if LightGBM is installed), ridge on target statistics
     (`TargetEncodedRidge`), ridge from context to context (`ContextTransferRidge`) and
     networks on learnt codes (`TokenEmbeddingMLPRegressor`). Perturbations that were
-    never measured are predicted from their structure (`TanimotoKernelRidge`) where
-    there are SMILES and rdkit is installed, from what `sources` tell of their genes
-    (`GeneKnowledgeRidge`), and by their context's effect.
+    never measured are predicted from their structure and mechanism, whichever there is
+    (`TanimotoKernelRidge`), if rdkit is installed, from what `sources` tell of their
+    genes (`GeneKnowledgeRidge`), and by their context's effect.
 
     The weights are learnt on held-out pairs of the contexts that are to be predicted;
     or, where the perturbations measured in these have much stronger or weaker effects
@@ -84,7 +84,8 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
         Roles of the columns. None infers them from the column names.
     sources : list, default=None
         What is known of genes, for the part "genes", which predicts perturbed genes
-        that were never measured: as of `GeneKnowledgeRidge`.
+        that were never measured, and for targets of compounds: as of
+        `GeneKnowledgeRidge`.
     n_jobs : int, default=None
         Number of models trained at a time; None is 1 unless in a
         `joblib.parallel_config`.
@@ -318,10 +319,10 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
         return None
 
     def _used_columns(self):
-        roles = ["context", "perturbation"]
-        if "structure" in self.parts_.get("unseen", {}):
-            roles.append("smiles")
-        return self.schema_.columns(*roles)
+        structure = self.parts_.get("unseen", {}).get("structure")
+        if structure is not None:
+            return structure._used_columns()
+        return self.schema_.columns("context", "perturbation")
 
     def _unseen_folds(self, X, X_unlabeled, plan, seed):
         """Return folds of perturbations, or None if there is nothing to be learnt."""

@@ -301,7 +301,7 @@ class BestCellsRegressor(
         return pd.DataFrame(errors), units
 
     def _used_columns(self):
-        return self.schema_.columns()
+        return [c for c in self.schema_.columns() if c != self.schema_.mechanism]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

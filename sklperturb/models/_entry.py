@@ -37,7 +37,8 @@ class ModelEntry:
     extra : str or None
         The extra of this package that brings `requires`.
     role : str or None
-        Role of a column that the data must have, such as "smiles".
+        Role of a column that the data must have, such as "smiles"; or several, of
+        which one is enough, as "smiles or mechanism".
 
     Examples
     --------
@@ -92,7 +93,8 @@ class ModelEntry:
         -------
         fits : bool
         """
-        return self.role is None or getattr(schema, self.role) is not None
+        roles = self.role.split(" or ") if self.role else []
+        return not roles or any(getattr(schema, role) is not None for role in roles)
 
     def build(self, schema=None, random_state=None, sources=None):
         """Return the estimator, unfitted.

@@ -165,14 +165,17 @@ def seen_parts(schema, plan, rotation, seeds, n_jobs=None):
 def unseen_parts(schema, sources=None):
     """Return {name: Part} of what was never measured.
 
-    `sources` are what is known of genes, as of `GeneKnowledgeRidge`.
+    `sources` are what is known of genes, as of `GeneKnowledgeRidge`: of perturbed ones,
+    and of the targets of compounds.
     """
     from sklperturb.baseline import AdditiveRegressor
     from sklperturb.linear_model import GeneKnowledgeRidge, TanimotoKernelRidge
 
     parts = {}
-    if schema.smiles is not None and find_spec("rdkit") is not None:
-        model = TanimotoKernelRidge(leave_out="perturbation", schema=schema)
+    if schema.columns("smiles", "mechanism") and find_spec("rdkit") is not None:
+        model = TanimotoKernelRidge(
+            leave_out="perturbation", sources=sources, schema=schema
+        )
         parts["structure"] = _of(model)
     if sources:
         parts["genes"] = _of(GeneKnowledgeRidge(sources, schema=schema))

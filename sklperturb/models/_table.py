@@ -40,7 +40,9 @@ _SUMMARIES = {
         "ridge on gene sets, gene vectors and other screens x contexts, for genes "
         "never perturbed"
     ),
-    "tanimoto_kernel": "ridge on the Tanimoto similarity of structures x contexts",
+    "tanimoto_kernel": (
+        "ridge on the Tanimoto similarity of structures, and mechanisms, x contexts"
+    ),
     "boosting": "boosted trees on the leading components of the targets",
     "long_boosting": (
         "boosted trees over (condition, gene) that correct response_kernel"
@@ -68,6 +70,7 @@ _GROUP = "baseline:GroupStatisticRegressor"
 _ADDITIVE = "baseline:AdditiveRegressor"
 _BY = {"by": "perturbation"}
 _CHEM = {"requires": "rdkit", "extra": "chem", "role": "smiles"}
+_KNOWN = _CHEM | {"role": "smiles or mechanism"}
 _BOOSTING = {"requires": "lightgbm", "extra": "boost"}
 # Measured from negative controls, which compound screens of signatures lack.
 _CONTROLS = {"default": False, "role": "control"}
@@ -140,7 +143,7 @@ ENTRIES = (
     _entry("response_kernel", "kernel", "linear_model:ResponseKernelRidge"),
     # Without sources it is slower than response_kernel, and says little more.
     _entry("gene_kernel", "kernel", "linear_model:GeneKnowledgeRidge", default=False),
-    _entry("tanimoto_kernel", "kernel", "linear_model:TanimotoKernelRidge", **_CHEM),
+    _entry("tanimoto_kernel", "kernel", "linear_model:TanimotoKernelRidge", **_KNOWN),
     _entry(
         "long_boosting", "boosting", "ensemble:LongFormBoostingRegressor", **_BOOSTING
     ),

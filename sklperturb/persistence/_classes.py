@@ -23,6 +23,7 @@ _ROOMS = (
 _PARTS = {
     "sklperturb.cells._perturbed": ("ControlCells", "CountChange", "CountRates"),
     "sklperturb.compose._pipeline": ("ScreenPipeline",),
+    "sklperturb.conditions._annotations": ("TermVectors",),
     "sklperturb.conditions._levels": ("LevelEncoder",),
     "sklperturb.conditions._statistics": ("LevelStatistics",),
     "sklperturb.ensemble._long_features": ("LongFeatures",),
@@ -37,7 +38,9 @@ _PARTS = {
     "sklperturb.flow._populations": ("ControlPools",),
     "sklperturb.flow._spelling": ("Spelling",),
     "sklperturb.linear_model._calibration": ("Calibration", "Stretch"),
-    "sklperturb.linear_model._compound_kernel": ("CompoundKernel",),
+    "sklperturb.linear_model._compound_kernel": (
+        *("CompoundKernel", "MechanismSimilarity"),
+    ),
     "sklperturb.linear_model._context_transfer": ("_Cells", "_Correction"),
     "sklperturb.linear_model._knowledge": ("BandFit", "FittedKnowledge"),
     "sklperturb.linear_model._latent": ("Within",),

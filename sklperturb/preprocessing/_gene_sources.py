@@ -230,15 +230,19 @@ def profile_source(name, labels, y, schema):
 
 
 def fitted_source(source, X, y):
-    """Return the `GeneSource` of one, or of an embedding that is fitted to the rows."""
+    """Return the `GeneSource` of what is given, embeddings fitted to the rows."""
     if isinstance(source, GeneEmbedding):
         fitted = clone(source).fit(X, y)
         return GeneSource(type(source).__name__, fitted.genes_, fitted.embedding_)
-    return source
+    return read_gene_source(source)
 
 
 def unit_rows(vectors):
     """Return the rows at length one, so that products are cosines; zeros stay zeros."""
+    if sparse.issparse(vectors):
+        norms = sparse.linalg.norm(vectors, axis=1)
+        scale = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+        return sparse.csr_array(sparse.diags_array(scale) @ vectors)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
 
@@ -255,9 +259,7 @@ class UnitVectors:
         genes = [as_text(gene) for gene in source.genes]
         vectors = source.vectors
         if sparse.issparse(vectors):
-            norms = sparse.linalg.norm(vectors, axis=1)
-            scale = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
-            vectors = sparse.csr_array(sparse.diags_array(scale) @ vectors)
+            vectors = unit_rows(vectors)
         else:
             vectors = np.asarray(vectors, dtype=np.float64)
             known = np.isin(np.array(genes, dtype=object).astype(str), sorted(named))
@@ -299,25 +301,6 @@ def sum_of_parts(parts, index, vectors):
         (np.ones(len(rows)), (rows, columns)), shape=(len(parts), vectors.shape[0])
     )
     return member @ vectors
-
-
-def warn_of_unknown(sources, named):
-    """Warn of each source that knows none of the perturbed genes.
-
-    Parameters
-    ----------
-    sources : dict of {str: UnitVectors}
-    named : set of str
-        The perturbed genes.
-    """
-    for name, vectors in sources.items():
-        if named and named.isdisjoint(vectors.index):
-            near = near_misses(sorted(named), list(vectors.index))
-            hint = f" Did you mean {pairs(near)}?" if near else ""
-            warn(
-                f"{name} knows none of the {len(named)} perturbed genes, such as "
-                f"{sorted(named)[:3]}; it has {list(vectors.index)[:3]}.{hint}"
-            )
 
 
 def as_dense(product):
@@ -414,6 +397,25 @@ def all_responses(sources, measured, edges):
             name += f" {used[name]}" if used[name] > 1 else ""
             bands |= responses_elsewhere(name, profile, measured, edges)
     return bands
+
+
+def warn_of_unknown(name, vectors, named, described):
+    """Warn if a source, `UnitVectors` by name, has none of the genes that are named.
+
+    Parameters
+    ----------
+    named : set of str
+        Nothing is said if there are none.
+    described : str
+        What they are, in the plural.
+    """
+    if named and named.isdisjoint(vectors.index):
+        near = near_misses(sorted(named), list(vectors.index))
+        hint = f" Did you mean {pairs(near)}?" if near else ""
+        warn(
+            f"{name} knows none of the {len(named)} {described}, such as "
+            f"{sorted(named)[:3]}; it has {list(vectors.index)[:3]}.{hint}"
+        )
 
 
 def distinct_names(names):

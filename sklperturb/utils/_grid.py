@@ -7,10 +7,14 @@ from sklearn.utils._param_validation import Interval
 
 
 class Grid(Interval):
-    """Allow a non-empty list of positive numbers, or with `zero` of 0 too."""
+    """Allow a non-empty list of positive numbers, or with `zero` of 0 too.
 
-    def __init__(self, *, zero=False):
-        super().__init__(Real, 0, None, closed="left" if zero else "neither")
+    With `largest` they are that at most, and `zero` is taken for granted.
+    """
+
+    def __init__(self, *, zero=False, largest=None):
+        closed = "both" if largest is not None else "left" if zero else "neither"
+        super().__init__(Real, 0, largest, closed=closed)
 
     def is_satisfied_by(self, val):
         if not np.iterable(val):

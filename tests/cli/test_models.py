@@ -121,6 +121,40 @@ def test_new_compounds_by_their_structure(cli, folder, tmp_path):
     assert found.shape == (3, 30) and not np.allclose(found.iloc[0], found.iloc[1])
 
 
+def test_new_compounds_by_their_mechanism(cli, tmp_path):
+    """Without SMILES, from a generated screen to predictions and a submission."""
+    pytest.importorskip("rdkit")
+    folder, path, new = (tmp_path / name for name in ("screen", "m.skpt", "new.csv"))
+    size = ["--n-contexts", 3, "--n-compounds", 40, "--n-genes", 20]
+    cli("simulate", "--output", folder, *size, "--mechanism-share", 0.9)
+    train = folder / "de_train.parquet"
+    pd.read_parquet(train).drop(columns="SMILES").to_parquet(train, index=False)
+    screen = load_op2(folder)
+    assert screen.schema.mechanism == "moa"
+    assert "Mechanism missing: 0 training rows, 0 rows to predict" in screen.DESCR
+
+    model = ["--data", folder, "--model", "tanimoto_kernel", "--output"]
+    cli("fit", *model, path)
+    assert "moa" in cli("info", path).stdout
+    moa = screen.X["moa"].unique()
+    table = pd.DataFrame({"cell_type": "B cells", "sm_name": ["x", "y", "z"]})
+    asked = ["predict", path, "--conditions", new, "--output", tmp_path / "out.csv"]
+    table.to_csv(new, index=False)
+    assert "moa" in cli(*asked, code=2).stderr
+    table.assign(moa=[moa[0], moa[1], None]).to_csv(new, index=False)
+    cli(*asked)
+    found = pd.read_csv(tmp_path / "out.csv")[screen.target_names].to_numpy()
+    assert min(np.ptp(found[[0, 1]], axis=0).max(), np.ptp(found[1:], axis=0).max()) > 0
+    cli("submit", *model, tmp_path / "submission.csv")
+    assert len(pd.read_csv(tmp_path / "submission.csv")) == len(screen.id_map)
+    sets = tmp_path / "sets.gmt"
+    sets.write_text("".join(f"{i}\t\t" + "\t".join(moa[i::3]) + "\n" for i in range(3)))
+    options = ["--models", "tanimoto_kernel", "--cv", "unseen-perturbation"]
+    options += ["--n-splits", 2, "--embedding", sets]
+    done = cli("leaderboard", "--data", folder, *options)
+    assert "tanimoto_kernel" in done.stdout and "knows none" not in done.stderr
+
+
 def test_info_reads_the_manifest(cli, kept):
     done = cli("info", kept)
     for text in (

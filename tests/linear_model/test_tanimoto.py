@@ -9,11 +9,8 @@ from sklearn.utils.estimator_checks import check_estimator
 from sklperturb.baseline import AdditiveRegressor, GroupStatisticRegressor
 from sklperturb.datasets import load_op2, make_chemical_screen
 from sklperturb.linear_model import TanimotoKernelRidge
+from sklperturb.linear_model._compound_kernel import same_compound, spatial_median
 from sklperturb.linear_model._kernel import loo_kernel_ridge
-from sklperturb.linear_model._tanimoto import (
-    _same_compound,
-    spatial_median,
-)
 from sklperturb.metrics import mrrmse
 from sklperturb.model_selection import (
     UnseenContextKFold,
@@ -235,7 +232,7 @@ def test_rows_that_are_left_out_together():
     names = np.array([0, 0, 1, 2, 3, 4, 4])
     smiles = np.array(["C", None, "CC", "C", None, "CC", "CCC"], dtype=object)
     # Compounds 0 and 2 share a structure; 1 and 4 do, and 4 has a second one.
-    codes = _same_compound(names, smiles)
+    codes = same_compound(names, smiles)
     together = codes[:, None] == codes
     expected = [{0, 1, 3}, {2, 5, 6}, {4}]
     assert {frozenset(np.flatnonzero(row)) for row in together} == set(

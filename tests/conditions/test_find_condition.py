@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from sklperturb.conditions import PerturbationSchema
-from sklperturb.conditions._find import find_condition, name_conditions
+from sklperturb.conditions._validation import find_condition, name_conditions
 
 X = pd.DataFrame(
     {
