@@ -38,7 +38,8 @@ class Population:
         self.y = np.empty((N_COMPOUNDS, N_CONTEXTS, N_GENES))
         self.y[compound, context] = y
         self.size = np.sqrt(np.mean(self.y**2, axis=2))
-        scaffold = murcko_scaffolds(X.groupby("sm_name")["SMILES"].first()[names])[0]
+        self.structure = X.groupby("sm_name")["SMILES"].first()[names].to_numpy()
+        scaffold = murcko_scaffolds(self.structure)[0]
         self.family = pd.factorize(scaffold, use_na_sentinel=False)[0]
         # Compounds of a group are alike in strength, and so in error.
         rng = np.random.default_rng(seed)
@@ -57,10 +58,15 @@ class Population:
         family = self.family[compound]
         return {COMPOUND: compound, CONTEXT: context, FAMILY: family}
 
-    def rows(self, compound, context):
-        """Return conditions and responses of pairs, as `compare` takes them."""
+    def rows(self, compound, context, own_structures=False):
+        """Return conditions and responses of pairs, as `compare` takes them.
+
+        Structures tell the group, or, if `own_structures`, what responses have in
+        common.
+        """
         X = pd.DataFrame(self.codes(compound, context))
-        X[GROUP], X["SMILES"] = self.group[compound], self.smiles[compound]
+        structures = self.structure if own_structures else self.smiles
+        X[GROUP], X["SMILES"] = self.group[compound], structures[compound]
         X["sm_name"] = [f"c{code}" for code in compound]
         X["cell_type"] = [f"x{code}" for code in context]
         return X, self.y[compound, context]
@@ -88,8 +94,9 @@ class Case:
         Whether a fold trains on other rows of the units that it tests.
     n_groups : int
         Whole groups are drawn, so many; 0 draws compounds.
-    registered : bool
-        Whether the models are those of the registry.
+    pairs : tuple of (str, str)
+        Models of the registry, each with what it is compared with; models in closed
+        form where there are none.
     share : float
         Of the screens, of a case that is slow.
     """
@@ -100,8 +107,12 @@ class Case:
     fresh: tuple
     learnt: bool = False
     n_groups: int = 0
-    registered: bool = False
+    pairs: tuple = ()
     share: float = 1.0
+
+    def names(self):
+        """Return the models of the registry; first what the first is compared with."""
+        return tuple(dict.fromkeys(name for pair in self.pairs for name in pair[::-1]))
 
 
 def both_new(X, seed):
@@ -145,15 +156,38 @@ CASES = {
     "UnseenScaffoldKFold": Case(
         by(UnseenScaffoldKFold, 5), 0, 2, (COMPOUND,), n_groups=80
     ),
-    "UnseenPairKFold": Case(by(UnseenPairKFold, 5), 80, 3, (COMPOUND,), True),
-    "UnseenPairKFold, two targets": Case(pairs_in_targets, 80, 4, (COMPOUND,), True),
+    "UnseenPairKFold": Case(
+        by(UnseenPairKFold, 5), 80, 3, (COMPOUND,), True, share=0.5
+    ),
+    "UnseenPairKFold, two targets": Case(
+        pairs_in_targets, 80, 4, (COMPOUND,), True, share=0.3
+    ),
     "UnseenContextKFold": Case(by(UnseenContextKFold, 5), 20, 15, (CONTEXT,)),
     "UnseenContextKFold, few": Case(by(UnseenContextKFold, 3), 40, 6, (CONTEXT,)),
-    "LeaveOneContextOut": Case(leave_one_out, 20, 15, (CONTEXT,), True, share=0.5),
-    "both new": Case(both_new, 60, 12, (COMPOUND, CONTEXT)),
-    "both new, few": Case(both_new, 60, 6, (COMPOUND, CONTEXT)),
-    "registered ridge": Case(
-        by(UnseenPairKFold, 5), 80, 3, (COMPOUND,), True, registered=True, share=0.2
+    "LeaveOneContextOut": Case(leave_one_out, 20, 15, (CONTEXT,), True, share=0.2),
+    "both new": Case(both_new, 60, 12, (COMPOUND, CONTEXT), share=0.5),
+    "both new, few": Case(both_new, 60, 6, (COMPOUND, CONTEXT), share=0.5),
+    "UnseenPairKFold, registered": Case(
+        by(UnseenPairKFold, 5),
+        40,
+        3,
+        (COMPOUND,),
+        True,
+        pairs=(
+            ("ridge", "additive_joint"),
+            ("product_kernel", "additive_joint"),
+            ("response_kernel", "additive_joint"),
+            ("response_kernel", "ridge"),
+        ),
+        share=0.2,
+    ),
+    "UnseenPerturbationKFold, registered": Case(
+        by(UnseenPerturbationKFold, 5),
+        40,
+        2,
+        (COMPOUND,),
+        pairs=(("tanimoto_kernel", "gene_mean"), ("nearest_compound", "gene_mean")),
+        share=0.2,
     ),
 }
 

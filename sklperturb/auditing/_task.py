@@ -306,7 +306,7 @@ class AuditTask:
             _CONFIDENCE,
             np.random.RandomState(self.rng.randint(2**31 - 1)),
         )
-        low, high = bootstrap.interval(gain)
+        low, high = bootstrap.interval_of_difference(gain)
         means = (float(s[rows].mean()) for s in (scores, scores_without))
         return Inflation(
             *means, float(gain.mean()), float(low), float(high), int(rows.sum()), how

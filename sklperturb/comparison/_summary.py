@@ -6,9 +6,6 @@ import pandas as pd
 from sklperturb.uncertainty._ceiling import share_of
 
 UNCHANGED = "controls"  # the model of cells that predicts no change
-# Intervals of differences over perturbations, times what resampling gives. Chosen with
-# benchmarks/interval_coverage.py.
-_WIDER = 1.15
 
 
 def tabulate_folds(results, kinds, metrics):
@@ -81,7 +78,7 @@ def summarise(folds, results, kinds, metrics, X, y, bootstrap, unit, ceilings):
                 "greater_is_better": metric.greater_is_better,
                 **means.loc[metric.name, model],
                 **_over_rows(
-                    *(rows, model, best, zero_errors, bootstrap, unit),
+                    *(rows, model, best, zero_errors, bootstrap),
                     greater_is_better=metric.greater_is_better,
                 ),
                 **_below(
@@ -107,29 +104,7 @@ def _over_folds(folds):
     return means.assign(std=grouped["value"].std()), costs
 
 
-def interval_of_difference(paired, bootstrap, unit):
-    """Return the interval of the mean difference between two models.
-
-    What a fold tests has trained the models of the other folds, so that differences
-    of perturbations that are alike go together, which resampling of units that are
-    taken for independent does not see. Of contexts there is none of it to be found.
-
-    Parameters
-    ----------
-    paired : ndarray of shape (n_held_out,)
-    bootstrap : ClusterBootstrap
-    unit : str
-        What it resamples.
-
-    Returns
-    -------
-    low, high : float
-    """
-    mean, wider = paired.mean(), 1.0 if unit == "context" else _WIDER
-    return tuple(mean + wider * (end - mean) for end in bootstrap.interval(paired))
-
-
-def _over_rows(rows, model, best, zero_errors, bootstrap, unit, greater_is_better):
+def _over_rows(rows, model, best, zero_errors, bootstrap, greater_is_better):
     """Return a model's interval, and how its rows differ from those of others."""
     low, high = bootstrap.interval(rows[model])
     if not greater_is_better and rows[model].min() >= 0:
@@ -147,7 +122,7 @@ def _over_rows(rows, model, best, zero_errors, bootstrap, unit, greater_is_bette
         paired = rows[model] - rows[best]
         found["difference"] = paired.mean()
         if model != best:
-            low, high = interval_of_difference(paired, bootstrap, unit)
+            low, high = bootstrap.interval_of_difference(paired)
             found |= {"difference_low": low, "difference_high": high}
     if zero_errors is not None:
         found["relative_to_zeros"] = (rows[model] / zero_errors).mean()
@@ -175,7 +150,9 @@ def _below(ceiling, rows, model, best, metric, bootstrap):
         metric.greater_is_better,
     )
     if model != best and not np.isnan(found["share_of_ceiling"]):
-        low, high = bootstrap.interval_of_ratio(score - baseline, ceiling - baseline)
+        low, high = bootstrap.interval_of_difference(
+            score - baseline, ceiling - baseline
+        )
         found |= {"share_low": low, "share_high": high}
     return found
 

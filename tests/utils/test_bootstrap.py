@@ -141,7 +141,7 @@ def test_bootstrap_interval_of_a_ratio():
 
 
 def test_ends_are_those_of_studentised_resamples():
-    """The same by a loop, at the level that stands for 95 %: 1.875 % on either side."""
+    """The same by a loop, 2.5 % on either side."""
     values, n = np.random.default_rng(3).lognormal(0, 1.2, 15), 15
     draws = np.random.RandomState(0).multinomial(n, np.full(n, 1 / n), size=500)
     ratios = []
@@ -150,10 +150,81 @@ def test_ends_are_those_of_studentised_resamples():
         error = drawn.std(ddof=1) / np.sqrt(n)
         ratios.append((drawn.mean() - values.mean()) / error)
     usual = stats.t.ppf(0.975, n - 1)
-    low = min(-usual, np.quantile(ratios, 0.01875))
-    high = max(usual, np.quantile(ratios, 0.98125))
+    low = min(-usual, np.quantile(ratios, 0.025))
+    high = max(usual, np.quantile(ratios, 0.975))
     assert low < -usual - 0.5  # so that it is resamples that tell
     error = values.std(ddof=1) / np.sqrt(n)
     expected = values.mean() - high * error, values.mean() - low * error
     names = [f"{i:02d}" for i in range(n)]
     assert interval(names, values) == pytest.approx(expected)
+
+
+def differences(rng, n):
+    """Draw differences of perturbations, of which a few are large, to either side."""
+    return rng.choice([-1, 1], n) * np.exp(1.5 * rng.standard_normal(n))
+
+
+def test_intervals_of_differences_are_wider_by_their_tails():
+    values = differences(np.random.default_rng(0), 40)
+    bootstrap = ClusterBootstrap(np.arange(40), 300, 0.95, np.random.RandomState(0))
+    wider = np.sqrt(1 + 6 * stats.kurtosis(values) / 40)
+    assert wider > 1.1
+    plain = np.array(bootstrap.interval(values)) - values.mean()
+    found = np.array(bootstrap.interval_of_difference(values)) - values.mean()
+    assert found == pytest.approx(wider * plain)
+    assert found[0] < 0 < found[1]
+    # As a share of something, and in other units, it is the same interval.
+    shares = bootstrap.interval_of_difference(values, np.full(40, -2.0))
+    assert shares == pytest.approx(((found + values.mean()) / -2)[::-1])
+
+
+def test_intervals_of_differences_without_tails_are_those_of_means():
+    values = np.random.default_rng(0).uniform(-1, 1, 30)
+    bootstrap = ClusterBootstrap(np.arange(30), 300, 0.95, np.random.RandomState(0))
+    assert bootstrap.interval_of_difference(values) == bootstrap.interval(values)
+
+
+def test_differences_of_rows_have_the_tails_of_their_clusters():
+    values = differences(np.random.default_rng(1), 20)
+    clusters = np.repeat(np.arange(20), 3)
+    bootstrap = ClusterBootstrap(clusters, 300, 0.95, np.random.RandomState(0))
+    once = ClusterBootstrap(np.arange(20), 300, 0.95, np.random.RandomState(0))
+    rows = bootstrap.interval_of_difference(np.repeat(values, 3))
+    assert rows == pytest.approx(once.interval_of_difference(values))
+
+
+def test_differences_of_clusters_of_both_kinds_have_the_longer_tails():
+    codes, noise = crossed(np.random.default_rng(0), 30, 12)
+    values = 5 * differences(np.random.default_rng(1), 30)[codes[:, 0]] + noise
+    both = ClusterBootstrap(codes, 300, 0.95, np.random.RandomState(0))
+    sums = (values - values.mean()).reshape(30, 12).sum(axis=1)
+    wider = np.sqrt(1 + 6 * stats.kurtosis(sums) / 30)
+    plain = np.array(both.interval(values)) - values.mean()
+    found = np.array(both.interval_of_difference(values)) - values.mean()
+    assert wider > 1.2
+    assert found == pytest.approx(wider * plain)
+
+
+def test_differences_that_a_few_perturbations_make_are_covered():
+    hits = {"interval": 0, "interval_of_difference": 0}
+    rng = np.random.default_rng(0)
+    for seed in range(300):
+        # A tenth of the perturbations make up for what the others lose.
+        values = np.where(rng.random(40) < 0.1, 4.5 * rng.exponential(size=40), -0.5)
+        values += 0.1 * rng.standard_normal(40)
+        state = np.random.RandomState(seed)
+        bootstrap = ClusterBootstrap(np.arange(40), 200, 0.95, state)
+        for name in hits:
+            low, high = getattr(bootstrap, name)(values)
+            hits[name] += low <= 0 <= high
+    assert hits["interval"] / 300 < 0.945
+    assert 0.95 <= hits["interval_of_difference"] / 300 <= 0.98
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [0.5, 0.5, 0.5, 0.5]])
+def test_differences_of_few_or_of_equal_clusters(values):
+    n = len(values)
+    bootstrap = ClusterBootstrap(np.arange(n), 20, 0.95, np.random.RandomState(0))
+    found = bootstrap.interval_of_difference(np.array(values))
+    expected = (0.5, 0.5) if n > 2 else (np.nan, np.nan)
+    np.testing.assert_array_equal(found, expected)
