@@ -314,7 +314,9 @@ class Oracle(RegressorMixin, BaseEstimator):
 
 @pytest.mark.parametrize(("factor", "told"), [(0.9, False), (-1.0, True)])
 @pytest.mark.parametrize("scoring", ["mrrmse", "pearson"])
-def test_that_no_model_is_better_is_told(screen, cv, factor, told, scoring):
+def test_that_no_model_is_better_is_told(cv, factor, told, scoring):
+    # Where two or three of twenty compounds make all of the error, nothing is sure.
+    screen = make_chemical_screen(4, 20, 30, strong_fraction=1.0, random_state=0)
     found = compare(
         {"oracle": Oracle(screen.y, factor)},
         screen.X,
