@@ -13,6 +13,10 @@ METADATA := setup.cfg pyproject.toml $(CONSTRAINTS) sklperturb/_version.py
 CONTENTS_plot := -e ".[plot]"
 CONTENTS_test := -e ".[all]" --group test
 CONTENTS_docs := -e ".[all]" --group docs
+CONTENTS_bench := -e ".[all]" --group bench
+
+# Options of `make bench`, such as BENCH="--only flow --output results".
+BENCH :=
 
 # What `make minimum` tests; with no TESTS, `make test` runs all.
 TESTS :=
@@ -23,9 +27,6 @@ MINIMUM := tests/test_common.py tests/test_docs.py tests/test_packaging.py \
 DEMO_MODEL ?= ridge
 # OP2 has 18211 genes; with fewer, the demo is over in a minute or two.
 DEMO_GENES ?= 1000
-
-# Benchmarks that are quick and need no download say so in a line of their own.
-BENCH_MARK := ^\# make bench runs this$$
 
 # One BLAS or OpenMP thread per process: two test workers on two cores do not fight.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -61,12 +62,8 @@ docs: $(STAMP)docs ## build the site, run the examples, check links: docs/_build
 	$(ONE_THREAD) $(PY) -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
 	$(PY) docs/_links.py docs/_build/html
 
-bench: $(STAMP)plot ## run the quick benchmarks
-	@set -e; for script in benchmarks/*.py; do \
-	    if [ -f "$$script" ] && grep -q '$(BENCH_MARK)' "$$script"; then \
-	        echo "== $$script"; $(PY) "$$script"; \
-	    fi; \
-	done
+bench: $(STAMP)bench ## run the quick benchmarks beside their peers
+	$(ONE_THREAD) $(PY) -m benchmarks --peers $(BENCH)
 
 clean: ## remove .venv and everything that was generated
 	rm -rf .venv .venv-minimum demo build dist sklperturb.egg-info .pytest_cache .ruff_cache

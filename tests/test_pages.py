@@ -25,7 +25,7 @@ PAGES = {path.stem: path for path in sorted(DOCS.glob("*.md"))}
 # Pages about the project, and those that are references themselves.
 NOT_GUIDES = {
     *("api", "architecture", "citing", "cli", "from_the_original_projects"),
-    *("glossary", "index", "public_methods", "quickstart", "requirements"),
+    *("glossary", "index", "measured", "public_methods", "quickstart", "requirements"),
     "robustness",
 }
 GUIDES = sorted(set(PAGES) - NOT_GUIDES)

@@ -2,8 +2,8 @@
 
 See README.md beside this file.
 
-    python benchmarks/op2/evaluate.py FOLDER [--models best,ridge] [--output DIR]
-    python benchmarks/op2/evaluate.py --generated kaggle
+    python -m benchmarks.op2.evaluate FOLDER [--models best,ridge] [--output DIR]
+    python -m benchmarks.op2.evaluate --generated kaggle
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks._output import show
 from sklperturb.datasets import load_op2, make_chemical_screen, write_screen
 from sklperturb.metrics import rowwise_root_mean_squared_error
 from sklperturb.models import make_model
@@ -149,7 +150,7 @@ def main():
             table = table.drop_duplicates(["half", "method"])
         table = pd.concat([table, known])
     table = table.sort_values(["half", "mrrmse"])
-    print(table.round(4).fillna("").to_string(index=False))
+    show(table.round(4).fillna(""))
     if options.output is not None:
         table.to_csv(options.output / "op2.csv", index=False)
 

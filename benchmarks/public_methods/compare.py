@@ -1,7 +1,7 @@
 """Make the table of public methods and our models, on the same folds.
 
-    python compare.py --data TGGATES OP2_SIZE --models product_kernel,ridge \
-        --update ../../docs/public_methods.md
+    python -m benchmarks.public_methods.compare --data TGGATES OP2_SIZE \
+        --models product_kernel,ridge --update docs/public_methods.md
 
 Our models are run; the public methods come from ``results.jsonl``, where earlier runs
 left them. With --clone they are run too, within the limits below: those in --methods,
@@ -14,11 +14,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from methods import RUNNERS
-from run import HERE, folds, keep, read_records, run
 
-sys.path.append(str(HERE.parent))
-from networks_tggates import interval
+from benchmarks._output import update
+from benchmarks._peers import interpreter
+from benchmarks.networks.networks_tggates import interval
+from benchmarks.public_methods.methods import RUNNERS
+from benchmarks.public_methods.prepare import dealt, write_fold
+from benchmarks.public_methods.run import HERE, folds, keep, read_records, run
 
 # Of their default training, what is done here: see README.md.
 LIMITS = {
@@ -52,7 +54,6 @@ LIMITS = {
         "scape": {"n_drugs": 1, "min_n_top_drugs": 1},
     },
 }
-START, END = "<!-- table: start -->", "<!-- table: end -->"
 HEADER = (
     "| method | run | MRRMSE | difference from best public (95 %) | wall, s "
     "| processor, s | peak, GB | in full, processor |",
@@ -127,32 +128,44 @@ def table(data, records):
     return [title, "", *HEADER, *(row.text(best) for row in rows)]
 
 
-def update(path, lines):
-    """Put the tables between the markers of a page."""
-    page = path.read_text(encoding="utf-8")
-    if START not in page or END not in page:
-        raise SystemExit(f"{path} lacks {START} and {END}.")
-    before, _, rest = page.partition(START)
-    after = rest.partition(END)[2]
-    text = "\n".join(lines)
-    path.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+def prepared(screen, output):
+    """Return the folder of folds of a screen, made unless it is there."""
+    name = screen.name.removesuffix("_op2_layout")
+    data = output / "public_methods_data" / name
+    if not data.exists():
+        for number, tables in enumerate(dealt(screen, 2, None)):
+            write_fold(data / f"fold_{number}", *tables)
+    return data
+
+
+def python_of(name, args):
+    """Return the interpreter of a method, or None if its environment is missing."""
+    if name not in RUNNERS:
+        return sys.executable
+    if name.startswith("nn_"):
+        found = args.tensorflow or interpreter("tensorflow")
+    else:
+        found = args.python or interpreter("public_methods")
+    return found and str(found)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", default=[])
+    parser.add_argument("--screen", type=Path, help="in OP2's layout: dealt into folds")
     parser.add_argument("--models", default="", help="ours, with commas")
     parser.add_argument("--clone", type=Path)
     parser.add_argument("--methods", nargs="+", choices=RUNNERS)
     parser.add_argument("--fold", type=int, help="only this one")
     parser.add_argument("--full", action="store_true", help="public methods unlimited")
-    parser.add_argument(
-        "--tensorflow", default=sys.executable, help="python that has TensorFlow"
-    )
+    parser.add_argument("--python", help="for public methods, if not that of --peers")
+    parser.add_argument("--tensorflow", help="the same, with TensorFlow")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=HERE.parent / "results")
     parser.add_argument("--update", type=Path, help="page that shows the tables")
     args = parser.parse_args()
+    if args.screen:
+        args.data.append(prepared(args.screen, args.output))
     for data in args.data:
         jobs = [(name, *read_model(name)) for name in args.models.split(",") if name]
         if args.clone:
@@ -161,7 +174,10 @@ def main():
             options = {} if args.full else limits
             jobs += [(name, name, options.get(name, {})) for name in chosen]
         for label, name, options in jobs:
-            needs = args.tensorflow if name.startswith("nn_") else sys.executable
+            python = python_of(name, args)
+            if python is None:
+                print(f"{name}: no environment to run it in (--peers)", file=sys.stderr)
+                continue
             for folder in folds(data.resolve(), args.fold):
                 record = run(
                     name,
@@ -169,7 +185,7 @@ def main():
                     args.output,
                     clone=args.clone,
                     options=options,
-                    python=needs,
+                    python=python,
                     threads=args.threads,
                     label=label,
                 )
@@ -181,7 +197,7 @@ def main():
         lines += [*table(data, records), ""]
     print("\n".join(lines))
     if args.update:
-        update(args.update, lines[:-1])
+        update(args.update, "public_methods", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Write the data that the public methods and our models are compared on.
 
-    python prepare.py op2_layout SCREEN OUTPUT --n-splits 2
-    python prepare.py op2_size DESIGN OUTPUT
+    python -m benchmarks.public_methods.prepare op2_layout SCREEN OUTPUT --n-splits 2
+    python -m benchmarks.public_methods.prepare op2_size DESIGN OUTPUT
 
 OUTPUT gets one folder a fold, each in the layout of the benchmark: ``de_train.h5ad``,
 ``id_map.csv`` and, for scoring only, ``de_test.h5ad``.
@@ -16,19 +16,20 @@ kaggle_id_map_255_with_lb_split.csv); the 18,211 responses are generated.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pandas as pd
-from methods import LAYER
 
+from benchmarks.models.leaderboard_op2_size import (
+    drawn_positions,
+    on_real_conditions,
+    read_design,
+)
+from benchmarks.public_methods.methods import LAYER
 from sklperturb.datasets import load_op2, make_chemical_screen
 from sklperturb.model_selection import suggest_cv
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-from leaderboard_op2_size import drawn_positions, on_real_conditions, read_design
 
 
 def as_in_op2(X, schema):

@@ -1,6 +1,7 @@
 """Fit and score one public method, or one of our models, on prepared data.
 
-    python run.py --clone CLONE --data FOLDER --method NAME [--options JSON]
+    python -m benchmarks.public_methods.run --clone CLONE --data FOLDER \
+        --method NAME [--options JSON]
 
 FOLDER was written by ``prepare.py``; one of its folds at a time is run, each in a
 process of its own. Measured are wall time and processor time of the whole process
@@ -12,59 +13,20 @@ own children; a page that several of them share counts once. The predictions go 
 import argparse
 import json
 import os
-import resource
-import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
-import psutil
-from methods import LAYER, RUNNERS
 
+from benchmarks._pairs import watched
+from benchmarks.public_methods.methods import LAYER, RUNNERS
 from sklperturb.datasets import load_op2
 from sklperturb.metrics import rowwise_root_mean_squared_error
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.jsonl"
 KEY = ("data", "fold", "method")
-
-
-def memory(process):
-    try:
-        family = [process, *process.children(recursive=True)]
-        return sum(member.memory_full_info().pss for member in family)
-    except psutil.Error:  # one of them has just ended
-        return 0
-
-
-def measure(command, environment):
-    """Run a command; return its wall and processor seconds and its peak in GB."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    process = subprocess.Popen(command, env=environment)
-    peak = 0
-
-    def watch():
-        nonlocal peak
-        member = psutil.Process(process.pid)
-        while process.poll() is None:
-            peak = max(peak, memory(member))
-            # Looking costs time too: less often in a long run.
-            time.sleep(min(5, 0.02 + (time.perf_counter() - start) / 100))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    code = process.wait()
-    seconds = time.perf_counter() - start
-    watcher.join()
-    if code:
-        raise SystemExit(f"{command[2]} ended with {code}; nothing was recorded.")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, used, peak / 2**30
 
 
 def run(name, folder, output, *, clone, options, python, threads, label):
@@ -78,7 +40,7 @@ def run(name, folder, output, *, clone, options, python, threads, label):
         command += ["--clone", str(clone)]
     limits = ("OMP", "OPENBLAS", "MKL", "TF_INTRAOP", "TF_INTEROP")
     environment = os.environ | {f"{x}_NUM_THREADS": str(threads) for x in limits}
-    seconds, processor, peak = measure(command, environment)
+    seconds, processor, peak = watched(command, env=environment)
     report = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     training = report["training_seconds"]
     screen = load_op2(folder, layer=LAYER)

@@ -176,7 +176,7 @@ def make_genetic_screen(
 
     The defaults are made to be as hard as a Perturb-seq screen with smooth effects, in
     which a ridge from the embedding predicts most of an unseen gene's effect, and a
-    mean shift little; ``benchmarks/generated_screens.py`` measures it.
+    mean shift little; ``benchmarks/flow/generated_screens.py`` measures it.
 
     The Virtual Cell Challenge has 150 perturbations of about 1,000 cells and 38,000
     controls, of 18,080 genes:

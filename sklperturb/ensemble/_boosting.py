@@ -71,7 +71,7 @@ class BoostedTargetRegressor(
     On TG-GATEs, LightGBM and one XGBoost tree per output were equally accurate and
     equally fast; XGBoost's trees with vector leaves were slower and no better, and
     scikit-learn's histogram boosting as accurate but several times slower
-    (``benchmarks/boosting_backends.py``). LightGBM is the smaller package.
+    (``benchmarks/models/boosting_backends.py``). LightGBM is the smaller package.
 
     References
     ----------

@@ -1,7 +1,6 @@
 """The numbers marked as golden were computed by the public evaluators themselves, on
-the same generated cells; benchmarks/evaluator_agreement.py computes them anew."""
+the same generated cells; benchmarks/metrics/evaluator_agreement.py computes them."""
 
-import importlib.util
 import json
 import logging
 import re
@@ -15,6 +14,7 @@ import pytest
 from scipy import sparse
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
+from benchmarks.metrics import evaluator_agreement, metric_tricks
 from sklperturb.cells import log_normalise
 from sklperturb.compose import (
     DisplacedControlsRegressor,
@@ -27,27 +27,14 @@ from sklperturb.metrics import population_scores
 from sklperturb.model_selection import UnseenPerturbationKFold
 from sklperturb.signatures import pseudobulk
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = json.loads((Path(__file__).parent / "evaluator_scores.json").read_text())
-
-
-def benchmark(name):
-    path = ROOT / "benchmarks" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TRICKS = benchmark("metric_tricks")
 
 
 @pytest.fixture(scope="module")
 def cells():
     """Counts and their log-normalised values; shared, so copy before changing."""
-    module = benchmark("evaluator_agreement")
-    counts = module.generated()
-    logs = [module.log_normalised(c) for c in counts]
+    counts = evaluator_agreement.generated()
+    logs = [evaluator_agreement.log_normalised(c) for c in counts]
     return {"counts": counts, "log1p": logs, "any": logs}
 
 
@@ -94,10 +81,9 @@ def test_the_truth_is_best_and_the_baseline_knows_nothing(cells, convention):
     ],
 )
 def test_overall_score_is_that_of_the_public_evaluator(cells, convention, golden):
-    module = benchmark("evaluator_agreement")
-    baseline = module.without_effect(cells["counts"][0])
+    baseline = evaluator_agreement.without_effect(cells["counts"][0])
     if convention != "vcc2026":
-        baseline = module.log_normalised(baseline)
+        baseline = evaluator_agreement.log_normalised(baseline)
     found = evaluate(cells, convention, baseline=baseline)
     assert found.overall == pytest.approx(golden, abs=1e-6)
 
@@ -150,12 +136,12 @@ def test_jackknife_by_leaving_out_every_cell():
     np.testing.assert_allclose(found, [*expected, 0.0])
 
 
-# The tricks are those of the challenges; benchmarks/metric_tricks.py plays them.
+# The tricks of the challenges; benchmarks/metrics/metric_tricks.py plays them.
 
 
 def test_moving_the_own_controls_gains_nothing(cells):
     real, pred = cells["log1p"]
-    moved = TRICKS.moved_controls(real, pred)
+    moved = metric_tricks.moved_controls(real, pred)
     honest, tricked = (
         evaluate(cells, "robust", pred=p, anchors=False) for p in (pred, moved)
     )
@@ -171,15 +157,15 @@ def test_scaling_gains_nothing(cells):
     real, pred = cells["log1p"]
     honest, tricked = (
         evaluate(cells, "robust", pred=p, anchors=False).scores["score"]
-        for p in (pred, TRICKS.scaled(real, pred))
+        for p in (pred, metric_tricks.scaled(real, pred))
     )
     assert tricked["discrimination"] <= honest["discrimination"] + 0.05
     assert tricked["weighted_r2"] < honest["weighted_r2"]
 
 
 def test_spiking_other_targets_gains_nothing(cells):
-    real = TRICKS.knocked_down(cells["log1p"][0])
-    sides = TRICKS.no_information(real), TRICKS.spiked_targets(real)
+    real = metric_tricks.knocked_down(cells["log1p"][0])
+    sides = metric_tricks.no_information(real), metric_tricks.spiked_targets(real)
     options = {"control": "ctrl", "anchors": False}
 
     def gain(convention, metric):
@@ -195,7 +181,7 @@ def test_spiking_other_targets_gains_nothing(cells):
 
 def test_ties_are_not_won_by_the_alphabet(cells):
     real, _ = cells["log1p"]
-    same = TRICKS.control_mean(real)
+    same = metric_tricks.control_mean(real)
     robust = evaluate(cells, "robust", pred=same, anchors=False).per_perturbation
     np.testing.assert_allclose(robust["discrimination"], 0.5)
     original = evaluate(cells, "vcc2025", pred=same, anchors=False).per_perturbation
@@ -204,7 +190,7 @@ def test_ties_are_not_won_by_the_alphabet(cells):
 
 def test_replicating_a_pseudobulk_gains_nothing(cells):
     _, pred = cells["log1p"]
-    replicated = TRICKS.replicated(None, pred)
+    replicated = metric_tricks.replicated(None, pred)
     honest, tricked = (
         evaluate(cells, "robust", pred=p, anchors=False).scores["score"]
         for p in (pred, replicated)
