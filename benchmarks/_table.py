@@ -75,6 +75,19 @@ ENTRIES = (
         minutes=5,
     ),
     Entry(
+        "mechanisms",
+        "models",
+        "mechanisms of action beside structures, against structures alone",
+        runs=(
+            "--seeds 1",
+            "--nelisa {data/nelisa_a549/nelisa_profiles.parquet}",
+            "--op2 {data/op3_ranks_op2_layout} "
+            "--moa {data/op2_design/compounds_147_smiles_moa.csv}",
+        ),
+        minutes=12,
+        needs=("rdkit",),
+    ),
+    Entry(
         "best_ablation",
         "models",
         "what each part of `best` contributes",
@@ -321,7 +334,7 @@ ENTRIES = (
     Entry(
         "report_page",
         "files",
-        "the page of a leaderboard: size, and time to write it",
+        "the page of a leaderboard: size, and time to write and to open it",
         runs=("", "--data {data/op3_ranks_op2_layout}"),
         minutes=2,
     ),

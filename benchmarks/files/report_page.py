@@ -1,12 +1,13 @@
-"""How large the page of a leaderboard is, and how long it takes to write.
+"""How large the page of a leaderboard is, and how long it takes to write and to open.
 
-Runs a leaderboard with some models, then `sklperturb report` on what it kept, and looks
-at the page. How long a browser takes to show it is not measured here.
+Runs a leaderboard with some models, then `sklperturb report` on what it kept, and opens
+the page where there is a Chromium (see `report_opens`).
 
     python -m benchmarks.files.report_page [--data FOLDER] [--models ridge,gene_mean]
 """
 
 import argparse
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from benchmarks._output import record, show
 from benchmarks._pairs import watched
+from benchmarks.files.report_opens import installed, opened
 
 MODELS = "no_change,gene_mean,context_mean,additive,additive_joint,ridge,product_kernel"
 
@@ -45,11 +47,17 @@ def main():
         page = Path(folder, "report.html")
         command = [*program, "report", str(out), "--output", str(page)]
         seconds, cpu, peak = watched(command, stdout=subprocess.DEVNULL)
-        size = page.stat().st_size / 2**20
+        size = page.stat().st_size / 1e6
+        looks = [opened(page, 1280, "light") for _ in range(3)] if installed() else []
     record(f"{label}: size", size, "MB")
     record(f"{label}: write", cpu, "CPU s", wall=seconds)
     row = {"screen": label, "models": options.models.count(",") + 1, "MB": size}
-    show([row | {"s to write": seconds, "CPU s": cpu, "peak GB": peak}])
+    row |= {"s to write": seconds, "CPU s": cpu, "peak GB": peak}
+    if looks:
+        drawn = statistics.median(look["drawn"] for look in looks)
+        record(f"{label}: open", drawn, "s")
+        row["s to the first rows"] = drawn
+    show([row])
 
 
 if __name__ == "__main__":

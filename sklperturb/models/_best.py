@@ -120,7 +120,7 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
     -----
     What is learnt from a screen is learnt inside `fit`, so cross-validation of this
     estimator is nested and its score honest. The parts and their sizes were chosen by
-    cross-validation of several screens (``benchmarks/portfolio.py``).
+    cross-validation of several screens (``benchmarks/models/portfolio.py``).
 
     References
     ----------

@@ -8,7 +8,7 @@ FEWEST_UNITS = 3
 # Below this there are too few resamples that differ.
 _FEWEST_RESAMPLED = 5
 # By how much intervals of differences are wider where a few clusters make them. Chosen
-# with benchmarks/interval_coverage.py.
+# with benchmarks/trust/interval_coverage.py.
 _TAILS = 6.0
 
 

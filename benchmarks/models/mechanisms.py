@@ -1,8 +1,8 @@
 """Measure what mechanisms of action and target genes add to structures.
 
-    python benchmarks/mechanisms.py
-    python benchmarks/mechanisms.py --nelisa nelisa_profiles.parquet --sets GO.gmt
-    python benchmarks/mechanisms.py --op2 FOLDER --moa compounds.csv
+    python -m benchmarks.models.mechanisms
+    python -m benchmarks.models.mechanisms --nelisa PROFILES.parquet --sets GO.gmt
+    python -m benchmarks.models.mechanisms --op2 FOLDER --moa compounds.csv
 
 Without a file, screens are generated, in which mechanisms tell much, something or
 nothing. --nelisa takes A549 cells' secreted proteins with a target gene of each
@@ -14,7 +14,6 @@ without mechanisms, and with them its relative difference: the mean over the dea
 bootstrap interval over compounds, and the shares that were chosen with the number of
 folds. "dealt anew" gives each compound the mechanism of another one.
 """
-# make bench runs this
 
 import argparse
 import warnings
@@ -158,7 +157,8 @@ def op2(folder, moa, n_seeds):
     measure(*about, "pairs", pairs, n_seeds)
 
 
-if __name__ == "__main__":
+def main():
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nelisa", type=Path)
     parser.add_argument("--sets", type=Path, nargs="*", default=[])
@@ -174,3 +174,7 @@ if __name__ == "__main__":
         op2(given.op2, given.moa, given.seeds)
     if not (given.nelisa or given.op2):
         generated(given.seeds)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-from interval_screens import COMPOUND, CONTEXT, FAMILY, N_COMPOUNDS, TOTAL
 from scipy import linalg
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from benchmarks.trust.interval_screens import (
+    COMPOUND,
+    CONTEXT,
+    FAMILY,
+    N_COMPOUNDS,
+    TOTAL,
+)
 from sklperturb.models import make_model
 
 # Where folds learn of the units that they test, how many fresh ones are exchanged for

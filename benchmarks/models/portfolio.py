@@ -1,6 +1,6 @@
 """Cross-validate models on several screens at once, to choose defaults by.
 
-    python benchmarks/portfolio.py FOLDER [FOLDER ...] --models ridge,product_kernel
+    python -m benchmarks.models.portfolio FOLDER [FOLDER ...] --models ridge,additive
 
 A folder holds a screen in OP2's layout. The folds hold out what its id map asks for
 (`suggest_cv`), and nothing is looked at on the rows to predict; each seed deals other

@@ -1,9 +1,9 @@
 """How large a report is, how soon it is there, and what axe-core says of it.
 
     sklperturb leaderboard --data OP3 --output results --report --with-audit
-    python benchmarks/report_page.py results/report.html
+    python -m benchmarks.files.report_opens results/report.html
     npm install axe-core
-    python benchmarks/report_page.py results/report.html \\
+    python -m benchmarks.files.report_opens results/report.html \\
         --axe node_modules/axe-core/axe.min.js
 
 A headless Chromium opens the file, in a new profile each time. "loaded" is the page's
@@ -45,12 +45,17 @@ DRAWN = """new Promise((done) => {
 })"""
 
 
+def installed():
+    """Return the path of a Chromium, or None."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
 class Browser:
     """A Chromium that is spoken to through pipes, in a profile of its own."""
 
     def __enter__(self):
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        program = next(filter(None, map(shutil.which, NAMES)), None)
+        program = installed()
         if program is None:
             raise SystemExit(f"none of {', '.join(NAMES)} is installed")
         to_read, self._out = os.pipe()

@@ -21,7 +21,8 @@ Settings of the intervals were chosen on seeds from 10,000 on; the defaults are 
 With `--keep`, screens are simulated once, and the same command tries other settings of
 the intervals on them.
 
-Run: python benchmarks/interval_coverage.py [--screens 200] [--jobs 2] [--only pair]
+Run: python -m benchmarks.trust.interval_coverage [--screens 200] [--jobs 2]
+         [--only pair]
          [--keep FOLDER] [--update docs/leaderboards.md]
 """
 
@@ -33,11 +34,12 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from interval_screens import CASES, TOTAL, Population, draw
-from interval_truth import MODELS, SharedLevels, World
 from joblib import Parallel, delayed
 from scipy import stats
 
+from benchmarks._output import update
+from benchmarks.trust.interval_screens import CASES, TOTAL, Population, draw
+from benchmarks.trust.interval_truth import MODELS, SharedLevels, World
 from sklperturb.comparison import compare
 from sklperturb.comparison._evidence import dealt_units, held_out_units
 from sklperturb.conditions import resolve_schema
@@ -46,7 +48,6 @@ from sklperturb.utils._bootstrap import ClusterBootstrap
 
 N_RESAMPLES, CONFIDENCE = 2000, 0.95  # as `compare`
 KINDS = ("folds'", "refitted")
-START, END = "<!-- coverage: start -->", "<!-- coverage: end -->"
 
 
 @dataclass
@@ -243,17 +244,7 @@ def main():
                 print(line, flush=True)
     print(f"\n{time.perf_counter() - start:.0f} s")
     if options.update:
-        update(options.update, "\n".join(text))
-
-
-def update(path, text):
-    """Put the table between the marks of a page."""
-    page = path.read_text(encoding="utf-8")
-    if START not in page or END not in page:
-        raise SystemExit(f"{path} lacks {START} and {END}.")
-    before, _, rest = page.partition(START)
-    after = rest.partition(END)[2]
-    path.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+        update(options.update, "interval_coverage", "\n".join(text))
 
 
 if __name__ == "__main__":
