@@ -339,6 +339,13 @@ ENTRIES = (
         minutes=2,
     ),
     Entry(
+        "growth",
+        "scaling",
+        "how time and memory grow with rows, genes and cells",
+        runs=("rows --largest 3000", "genes --largest 5000", "cells --largest 30000"),
+        minutes=12,
+    ),
+    Entry(
         "test_suite",
         "files",
         "seconds of the tests, by folder",

@@ -69,6 +69,28 @@ def cli():
     return run
 
 
+@pytest.fixture(scope="module")
+def dask_cluster():
+    """Return a Dask cluster of two worker processes of one thread."""
+    distributed = pytest.importorskip(
+        "distributed", reason='distributed is not installed (pip "sklperturb[scale]")'
+    )
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0"
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def dask_client(dask_cluster):
+    """Return a client of the cluster, both workers of which are alive."""
+    from distributed import Client
+
+    with Client(dask_cluster) as client:
+        client.wait_for_workers(2)
+        yield client
+
+
 @pytest.fixture
 def pyplot():
     """Return matplotlib.pyplot without a window; its figures are closed after."""

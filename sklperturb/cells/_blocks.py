@@ -1,5 +1,6 @@
 """Read rows or genes of a matrix, in memory or on disk, a block at a time."""
 
+import copy
 import warnings
 from itertools import pairwise
 
@@ -52,6 +53,12 @@ class LazyMatrix:
         )
         self.dtype = np.dtype(matrix.dtype if dtype is None else dtype)
         self.nnz = n_stored(matrix) * self.shape[0] // max(matrix.shape[0], 1)
+
+    def of(self, matrix):
+        """Return the same of another matrix: of what is on disk, opened once more."""
+        other = copy.copy(self)
+        other._matrix = other.stored = matrix
+        return other
 
     def __getitem__(self, rows):
         values = rows_of(self._matrix, rows if self._rows is None else self._rows[rows])
@@ -226,25 +233,43 @@ def iter_gene_blocks(matrices, kept, *, chunk_size=None):
         Genes to read in one pass over the matrices. By default as many as have 134
         million stored values, about 1 GiB.
     """
+    for genes in gene_passes(matrices, chunk_size):
+        yield from blocks_of_pass(matrices, kept, genes)
+
+
+def gene_passes(matrices, chunk_size=None, n_least=1):
+    """Return slices of genes, each to be read in one pass over the matrices.
+
+    Parameters
+    ----------
+    matrices, chunk_size
+        As of `iter_gene_blocks`.
+    n_least : int, default=1
+        How many to make at least, where there are as many genes.
+    """
     n_genes = matrices[0].shape[1]
     if chunk_size is None:
         stored = sum(n_stored(matrix) for matrix in matrices)
-        n_passes = min(max(1, -(-stored // _PASS_VALUES)), n_genes)
+        n_passes = min(max(n_least, -(-stored // _PASS_VALUES)), n_genes)
     else:
         n_passes = -(-n_genes // chunk_size)
-    dtype = lowest_precision(matrix.dtype for matrix in matrices)
     bounds = np.linspace(0, n_genes, n_passes + 1).astype(int)
-    for start, stop in pairwise(bounds):
-        parts = [
-            _columns(matrix, cells, start, stop).astype(dtype, copy=False)
-            for matrix, cells in zip(matrices, kept, strict=True)
-        ]
-        columns = parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csc")
-        del parts
-        n_blocks = max(1, -(-columns.nnz // _BLOCK_VALUES))
-        cuts = np.linspace(0, stop - start, min(n_blocks, stop - start) + 1).astype(int)
-        for left, right in pairwise(cuts):
-            yield slice(start + left, start + right), columns[:, left:right]
+    return [slice(int(start), int(stop)) for start, stop in pairwise(bounds)]
+
+
+def blocks_of_pass(matrices, kept, genes):
+    """Read a slice of genes, and yield what `iter_gene_blocks` does."""
+    start, stop = genes.start, genes.stop
+    dtype = lowest_precision(matrix.dtype for matrix in matrices)
+    parts = [
+        part.astype(dtype, copy=False)
+        for matrix, cells in zip(matrices, kept, strict=True)
+        for part in _columns(matrix, cells, start, stop)
+    ]
+    n_blocks = max(1, -(-sum(part.nnz for part in parts) // _BLOCK_VALUES))
+    cuts = np.linspace(0, stop - start, min(n_blocks, stop - start) + 1).astype(int)
+    for left, right in pairwise(cuts):
+        yield slice(start + left, start + right), _stacked(parts, slice(left, right))
 
 
 def lowest_precision(dtypes):
@@ -254,15 +279,42 @@ def lowest_precision(dtypes):
 
 
 def _columns(matrix, cells, start, stop):
-    """Return columns start to stop of the kept cells, as CSC."""
+    """Yield columns start to stop of the kept cells, as CSC, some cells at a time."""
     everything = stop - start == matrix.shape[1]
     if getattr(matrix, "format", None) == "csc":
         columns = columns_of(matrix, slice(start, stop))
-        return sparse.csc_array(columns if cells.all() else columns.tocsr()[cells])
+        yield sparse.csc_array(columns if cells.all() else columns.tocsr()[cells])
+        return
     if sparse.issparse(matrix) and everything:
-        return sparse.csc_array(matrix if cells.all() else matrix[cells])
-    parts = []
+        yield sparse.csc_array(matrix if cells.all() else matrix[cells])
+        return
     for rows, block in iter_rows(matrix, 4096):
         block = block[:, start:stop] if not everything else block
-        parts.append(sparse.csr_array(block[np.flatnonzero(cells[rows])]))
-    return sparse.vstack(parts, format="csc")
+        yield sparse.csc_array(sparse.csr_array(block[np.flatnonzero(cells[rows])]))
+
+
+def _stacked(parts, columns):
+    """Return some columns of CSC arrays, one below the other.
+
+    The parts are not joined as a whole, which would take their memory twice more.
+    """
+    if len(parts) == 1:
+        return parts[0][:, columns]
+    pointers = [part.indptr[columns.start : columns.stop + 1] for part in parts]
+    sizes = np.array([np.diff(own) for own in pointers], dtype=np.int64)
+    indptr = np.concatenate([[0], np.cumsum(sizes.sum(axis=0))])
+    data = np.empty(indptr[-1], parts[0].dtype)
+    indices = np.empty(indptr[-1], np.int32)
+    free, row = indptr[:-1].copy(), 0
+    for part, own, size in zip(parts, pointers, sizes, strict=True):
+        stored = slice(own[0], own[-1])
+        # What is left of a column's place here and there, for each of its values.
+        places = np.repeat(free - (own[:-1] - own[0]), size)
+        places += np.arange(len(places))
+        data[places] = part.data[stored]
+        indices[places] = part.indices[stored]
+        indices[places] += row
+        free += size
+        row += part.shape[0]
+    shape = (row, columns.stop - columns.start)
+    return sparse.csc_array((data, indices, indptr), shape=shape)

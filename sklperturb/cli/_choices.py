@@ -11,6 +11,7 @@ from sklperturb.files._reading import reading
 from sklperturb.utils._choices import Names
 
 MOST_CELLS, _MAX_NAME = 10**6, 1000  # of what predict-cells is asked for
+_CONNECT = "30s"  # to wait for a cluster
 _SPLITTERS = {
     "unseen-pair": "UnseenPairKFold",
     "unseen-perturbation": "UnseenPerturbationKFold",
@@ -250,6 +251,7 @@ def connected(address):
     """Yield a client of a Dask cluster, None without an address.
 
     It is connected before any work: a cluster that cannot be reached is told at once.
+    Pass it to `on_cluster`, where the work is joblib's.
     """
     if address is None:
         yield None
@@ -260,8 +262,24 @@ def connected(address):
         raise ImportError(
             '--dask needs distributed; run: pip install "sklperturb[scale]"'
         ) from error
-    with Client(address, timeout="30s") as client:
+    try:
+        client = Client(address, timeout=_CONNECT)
+    except (TypeError, ValueError) as error:  # no certificates, or no address
+        raise ValueError(
+            f"--dask {address}: {error}. Pass tcp://host:port, or tls://host:port with "
+            "the certificates in distributed.comm.tls of Dask's configuration."
+        ) from error
+    with client:
         yield client
+
+
+def on_cluster(client):
+    """Return a context in which joblib computes on a cluster, if there is a client."""
+    from joblib import parallel_config
+
+    if client is None:
+        return contextlib.nullcontext()
+    return parallel_config("dask", client=client)
 
 
 def set_tuned(estimator, model, path):
@@ -409,3 +427,19 @@ def with_intervals(estimator, screen, seed, jobs):
     cv = suggest_cv(screen.X, screen.X_test, **about)
     log.info(f"Intervals are learnt from {type(cv).__name__}({cv.n_splits}).")
     return ConformalRegressor(estimator, cv=cv, n_jobs=jobs, schema=screen.schema)
+
+
+def check_budget(budget, model):
+    """Return the budget, before anything is read, so that a wrong one costs nothing."""
+    from sklperturb.models._parts import check_budget as check
+
+    if budget is None:
+        return None
+    if model != "best":
+        raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
+    try:
+        budget = float(budget)
+    except ValueError:  # a name
+        pass
+    check(budget)
+    return budget

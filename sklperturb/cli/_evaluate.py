@@ -3,10 +3,19 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+from typer import Context, Option
 
 from sklperturb.cli._app import app, log, out
-from sklperturb.cli._options import Control, Layer, Obsm, Perturbation, Seed
+from sklperturb.cli._choices import connected, on_cluster
+from sklperturb.cli._options import (
+    Control,
+    Dask,
+    Jobs,
+    Layer,
+    Obsm,
+    Perturbation,
+    Seed,
+)
 from sklperturb.cli._tables import check_tables, make_table, write, write_json
 from sklperturb.utils._choices import Convention
 
@@ -15,6 +24,7 @@ _TABLES = ("scores.csv", "per_perturbation.csv", "evaluation.json")
 
 @app.command()
 def evaluate(
+    ctx: Context,
     pred: Annotated[
         Path, Option(exists=True, help="Predicted cells: .h5ad file or .zarr folder.")
     ],
@@ -46,26 +56,31 @@ def evaluate(
         Path | None,
         Option(file_okay=False, help="Folder for the tables; older ones are replaced."),
     ] = None,
+    jobs: Jobs = 1,
+    dask: Dask = None,
     seed: Seed = 0,
 ):
     """Score predicted cells beside a baseline and a ceiling."""
     from sklperturb.evaluation import CONVENTIONS, evaluate_cells
 
     check_tables(output, _TABLES)
+    client = ctx.with_resource(connected(dask))
     perturbation, control = _find_control(real, perturbation, control)
     log.info(f"Perturbations are in {perturbation!r}, controls are {control!r}.")
-    found = evaluate_cells(
-        real,
-        pred,
-        perturbation,
-        control=control,
-        convention=convention,
-        layer=layer,
-        obsm=obsm,
-        anchors=anchors,
-        baseline=baseline,
-        random_state=seed,
-    )
+    with on_cluster(client):
+        found = evaluate_cells(
+            real,
+            pred,
+            perturbation,
+            control=control,
+            convention=convention,
+            layer=layer,
+            obsm=obsm,
+            anchors=anchors,
+            baseline=baseline,
+            random_state=seed,
+            n_jobs=jobs,
+        )
     log.info(f"{found.convention}: {CONVENTIONS[found.convention].description}")
     out.print(_render(found, anchors))
     out.print(_comparable(found))

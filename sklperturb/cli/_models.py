@@ -6,14 +6,18 @@ from typing import Annotated
 
 from rich.table import Table
 from typer import Argument, Option
+from typer import Context as ContextOfCommand
 
 from sklperturb.cli._app import app, log, out
 from sklperturb.cli._cells import fit_file, generates_cells, is_cells
 from sklperturb.cli._choices import (
+    check_budget,
     check_taken,
+    connected,
     fitting,
     load_screen,
     load_sources,
+    on_cluster,
     read_conditions,
     refuse_inputs,
     set_tuned,
@@ -26,6 +30,7 @@ from sklperturb.cli._options import (
     Clip,
     Context,
     Control,
+    Dask,
     Data,
     DataOrCells,
     Embedding,
@@ -93,6 +98,7 @@ def models():
 
 @app.command()
 def fit(
+    ctx: ContextOfCommand,
     data: DataOrCells,
     output: Annotated[
         Path, Option(dir_okay=False, help="File to keep the model in, .skpt.")
@@ -118,6 +124,7 @@ def fit(
     budget: Budget = None,
     intervals: Intervals = False,
     jobs: Jobs = -1,
+    dask: Dask = None,
     overwrite: Overwrite = False,
 ):
     """Fit a model to a screen and keep it in a file for predict, or predict-cells.
@@ -144,11 +151,11 @@ def fit(
                 f"The model {model!r} is for signatures, and --data are cells; leave "
                 "model= out, or `sklperturb signatures` makes signatures of cells."
             )
-        others = params, source, clip, budget, intervals or None
+        others = params, source, clip, budget, intervals or None, dask
         if on_nonfinite != OnNonfinite.error or any(o is not None for o in others):
             raise ValueError(
-                "params=, source=, clip=, on_nonfinite=, budget= and intervals= are "
-                "for signatures; leave them out."
+                "params=, source=, clip=, on_nonfinite=, budget=, intervals= and dask= "
+                "are for signatures; leave them out."
             )
         of_cells |= {"perturbation": perturbation, "context": context, "layer": layer}
         fit_file(*(data, output, embedding, seed, overwrite), **of_cells)
@@ -163,11 +170,12 @@ def fit(
             "Pass model= to name what is fitted; `sklperturb models` lists the names."
         )
     check_output(output, (".skpt",), overwrite)
+    cluster = on_cluster(ctx.with_resource(connected(dask)))
     start = time.perf_counter()
     screen, estimator = _fitted(
         *(data, model, params, budget),
         (layer, clip, on_nonfinite, perturbation, context),
-        *((embedding, source), seed, jobs),
+        *((embedding, source), (seed, jobs, cluster)),
         intervals=intervals,
     )
     save(
@@ -308,6 +316,7 @@ def info(path: Kept):
 
 @app.command()
 def submit(
+    ctx: ContextOfCommand,
     data: Data,
     model: Name,
     output: Annotated[
@@ -328,6 +337,7 @@ def submit(
     seed: Seed = 0,
     budget: Budget = None,
     jobs: Jobs = -1,
+    dask: Dask = None,
     overwrite: Overwrite = False,
 ):
     """Fit a model on everything and write its predictions for the id map."""
@@ -340,11 +350,12 @@ def submit(
     long = is_vcpi(data)
     check_output(output, VCPI_SUFFIXES if long else SUFFIXES, overwrite)
     refuse_inputs([data / name for name in (*_INPUTS, *VCPI_FILES)], [output])
+    cluster = on_cluster(ctx.with_resource(connected(dask)))
     start = time.perf_counter()
     screen, estimator = _fitted(
         *(data, model, params, budget),
         (layer, clip, on_nonfinite, perturbation, context),
-        *((embedding, source), seed, jobs),
+        *((embedding, source), (seed, jobs, cluster)),
         asked=True,
     )
     y_pred = estimator.predict(screen.X_test)
@@ -359,7 +370,7 @@ def submit(
 
 
 def _fitted(
-    data, model, params, budget, reading, known, seed, jobs, *, asked=False, intervals=0
+    data, model, params, budget, reading, known, how, *, asked=False, intervals=0
 ):
     """Return the screen of a folder and a registered model that is fitted to it.
 
@@ -369,10 +380,11 @@ def _fitted(
 
     from sklperturb.models import make_model
 
+    seed, jobs, cluster = how
     estimator = make_model(model)  # tells at once what is not installed
     if params is not None:
         log.info(f"Parameters: {set_tuned(estimator, model, params)}")
-    budget = _check_budget(budget, model)
+    budget = check_budget(budget, model)
     screen = load_screen(data, *reading)
     if asked and len(screen.X_test) == 0:
         raise ValueError(
@@ -399,7 +411,8 @@ def _fitted(
         unlabeled["X_unlabeled"] = screen.X_test
     n_rows, n_genes = screen.y.shape
     log.info(f"Fitting {model} to {n_rows} rows of {n_genes} genes.")
-    return screen, estimator.fit(screen.X, screen.y, **unlabeled)
+    with cluster:
+        return screen, estimator.fit(screen.X, screen.y, **unlabeled)
 
 
 def _tell_of_new(X, model, known):
@@ -432,19 +445,3 @@ def _listed(names):
 
 def _some(names):
     return ", ".join(map(str, names[:5])) + ", ..." * (len(names) > 5)
-
-
-def _check_budget(budget, model):
-    """Return the budget, before anything is read, so that a wrong one costs nothing."""
-    from sklperturb.models._parts import check_budget
-
-    if budget is None:
-        return None
-    if model != "best":
-        raise ValueError(f"--budget is for the model 'best'; {model!r} has none.")
-    try:
-        budget = float(budget)
-    except ValueError:  # a name
-        pass
-    check_budget(budget)
-    return budget

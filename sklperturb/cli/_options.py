@@ -208,7 +208,11 @@ Source = Annotated[
 ]
 Dask = Annotated[
     str | None,
-    Option(help="Address of a Dask scheduler to compute on, tcp://host:port."),
+    Option(
+        help="Address of a Dask scheduler to compute on, tcp://host:port or "
+        "tls://host:port, in place of --jobs. Who reaches it can run any program on "
+        "its workers and here: name one of your own only."
+    ),
 ]
 Jobs = Annotated[
     int, Option(help="Processes at a time; -1 is one a core.", callback=_workers)

@@ -11,12 +11,14 @@ from sklperturb.cli._cells import cell_task, is_cells, tell_of_fitting
 from sklperturb.cli._choices import (
     Cv,
     check_taken,
+    connected,
     fitting,
     load_screen,
     load_sources,
     make_scoring,
     make_splitter,
     named,
+    on_cluster,
     refuse_inputs,
     set_tuned,
     tell_of_asked,
@@ -27,6 +29,7 @@ from sklperturb.cli._options import (
     Clip,
     Context,
     Control,
+    Dask,
     Data,
     DataOrCells,
     Embedding,
@@ -200,6 +203,7 @@ def leaderboard(
         ),
     ] = False,
     jobs: Jobs = 1,
+    dask: Dask = None,
     seed: Seed = 0,
 ):
     """Compare models and baselines on the same folds and rank them.
@@ -223,6 +227,7 @@ def leaderboard(
         raise ValueError(
             "with_audit=True is shown on the report; pass report=True as well."
         )
+    client = ctx.with_resource(connected(dask))
     if is_cells(data):
         others = source, with_audit
         if clip is not None or on_nonfinite != OnNonfinite.error or any(others):
@@ -268,14 +273,15 @@ def leaderboard(
     if output is not None:
         kept = f"finished folds are in {output}; the same command goes on from there"
     with keeping(kept):
-        comparison = compare(
-            **task,
-            n_jobs=jobs,
-            error_score=float("nan"),
-            random_state=seed,
-            cache=None if output is None else output / "folds",
-            return_predictions=report and not is_cells(data),
-        )
+        with on_cluster(client):
+            comparison = compare(
+                **task,
+                n_jobs=jobs,
+                error_score=float("nan"),
+                random_state=seed,
+                cache=None if output is None else output / "folds",
+                return_predictions=report and not is_cells(data),
+            )
         table = rank(comparison)
         print_whole(render_leaderboard(table))
         explain_gaps(table)

@@ -8,7 +8,13 @@ from rich.table import Table
 from typer import Option
 
 from sklperturb.cli._app import app, out
-from sklperturb.cli._choices import names, read_schema, refuse_inputs
+from sklperturb.cli._choices import (
+    connected,
+    names,
+    on_cluster,
+    read_schema,
+    refuse_inputs,
+)
 from sklperturb.cli._ending import in_options
 from sklperturb.cli._options import (
     Batch,
@@ -16,6 +22,8 @@ from sklperturb.cli._options import (
     Clip,
     Context,
     Control,
+    Dask,
+    Jobs,
     Layer,
     Obsm,
     Overwrite,
@@ -78,6 +86,7 @@ def describe(
 
 @app.command()
 def signatures(
+    ctx: typer.Context,
     cells: Cells,
     output: Annotated[
         Path, Option(file_okay=False, help="Folder to write the signatures to.")
@@ -142,6 +151,8 @@ def signatures(
         Contexts, Option(help="One fit for all contexts together, or one for each.")
     ] = Contexts.together,
     clip: Clip = 4.0,
+    jobs: Jobs = 1,
+    dask: Dask = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ):
@@ -157,23 +168,25 @@ def signatures(
 
     check_signature_folder(output, overwrite)
     refuse_inputs([cells], [output / "de_train.h5ad", output / "de_test.h5ad"])
-    screen = make_signature_screen(
-        cells,
-        names(groupby) or None,
-        schema=read_schema(cells, perturbation=perturbation, context=context),
-        control=control,
-        covariates=names(covariates),
-        layer=layer,
-        hold_out_contexts=names(hold_out_contexts),
-        hold_out_share=hold_out_share,
-        min_cells=min_cells,
-        random_state=seed,
-        min_count=min_count,
-        expressed_in=expressed_in,
-        normalization=normalization,
-        method=method,
-        contexts=contexts,
-        clip=clip,
-    )
+    with on_cluster(ctx.with_resource(connected(dask))):
+        screen = make_signature_screen(
+            cells,
+            names(groupby) or None,
+            schema=read_schema(cells, perturbation=perturbation, context=context),
+            control=control,
+            covariates=names(covariates),
+            layer=layer,
+            hold_out_contexts=names(hold_out_contexts),
+            hold_out_share=hold_out_share,
+            min_cells=min_cells,
+            random_state=seed,
+            min_count=min_count,
+            expressed_in=expressed_in,
+            normalization=normalization,
+            method=method,
+            contexts=contexts,
+            clip=clip,
+            n_jobs=jobs,
+        )
     write_signatures(output, screen, overwrite=overwrite)
     out.print(f"{screen.DESCR}: {output}")

@@ -22,6 +22,7 @@ from sklperturb.cli._choices import (
     load_sources,
     make_scoring,
     make_splitter,
+    on_cluster,
 )
 from sklperturb.cli._ending import keeping
 from sklperturb.cli._options import (
@@ -109,8 +110,6 @@ def tune(
     The same command goes on where it was stopped. Started several times, or on several
     machines that share the storage, the processes share the trials.
     """
-    from joblib import parallel_config
-
     from sklperturb.models import make_model
     from sklperturb.tuning import PerturbationSearchCV
     from sklperturb.tuning._study import open_storage
@@ -123,7 +122,7 @@ def tune(
         output.mkdir(parents=True, exist_ok=True)
     storage = output / "study.log" if storage is None else storage
     open_storage(storage)
-    ctx.with_resource(connected(dask))
+    client = ctx.with_resource(connected(dask))
     reading = layer, clip, on_nonfinite, perturbation, context
     screen = load_screen(data, *reading)
     fitting([model], screen.schema)
@@ -148,9 +147,8 @@ def tune(
         verbose=0,
         random_state=seed,
     )
-    backend = {} if dask is None else {"backend": "dask"}
     kept = "finished trials and folds are in the storage, from where the same command "
-    with parallel_config(**backend), progress, keeping(f"{kept}goes on"):
+    with on_cluster(client), progress, keeping(f"{kept}goes on"):
         search.fit(screen.X, screen.y)
     out.print(progress.table(search.study_))
     best = {

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state, indexable
@@ -33,6 +33,7 @@ from sklperturb.model_selection._fold import FoldFit, describe_error
 from sklperturb.models import get_entry, make_model, select_models
 from sklperturb.uncertainty._ceiling import NoiseCeiling
 from sklperturb.utils._bootstrap import ClusterBootstrap
+from sklperturb.utils._calls import run_calls
 from sklperturb.utils._memory import ResourceMeter
 from sklperturb.utils._progress import ProgressBar
 
@@ -106,7 +107,8 @@ def compare(
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
         Processes that fit (model, fold) pairs; threads within each are limited so
-        that the cores are not oversubscribed.
+        that the cores are not oversubscribed. Within
+        ``joblib.parallel_config("dask")``, they are fitted on the cluster.
     error_score : "raise" or float, default="raise"
         Value of a fold in which a model failed, with a FitFailedWarning.
     n_resamples : int, default=2000
@@ -289,11 +291,12 @@ def _run(estimators, X, y, folds, judge, cache, n_jobs, error_score, keep):
                 results[name, fold] = stored
             else:
                 waiting.append((name, fold, estimator, train, test, key))
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-    done = parallel(
+    calls = (
         delayed(_fit_and_score)(*task, X, y, judge, error_score, keep)
         for task in waiting
     )
+    rows = (rows for fold in folds for rows in fold)
+    done = run_calls(calls, n_jobs, shared=(X, y, judge, *estimators.values(), *rows))
     with warnings.catch_warnings(), ProgressBar(len(waiting), "Fitting") as progress:
         # joblib takes a worker that has just imported torch for one that leaks.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs")

@@ -5,9 +5,12 @@ from itertools import pairwise
 from numbers import Real
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 from sklperturb.conditions._levels import indicator, level_means, take_levels
+
+# Levels of a column above which its equations are eliminated before the others.
+_MANY_LEVELS = 1000
 
 
 def parse_statistic(statistic):
@@ -98,6 +101,8 @@ def joint_effects(codes, n_levels, centred, lambdas):
     Solves the normal equations of the crossed design; with penalty lambda this is
     the best linear unbiased prediction of crossed random effects.
     """
+    if max(n_levels) > _MANY_LEVELS:
+        return _joint_effects_of_many(codes, n_levels, centred, lambdas)
     members = [
         indicator(code, n, centred.dtype)
         for code, n in zip(codes, n_levels, strict=True)
@@ -111,9 +116,40 @@ def joint_effects(codes, n_levels, centred, lambdas):
         for j, other in enumerate(members):
             gram[rows, bounds[j] : bounds[j + 1]] = (left.T @ other).toarray()
         # A crossed design is singular without a penalty; a level without rows too.
-        gram[rows, rows] += np.eye(n_levels[i]) * max(min(lambdas[i], 1e6), 1e-3)
+        gram[rows, rows] += np.eye(n_levels[i]) * _penalty(lambdas[i])
     solved = np.linalg.inv(gram).astype(centred.dtype) @ right
     return [solved[bounds[i] : bounds[i + 1]] for i in range(len(codes))]
+
+
+def _penalty(smoothing):
+    return max(min(smoothing, 1e6), 1e-3)
+
+
+def _joint_effects_of_many(codes, n_levels, centred, lambdas):
+    """Return what `joint_effects` does, in time that grows with the levels.
+
+    A row has one level of a column, so that the equations of the column with the most
+    levels are diagonal among themselves: they are eliminated, and the others solved.
+    """
+    most = int(np.argmax(n_levels))
+    others = [i for i in range(len(codes)) if i != most]
+    member = indicator(codes[most], n_levels[most])
+    rest = [indicator(codes[i], n_levels[i]) for i in others]
+    diagonal = np.asarray(member.sum(axis=0)).ravel() + _penalty(lambdas[most])
+    right = (member.T @ centred) / diagonal[:, None]
+    if not rest:
+        return [right.astype(centred.dtype)]
+    rest = sparse.hstack(rest, format="csr")
+    crossed = (rest.T @ member).tocsr()
+    sizes = [n_levels[i] for i in others]
+    penalties = np.repeat([_penalty(lambdas[i]) for i in others], sizes)
+    gram = (rest.T @ rest).toarray() + np.diag(penalties)
+    gram -= (crossed.multiply(1 / diagonal) @ crossed.T).toarray()
+    solved = np.linalg.solve(gram, rest.T @ centred - crossed @ right)
+    own = right - (crossed.T @ solved) / diagonal[:, None]
+    effects = np.split(solved, np.cumsum(sizes)[:-1])
+    effects.insert(most, own)
+    return [effect.astype(centred.dtype) for effect in effects]
 
 
 def share_of_centre(code, n_levels, y):

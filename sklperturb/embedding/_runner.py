@@ -95,15 +95,14 @@ class Runner:
         with torch.inference_mode(), self._autocast():
             tokens, counts = self._tensors(tokens, counts)
             parts = self._net(self._table, tokens, counts)
-            embedded = torch.cat(parts, dim=1)
-            bad = ~embedded.isfinite().all(dim=1)
-            if bad.any():
-                raise ValueError(
-                    f"{self._checkpoint} gives NaN or infinite values for "
-                    f"{int(bad.sum())} of {len(bad)} cells; its weights, or the "
-                    "counts, are too large."
-                )
-            return embedded.cpu().numpy()
+            embedded = torch.cat(parts, dim=1).cpu().numpy()
+        bad = ~np.isfinite(embedded).all(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"{self._checkpoint} gives NaN or infinite values for {bad.sum()} of "
+                f"{len(bad)} cells; its weights, or the counts, are too large."
+            )
+        return embedded
 
     def decode(self, genes, cells, read_depth):
         """Return log1p counts of `genes` in `cells`.

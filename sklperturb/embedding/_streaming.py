@@ -11,6 +11,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import zarr
+from joblib import delayed, parallel_config
 from sklearn.base import clone
 
 from sklperturb._version import __version__
@@ -29,6 +30,7 @@ from sklperturb.files._unfinished import (
 )
 from sklperturb.files._writing import check_output, move_whole, written_whole
 from sklperturb.files._writing_hdf5 import created_hdf5, put_cells
+from sklperturb.utils._calls import run_calls
 from sklperturb.utils._progress import ProgressBar
 
 _KEY = "X_state"
@@ -423,14 +425,12 @@ def _compute(embedding, cells, work, todo):
 
 def _compute_on_cluster(client, embedding, path, work, todo):
     """Embed chunks on the workers of a Dask cluster."""
-    from distributed import as_completed
-
     shared = (embedding, path.resolve(), work)
-    tasks = client.map(_embed_chunk, todo, shared=shared, pure=False, retries=2)
+    calls = (delayed(_embed_chunk)(chunk, shared) for chunk in todo)
     total = sum(stop - start for start, stop in map(work.rows, todo))
-    with ProgressBar(total, "Cells") as bar:
-        for task in as_completed(tasks):
-            bar.advance(steps=task.result())
+    with ProgressBar(total, "Cells") as bar, parallel_config("dask", client=client):
+        for n_cells in run_calls(calls, shared=[shared]):
+            bar.advance(steps=n_cells)
     return total
 
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 from numbers import Integral
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from scipy.stats import rankdata
 from sklearn.base import RegressorMixin, _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -28,6 +28,7 @@ from sklperturb.model_selection._meta import (
     inherit_tags,
     out_of_fold,
 )
+from sklperturb.utils._calls import run_calls
 from sklperturb.utils._grid import Grid
 
 
@@ -175,9 +176,13 @@ class BlendRegressor(
             self.weights_ = self._learn(estimators, X, flat, edges).reshape(shape)
         used = self.weights_.reshape(len(estimators), -1).any(axis=1)
         used[0] |= not used.any()  # the shape of a prediction has to come from one
-        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
+        calls = (
             delayed(_fit_if)(keep, estimator, X, targets)
             for keep, estimator in zip(used, estimators, strict=True)
+        )
+        shared = [X, targets]
+        self.estimators_ = list(
+            run_calls(calls, self.n_jobs, shared=shared, ordered=True)
         )
         copy_feature_names(self, next(e for e in self.estimators_ if e is not None))
         return self

@@ -135,7 +135,7 @@ class SeedEnsembleRegressor(CallbackSupportMixin, MetaRegressor):
             delayed(_fit)(copy, encoded, y, part.shared_with(copy))
             for copy, part in zip(copies, parts, strict=True)
         )
-        estimators = list(run_parts(parts, calls, self.n_jobs))
+        estimators = list(run_parts(parts, calls, self.n_jobs, [encoded, y]))
         # Together, so that an interrupt leaves no encoder with others' estimators.
         self.encoder_, self.estimators_ = encoder, estimators
         copy_feature_names(self, self.encoder_ or self.estimators_[0])

@@ -1,10 +1,13 @@
 """Score predicted cells against measured ones, by a named convention."""
 
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
+from joblib import parallel_config
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.cells._files import sole_embedding
@@ -79,6 +82,7 @@ class CellEvaluation:
         "obsm": [str, None],
         "anchors": ["boolean"],
         "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
     },
     prefer_skip_nested_validation=True,
 )
@@ -94,6 +98,7 @@ def evaluate_cells(
     anchors=True,
     baseline=None,
     random_state=0,
+    n_jobs=None,
 ):
     """Score predicted cells against measured ones.
 
@@ -129,6 +134,8 @@ def evaluate_cells(
         "populations" they are the measured control cells.
     random_state : int, RandomState instance or None, default=0
         Seed of the baseline's cells and of the halves.
+    n_jobs : int, default=None
+        Processes that test genes for differential expression, as of `wilcoxon_de`.
 
     Returns
     -------
@@ -196,9 +203,11 @@ def evaluate_cells(
         else:
             rule = replace(rule, without_targets=())  # an embedding has no genes
         sides = on_one_scale(sides, rule.values)
-        return score_sides(
-            sides, control, rule, anchors=anchors, random_state=random_state
-        )
+        many = nullcontext() if n_jobs is None else parallel_config(n_jobs=n_jobs)
+        with many:
+            return score_sides(
+                sides, control, rule, anchors=anchors, random_state=random_state
+            )
 
 
 def score_sides(sides, control, rule, *, anchors, random_state=0):

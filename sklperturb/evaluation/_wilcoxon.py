@@ -5,13 +5,21 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+from joblib import delayed
 from scipy import stats
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sklperturb.cells._blocks import iter_gene_blocks, iter_rows, stored_values
+from sklperturb.cells._blocks import (
+    blocks_of_pass,
+    gene_passes,
+    iter_rows,
+    stored_values,
+)
 from sklperturb.cells._checks import first_not_allowed
+from sklperturb.cells._portable import opened_again, portable
 from sklperturb.evaluation._rank_sums import p_values, rank_sums
 from sklperturb.evaluation._sides import opened_sides
+from sklperturb.utils._calls import count_workers, run_calls
 from sklperturb.utils._progress import ProgressBar
 
 
@@ -78,6 +86,7 @@ FOLD_CHANGES = {
         "fdr": [StrOptions({"perturbation", "global"})],
         "min_control_cpm": [Interval(Real, 0, None, closed="left"), None],
         "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
+        "n_jobs": [Integral, None],
     },
     prefer_skip_nested_validation=True,
 )
@@ -93,6 +102,7 @@ def wilcoxon_de(
     min_control_cpm=None,
     control_cells=None,
     chunk_size=None,
+    n_jobs=None,
 ):
     """Test every gene of every perturbation against the control cells.
 
@@ -135,7 +145,11 @@ def wilcoxon_de(
         its own. If the two differ in precision, values are rounded to the lower one.
     chunk_size : int, default=None
         Genes to read in one pass over the cells. By default as many as have 134 million
-        stored values, about 1 GiB.
+        stored values, about 1 GiB, or as many as give each process some.
+    n_jobs : int, default=None
+        Processes, each of which reads and tests some of the genes, and holds those of
+        a pass. Within ``joblib.parallel_config("dask")`` they are the workers of the
+        cluster, who open the same files.
 
     Returns
     -------
@@ -196,6 +210,7 @@ def wilcoxon_de(
             fdr=fdr,
             min_control_cpm=min_control_cpm,
             chunk_size=chunk_size,
+            n_jobs=n_jobs,
         )
 
 
@@ -209,6 +224,7 @@ def compare_groups(
     fdr="perturbation",
     min_control_cpm=None,
     chunk_size=None,
+    n_jobs=None,
 ):
     """Test the perturbations and return the table of :func:`wilcoxon_de`.
 
@@ -246,24 +262,21 @@ def compare_groups(
     if values == "counts":
         depth = np.concatenate([_depth(m)[own >= 0] for m, own in sources])
     geometric = convention.mean == "geometric"
-    transform = np.asarray if geometric else np.expm1
     control_mean = np.empty(n_genes)
+    n_workers = count_workers(n_jobs)
+    passes = gene_passes(matrices, chunk_size, n_least=max(n_workers, 1))
+    if n_workers:
+        matrices = [portable(matrix) for matrix in matrices]
+    cells = _Grouped(matrices, kept, codes, n_groups, depth, geometric)
     with ProgressBar(n_genes, "Wilcoxon tests") as progress:
-        for part, block in iter_gene_blocks(matrices, kept, chunk_size=chunk_size):
-            found = first_not_allowed(block, "finite")
-            if found is not None:
-                raise ValueError(
-                    f"The cells hold {found[2]}, the first of gene "
-                    f"{genes[part][found[1]]!s}. Correct them, or leave such cells out."
-                )
-            if depth is not None:
-                block.data = np.log1p(block.data / depth[block.indices])
-            u[:, part], ties[:, part], (total, control) = rank_sums(
-                block, codes, n_groups, [transform, np.expm1]
-            )
+        told = None if n_workers else progress.advance
+        calls = (delayed(_rank)(cells, part, genes[part], told) for part in passes)
+        for part, *ranked in run_calls(calls, n_jobs, shared=[cells]):
+            u[:, part], ties[:, part], total, control = ranked
             mean[:, part] = total / sizes[:, None]
-            control_mean[part] = control[0] / sizes[0]
-            progress.advance(steps=part.stop - part.start)
+            control_mean[part] = control / sizes[0]
+            if n_workers:
+                progress.advance(steps=part.stop - part.start)
     if geometric:
         mean = np.expm1(mean)
     lfc = convention.log2(mean[1:], mean[0])
@@ -283,6 +296,58 @@ def compare_groups(
             "p_adj": _adjusted(p, fdr).ravel(),
         }
     )
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """Cells to be ranked, as all passes over their genes need them.
+
+    Attributes
+    ----------
+    matrices : list
+        As they are, or as `portable` gives them.
+    kept : list of ndarray of bool
+        Which cells of each matrix are ranked.
+    codes : ndarray of int of shape (n_kept,)
+    n_groups : int
+    depth : ndarray of shape (n_kept,) or None
+        What the counts of a cell are divided by; None if they are logarithms.
+    geometric : bool
+        Whether logarithms are averaged, and not what they are logarithms of.
+    """
+
+    matrices: list
+    kept: list
+    codes: np.ndarray
+    n_groups: int
+    depth: np.ndarray | None
+    geometric: bool
+
+
+def _rank(cells, genes, names, told=None):
+    """Return a slice of genes, and U, ties, sums, and sums of the control's expm1."""
+    transform = np.asarray if cells.geometric else np.expm1
+    shape = (cells.n_groups, genes.stop - genes.start)
+    u, ties, total = (np.empty(shape) for _ in range(3))
+    control = np.empty(shape[1])
+    with opened_again(cells.matrices) as matrices:
+        for place, block in blocks_of_pass(matrices, cells.kept, genes):
+            part = slice(place.start - genes.start, place.stop - genes.start)
+            found = first_not_allowed(block, "finite")
+            if found is not None:
+                raise ValueError(
+                    f"The cells hold {found[2]}, the first of gene "
+                    f"{names[part][found[1]]!s}. Correct them, or leave such cells out."
+                )
+            if cells.depth is not None:
+                block.data = np.log1p(block.data / cells.depth[block.indices])
+            u[:, part], ties[:, part], (total[:, part], linear) = rank_sums(
+                block, cells.codes, cells.n_groups, [transform, np.expm1]
+            )
+            control[part] = linear[0]
+            if told is not None:
+                told(steps=part.stop - part.start)
+    return genes, u, ties, total, control
 
 
 def _adjusted(p, fdr):

@@ -135,7 +135,8 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng, task, look
         fused=recipe.device.split(":")[0] in ("cpu", "cuda"),
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.max_steps)
-    best, best_weights, waited, total = np.inf, None, 0, 0.0
+    best, best_weights, waited = np.inf, None, 0
+    total = torch.zeros((), dtype=torch.float64, device=recipe.device)
     history = []
     k, m = recipe.conditions_per_batch, recipe.cells_per_condition
     with ProgressBar(recipe.stop_at if recipe.verbose else 0, "Training") as bar:
@@ -149,21 +150,23 @@ def train(net, data, train_conditions, valid_conditions, recipe, rng, task, look
             loss.backward()
             optimizer.step()
             schedule.step()
-            total += loss.item()
+            total += loss.detach()  # read at a look: to read it, a GPU is waited for
             decay = min(recipe.ema_decay, (1 + step) / (10 + step))
             with torch.no_grad():
                 torch._foreach_lerp_(averages, weights, 1 - decay)
-            bar.advance(f"loss {loss.item():.4f}" if step % 20 == 0 else "")
+            told = step % 20 == 0 and not bar.disable
+            bar.advance(f"loss {loss.item():.4f}" if told else "")
             if step % _EVERY and step != recipe.stop_at:
                 continue
-            if not np.isfinite(total):
+            mean_loss = total.item()
+            if not np.isfinite(mean_loss):
                 raise ValueError(
                     f"The training diverged: by step {step} the loss is not finite. "
                     f"Lower learning_rate={recipe.learning_rate}."
                 )
             n_steps = step - (history[-1]["step"] if history else 0)
-            history.append({"step": step, "train_loss": total / n_steps})
-            total = 0.0
+            history.append({"step": step, "train_loss": mean_loss / n_steps})
+            total.zero_()
             if looks is not None:
                 looks.append(copy.deepcopy(average.state_dict()))
             if check is not None:
@@ -225,18 +228,25 @@ def _loss(net, batch, data, conditions, recipe, generator):
         mask = mask * kept
     controls = None
     if net.population is not None:
-        controls = blocks.populations(pools).to(device)
+        controls = _sent(blocks.populations(pools), device)
     x = torch.lerp(x0, x1, t[..., None])
     if recipe.sigma:
         x = x + recipe.sigma * torch.randn(x.shape, generator=generator)
     code = net.encode(
-        elements.to(device),
-        mask.to(device),
-        data.covariates[conditions].to(device),
+        _sent(elements, device),
+        _sent(mask, device),
+        _sent(data.covariates[conditions], device),
         controls,
     )
-    velocity = net(x.to(device), t.to(device), code)
-    return torch.nn.functional.mse_loss(velocity, (x1 - x0).to(device))
+    velocity = net(_sent(x, device), _sent(t, device), code)
+    return torch.nn.functional.mse_loss(velocity, _sent(x1 - x0, device))
+
+
+def _sent(values, device):
+    """Return a tensor of the CPU on a device; a GPU gets it while it computes."""
+    if torch.device(device).type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def _validation(blocks, conditions, recipe, generator):

@@ -1,5 +1,6 @@
 """Kernel ridge with a closed-form leave-one-out score; similarity of contexts."""
 
+from dataclasses import dataclass
 from itertools import product, starmap
 from operator import itemgetter
 
@@ -8,6 +9,18 @@ from scipy import linalg
 
 from sklperturb.conditions._levels import level_means
 from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
+
+
+@dataclass
+class LinearKernel:
+    """The inner products of rows of features, which are never all computed.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_samples, n_features)
+    """
+
+    features: np.ndarray
 
 
 def mean_norm(left_out):
@@ -24,6 +37,9 @@ def loo_kernel_ridge(kernel, targets, alphas, groups=None, score=mean_norm):
 
     Parameters
     ----------
+    kernel : ndarray of shape (n_samples, n_samples) or LinearKernel
+        The time grows with the cube of the rows; with a linear kernel of fewer
+        features than rows, with the rows and the square of the features.
     groups : ndarray of int of shape (n_samples,) or list of ndarray, default=None
         Rows to leave out together; None leaves out each on its own. Groups that are
         given as a list of their rows may overlap: the residual of a row is then the
@@ -39,9 +55,24 @@ def loo_kernel_ridge(kernel, targets, alphas, groups=None, score=mean_norm):
     alpha : float
     dual_coef : ndarray of shape (n_samples, n_targets)
     """
-    path = _left_out(kernel, targets, alphas, groups)
+    return _best(_left_out(_spectrum(kernel), targets, alphas, groups), score)
+
+
+def _best(path, score):
     fits = ((score(left_out), *fit) for left_out, *fit in path)
     return min(fits, key=itemgetter(0))
+
+
+def _spectrum(kernel):
+    """Return eigenvalues and eigenvectors; of the value 0, they may be left out."""
+    if isinstance(kernel, LinearKernel):
+        features = kernel.features
+        if features.shape[0] > features.shape[1]:
+            vectors, singular, _ = linalg.svd(features, full_matrices=False)
+            return singular**2, vectors
+        kernel = features @ features.T
+    eigenvalues, vectors = linalg.eigh(kernel)
+    return np.maximum(eigenvalues, 0), vectors
 
 
 def loo_correction(kernel, targets, alphas, groups):
@@ -54,6 +85,7 @@ def loo_correction(kernel, targets, alphas, groups):
 
     Parameters
     ----------
+    kernel : ndarray of shape (n_samples, n_samples) or LinearKernel
     groups : ndarray of int of shape (n_samples,)
         Numbers of the groups, from 0.
 
@@ -63,8 +95,9 @@ def loo_correction(kernel, targets, alphas, groups):
         Infinite where there is no correction.
     dual_coef : ndarray of shape (n_samples, n_targets)
     """
-    _, alpha, dual_coef = loo_kernel_ridge(kernel, targets, alphas)
-    [(left_out, *_)] = _left_out(kernel, targets, [alpha], groups)
+    spectrum = _spectrum(kernel)
+    _, alpha, dual_coef = _best(_left_out(spectrum, targets, alphas, None), mean_norm)
+    [(left_out, *_)] = _left_out(spectrum, targets, [alpha], groups)
     gains = np.linalg.norm(targets, axis=1) - np.linalg.norm(left_out, axis=1)
     if beyond_chance(gains, groups):
         return alpha, dual_coef
@@ -90,22 +123,27 @@ def beyond_chance(gains, groups, n_errors=2):
     return bool(gains.mean() > n_errors * gains.std(ddof=1) / np.sqrt(n_groups))
 
 
-def _left_out(kernel, targets, alphas, groups):
+def _left_out(spectrum, targets, alphas, groups):
     """Yield (residuals of the left-out rows, alpha, dual_coef) of each penalty."""
     batches = _batches(groups)
-    eigenvalues, vectors = linalg.eigh(kernel)
-    eigenvalues = np.maximum(eigenvalues, 0)
+    eigenvalues, vectors = spectrum
     projected = vectors.T @ targets
+    complete = vectors.shape[0] == vectors.shape[1]
     squared = vectors**2
     for alpha in alphas:
-        weights = 1 / (eigenvalues + alpha)
+        # Where no eigenvector is, the eigenvalue of the inverse is that of the penalty.
+        rest = 0.0 if complete else 1 / alpha
+        weights = 1 / (eigenvalues + alpha) - rest
         dual_coef = vectors @ (weights[:, None] * projected)
+        if rest:
+            dual_coef += rest * targets
         if batches is None:
-            left_out = dual_coef / (squared @ weights)[:, None]
+            left_out = dual_coef / (squared @ weights + rest)[:, None]
         else:
             left_out, times = np.zeros_like(dual_coef), np.zeros((len(dual_coef), 1))
             for rows in batches:
                 blocks = (vectors[rows] * weights) @ vectors[rows].transpose(0, 2, 1)
+                blocks += rest * np.eye(rows.shape[1])
                 solved = np.linalg.solve(blocks, dual_coef[rows])
                 for group, residuals in zip(rows, solved, strict=True):
                     left_out[group] += residuals

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._levels import indicator
-from sklperturb.linear_model._kernel import loo_correction
+from sklperturb.linear_model._kernel import LinearKernel, loo_correction
 from sklperturb.linear_model._latent import LatentConditionRegressor
 from sklperturb.preprocessing import TargetStatisticsEncoder
 
@@ -151,7 +151,7 @@ class TargetEncodedRidge(LatentConditionRegressor):
         # A row's response is in the statistics of its perturbation's other rows, which
         # must not vouch for the correction.
         self.alpha_, dual_coef = loo_correction(
-            features @ features.T, targets - additive, self.alphas, perturbation
+            LinearKernel(features), targets - additive, self.alphas, perturbation
         )
         self.coef_ = features.T @ dual_coef
         return self

@@ -3,7 +3,7 @@
 from numbers import Integral
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, check_cv
@@ -15,6 +15,7 @@ from sklperturb.conditions._frames import as_pandas, without_annotation
 from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.conditions._validation import require_y
 from sklperturb.model_selection._fold import FoldFit
+from sklperturb.utils._calls import run_calls
 
 
 class MetaRegressor(
@@ -94,11 +95,13 @@ def out_of_fold(estimators, X, y, cv, *, n_jobs=None, random_state=None):
     folds = list(check_cv(cv).split(X, y))
     if not folds:
         raise ValueError(f"cv={cv!r} gives no folds; there is nothing to learn from.")
-    done = Parallel(n_jobs=n_jobs)(
+    calls = (
         delayed(_fit_and_predict)(estimator, X, y, train, test)
         for estimator in estimators
         for train, test in folds
     )
+    shared = [X, y, *estimators]
+    done = list(run_calls(calls, n_jobs, shared=shared, ordered=True))
     predictions = [
         np.concatenate(done[start : start + len(folds)])
         for start in range(0, len(done), len(folds))

@@ -127,7 +127,8 @@ def _all_at_once(parts, plan, X, y, folds, n_jobs, task):
         for name in names
         for fold, of_fold in zip(folds, within[name], strict=True)
     )
-    results = run_parts([t for of in within.values() for t in of], calls, n_jobs)
+    every = [t for of in within.values() for t in of]
+    results = run_parts(every, calls, n_jobs, [X, y, *parts.values()])
     found = {}
     for number, name in enumerate(names, 1):
         logger.info("Learning the weight of %s, %d of %d.", name, number, len(names))
@@ -168,7 +169,7 @@ def _while_there_is_time(parts, plan, clock, X, y, folds, n_jobs, task):
             delayed(_fit_and_predict)(part, also, n_trial, X, y, *fold, of_fold)
             for fold, of_fold in zip(folds[1:], within[1:], strict=True)
         )
-        others = list(run_parts(within[1:], calls, n_jobs))
+        others = list(run_parts(within[1:], calls, n_jobs, [X, y, part]))
         of_part.end()
         seconds = time.perf_counter() - start
         clock.promised += seconds / len(folds) * max(n_final / n_trial, 1)
@@ -312,7 +313,8 @@ def fit_parts(models, X, y, n_jobs, task):
         delayed(_fit)(models[name], X, y, of_part.shared_with(models[name]))
         for name, of_part in zip(order, within, strict=True)
     )
-    fitted = dict(zip(order, run_parts(within, calls, n_jobs), strict=True))
+    found = run_parts(within, calls, n_jobs, [X, y])
+    fitted = dict(zip(order, found, strict=True))
     return {name: fitted[name] for name in models}
 
 

@@ -383,6 +383,7 @@ class BaseNetRegressor(
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
             dataset=TensorDataset,
+            dataset__device=self.device,
             iterator_train=TensorBatches,
             iterator_train__shuffle=True,
             iterator_valid=TensorBatches,

@@ -12,12 +12,13 @@ class TensorDataset(Dataset):
     """Inputs and targets held as tensors.
 
     skorch's own dataset hands out one row at a time, which takes longer than the
-    networks of this field take to compute on it.
+    networks of this field take to compute on it. All rows lie on the device, so that
+    no batch is copied there.
     """
 
-    def __init__(self, X, y=None):
-        self.X = _as_tensor(X)
-        self.y = torch.zeros(len(X)) if y is None else _as_tensor(y)
+    def __init__(self, X, y=None, device="cpu"):
+        self.X = _as_tensor(X).to(device)
+        self.y = (torch.zeros(len(X)) if y is None else _as_tensor(y)).to(device)
 
     def __len__(self):
         return len(self.X)
@@ -51,6 +52,8 @@ class TensorBatches:
         if len(bounds) == 2 and not isinstance(self.dataset, Subset):
             yield data.X, data.y  # all rows at once: no order to shuffle, no copy
             return
+        # Drawn on the CPU, so that the order is the same on every device.
+        rows = rows.to(data.X.device)
         for start, stop in pairwise(bounds):
             yield data[rows[start:stop]]
 

@@ -50,11 +50,13 @@ class _AdversarialNet:
     history: list = field(default_factory=list)
 
     def fit(self, X, targets, tasks):
-        X, targets = self._tensor(X), self._tensor(targets)
         rows = torch.randperm(len(X))
         n_held_out = int(self.validation_fraction * len(X))
         held_out, rows = rows[:n_held_out], rows[n_held_out:]
         watched = held_out if n_held_out else rows
+        # numpy takes a tensor of one row for a number.
+        watched = X[watched.numpy()], targets[watched.numpy()]
+        X, targets = self._tensor(X), self._tensor(targets)
         self._optimizers = [self._adam(self.generator), self._adam(self.critic)]
         # Epochs of this training, after those that the networks had before.
         best, before = None, len(self.history)
@@ -62,7 +64,7 @@ class _AdversarialNet:
             for epoch in range(self.max_epochs):
                 tasks.begin()
                 record = self._train_epoch(X, targets, rows)
-                record["rmse"] = self._error(X[watched], targets[watched])
+                record["rmse"] = self._error(*watched)
                 self.history.append(record)
                 bar.advance(f"rmse {record['rmse']:.4f}")
                 report_epoch(self, len(self.history))
@@ -97,14 +99,17 @@ class _AdversarialNet:
         return responses.reshape(len(X), n_draws, -1)
 
     def _train_epoch(self, X, targets, rows):
-        rows = rows[torch.randperm(len(rows))]
+        rows = rows[torch.randperm(len(rows))].to(self.device)
         losses = []
         for batch in rows.split(self.batch_size):
             for _ in range(self.critic_steps):
                 critic = self._step_critic(X[batch], targets[batch])
-            losses.append([*critic, *self._step_generator(X[batch], targets[batch])])
+            generator = self._step_generator(X[batch], targets[batch])
+            losses.append(torch.stack([*critic, generator]))
         names = ("distance", "gradient_norm", "reconstruction")
-        return dict(zip(names, np.mean(losses, axis=0).tolist(), strict=True))
+        # Read once an epoch: each time, the CPU and a GPU wait for each other.
+        losses = torch.stack(losses).double().cpu().numpy()
+        return dict(zip(names, losses.mean(axis=0).tolist(), strict=True))
 
     def _step_critic(self, X, real):
         with torch.no_grad():
@@ -113,7 +118,7 @@ class _AdversarialNet:
         norms = gradient_norms(self.critic, X, real, fake)
         penalty = (norms - 1).square().mean()
         self._descend(1, self.lambda_gp * penalty - distance)
-        return distance.item(), norms.mean().item()
+        return distance.detach(), norms.detach().mean()
 
     def _step_generator(self, X, real):
         k = _RECONSTRUCTION_DRAWS
@@ -126,7 +131,7 @@ class _AdversarialNet:
         # Summed errors grow with the width, the critic's gradient does not.
         reconstruction = error.sum(dim=1).mean() / real.shape[1] ** 0.5
         self._descend(0, self.reconstruction_weight * reconstruction - rating)
-        return (reconstruction.item(),)
+        return reconstruction.detach()
 
     def _descend(self, player, loss):
         optimizer = self._optimizers[player]
@@ -135,7 +140,7 @@ class _AdversarialNet:
         optimizer.step()
 
     def _error(self, X, targets):
-        error = self.predict(X.cpu().numpy()) - targets.cpu().numpy()
+        error = self.predict(X) - targets
         return float(np.sqrt(np.mean(error**2)))
 
     def _adam(self, module):
@@ -148,7 +153,7 @@ class _AdversarialNet:
         )
 
     def _noise(self, n_rows):
-        return torch.randn(n_rows, self.n_noise).to(self.device)
+        return torch.randn(n_rows, self.n_noise, device=self.device)
 
     def _tensor(self, values):
         return torch.as_tensor(values, dtype=torch.float32, device=self.device)

@@ -1,9 +1,11 @@
 """From pseudobulk counts with replicates to signatures of differential expression."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+from joblib import delayed
 from scipy import stats
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -28,6 +30,7 @@ from sklperturb.signatures._samples import (
     take_samples,
 )
 from sklperturb.signatures._signed_log_p import signed_log_p, signed_log_p_from_t
+from sklperturb.utils._calls import run_calls
 from sklperturb.utils._choices import Contexts, ExpressedIn, Method, Normalization
 from sklperturb.utils._progress import ProgressBar
 
@@ -87,6 +90,9 @@ class DifferentialSignatures(DocumentedMixin, BaseEstimator):
         Limit of the clipped response.
     chunk_size : int, default=None
         Genes to fit at once. By default as many as need some 30 MB an array.
+    n_jobs : int, default=None
+        Processes that fit blocks of genes, or within
+        ``joblib.parallel_config("dask")`` the workers of a cluster.
 
     Attributes
     ----------
@@ -167,6 +173,7 @@ class DifferentialSignatures(DocumentedMixin, BaseEstimator):
         "min_replicates": [Interval(Integral, 1, None, closed="left")],
         "clip": [Interval(Real, 0, None, closed="neither")],
         "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
+        "n_jobs": [Integral, None],
     }
 
     def __init__(
@@ -183,6 +190,7 @@ class DifferentialSignatures(DocumentedMixin, BaseEstimator):
         min_replicates=2,
         clip=4.0,
         chunk_size=None,
+        n_jobs=None,
     ):
         self.schema = schema
         self.control = control
@@ -195,6 +203,7 @@ class DifferentialSignatures(DocumentedMixin, BaseEstimator):
         self.min_replicates = min_replicates
         self.clip = clip
         self.chunk_size = chunk_size
+        self.n_jobs = n_jobs
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -327,14 +336,12 @@ class DifferentialSignatures(DocumentedMixin, BaseEstimator):
         with ProgressBar(n_steps if n_steps > 4 else 0, "Linear models") as progress:
 
             def fit_genes(trend=None):
-                for block in blocks:
-                    y = _log_cpm(counts[:, block], depth, prior)
-                    fit = fit_groups(y, codes, covariates)
-                    if trend is not None:
-                        fit = fit_groups(y, codes, covariates, trend(fit.fitted))
-                    average[block], variance[block] = y.mean(axis=0), fit.variance
-                    contrasts = fit.contrasts(groups, controls)
-                    estimate[:, block], unscaled[:, block] = contrasts
+                design = (depth, prior, codes, covariates, groups, controls, trend)
+                calls = (delayed(_fit_block)(counts[:, b], design) for b in blocks)
+                fits = run_calls(calls, self.n_jobs, shared=[design], ordered=True)
+                for block, fit in zip(blocks, fits, strict=True):
+                    average[block], variance[block] = fit[:2]
+                    estimate[:, block], unscaled[:, block] = fit[2:]
                     progress.advance()
 
             fit_genes()
@@ -381,6 +388,16 @@ class DifferentialSignatures(DocumentedMixin, BaseEstimator):
         return AnnData(clipped.copy(), obs=obs, var=var, layers=layers)
 
 
+def _fit_block(counts, design):
+    """Return the mean and variance of genes, and their contrasts with variances."""
+    depth, prior, codes, covariates, groups, controls, trend = design
+    y = _log_cpm(counts, depth, prior)
+    fit = fit_groups(y, codes, covariates)
+    if trend is not None:
+        fit = fit_groups(y, codes, covariates, trend(fit.fitted))
+    return y.mean(axis=0), fit.variance, *fit.contrasts(groups, controls)
+
+
 def _log_cpm(counts, depth, prior):
     return np.log2((counts + prior[:, None]) / (depth + 2 * prior)[:, None] * 1e6)
 
@@ -392,8 +409,8 @@ def _voom_trend(average, variance, depth):
     x, first = np.unique(x, return_index=True)
     root = root[first]
     to_size = np.log2(depth + 1) - np.log2(1e6)
+    return partial(_weights, x, root, to_size)
 
-    def weights(fitted):
-        return np.interp(fitted + to_size[:, None], x, root) ** -4.0
 
-    return weights
+def _weights(x, root, to_size, fitted):
+    return np.interp(fitted + to_size[:, None], x, root) ** -4.0

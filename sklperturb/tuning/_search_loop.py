@@ -17,15 +17,10 @@ from sklperturb.tuning._prune import Pruning
 from sklperturb.tuning._trial_store import TrialStore
 from sklperturb.tuning._workers import Workers
 from sklperturb.utils._callbacks import FitTask
+from sklperturb.utils._calls import SUBMISSIONS, WorkerLost
 
-# Times that a fold is submitted before its trial fails; workers may die meanwhile.
-_SUBMISSIONS = 3
 # Seconds between two looks at the trials of other processes.
 _PATIENCE = 1.0
-
-
-class WorkerLost(RuntimeError):
-    """A fold was submitted several times, and its worker died each time."""
 
 
 @dataclass
@@ -142,7 +137,7 @@ class SearchLoop:
     def _resubmit(self, lost):
         self.workers.renew()
         for position, submissions, error in lost:
-            if submissions >= _SUBMISSIONS:
+            if submissions >= SUBMISSIONS:
                 trial, _ = self._active[position]
                 message = (
                     f"Trial {trial.frozen.number} was given to {submissions} workers, "

@@ -12,6 +12,7 @@ from joblib.parallel import get_active_backend
 
 from sklperturb.files._unfinished import unfinished_folder
 from sklperturb.tuning._fold_task import StoredData
+from sklperturb.utils._calls import alone, await_workers, cluster_of, spread
 
 _ONE_THREAD = {
     f"{library}_NUM_THREADS": "1"
@@ -41,16 +42,19 @@ class Workers:
         What to pass as data of a call.
     renewed : callable or None
         Gives another executor, and the data for it.
+    around : tuple of callable
+        ``around[0](function, *args)`` is what the executor is given, if there is one.
     """
 
     executor: Executor
     n_workers: int
     data: object
     renewed: Callable | None = None
+    around: tuple = ()
 
     def submit(self, function, *args):
         try:
-            return self.executor.submit(function, self.data, *args)
+            return self.executor.submit(*self.around, function, self.data, *args)
         except Exception as error:
             # The pool broke; the caller renews it when it has seen all that was lost.
             future = Future()
@@ -74,9 +78,11 @@ def open_workers(n_jobs, data):
     data : tuple
         Shared by all calls.
     """
-    n_workers = joblib.effective_n_jobs(n_jobs)
     backend = get_active_backend()[0]
-    client = getattr(backend, "client", None)
+    client = cluster_of(backend)
+    if client is not None:
+        await_workers(client)
+    n_workers = joblib.effective_n_jobs(n_jobs)
     if client is not None:
         workers = _dask(client, n_workers, data)
         try:
@@ -119,9 +125,7 @@ def _processes(n_workers, data):
 
 def _dask(client, n_workers, data):
     def connect():
-        # On every worker, so that the loss of one does not lose the data.
-        scattered = client.scatter(data, broadcast=True, hash=False, direct=False)
-        return client.get_executor(pure=False), scattered
+        return client.get_executor(pure=False), tuple(spread(client, data))
 
     executor, scattered = connect()
-    return Workers(executor, n_workers, scattered, connect)
+    return Workers(executor, n_workers, scattered, connect, (alone,))

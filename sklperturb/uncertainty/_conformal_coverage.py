@@ -4,7 +4,7 @@ from numbers import Real
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
@@ -13,6 +13,7 @@ from sklperturb.conditions._frames import as_pandas
 from sklperturb.model_selection._fold import FoldFit
 from sklperturb.model_selection._meta import check_rows
 from sklperturb.uncertainty._conformal import ConformalRegressor
+from sklperturb.utils._calls import run_calls
 from sklperturb.utils._choices import one_of
 from sklperturb.utils._intervals import mean_interval
 
@@ -92,10 +93,12 @@ def coverage_curve(
         check_is_fitted(estimator)
         found = [_covered(estimator, X, targets, confidences, by)]
     else:
-        found = Parallel(n_jobs=n_jobs)(
+        calls = (
             delayed(_covered_in_fold)(estimator, X, targets, fold, confidences, by)
             for fold in check_cv(cv).split(X, targets)
         )
+        shared = [estimator, X, targets]
+        found = list(run_calls(calls, n_jobs, shared=shared, ordered=True))
     return summarise(confidences, *map(np.concatenate, zip(*found, strict=True)))
 
 

@@ -7,8 +7,9 @@ scikit-learn this is experimental: all that the toolkit knows of it stands in th
 import copy
 from contextlib import contextmanager
 
-from joblib import Parallel
 from sklearn.base import clone
+
+from sklperturb.utils._calls import run_calls
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -159,8 +160,8 @@ def begin_fit(estimator, X=None, y=None, *, n_parts=0, ordered=True):
     return FitTask(estimator, context).begin(X, y)
 
 
-def run_parts(parts, calls, n_jobs=None):
-    """Run delayed calls with joblib; yield what they return, in order.
+def run_parts(parts, calls, n_jobs=None, shared=()):
+    """Run delayed calls; yield what they return, in order.
 
     Parameters
     ----------
@@ -169,6 +170,8 @@ def run_parts(parts, calls, n_jobs=None):
     calls : iterable
         Of `joblib.delayed`.
     n_jobs : int or None
+    shared : iterable, default=()
+        As of `run_calls`.
     """
 
     def begun():
@@ -176,7 +179,7 @@ def run_parts(parts, calls, n_jobs=None):
             part.begin()
             yield call
 
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(begun())
+    results = run_calls(begun(), n_jobs, shared=shared, ordered=True)
     for part, result in zip(parts, results, strict=True):
         part.end()
         yield result

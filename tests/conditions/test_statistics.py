@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from sklperturb.conditions._statistics import share_of_centre, share_of_mean
+from sklperturb.conditions import _statistics
+from sklperturb.conditions._statistics import (
+    joint_effects,
+    share_of_centre,
+    share_of_mean,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +54,24 @@ def test_a_mean_of_few_genes_or_of_one_row_is_believed():
     assert share_of_mean(y.mean(axis=0), y - y.mean(axis=0)) == 1
     assert share_of_mean(np.ones(9), np.zeros((1, 9))) == 1
     assert share_of_mean(np.zeros(9), np.zeros((4, 9))) == 1
+
+
+@pytest.mark.parametrize("n_levels", [(30,), (4, 30), (30, 4), (5, 30, 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_levels_have_the_effects_of_all_equations_at_once(
+    monkeypatch, n_levels, dtype
+):
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(n, size=80) for n in n_levels]
+    codes[0][0] = -1  # a level that was not seen
+    codes[-1][codes[-1] == 2] = 1  # one without rows
+    y = rng.normal(size=(80, 7)).astype(dtype)
+    lambdas = [0.5, 2.0, 1e9][: len(n_levels)]
+    expected = joint_effects(codes, n_levels, y, lambdas)
+    monkeypatch.setattr(_statistics, "_MANY_LEVELS", 10)
+    found = joint_effects(codes, n_levels, y, lambdas)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype == dtype
+        np.testing.assert_allclose(
+            one, other, atol=1e-5 if dtype is np.float32 else 1e-12
+        )

@@ -188,20 +188,13 @@ def kill_this_worker_once(folder):
     _streaming._Work.write = dies
 
 
-def test_dask_with_a_killed_worker(model, path, cells, embedded, tmp_path):
-    distributed = pytest.importorskip("distributed")
+def test_dask_with_a_killed_worker(dask_client, model, path, cells, embedded, tmp_path):
     marks = tmp_path / "marks"
     marks.mkdir()
     (tmp_path / "out").mkdir()
     output = tmp_path / "out" / "out.zarr"
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        client.run(kill_this_worker_once, marks)
-        done = embed_file(path, output, model, chunk_size=3, client=client)
+    dask_client.run(kill_this_worker_once, marks)
+    done = embed_file(path, output, model, chunk_size=3, client=dask_client)
     assert done == (30, True)
     assert (marks / "died").exists()
     check(output, cells, embedded)

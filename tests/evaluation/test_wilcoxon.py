@@ -1,10 +1,13 @@
+import tracemalloc
+
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse, stats
 
-from sklperturb.cells._blocks import iter_gene_blocks, to_dense
+from sklperturb.cells import _blocks
+from sklperturb.cells._blocks import LazyMatrix, iter_gene_blocks, to_dense
 from sklperturb.evaluation import wilcoxon_de
 
 
@@ -150,6 +153,26 @@ def test_files_are_read_in_passes(counts, tmp_path, layout):
     for cells in (path, str(path), ad.read_h5ad(path, backed="r")):
         found = wilcoxon_de(cells, "target_gene", control="ctrl", chunk_size=5)
         pd.testing.assert_frame_equal(found, expected)
+
+
+def test_a_pass_takes_little_more_than_its_values(monkeypatch):
+    monkeypatch.setattr(_blocks, "_BLOCK_VALUES", 2**16)
+    cells = sparse.random_array((40_000, 50), density=0.5, rng=0, dtype=np.float32)
+    cells = cells.tocsr()
+    kept = np.arange(40_000) % 5 > 0
+    total, start = 0.0, 0
+    tracemalloc.start()
+    for genes, block in iter_gene_blocks([LazyMatrix(cells)] * 2, [kept, ~kept]):
+        assert block.shape == (40_000, genes.stop - genes.start)
+        assert genes.start == start
+        start = genes.stop
+        total += block.sum(dtype=np.float64)
+        del block
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert start == 50
+    assert total == pytest.approx(cells.sum(dtype=np.float64))
+    assert peak < 1.8 * 8 * cells.nnz  # a value and its place
 
 
 def test_input_is_left_as_it_is(counts):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sklperturb.linear_model._kernel import (
+    LinearKernel,
     context_similarity,
     groups_by_part,
     loo_correction,
@@ -41,6 +42,22 @@ def test_leave_one_out_is_that_of_refits(rank, noise):
     score, chosen, _ = loo_kernel_ridge(kernel, targets, ALPHAS)
     assert score == pytest.approx(min(expected))
     assert chosen == ALPHAS[int(np.argmin(expected))]
+
+
+@pytest.mark.parametrize("rank", [3, 24, 25, 40])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_fewer_features_than_rows_give_what_the_kernel_gives(rank, grouped):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(25, rank))
+    features[:, 2] = features[:, 0]  # one direction less
+    targets = features @ rng.normal(size=(rank, 6)) + rng.normal(size=(25, 6))
+    groups = np.arange(25) // 4 if grouped else None
+    kernel = features @ features.T
+    for alpha in ALPHAS:
+        expected = loo_kernel_ridge(kernel, targets, [alpha], groups)
+        found = loo_kernel_ridge(LinearKernel(features), targets, [alpha], groups)
+        assert found[0] == pytest.approx(expected[0], rel=1e-9)
+        np.testing.assert_allclose(found[2], expected[2], rtol=1e-7, atol=1e-9)
 
 
 def test_a_correction_that_its_own_group_vouches_for_is_left_out():

@@ -11,21 +11,6 @@ from sklearn.linear_model import Ridge
 
 from sklperturb.tuning import PerturbationSearchCV
 
-distributed = pytest.importorskip(
-    "distributed", reason='distributed is not installed (pip "sklperturb[scale]")'
-)
-
-
-@pytest.fixture(scope="module")
-def client():
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
-
 
 @pytest.fixture(scope="module")
 def table():
@@ -58,14 +43,14 @@ def assert_equal(found, expected):
     assert found.best_params_ == expected.best_params_
 
 
-def test_cluster_gives_what_one_process_gives(client, table, serial):
-    with joblib.parallel_config("dask"):
+def test_cluster_gives_what_one_process_gives(dask_client, table, serial):
+    with joblib.parallel_config("dask", client=dask_client):
         found = search().fit(*table)
     assert_equal(found, serial)
 
 
-def test_killed_worker_loses_nothing(client, table, serial, tmp_path):
-    pids = list(client.run(os.getpid).values())
+def test_killed_worker_loses_nothing(dask_client, table, serial, tmp_path):
+    pids = list(dask_client.run(os.getpid).values())
     killed = []
 
     def kill(study, trial):
@@ -73,7 +58,7 @@ def test_killed_worker_loses_nothing(client, table, serial, tmp_path):
             killed.append(pids[0])
             os.kill(pids[0], signal.SIGKILL)
 
-    with joblib.parallel_config("dask"):
+    with joblib.parallel_config("dask", client=dask_client):
         found = search(storage=tmp_path / "study.log", callbacks=[kill]).fit(*table)
     assert killed
     assert_equal(found, serial)
