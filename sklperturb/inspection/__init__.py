@@ -2,13 +2,13 @@
 
 from sklperturb.auditing._audit import audit
 from sklperturb.auditing._result import Inflation, LeakAudit, LeakFinding
-from sklperturb.inspection._ceiling import CeilingDisplay
 from sklperturb.inspection._cells import CellScreenDisplay
 from sklperturb.inspection._coverage import CoverageDisplay
+from sklperturb.inspection._design_curve import DesignCurveDisplay
 from sklperturb.inspection._effect_size import EffectSizeDisplay
 from sklperturb.inspection._folds import FoldsDisplay
 from sklperturb.inspection._heat_map import ConditionHeatMapDisplay
-from sklperturb.inspection._leaderboard import LeaderboardDisplay
+from sklperturb.inspection._leaderboard import CeilingDisplay, LeaderboardDisplay
 from sklperturb.inspection._learning_curve import PerturbationLearningCurveDisplay
 from sklperturb.inspection._row_errors import RowErrorDisplay
 from sklperturb.inspection._signature import SignatureDisplay
@@ -25,6 +25,7 @@ __all__ = [
     "ConditionHeatMapDisplay",
     "ConformalRegressor",
     "CoverageDisplay",
+    "DesignCurveDisplay",
     "EffectSizeDisplay",
     "ExchangeabilityWarning",
     "FoldsDisplay",
