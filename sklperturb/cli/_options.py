@@ -223,6 +223,15 @@ Seed = Annotated[
 Overwrite = Annotated[
     bool, Option("--overwrite", help="Replace the output where it exists.")
 ]
+PlanFile = Annotated[
+    Path | None,
+    Option(
+        exists=True,
+        dir_okay=False,
+        help="Next experiments to show, the table that `suggest --output` has written. "
+        "By default suggestions.csv in RUN_DIR, where there is one.",
+    ),
+]
 Plots = Annotated[
     PlotFormat,
     Option(help="Format of the plots in --output; svg and pdf keep lines and text."),

@@ -42,6 +42,7 @@ from sklperturb.cli._options import (
     Obsm,
     Overwrite,
     Perturbation,
+    PlanFile,
     Plots,
     ResponseLayer,
     Seed,
@@ -406,6 +407,7 @@ def report(
             help="Findings to show, the .json that `audit --output` has written.",
         ),
     ] = None,
+    plan: PlanFile = None,
     title: Annotated[
         str | None, Option(help="Title of the page. By default Comparison of models.")
     ] = None,
@@ -418,6 +420,7 @@ def report(
     """
     from sklperturb.files._writing import check_output
     from sklperturb.report._page import templates
+    from sklperturb.report._plan import kept_plan, read_plan
     from sklperturb.report._run import RUN, read_audit, read_run
     from sklperturb.report._write import TITLE, write_page
 
@@ -436,5 +439,8 @@ def report(
     if audit is not None:
         refuse_inputs([audit], [path])
         run["audit"] = read_audit(audit)
+    if plan := plan or kept_plan(folder):
+        refuse_inputs([plan], [path])
+        run["plan"] = read_plan(plan)
     write_page(path, run, TITLE if title is None else title)
     out.print(str(path))

@@ -6,6 +6,7 @@ import json
 from importlib.resources import files
 
 from sklperturb.comparison._summary import UNCHANGED
+from sklperturb.report._plan import curve
 from sklperturb.utils._optional import import_extra
 
 _ASSETS = files("sklperturb.report")
@@ -52,6 +53,8 @@ def render(run, title):
         headlines=[_headline(run, metric) for metric in metrics],
         of_cells=any(row["model"] == UNCHANGED for row in run["leaderboard"]),
         costs=_costs(run["leaderboard"]),
+        plan=run.get("plan"),
+        plan_curve=curve(run["plan"]) if run.get("plan") else None,
         style=style,
         program=program,
         style_hash=_hash(style),

@@ -17,6 +17,7 @@ from sklperturb.files._fields import (
     Text,
 )
 from sklperturb.files._reading import check_file
+from sklperturb.report._plan import PLAN
 from sklperturb.utils._printable import printable
 
 FORMAT, VERSION = "sklperturb run", 1
@@ -150,7 +151,10 @@ _FIELDS = Fields(
         "calibration": Maybe(Listed(_SLOPE)),
         "coverage": Maybe(Listed(_COVERED)),
         "audit": Maybe(AUDIT),
-    }
+        "plan": Maybe(PLAN),
+    },
+    # Runs that earlier versions kept know no plans.
+    optional=("plan",),
 )
 
 

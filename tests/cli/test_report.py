@@ -62,6 +62,26 @@ def test_one_command_gives_a_report_with_its_audit(cli, folder, tmp_path):
     assert "--report" in done.stderr
 
 
+def test_a_plan_in_the_folder_of_a_run_is_on_the_page(cli, folder, tmp_path):
+    run = tmp_path / "run"
+    board = ["leaderboard", "--data", folder, "--models", "ridge", "--n-splits", 2]
+    cli(*board, "--output", run)
+    cli("report", run)
+    assert "Next experiments" not in (run / "report.html").read_text("utf-8")
+    suggested = run / "suggestions.csv"
+    cli("suggest", "--data", folder, "--n", 3, "--output", suggested)
+    cli("report", run)
+    page = (run / "report.html").read_text("utf-8")
+    assert "With 3 experiments more" in page and "<polyline" in page
+    other = tmp_path / "other.csv"
+    cli("suggest", "--data", folder, "--n", 1, "--output", other)
+    cli("report", run, "--plan", other)
+    page = (run / "report.html").read_text("utf-8")
+    assert "With 1 experiment more" in page
+    suggested.write_text("a,b\n1,2\n")
+    assert "no plan of experiments" in cli("report", run, code=2).stderr
+
+
 def test_what_cannot_be_done_is_said_at_once(cli, folder, tmp_path):
     done = cli("leaderboard", "--data", folder, "--report", code=2)
     assert "--output" in done.stderr
