@@ -339,6 +339,13 @@ ENTRIES = (
         minutes=2,
     ),
     Entry(
+        "suggest",
+        "planning",
+        "chosen experiments against random ones and usual designs, in retrospect",
+        runs=("{data}",),
+        minutes=20,
+    ),
+    Entry(
         "growth",
         "scaling",
         "how time and memory grow with rows, genes and cells",

@@ -345,16 +345,3 @@ def draw(path, questions, found):
         if ax is not axes.flat[0]:
             ax.get_legend().remove()
     figure.savefig(path)
-
-
-def update(path, parts):
-    """Put the tables between the marks of a page."""
-    page = path.read_text(encoding="utf-8")
-    for name, text in parts.items():
-        start, end = f"<!-- measured: {name} -->", f"<!-- end: {name} -->"
-        if start not in page or end not in page:
-            raise SystemExit(f"{path} lacks {start} and {end}.")
-        before, _, rest = page.partition(start)
-        after = rest.partition(end)[2]
-        page = f"{before}{start}\n\n{text}\n\n{end}{after}"
-    path.write_text(page, encoding="utf-8")

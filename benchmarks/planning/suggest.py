@@ -1,6 +1,6 @@
 """What chosen experiments are worth: screens that are measured again, in retrospect.
 
-    python benchmarks/suggest.py ../shared/data [--only tahoe] [--json suggest.json]
+    python -m benchmarks.planning.suggest FOLDER [--only tahoe] [--json suggest.json]
         [--keep FOLDER] [--update docs/planning_a_screen.md] [--picture FILE.svg]
 
 Of a screen in OP2's layout only the training rows are read. A deal hides all but a
@@ -30,7 +30,9 @@ import joblib
 import numpy as np
 import pandas as pd
 from scipy import linalg
-from suggest_summary import (
+
+from benchmarks._output import update
+from benchmarks.planning.suggest_summary import (
     ASKED,
     AT_ONCE,
     CHOSEN,
@@ -40,9 +42,7 @@ from suggest_summary import (
     as_json,
     draw,
     tables,
-    update,
 )
-
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.datasets import load_op2, make_chemical_screen
 from sklperturb.linear_model import (
@@ -399,7 +399,8 @@ def main():
     if options.json:
         options.json.write_text(json.dumps(as_json(about, found), indent=1) + "\n")
     if options.update:
-        update(options.update, parts)
+        for name, text in parts.items():
+            update(options.update, f"suggest, {name}", text)
     if options.picture:
         draw(options.picture, about, found)
 
