@@ -346,6 +346,13 @@ ENTRIES = (
         minutes=20,
     ),
     Entry(
+        "suggest_speed",
+        "planning",
+        "a plan of 96 experiments from 10,000 candidates: seconds, memory",
+        minutes=1,
+        quick=True,
+    ),
+    Entry(
         "growth",
         "scaling",
         "how time and memory grow with rows, genes and cells",
