@@ -349,7 +349,7 @@ ENTRIES = (
         "suggest_speed",
         "planning",
         "a plan of 96 experiments from 10,000 candidates: seconds, memory",
-        minutes=1,
+        minutes=0.5,
         quick=True,
     ),
     Entry(
