@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sklperturb.files._documents import read_json
@@ -27,6 +27,8 @@ except ImportError:  # on Windows, where nobody is then known to be dead
 _PREFIX = ".unfinished-"
 MARK = "made_by_sklperturb.json"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Seconds after which nobody is about to mark a folder that has no mark yet.
+_MARKED = 3600
 # Free bytes with which a disk counts as full if a writer does not say why it failed.
 _FULL = 2**16
 
@@ -159,7 +161,11 @@ def _no_room(error, path):
 def _remove_dead(parent):
     """Delete the unfinished folders of processes of this machine that died."""
     for folder in parent.glob(f"{_PREFIX}*"):
-        found = None if folder.is_symlink() else _read_mark(folder)
+        if folder.is_symlink():
+            continue
+        found = _read_mark(folder)
+        if found is None:
+            _remove_empty(folder)
         # Locks of other machines do not show on every file system.
         if found is None or found.get("host") != socket.gethostname():
             continue
@@ -169,6 +175,21 @@ def _remove_dead(parent):
                     _empty(folder)
         except OSError:  # another process was quicker, or it is another user's
             continue
+
+
+def _remove_empty(folder):
+    """Delete an old folder that its process died in before it, or after, it had a mark.
+
+    That has nothing in it, or a mark without content; another folder stays.
+    """
+    with suppress(OSError):
+        if time.time() - folder.stat().st_mtime < _MARKED:
+            return
+        if [entry.name for entry in folder.iterdir()] == [MARK]:
+            if (folder / MARK).stat().st_size:
+                return
+            (folder / MARK).unlink()
+        folder.rmdir()  # which refuses one that is not empty
 
 
 def _read_mark(folder):

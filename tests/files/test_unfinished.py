@@ -44,6 +44,23 @@ WRITES = """
 """
 
 
+def test_folders_without_a_mark_are_deleted_when_old_and_empty(tmp_path):
+    names = ("empty", "cut", "full", "marked", "young")
+    folders = {name: tmp_path / f".unfinished-{name}" for name in names}
+    for folder in folders.values():
+        folder.mkdir()
+    (folders["cut"] / MARK).touch()  # killed before it said whose it is
+    (folders["full"] / "precious.txt").touch()
+    (folders["marked"] / MARK).write_text("of something else")
+    for name in names[:-1]:
+        os.utime(folders[name], times=(0, 0))
+    with written_whole(tmp_path / "a.txt") as unfinished:
+        unfinished.write_text("whole")
+    left = {path.name.removeprefix(".unfinished-") for path in tmp_path.iterdir()}
+    assert left == {"full", "marked", "young", "a.txt"}
+    assert (folders["full"] / "precious.txt").exists()
+
+
 def test_folders_of_dead_runs_are_deleted_and_no_others(tmp_path):
     path = tmp_path / "a.txt"
     foreign = tmp_path / ".unfinished-mine"
