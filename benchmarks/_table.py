@@ -406,4 +406,27 @@ ENTRIES = (
         minutes=0.5,
         quick=True,
     ),
+    Entry(
+        "memory",
+        "soak",
+        "a thousand fits and predictions in one process: does memory grow",
+        runs=("--fits 1000",),
+        minutes=5,
+        needs=("optuna", "jinja2"),
+    ),
+    Entry(
+        "study",
+        "soak",
+        "500 trials of 4 processes on one journal, undisturbed and with kills",
+        minutes=8,
+        needs=("optuna",),
+    ),
+    Entry(
+        "kills",
+        "soak",
+        "leaderboards and other commands killed again and again until they are done",
+        runs=("--minutes 30",),
+        minutes=30,
+        needs=("optuna",),
+    ),
 )

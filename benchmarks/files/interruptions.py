@@ -27,6 +27,7 @@ import tempfile
 import threading
 import time
 import traceback
+import zipfile
 from pathlib import Path
 
 import anndata
@@ -79,12 +80,16 @@ def commands(at):
     fit += ["--max-steps", 200, "--n-components", 8]
     predict = ["predict-cells", at / "model.skpt", "--perturbations", at / "wanted.txt"]
     evaluate = ["evaluate", "--real", cells, "--pred", cells]
+    kept = ["predict", at / "ridge.skpt", "--conditions", at / "screen" / "id_map.csv"]
     return {
         "simulate": (["simulate", *size], OUT),
         "leaderboard": (board, OUT),
         "leaderboard --jobs 2": ([*board, "--jobs", 2], OUT),
         "tune": (search, OUT),
         "tune --jobs 2": ([*search, "--jobs", 2], OUT),
+        "report": (["report", at / "board"], "report.html"),
+        "fit": (["fit", *data, "--model", "ridge"], "ridge.skpt"),
+        "predict": (kept, "out.parquet"),
         "submit": (["submit", *data, "--model", "transformer"], "out.csv"),
         "signatures": (["signatures", cells, *signature], OUT),
         "embed": (embed, "out.h5ad"),
@@ -176,12 +181,20 @@ def _npz(path):
         return b"".join(name.encode() + file[name].tobytes() for name in file.files)
 
 
+def _skpt(path):
+    with zipfile.ZipFile(path) as file:  # the manifest says when it was written
+        assert file.testzip() is None and "manifest.json" in file.namelist()
+        return file.read("arrays.safetensors")
+
+
 READERS = {
     ".csv": _table(pd.read_csv),
     ".parquet": _table(pd.read_parquet),
     ".h5ad": _h5ad,
     ".npz": _npz,
+    ".skpt": _skpt,
     ".json": Path.read_bytes,
+    ".html": Path.read_bytes,
 }
 
 
@@ -209,6 +222,10 @@ class Trial:
 
     def problems(self, code, reference, allowed):
         """Return what is wrong after a disturbed run, and after running it again."""
+        return self.looked_at(code, reference, allowed) + self.ended(code, reference)
+
+    def looked_at(self, code, reference, allowed):
+        """Return what is wrong with what a disturbed run has left."""
         found = []
         if code not in (0, *allowed):
             found.append(f"code {code}")
@@ -217,6 +234,11 @@ class Trial:
         for name, value in content(self.output).items() if self.output.exists() else ():
             if reference["content"].get(name) != value:
                 found.append(f"half a {name}")
+        return found
+
+    def ended(self, code, reference):
+        """Run it again, and return what is wrong with what it then has written."""
+        found = []
         again = wait(self.start(log="again"))
         refused = again == 2 and re.search("exists|already holds", self.log("again"))
         if refused and content(self.output) != reference["content"]:
@@ -335,6 +357,8 @@ def prepare(at):
     for name, output in (
         ("simulate", "screen"),
         ("fit-cells", "model.skpt"),
+        ("leaderboard", "board"),
+        ("fit", "ridge.skpt"),
     ):
         arguments = [*every[name][0], "--output", at / output]
         code = wait(start(arguments, at / "log"))

@@ -1,0 +1,119 @@
+"""The long runs see what goes wrong: growth, and trials that are lost or doubled."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("optuna", reason="optuna is not installed")
+
+from benchmarks.soak import kills, memory, study
+from sklperturb.baseline import GroupStatisticRegressor
+from sklperturb.datasets import make_chemical_screen
+from sklperturb.tuning import PerturbationSearchCV
+
+
+@pytest.fixture
+def searched(tmp_path):
+    """Fill a journal, and write what `tune` does."""
+    screen = make_chemical_screen(3, 8, 5, random_state=0)
+    journal = tmp_path / "study.log"
+    found = PerturbationSearchCV(
+        GroupStatisticRegressor(),
+        {"statistic": ["mean", "median"]},
+        cv=study.FOLDS,
+        scoring="mrrmse",
+        n_trials=3,
+        storage=journal,
+        pruner=None,
+        refit=False,
+        verbose=0,
+        random_state=0,
+    ).fit(screen.X, screen.y)
+    (tmp_path / "process0").mkdir()
+    best = {"trials": 3, "score": -found.best_score_}
+    (tmp_path / "process0" / "best.json").write_text(json.dumps(best))
+    (tmp_path / "log0").touch()
+    return SimpleNamespace(n_trials=3, journal=journal, place=tmp_path)
+
+
+def problems(searched):
+    return study.problems(searched, {0: 0})[0]
+
+
+def test_a_whole_study_has_no_problems(searched):
+    assert problems(searched) == []
+    assert study.Journal(searched.journal).folds() > 0
+
+
+def test_a_study_with_problems(searched):
+    lines = searched.journal.read_bytes().splitlines(keepends=True)
+    codes = [json.loads(line)["op_code"] for line in lines]
+    ends = [i for i, code in enumerate(codes) if code == study.STATE]
+    folds = [i for i, line in enumerate(lines) if b"fold:1" in line]
+
+    def written(*changed):
+        searched.journal.write_bytes(b"".join(changed))
+        return " ".join(problems(searched))
+
+    assert "lost: [2]" in written(*lines[: ends[2]], *lines[ends[2] + 1 :])
+    assert "has folds" in written(*lines, lines[folds[0]])
+    assert "lines are not whole" in written(*lines, b'{"op_code":')
+    again = lines[codes.index(study.CREATE)]
+    end = json.loads(lines[ends[0]]) | {"trial_id": 3}
+    assert "doubled: [0]" in written(*lines, again, json.dumps(end).encode() + b"\n")
+    searched.n_trials = 2
+    assert "too many: [2]" in written(*lines)
+
+
+def test_a_process_that_says_otherwise(searched):
+    path = searched.place / "process0" / "best.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"score": 0.0}))
+    (searched.place / "study.log.lock").touch()
+    assert [text.split()[0] for text in problems(searched)] == ["process0", "left"]
+
+
+class Leak(memory.Soak):
+    """Keeps a megabyte for each fit, or nothing."""
+
+    kept, keeps = [], False
+
+    def begin(self):
+        pass
+
+    def work(self):
+        made = np.ones(2**17)
+        if self.keeps:
+            self.kept.append(made)
+        self.fits += 1
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_growth_is_seen(tmp_path, keeps):
+    soak = Leak(tmp_path)
+    soak.keeps, soak.trace, soak.kept = keeps, False, []
+    rows, by_step, things = memory.run(soak, ["work"], 12, 60)
+    fits, kilobytes = zip(*rows, strict=True)
+    growth, low, high = memory.slope(np.array(fits), np.array(kilobytes))
+    assert low <= growth <= high
+    if keeps:
+        assert low > 500_000 and by_step["work"] > 4_000
+    else:
+        assert growth < 100_000
+    assert things[-1]["figures"] == 0
+
+
+def test_folds_are_told_apart(tmp_path):
+    trial = SimpleNamespace(output=tmp_path)
+    (tmp_path / "folds").mkdir()
+    fold = tmp_path / "folds" / "a.json"
+    fold.write_text("{}")
+    before = kills.kept(trial)
+    assert before == kills.kept(trial)
+    fold.unlink()
+    fold.write_text("{ }")
+    assert before != kills.kept(trial)
+    fold.write_text("{")
+    with pytest.raises(ValueError, match="Expecting"):
+        kills.kept(trial)
