@@ -54,8 +54,8 @@ from sklperturb.tuning import PerturbationSearchCV
 
 # Parameters of what takes long: enough to go through all of the code.
 FEW = {"max_epochs": 2, "max_steps": 3, "n_estimators": 3, "n_members": 2}
-# Models that take as long as all others together: in one round of this many.
-SELDOM = {"best": 4, "token_ensemble": 4, "pseudo_label": 4, "long_boosting": 2}
+# What takes as long as all else together: in one round of this many.
+SELDOM = dict.fromkeys(("best", "token_ensemble", "pseudo_label", "processes"), 4)
 # Share of the rounds that fill caches and pools, and are no growth.
 WARM = 0.25
 
@@ -172,8 +172,26 @@ class Soak:
         conformal.predict_interval(self.screen.X_test)
         self.fits += 6
 
+    def processes(self):
+        """Compare and search in two processes, which go on living or go."""
+        if self.round % SELDOM["processes"]:
+            return
+        X, y = self.screen.X, self.screen.y
+        compare(["ridge"], X, y, cv=2, n_jobs=2, n_resamples=50)
+        search = PerturbationSearchCV(self.model("ridge"), cv=2, n_trials=4, n_jobs=2)
+        search.set_params(verbose=0).fit(X, y)
+        self.fits += 10
 
-STEPS = ("models", "flows", "comparisons", "displays", "searches", "checks")
+
+STEPS = (
+    "models",
+    "flows",
+    "comparisons",
+    "displays",
+    "searches",
+    "checks",
+    "processes",
+)
 
 
 def remove(folder):
