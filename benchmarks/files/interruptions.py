@@ -47,7 +47,7 @@ from sklperturb.embedding import SECheckpoint
 
 OUT = "out"
 # Columns that differ between any two runs; a trial begun again has another number.
-MEASURED = "seconds|memory|_time|_mb|^trial$"
+MEASURED = "seconds|memory|_time|_mb|^trial$|^date$|^command$"
 LIMIT = 300  # seconds that a command may take
 
 
@@ -151,7 +151,11 @@ def content(path):
         if file.is_file() and "folds" not in file.parts[-2:-1]:
             read = READERS.get(file.suffix)
             if read is not None and ".unfinished" not in str(file.relative_to(path)):
-                found[file.name] = hashlib.sha256(read(file)).hexdigest()[:12]
+                try:
+                    value = read(file)
+                except Exception as error:  # half a file is what is looked for
+                    value = repr(error).encode()
+                found[file.name] = hashlib.sha256(value).hexdigest()[:12]
     return found
 
 
@@ -181,6 +185,23 @@ def _npz(path):
         return b"".join(name.encode() + file[name].tobytes() for name in file.files)
 
 
+def _json(path):
+    return json.dumps(_lasting(json.loads(path.read_text()))).encode()
+
+
+def _lasting(document):
+    if isinstance(document, dict):
+        lasting = {k: v for k, v in document.items() if not re.search(MEASURED, k)}
+        return {key: _lasting(value) for key, value in lasting.items()}
+    return [*map(_lasting, document)] if isinstance(document, list) else document
+
+
+def _html(path):
+    """Return sorted lines without numbers: some are seconds, and rows sorted by them."""
+    text = re.sub(rb"[-\d.:e]+", b"", path.read_bytes())
+    return b"\n".join(sorted(text.split(b"\n")))
+
+
 def _skpt(path):
     with zipfile.ZipFile(path) as file:  # the manifest says when it was written
         assert file.testzip() is None and "manifest.json" in file.namelist()
@@ -193,8 +214,8 @@ READERS = {
     ".h5ad": _h5ad,
     ".npz": _npz,
     ".skpt": _skpt,
-    ".json": Path.read_bytes,
-    ".html": Path.read_bytes,
+    ".json": _json,
+    ".html": _html,
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("optuna", reason="optuna is not installed")
 
+from benchmarks.files import interruptions
 from benchmarks.soak import kills, memory, study
 from sklperturb.baseline import GroupStatisticRegressor
 from sklperturb.datasets import make_chemical_screen
@@ -117,3 +118,23 @@ def test_folds_are_told_apart(tmp_path):
     fold.write_text("{")
     with pytest.raises(ValueError, match="Expecting"):
         kills.kept(trial)
+
+
+def test_files_are_compared_without_what_was_measured(tmp_path):
+    run = {"folds": [{"value": 1.5, "fit_seconds": 2.0}], "date": "today"}
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(run))
+    page = tmp_path / "report.html"
+    page.write_text("<td>0.3\n<td>ridge 0.1\n")
+    before = interruptions.content(tmp_path)
+    run["folds"][0]["fit_seconds"] = 3.0
+    path.write_text(json.dumps(run | {"date": "tomorrow"}))
+    page.write_text("<td>ridge 0.4\n<td>0.1\n")
+    assert interruptions.content(tmp_path) == before
+    run["folds"][0]["value"] = 1.6
+    path.write_text(json.dumps(run))
+    assert interruptions.content(tmp_path)["run.json"] != before["run.json"]
+    path.write_text(json.dumps(run)[:-3])
+    page.write_text("<td>ridge 0.4\n")
+    after = interruptions.content(tmp_path)
+    assert all(after[name] != before[name] for name in before)
