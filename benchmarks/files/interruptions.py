@@ -197,7 +197,7 @@ def _lasting(document):
 
 
 def _html(path):
-    """Return sorted lines without numbers: some are seconds, and rows sorted by them."""
+    """Return sorted lines without numbers: some are seconds, which rows go by."""
     text = re.sub(rb"[-\d.:e]+", b"", path.read_bytes())
     return b"\n".join(sorted(text.split(b"\n")))
 
