@@ -67,7 +67,8 @@ def run(name, command, place, reference, rng, kinds):
     for _ in range(rng.randint(1, LONGEST)):
         signum, group, allowed = rng.choice(KINDS)
         pid = trial.start()
-        time.sleep(rng.uniform(0, 1.05) * reference["seconds"])
+        # Sooner rather than later, so that most rounds take several kills.
+        time.sleep(1.05 * rng.betavariate(1, 2) * reference["seconds"])
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(pid, signum)
         code = wait(pid)

@@ -282,7 +282,7 @@ def main():
         soak = Soak(Path(folder, "files"))
         soak.trace = args.trace
         if args.trace:
-            tracemalloc.start(12)
+            tracemalloc.start(6)
         rows, by_step, things = run(soak, steps, args.fits, 60 * args.minutes)
         tempfile.tempdir = None
     if args.trace:
