@@ -5,6 +5,8 @@ them, which each thread has for itself.
 """
 
 import inspect
+import numbers
+import sys
 import threading
 from contextlib import contextmanager
 from functools import wraps
@@ -20,6 +22,8 @@ from sklperturb.conditions._frames import is_annotated
 TARGET_NAMES, OUTPUT_CONFIG = "_target_names", "_sklearn_output_config"
 _OUTPUTS = ("default", "pandas", "like_y")
 _DEFAULTS = {"predict_output": "default"}
+# What passes on the predictions of the estimator that it holds, as they are.
+_PASSES_ON = ("sklearn.pipeline", "sklearn.model_selection._search")
 _local = threading.local()
 
 
@@ -163,7 +167,8 @@ class NamedPredictionsMixin:
 
     It does for `predict` what scikit-learn does for `transform`. `fit` remembers the
     names of a data frame `y`. Estimators that are called by another one, in its `fit`
-    or `predict`, give arrays: only the outermost returns a frame.
+    or `predict`, give arrays: only the outermost returns a frame. So do those that
+    scikit-learn calls, which computes with arrays, but for its `Pipeline` and searches.
 
     A method behind `available_if` is not seen here, and has the decorator
     `gives_frames` itself.
@@ -234,11 +239,12 @@ def gives_frames(method):
     def framed(self, X, *args, **kwargs):
         if wants_arrays():
             return method(self, X, *args, **kwargs)
+        computed_with = _scikit_learn_computes()
         output = self._predict_output() or get_config()["predict_output"]
         with arrays_only():
             found = method(self, X, *args, **kwargs)
         names = getattr(self, TARGET_NAMES, None)
-        if output == "default":
+        if output == "default" or computed_with:
             return found
         if output == "like_y" and names is None:
             return found
@@ -248,6 +254,20 @@ def gives_frames(method):
 
     framed._names_predictions = True
     return framed
+
+
+def _scikit_learn_computes():
+    """Whether scikit-learn computes with what `predict`, two calls up, returns.
+
+    `StackingRegressor`, `TransformedTargetRegressor` and others take no Series.
+    """
+    frame = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name not in _PASSES_ON:
+            return name.partition(".")[0] == "sklearn"
+        frame = frame.f_back
+    return False
 
 
 def _remembers_names(method):
@@ -285,6 +305,8 @@ def target_names(y):
         names = y.var_names
     elif isinstance(y, pd.Series):
         names = [] if y.name is None else [y.name]
+        if isinstance(y.name, numbers.Integral):
+            return np.array(names)
     elif isinstance(y, pd.DataFrame):
         names = y.columns
     else:

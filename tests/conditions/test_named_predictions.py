@@ -7,9 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import BaggingRegressor, StackingRegressor, VotingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import sklperturb
 from sklperturb import config_context, get_config, metrics, set_config
@@ -347,3 +351,43 @@ def test_users_classes_have_it_too():
     found = model.predict(X)
     assert list(found.columns) == ["MYC", "TP53"]
     assert (found == 1).all(axis=None)
+
+
+@pytest.mark.parametrize("asked", ["estimator", "configuration"])
+def test_scikit_learn_computes_with_arrays(asked):
+    """Where it calls ours itself, with y of one dimension too."""
+    pair = [("a", AdditiveRegressor()), ("b", NoChangeRegressor())]
+    if asked == "estimator":
+        pair = [(name, model.set_output(predict="pandas")) for name, model in pair]
+    inside, gene = pair[0][1], Y["MYC"]
+    scaled = TransformedTargetRegressor(inside, transformer=StandardScaler())
+    models = [
+        (StackingRegressor(pair, cv=2), gene),
+        (StackingRegressor([("a", make_pipeline(inside))], cv=2), gene),
+        (VotingRegressor(pair), gene),
+        (BaggingRegressor(inside, n_estimators=1, random_state=0), gene),
+        (MultiOutputRegressor(inside), Y),
+        (scaled, gene),
+        (scaled, Y),
+    ]
+    plain = [
+        clone(model).fit(X, y).predict(X)
+        for model, y in models
+        if asked == "configuration"
+    ]
+    how = "pandas" if asked == "configuration" else None
+    with config_context(predict_output=how):
+        found = [clone(model).fit(X, y).predict(X) for model, y in models]
+        passed_on = [make_pipeline(inside), GridSearchCV(inside, {}, cv=2)]
+        for model in passed_on:
+            assert isinstance(model.fit(X, gene).predict(X), pd.Series)
+    assert all(type(y_pred) is np.ndarray for y_pred in found)
+    for one, other in zip(found, plain, strict=False):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_series_keeps_a_whole_number_as_its_name(tmp_path):
+    model = AdditiveRegressor().fit(X, Y["MYC"].rename(3)).set_output(predict="pandas")
+    assert model.predict(X).name == 3
+    sklperturb.save(model, tmp_path / "m.skpt")
+    assert sklperturb.load(tmp_path / "m.skpt").predict(X).name == 3
