@@ -14,6 +14,8 @@ from sklperturb.conditions._quantities import MISSING
 _SEPARATOR = re.compile(r"[|;]|(?<!\d),|,(?!\d)")
 _NOT_KNOWN = MISSING | {"-", ".", "?", "unknown", "unclear", "unclassified", "other"}
 _NOT_KNOWN |= {"undefined", "not known", "not available", "unannotated"}
+# What columns of Parquet files and data frames hold several terms in.
+_SEVERAL = (list, tuple, set, frozenset, np.ndarray)
 
 
 def split_terms(value):
@@ -22,7 +24,8 @@ def split_terms(value):
     Parameters
     ----------
     value : object
-        Terms separated by ``|``, ``;`` or commas; or a missing value.
+        Terms separated by ``|``, ``;`` or commas; or a list, tuple, set or array, of
+        which each text is one term; or a missing value.
 
     Returns
     -------
@@ -38,10 +41,14 @@ def split_terms(value):
     >>> split_terms("Unknown"), split_terms(None)
     ((), ())
     """
-    if not isinstance(value, str) and (not np.isscalar(value) or pd.isna(value)):
+    if isinstance(value, _SEVERAL):
+        parts = [as_text(part) for part in _in_order(value) if _is_there(part)]
+    elif _is_there(value):
+        parts = _SEPARATOR.split(as_text(value))
+    else:
         return ()
     found = {}
-    for text in _SEPARATOR.split(as_text(value)):
+    for text in parts:
         text = " ".join(text.split())
         if text.casefold() not in _NOT_KNOWN:
             found.setdefault(text.casefold(), text)
@@ -65,9 +72,15 @@ def read_mechanisms(schema, X):
         return [()] * len(as_table(X))
     schema.require(X, "mechanism")
     given = read_column(X, schema.mechanism, allow_missing=True)
-    codes, unique = pd.factorize(np.asarray(given, dtype=object))
-    split = [*map(split_terms, unique), ()]  # the last, of code -1, is missing
-    return [split[code] for code in codes]
+    return [split_terms(value) for value in given]
+
+
+def _in_order(values):
+    return sorted(values, key=str) if isinstance(values, set | frozenset) else values
+
+
+def _is_there(value):
+    return isinstance(value, str) or bool(np.isscalar(value) and not pd.isna(value))
 
 
 class TermVectors:

@@ -68,7 +68,8 @@ class PerturbationSchema:
         one side is still part of a name: ``(+)-JQ1``, ``CD4+``.
     mechanism : str, int or None, default=None
         Column that says of each compound what it does to the cell: its mechanism of
-        action or its target genes, several separated by ``|``, ``;`` or commas.
+        action or its target genes, several separated by ``|``, ``;`` or commas, or
+        in lists.
 
     Examples
     --------

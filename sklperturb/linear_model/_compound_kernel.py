@@ -4,10 +4,15 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
+from scipy.stats import binom
 
 from sklperturb.conditions._annotations import TermVectors, read_mechanisms
+from sklperturb.conditions._doubts import warn
+from sklperturb.conditions._frames import read_column
+from sklperturb.conditions._labels import as_text, each_label
 from sklperturb.linear_model._calibration import (
     Calibration,
     component_factors,
@@ -30,6 +35,9 @@ from sklperturb.preprocessing._gene_sources import (
     warn_of_unknown,
 )
 from sklperturb.preprocessing._structures import read_structures
+
+# How rare it has to be, of compounds such as those in training, that so few are known.
+_BY_CHANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,8 @@ class CompoundPriorMixin(PriorCovarianceMixin):
         if self._unseen.mechanism_share:
             terms = [term for X in tables for term in read_mechanisms(self.schema_, X)]
             compound = self._compound_of(perturbation, smiles)
-            described.insert(3, self._mechanism.described(terms, compound, codes[1]))
+            names = same_compound(codes[1], smiles)
+            described.insert(3, self._mechanism.described(terms, compound, names))
         return tuple(described), lengths
 
     def _prior_kernel(self, left, right):
@@ -82,6 +91,31 @@ class CompoundPriorMixin(PriorCovarianceMixin):
         if self._unseen.mechanism_share:
             alike += (left[3].similarity(right[3]),)
         return self._unseen.kernel(*alike)
+
+    def _mechanisms_of(self, X, compound):
+        """Return how alike mechanisms are to those of training rows.
+
+        Warns where few compounds that were not measured have one that training has,
+        and the model that predicts them was chosen among compounds that had.
+        """
+        terms = read_mechanisms(self.schema_, X)
+        if self._unseen.mechanism_share and (compound < 0).any():
+            rows = np.flatnonzero(compound < 0)
+            labels = read_column(X, self.schema_.perturbation)[rows]
+            told = self._mechanism.tells([terms[row] for row in rows])
+            told = pd.Series(told).groupby(each_label(labels, as_text)).any()
+            n_told, n, share = int(told.sum()), len(told), self._mechanism.share_told
+            if n_told < n / 2 and binom.cdf(n_told, n, share) < _BY_CHANCE:
+                column = self.schema_.mechanism
+                warn(
+                    f"{n_told} of {n} new compounds have a mechanism in column "
+                    f"{column!r} that compounds had in fit, where {share:.0%} shared "
+                    "theirs with another. The model tells new compounds apart by it "
+                    f"(mechanism_share_={self.mechanism_share_:g}), and is worse here "
+                    "than cross-validation says. Fill in what is known, spelled as in "
+                    "fit, or leave the column out in fit."
+                )
+        return self._mechanism(terms, compound)
 
 
 @dataclass(frozen=True)
@@ -221,6 +255,11 @@ class MechanismSimilarity:
     compound : ndarray of int of shape (n_samples,)
         Numbers of the compounds, from 0.
     sources : list of GeneSource
+
+    Attributes
+    ----------
+    share_told : float
+        Share of the compounds of which something is known that tells of others.
     """
 
     def __init__(self, terms, compound, sources=()):
@@ -234,10 +273,11 @@ class MechanismSimilarity:
             *(UnitVectors.of(source, self.named) for source in sources),
         ]
         self.vectors = self._vectors(terms)
+        self.share_told = float(np.mean(self._shared()))
 
     @classmethod
     def learn(cls, schema, X, y, compound, sources):
-        """Return what is learnt of training rows, None where nothing is known of any.
+        """Return what is learnt of training rows, None where it tells none apart.
 
         Parameters
         ----------
@@ -253,6 +293,8 @@ class MechanismSimilarity:
             return None
         sources = [fitted_source(source, X, y) for source in sources]
         learnt = cls(terms, compound, sources)
+        if len({frozenset(map(str.casefold, row)) for row in learnt.known}) == 1:
+            return None
         for source, vectors in zip(sources, learnt.spaces[1:], strict=True):
             warn_of_unknown(source.name, vectors, learnt.named, "mechanisms or targets")
         return learnt
@@ -287,6 +329,17 @@ class MechanismSimilarity:
             Numbers that tell the compounds apart.
         """
         return Mechanisms(self._vectors(self._filled(terms, compound)), names)
+
+    def tells(self, terms):
+        """Return of which sets of terms something is known, by one source at least."""
+        return np.any([_told(vectors) for vectors in self._vectors(terms)], axis=0)
+
+    def _shared(self):
+        """Return which compounds would be known of, had they not been in training."""
+        own, *others = self._vectors(self.known)
+        counts = np.bincount(own.indices, minlength=own.shape[1])
+        shared = _told(own[:, counts > 1])
+        return np.any([shared, *map(_told, others)], axis=0)
 
     def _filled(self, terms, compound):
         return [

@@ -289,15 +289,15 @@ class TanimotoKernelRidge(CompoundPriorMixin, ConditionRegressor):
         Warns
         -----
         UserWarning
-            If rdkit cannot read a SMILES.
+            If rdkit cannot read a SMILES, or hardly any new compound has a mechanism
+            while the model tells new ones by it.
         """
         context, perturbation = self._codes(X)
         smiles = read_structures(self, X, perturbation, reset=False)
         alike = self._similarities(context, perturbation, *self._compounds(smiles))
         compound = self._compound_of(perturbation, smiles)
         if self._mechanism is not None:
-            terms = read_mechanisms(self.schema_, X)
-            alike += (self._mechanism(terms, compound),)
+            alike += (self._mechanisms_of(X, compound),)
         deviation = self._unseen.predict(alike)
         seen = self._elsewhere(context, compound)
         if self._seen is not None and seen.any():

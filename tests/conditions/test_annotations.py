@@ -29,7 +29,12 @@ from sklperturb.conditions._annotations import (
         (np.nan, ()),
         (pd.NA, ()),
         (3, ("3",)),
-        (np.array(["JAK1"]), ()),
+        (np.array(["JAK1", "TYK2"]), ("JAK1", "TYK2")),
+        (["PI3K, beta", None, "unknown", "CDK4"], ("PI3K, beta", "CDK4")),
+        (("CDK4", "cdk4", 6), ("CDK4", "6")),
+        ({"b", "a", "c"}, ("a", "b", "c")),
+        ([], ()),
+        ({"JAK1": 1}, ()),
     ],
 )
 def test_terms_that_an_annotation_lists(value, terms):
@@ -42,6 +47,8 @@ def test_rows_without_a_column_have_no_terms():
     schema = PerturbationSchema.infer(X)
     assert schema.mechanism == "moa"
     assert read_mechanisms(schema, X) == [("A", "B"), (), ("b", "C")]
+    X["moa"] = [["b", "A"], np.array([], dtype=object), None]
+    assert read_mechanisms(schema, X) == [("b", "A"), (), ()]
     with pytest.raises(ValueError, match="mechanism is column 'moa', which X does not"):
         read_mechanisms(schema, X[["drug"]])
 

@@ -1,5 +1,7 @@
 """Mechanisms of action and target genes beside structures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -265,3 +267,81 @@ def test_what_is_not_measured_covaries_by_mechanism(halves):
     # A row without an entry has the one that its compound has in training.
     silent = model.prior_covariance(X.assign(moa=None).head(3), X)
     np.testing.assert_allclose(silent, model.prior_covariance(X.head(3), X), atol=1e-10)
+
+
+def test_one_value_for_all_tells_nothing(halves):
+    (X, y), _ = halves
+    for value in ("kinase inhibitor", ["A", "B"]):
+        same = X.assign(moa=pd.Series([value] * len(X), index=X.index))
+        model = TanimotoKernelRidge(kind="maccs", mechanism_shares=[0.5]).fit(same, y)
+        assert model.mechanism_share_ == 0
+        assert "moa" not in model._used_columns()
+
+
+def test_lists_are_as_text_that_lists(halves):
+    (X, y), (X_new, _) = halves
+    model = TanimotoKernelRidge(kind="maccs", mechanism_shares=[0.5])
+    expected = model.fit(X, y).predict(X_new)
+    listed = [
+        table.assign(moa=[[text] for text in table["moa"]]) for table in (X, X_new)
+    ]
+    found = model.fit(listed[0], y).predict(listed[1])
+    np.testing.assert_array_equal(found, expected)
+
+
+NOT_TOLD = "new compounds have a mechanism in column 'moa' that compounds had in fit"
+
+
+def test_new_compounds_without_a_mechanism_are_told(halves, recwarn):
+    (X, y), (X_new, _) = halves
+    model = TanimotoKernelRidge(kind="maccs", mechanism_shares=[0.5]).fit(X, y)
+    names = X_new["sm_name"].unique()
+    model.predict(X_new)
+    model.predict(X.assign(moa=None))  # those of fit have it from there
+    # One in twelve that is missing is no more than chance.
+    model.predict(X_new.assign(moa=X_new["moa"].mask(X_new["sm_name"] == names[0])))
+    assert not [w for w in recwarn if "mechanism" in str(w.message)]
+    first = X_new["moa"].where(X_new["sm_name"] == names[0])
+    for moa, n_told in ((None, 0), ("never heard of", 0), (first, 1)):
+        with pytest.warns(UserWarning, match=f"^{n_told} of {len(names)} {NOT_TOLD}"):
+            model.predict(X_new.assign(moa=moa))
+
+
+def test_nothing_is_told_where_training_hardly_had_mechanisms(halves, recwarn):
+    (X, y), (X_new, _) = halves
+    kept = X["sm_name"].isin(X["sm_name"].unique()[:3])
+    model = TanimotoKernelRidge(kind="maccs", mechanism_shares=[0.5])
+    model.fit(X.assign(moa=X["moa"].where(kept)), y)
+    assert model.mechanism_share_ == 0.5
+    model.predict(X_new.assign(moa=None))
+    # Nor where mechanisms are read for compounds that were measured elsewhere only.
+    model.fit(X, y)._unseen = replace(model._unseen, mechanism_share=0.0)
+    model.predict(X_new.assign(moa=None))
+    assert not [w for w in recwarn if "mechanism" in str(w.message)]
+
+
+def test_share_of_compounds_that_others_tell_of():
+    terms = [("A",), ("a", "B"), ("C",), ()]
+    known = MechanismSimilarity(terms, np.arange(4))
+    assert known.share_told == 0.5
+    found = known.tells([("A", "X"), ("X",), (), ("c",)])
+    assert found.tolist() == [True, False, False, True]
+    source = GeneSource("own", np.array(["C", "X"]), np.eye(2), {"screen": None})
+    linked = MechanismSimilarity(terms, np.arange(4), [source])
+    assert linked.share_told == 0.75
+
+
+def test_names_of_one_structure_covary_as_in_fit():
+    X = pd.DataFrame(
+        {
+            "sm_name": ["a", "twin of a", "b", "c", "d"],
+            "SMILES": ["CCO", "OCC", "CCN", "c1ccccc1", "CCCC"],
+            "moa": [None, None, "T", "S", "T"],
+        }
+    )
+    model = TanimotoKernelRidge(mechanism_shares=[0.5], **FIXED).fit(X, np.arange(5.0))
+    covariance = model.prior_covariance(X)
+    np.testing.assert_allclose(covariance[0, 1], covariance[0, 0])
+    new = X.assign(sm_name=["v", "w", "x", "y", "z"], SMILES=["CCCO", "OCCC", *"CCC"])
+    covariance = model.prior_covariance(new)
+    np.testing.assert_allclose(covariance[0, 1], covariance[0, 0])
