@@ -150,7 +150,7 @@ def suggest(
     The plan is a table of the chosen candidates in their order, with what each takes
     off the expected error, what remains, and a reason. The model is one of kind kernel:
     by default gene_kernel with --embedding or --source, tanimoto_kernel for compounds
-    that were never measured, and else response_kernel.
+    that were never measured or whose targets these tell of, and else response_kernel.
     """
     from sklperturb.files._writing import check_output
     from sklperturb.model_selection import suggest_experiments
@@ -229,12 +229,15 @@ def _conditions(path, screen):
 
 def _default(screen, asked, sources):
     """Return the name of the model that suits what is asked."""
-    if sources:
-        return "gene_kernel"
     schema = screen.schema
+    with_rdkit = find_spec("rdkit") is not None
+    # Of compounds, sources tell of the target genes.
+    of_targets = with_rdkit and schema.names_compounds and schema.mechanism is not None
+    if sources:
+        return "tanimoto_kernel" if of_targets else "gene_kernel"
     new = ~asked[schema.perturbation].isin(screen.X[schema.perturbation])
-    structures = schema.smiles is not None and find_spec("rdkit") is not None
-    return "tanimoto_kernel" if structures and new.mean() > 0.5 else "response_kernel"
+    told = with_rdkit and schema.columns("smiles", "mechanism")
+    return "tanimoto_kernel" if told and new.mean() > 0.5 else "response_kernel"
 
 
 def _render(plan, columns, costs):

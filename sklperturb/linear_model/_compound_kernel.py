@@ -270,7 +270,8 @@ class MechanismSimilarity:
         self.named = {term for row in terms for term in row}
         self.spaces = [
             TermVectors(self.known),
-            *(UnitVectors.of(source, self.named) for source in sources),
+            # Products of vectors are all that counts.
+            *(UnitVectors.of(source, self.named).for_products() for source in sources),
         ]
         self.vectors = self._vectors(terms)
         self.share_told = float(np.mean(self._shared()))

@@ -1,5 +1,7 @@
 """The command that plans experiments."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -71,6 +73,26 @@ def test_whole_compounds_by_structure(cli, folder, tmp_path):
     plan = pd.read_csv(tmp_path / "plan.csv")
     assert plan["sm_name"].nunique() == 2
     assert len(plan) == 4
+
+
+def test_new_compounds_by_their_targets(cli, folder, tmp_path):
+    """Without structures; and gene sets tell of targets, not of compounds."""
+    shutil.copytree(folder, data := tmp_path / "targets")
+    train = pd.read_parquet(data / "de_train.parquet").drop(columns="SMILES")
+    names = train["sm_name"].unique()
+    targets = {name: f"T{i % 4}" for i, name in enumerate(names)}
+    train.insert(1, "target", train["sm_name"].map(targets))
+    train.to_parquet(data / "de_train.parquet")
+    new = pd.DataFrame({"cell_type": "NK cells", "sm_name": ["x", "y"], "target": "T1"})
+    new.to_csv(tmp_path / "new.csv", index=False)
+    asked = ["--candidates", tmp_path / "new.csv", "--targets", tmp_path / "new.csv"]
+    asked += ["--output", tmp_path / "plan.csv", "--n", 1, "--overwrite"]
+    done = cli("suggest", "--data", data, *asked)
+    assert "Asking tanimoto_kernel" in done.stderr
+    sets = tmp_path / "sets.gmt"
+    sets.write_text("one\t\tT0\tT1\tT2\ntwo\t\tT1\tT2\tT3\n")
+    done = cli("suggest", "--data", data, *asked, "--embedding", sets)
+    assert "Asking tanimoto_kernel" in done.stderr and "knows none" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,19 @@ def test_target_genes_are_linked_by_sources():
     assert not asked[3:].any()
 
 
+def test_sources_with_a_number_for_each_gene_of_a_screen_make_small_files():
+    terms, compound = [("A",), ("B",), ("C",), ("A", "C"), ()], np.arange(5)
+    vectors = np.random.RandomState(2).normal(size=(4, 500))
+    source = GeneSource("own", np.array(list("ABCD")), vectors)
+    known = MechanismSimilarity(terms, compound, [source])
+    assert known.spaces[1].vectors.shape == (4, 4)
+    assert known.vectors[1].shape == (5, 4)
+    vectors = vectors - vectors[:3].mean(axis=0)  # of the targets that there are
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    asked = known([("D",)], np.array([-1]))[0]
+    np.testing.assert_allclose(2 * asked[:3], vectors[3] @ vectors[:3].T, atol=1e-12)
+
+
 def test_sources_without_a_known_target_are_told():
     X, y = plain()
     table = pd.DataFrame([[1.0], [2.0]], index=["G1", "G2"])
