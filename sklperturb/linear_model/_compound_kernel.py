@@ -291,6 +291,14 @@ class MechanismSimilarity:
         """
         terms = read_mechanisms(schema, X)
         if not any(terms):
+            if sources:
+                column = schema.mechanism
+                lack = "no column" if column is None else f"column {column!r} nowhere"
+                warn(
+                    f"Sources are not used: they tell of target genes, and {lack} "
+                    "names mechanisms or targets. PerturbationSchema(..., "
+                    "mechanism=...) says which column does."
+                )
             return None
         sources = [fitted_source(source, X, y) for source in sources]
         learnt = cls(terms, compound, sources)

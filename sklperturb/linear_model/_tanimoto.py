@@ -243,7 +243,8 @@ class TanimotoKernelRidge(CompoundPriorMixin, ConditionRegressor):
         Warns
         -----
         UserWarning
-            If rdkit cannot read a SMILES, or a source knows none of the target genes.
+            If rdkit cannot read a SMILES, a source knows none of the target genes, or
+            no row names any.
         """
         check_kinds(self.kind, COUNT_KINDS)
         given = X, y

@@ -221,6 +221,16 @@ def test_sources_without_a_known_target_are_told():
         TanimotoKernelRidge(sources=[table]).fit(X, y)
 
 
+def test_sources_without_targets_are_told():
+    X, y = plain()
+    table = pd.DataFrame([[1.0, 0.0], [2.0, 1.0]], index=["A", "B"])
+    model = TanimotoKernelRidge(sources=[table])
+    with pytest.warns(UserWarning, match="Sources are not used.* no column names"):
+        model.fit(X[["sm_name"]], y)
+    with pytest.warns(UserWarning, match="not used.* column 'moa' nowhere names"):
+        model.fit(X.assign(moa=None), y)
+
+
 def test_model_in_a_file_predicts_the_same(halves, tmp_path):
     (X, y), (X_new, _) = halves
     model = TanimotoKernelRidge(kind="maccs", mechanism_shares=[0.5]).fit(X, y)
