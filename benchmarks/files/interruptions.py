@@ -197,8 +197,9 @@ def _lasting(document):
 
 
 def _html(path):
-    """Return sorted lines without numbers: some are seconds, which rows go by."""
-    text = re.sub(rb"[-\d.:e]+", b"", path.read_bytes())
+    """Return sorted lines without what is measured, by which rows go, and the command."""
+    text = re.sub(rb"<dt>command</dt><dd>.*?</dd>", b"", path.read_bytes())
+    text = re.sub(rb"[-\d.:e]+", b"", text)
     return b"\n".join(sorted(text.split(b"\n")))
 
 
