@@ -197,7 +197,7 @@ def _lasting(document):
 
 
 def _html(path):
-    """Return sorted lines without what is measured, by which rows go, and the command."""
+    """Return sorted lines, without the command and what is measured."""
     text = re.sub(rb"<dt>command</dt><dd>.*?</dd>", b"", path.read_bytes())
     text = re.sub(rb"[-\d.:e]+", b"", text)
     return b"\n".join(sorted(text.split(b"\n")))
