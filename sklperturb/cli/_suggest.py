@@ -284,7 +284,7 @@ def _tell(plan):
         log.info(f"These numbers are not calibrated{why}.")
         return
     log.info(
-        f"Calibrated: errors of {found['n_rows']} held-out rows were "
-        f"{found['ratio']:.2f} ({found['low']:.2f}, {found['high']:.2f}) times what "
-        "the model expected of them."
+        f"Calibrated: what the model expects is multiplied by {found['ratio']:.2f} "
+        f"({found['low']:.2f}, {found['high']:.2f}), which errors of "
+        f"{found['n_rows']} held-out rows have shown."
     )

@@ -32,15 +32,27 @@ _ASKED += "GeneKnowledgeRidge"
 
 
 class AskedModel:
-    """A fitted model that has `prior_covariance`, at the end of a pipeline or not."""
+    """A fitted model that has `prior_covariance`, at the end of a pipeline or not.
 
-    def __init__(self, fitted):
-        self.estimator = fitted
+    Parameters
+    ----------
+    fitted : estimator
+    noise : float, default=None
+        Noise of every condition; None asks the model.
+    """
+
+    def __init__(self, fitted, noise=None):
+        self.estimator, self._noise = fitted, noise
 
     @classmethod
     def fit(cls, estimator, X, y):
-        """Fit a clone."""
-        return cls(clone(estimator).fit(X, responses_for(estimator, y)))
+        """Fit a clone.
+
+        Of a single row, none can learn the noise: it is taken to be as large as the
+        response.
+        """
+        fitted = clone(estimator).fit(X, responses_for(estimator, y))
+        return cls(fitted, np.square(array_of(y)).mean() if len(X) == 1 else None)
 
     @staticmethod
     def check(estimator):
@@ -54,7 +66,19 @@ class AskedModel:
                 "model."
             )
 
+    def require(self, pool):
+        """Refuse conditions without columns that the model compares them by."""
+        used = getattr(self.estimator, "_used_columns", list)()
+        if absent := [column for column in used if column not in pool]:
+            raise ValueError(
+                f"candidates and targets lack the columns {absent}, by which "
+                f"{type(self.estimator).__name__} compares conditions. Add them; where "
+                "they are not known, leave values missing."
+            )
+
     def noise(self, X):
+        if self._noise is not None:
+            return np.full(len(X), self._noise)
         return np.asarray(self._last.noise_variance(self._transformed(X)), float)
 
     def variance(self, X):

@@ -4,10 +4,11 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import as_pandas
-from sklperturb.conditions._labels import take_labels
+from sklperturb.conditions._labels import each_label, take_labels
 from sklperturb.conditions._near import spelling_hint
 from sklperturb.conditions._validation import resolve_schema
 
@@ -21,6 +22,7 @@ class Task:
             X, y = candidates.iloc[:0], np.zeros((0, 1))
         X = _frame(X, "X")
         self.schema = schema = resolve_schema(schema, X)
+        self._combines = schema.labels_combine
         if not hasattr(y, "shape"):
             y = np.asarray(y, dtype=np.float64)
         if y.shape[0] != len(X):
@@ -56,20 +58,26 @@ class Task:
         """Return the candidates that are chosen together, and what they are called."""
         if unit == "pair":
             return list(np.arange(len(self.candidates))[:, None]), "candidates"
-        labels = take_labels(self.candidates, [self.schema.perturbation])[:, 0]
-        codes = pd.factorize(labels)[0]
+        codes = pd.factorize(self._perturbations(self.candidates))[0]
         order = np.argsort(codes, kind="stable")
         ends = np.cumsum(np.bincount(codes))[:-1]
         return np.split(order, ends), "perturbations"
 
     def _keys(self, *tables):
         """Return what makes a condition, as text, for each row of tables."""
-        columns = self.schema.columns("context", "perturbation", "dose")
+        columns = self.schema.columns("context", "dose")
         columns = [c for c in columns if all(c in t for t in tables)]
-        return [
-            pd.Series(["\x1f".join(row) for row in take_labels(t, columns)], dtype=str)
-            for t in tables
-        ]
+        keys = []
+        for table in tables:
+            parts = take_labels(table, columns), self._perturbations(table)
+            rows = map("\x1f".join, np.column_stack(parts))
+            keys.append(pd.Series(list(rows), dtype=str))
+        return keys
+
+    def _perturbations(self, table):
+        """Return perturbations in one spelling: B+A is A+B, where these combine."""
+        labels = take_labels(table, [self.schema.perturbation])[:, 0]
+        return each_label(labels, self.schema.spell) if self._combines else labels
 
     def _check_distinct(self, candidates):
         [keys] = self._keys(candidates)
@@ -96,8 +104,32 @@ class Task:
         tables = [t.reindex(columns=columns) for t in (targets, self.candidates)]
         self.pool = pd.concat(tables, ignore_index=True).iloc[first]
         self.pool = self.pool.reset_index(drop=True)
+        self._fill_in(targets)
         measured, pool = self._keys(self.X, self.pool)
         self.known = pool.isin(measured).to_numpy()
+
+    def _fill_in(self, targets):
+        """Take the structure or mechanism of a perturbation from where it is given.
+
+        Tables of targets often repeat names only. A column that all of them lack is
+        added if that leaves no perturbation without.
+        """
+        tables = [self.pool, targets, self.candidates, self.X]
+        names = [self._perturbations(table) for table in tables]
+        for column in self.schema.columns("smiles", "mechanism"):
+            given = [
+                pd.Series(table[column].to_numpy(dtype=object), index=name)
+                for table, name in zip(tables, names, strict=True)
+                if column in table
+            ]
+            known = pd.concat([values.dropna() for values in given])
+            known = known[~known.index.duplicated()]
+            found = pd.Series(names[0]).map(known)
+            if column in self.pool:
+                own = self.pool[column].astype(object)
+                self.pool[column] = own.where(own.notna(), found)
+            elif column in self.X and found.notna().all():
+                self.pool[column] = found
 
     def _warn_of_contexts(self, targets):
         column = self.schema.context
@@ -122,7 +154,7 @@ class Limits:
     def __init__(self, max_per, candidates, units):
         self._units, self._columns = units, []
         self._free = np.ones(len(units), dtype=bool)
-        self._left = []
+        self._left, sizes = [], list(map(len, units))
         for column, most in (max_per or {}).items():
             if column not in candidates:
                 raise ValueError(
@@ -135,10 +167,12 @@ class Limits:
                     f"max_per={{{column!r}: {most!r}}} must be an integer of 1 or more."
                 )
             codes, levels = pd.factorize(candidates[column], use_na_sentinel=False)
-            wanted = np.zeros((len(units), len(levels)), dtype=int)
-            for number, rows in enumerate(units):
-                np.add.at(wanted[number], codes[rows], 1)
-            self._columns.append(wanted)
+            # Of each unit, how many rows of each level: most pairs have none.
+            rows, owner = np.concatenate(units), np.repeat(np.arange(len(units)), sizes)
+            ones = np.ones(len(rows), dtype=int)
+            shape = len(units), len(levels)
+            wanted = sparse.coo_array((ones, (owner, codes[rows])), shape)
+            self._columns.append(wanted.tocsr())
             self._left.append(np.full(len(levels), int(most)))
         self._max_per = max_per
 
@@ -162,13 +196,14 @@ class Limits:
         """Return which units may be next."""
         allowed = self._free.copy()
         for wanted, left in zip(self._columns, self._left, strict=True):
-            allowed &= (wanted <= left).all(axis=1)
+            entries = wanted.tocoo()
+            allowed[entries.row[entries.data > left[entries.col]]] = False
         return allowed
 
     def take(self, unit):
         self._free[unit] = False
         for wanted, left in zip(self._columns, self._left, strict=True):
-            left -= wanted[unit]
+            left -= wanted[[unit]].toarray()[0]
 
 
 def costs_of(costs, task, units):

@@ -103,6 +103,8 @@ def suggest_experiments(
     candidates : DataFrame of shape (n_candidates, n_columns)
         Conditions that can be measured, with the columns of `X` that name context,
         perturbation and structure; others, such as plates and prices, may be there.
+        A combination ``A+B`` is the same as ``B+A``, and a perturbation without
+        structure or mechanism has that of any other row that names it.
     n : int
         Experiments to choose: rows of `candidates` or, with ``unit="perturbation"``,
         perturbations.
@@ -192,6 +194,9 @@ def suggest_experiments(
     correlated as the genes in the `sources` of a `GeneKnowledgeRidge`, their structures
     or their names are alike, and a response has the variance one, and as much noise.
 
+    With fewer than ten rows nothing can be held out to calibrate by, and errors are
+    mostly larger than expected. Of a single row, noise is taken as large as it is.
+
     What a model has learnt of the kernel is held fast while a batch is chosen, so that
     errors may fall by more than is expected once it learns more. Large batches are
     better chosen in rounds, with the new measurements in `X`.
@@ -240,8 +245,8 @@ def suggest_experiments(
         allowed = limits.allowed()
         if not allowed.any():
             raise ValueError(
-                f"Only {number} of n={n} {names} can be chosen within max_per="
-                f"{max_per}. Allow more, or lower n."
+                f"Only {number} of n={n} {names} could be chosen within max_per="
+                f"{max_per}: no other fits beside these. Allow more, or lower n."
             )
         chosen = rule.pick(allowed)
         limits.take(chosen)
@@ -273,6 +278,7 @@ def _posterior(task, estimator, strategy, criterion, calibrate, rng):
         elif not can_be_asked(estimator):
             return None, none
         asked = AskedModel.fit(estimator, task.X, task.y)
+        asked.require(task.pool)
         known = asked.posterior(task.X, task.pool, task.place)
         if calibrate:
             asks = task.pool.iloc[: task.n_targets]

@@ -31,7 +31,7 @@ def test_the_plan_is_that_of_the_function(cli, folder, tmp_path):
     assert "Asking response_kernel" in done.stderr
     assert plan["reason"].iloc[0][:20] in done.stdout
     assert f"{expected['expected_error'].iloc[-1]:.4f} after these" in done.stdout
-    assert "held-out rows were" in done.stderr or "not calibrated" in done.stderr
+    assert "held-out rows have shown" in done.stderr or "not calibrated" in done.stderr
     assert str(output) in done.stdout
     again = cli("suggest", "--data", folder, "--n", 12, "--output", output, code=2)
     assert "--overwrite" in again.stderr
