@@ -37,22 +37,22 @@ class AskedModel:
     Parameters
     ----------
     fitted : estimator
-    noise : float, default=None
-        Noise of every condition; None asks the model.
+    unknown : float, default=0.0
+        What stands for the noise where the model says that there is none.
     """
 
-    def __init__(self, fitted, noise=None):
-        self.estimator, self._noise = fitted, noise
+    def __init__(self, fitted, unknown=0.0):
+        self.estimator, self._unknown = fitted, unknown
 
     @classmethod
     def fit(cls, estimator, X, y):
         """Fit a clone.
 
-        Of a single row, none can learn the noise: it is taken to be as large as the
-        response.
+        Of a single row, noise cannot be learnt: where the model says that there is
+        none, it is taken to be as large as the response.
         """
         fitted = clone(estimator).fit(X, responses_for(estimator, y))
-        return cls(fitted, np.square(array_of(y)).mean() if len(X) == 1 else None)
+        return cls(fitted, np.square(array_of(y)).mean() if len(X) == 1 else 0.0)
 
     @staticmethod
     def check(estimator):
@@ -77,9 +77,8 @@ class AskedModel:
             )
 
     def noise(self, X):
-        if self._noise is not None:
-            return np.full(len(X), self._noise)
-        return np.asarray(self._last.noise_variance(self._transformed(X)), float)
+        found = np.asarray(self._last.noise_variance(self._transformed(X)), float)
+        return found if found.any() else np.full(len(X), self._unknown)
 
     def variance(self, X):
         """Return the prior variance of each row."""

@@ -1,7 +1,5 @@
 """Experiments that are chosen: what is known of them by other means, and refusals."""
 
-import tracemalloc
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +18,6 @@ from sklperturb.linear_model import (
 )
 from sklperturb.metrics import rowwise_root_mean_squared_error
 from sklperturb.model_selection import suggest_experiments
-from sklperturb.model_selection._design_task import Limits
 from sklperturb.utils._choices import DesignStrategy
 
 NAMES = ["gain", "expected_error", "expected_error_unmeasured", "cost", "reason"]
@@ -150,6 +147,27 @@ def test_same_seed_same_plan_and_the_order_of_rows_does_not_matter():
     # Equals are chosen otherwise; what is gained is the same.
     assert list(other.index) != list(once.index)
     np.testing.assert_allclose(other["gain"], once["gain"], rtol=1e-2)
+
+
+def test_reasons_are_those_of_the_covariance():
+    """Of three alike and one half alike, the choice tells most of the first of them."""
+
+    class Alike(KnownProcess):
+        def prior_covariance(self, X, X2=None):
+            names = [
+                pd.Index(list("kabcd")).get_indexer(t["sm_name"])
+                for t in (X, X if X2 is None else X2)
+            ]
+            kernel = np.eye(5)
+            kernel[1, 2:] = kernel[2:, 1] = 0.1, 0.5, 0.3
+            return kernel[np.ix_(*names)]
+
+    X = pd.DataFrame({"cell_type": "B", "sm_name": list("kabcd")})
+    task = Alike(), X[:1], np.ones((1, 2)), X[1:2], 1
+    plan = suggest_experiments(*task, targets=X[2:], calibrate=False)
+    share = 1 - np.sqrt((1.4 - 0.5**2 / 1.4) / 1.4)
+    told = f"tells of 2 compounds in B, most of c in B (error -{share:.0%})"
+    assert plan["reason"].tolist() == [told]
 
 
 def test_costs():
@@ -319,71 +337,6 @@ def test_calibration_finds_a_model_that_exaggerates():
     few = plan_of(rows[:4], 2, **options)
     assert few.attrs["calibration"]["n_rows"] == 0
     assert "4 rows are measured" in few.attrs["calibration"]["why"]
-
-
-def test_a_combination_is_the_same_in_either_order():
-    table = pd.DataFrame(np.random.RandomState(0).normal(size=(4, 3)), list("ABCD"))
-    known = pd.DataFrame({"target_gene": ["A", "B", "C", "A+B", "B+C"]})
-    y = np.random.RandomState(1).normal(size=(5, 10))
-    for names, message in [
-        (["D", "B+A"], r"1 of 2 candidates are measured already, such as \['B\+A'\]"),
-        (["D", "A+ctrl"], "1 of 2 candidates are measured already"),
-        (["A+D", "D+A"], "1 of 2 candidates are there twice"),
-    ]:
-        rest = pd.DataFrame({"target_gene": names})
-        with pytest.raises(ValueError, match=message):
-            suggest_experiments(GeneKnowledgeRidge([table]), known, y, rest, 1)
-
-
-def test_structures_are_taken_from_the_table_that_has_them():
-    smiles = ["CCO", "CCCO", "CCCCO", "c1ccccc1N", "c1ccccc1NC", "c1ccccc1NCC"]
-    rest = pd.DataFrame({"sm_name": list("uvwxyz"), "SMILES": smiles})
-    known = rest.assign(sm_name=[f"{name} too" for name in rest["sm_name"]])
-    y = np.repeat(np.eye(2), 3, axis=0) @ np.random.RandomState(0).normal(size=(2, 9))
-    task = TanimotoKernelRidge(), known, y, rest, 2
-    given = suggest_experiments(*task, calibrate=False)
-    names = suggest_experiments(*task, calibrate=False, targets=rest[["sm_name"]])
-    pd.testing.assert_frame_equal(names, given)
-    # Without any in the tables of what is new, those that are known will do ...
-    others = PerturbationSchema("sm_name", context="cell", smiles="SMILES")
-    first = known.assign(cell="A")
-    second = first.assign(cell="B")
-    options = {"calibrate": False, "schema": others}
-    model = TanimotoKernelRidge(schema=others)
-    with pytest.warns(UserWarning, match="never measured"):
-        plans = [
-            suggest_experiments(model, first, y, table, 2, **options)
-            for table in (second, second.drop(columns="SMILES"))
-        ]
-    np.testing.assert_allclose(plans[1]["gain"], plans[0]["gain"])
-    # ... and where not, the column is asked for.
-    with pytest.raises(ValueError, match=r"lack the columns \['SMILES'\], by which"):
-        suggest_experiments(*task[:3], rest[["sm_name"]], 2, calibrate=False)
-
-
-@pytest.mark.parametrize("model", [ResponseKernelRidge, ProductKernelRidge])
-def test_a_single_row_does_not_promise_that_nothing_is_left(screen, model):
-    task = model(), screen.X[:1], screen.y[:1], screen.X_test, 3
-    with pytest.warns(UserWarning, match="never measured"):
-        plan = suggest_experiments(*task)
-    size = np.sqrt(np.square(np.asarray(screen.y[:1])).mean())
-    assert plan["expected_error"].iloc[-1] > size
-    assert (plan["gain"] > 0).all()
-
-
-def test_limits_of_many_levels_need_little_memory():
-    rest = pd.DataFrame({"sm_name": [f"p{i}" for i in range(4000)]})
-    tracemalloc.start()
-    limits = Limits({"sm_name": 1}, rest, list(np.arange(4000)[:, None]))
-    limits.check(4000, "candidates")
-    limits.take(7)
-    assert limits.allowed().sum() == 3999
-    assert tracemalloc.get_traced_memory()[1] < 20e6
-    tracemalloc.stop()
-    two = Limits({"plate": 2}, pd.DataFrame({"plate": list("aaab")}), [[0, 1], [2, 3]])
-    assert two.allowed().all()
-    two.take(0)
-    assert not two.allowed().any()
 
 
 def test_a_model_that_has_found_nothing_is_told():
