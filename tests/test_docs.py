@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,36 @@ def test_links_to_files_resolve(path):
     targets = re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
     files = [t for t in targets if "://" not in t and not t.startswith("mailto:")]
     assert not [t for t in files if not (path.parent / t).exists()]
+
+
+def test_the_readme_leads_to_every_guide():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    guides = {page.name for page in DOCS.glob("*.md")} - {"index.md", "api.md"}
+    assert guides <= set(re.findall(r"\]\(docs/([\w.]+)\)", readme))
+
+
+@pytest.mark.parametrize(
+    "path", [*TEXTS, *(ROOT / "changes").glob("*.md")], ids=lambda path: path.name
+)
+def test_files_that_are_named_exist(path):
+    text = path.read_text(encoding="utf-8")
+    files = re.findall(r"\b((?:benchmarks|examples|tests)/[\w/]+\.\w+)\b", text)
+    scripts = re.findall(r"-m ((?:benchmarks|tests)\.\w+(?:\.\w+)*)", text)
+    missing = [name for name in files if not (ROOT / name).exists()]
+    paths = [ROOT / name.replace(".", "/") for name in scripts]
+    missing += [p for p in paths if not (p.is_dir() or p.with_suffix(".py").exists())]
+    assert not missing
+
+
+def test_fragments_of_the_changelog_have_a_known_type():
+    """Towncrier leaves out the others in silence."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    types = {kind["directory"] for kind in settings["tool"]["towncrier"]["type"]}
+    name = re.compile(rf"(\d+|\+[\w-]+)\.({'|'.join(types)})(\.\d+)?\.md|README\.md")
+    folder = ROOT / "changes"
+    assert not [p.name for p in folder.iterdir() if not name.fullmatch(p.name)]
+    listed = [p.name for p in folder.iterdir() if p.read_text("utf-8").startswith("- ")]
+    assert not listed, "Towncrier makes an item of each fragment"
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)

@@ -62,6 +62,11 @@ def test_each_script_is_an_entry_or_part_of_one():
         )
 
 
+def test_each_area_is_explained():
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert not [e.area for e in ENTRIES if f"`{e.area}`" not in readme]
+
+
 def test_no_folder_is_crowded():
     for folder in (path.parent for path in SCRIPTS):
         assert len(list(folder.glob("*.py"))) < 15, folder
