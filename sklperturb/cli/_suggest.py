@@ -18,10 +18,12 @@ from sklperturb.cli._choices import (
 )
 from sklperturb.cli._options import (
     Clip,
+    Context,
     Data,
     Embedding,
     NonFinite,
     Overwrite,
+    Perturbation,
     ResponseLayer,
     Seed,
     Source,
@@ -139,6 +141,8 @@ def suggest(
     ] = False,
     embedding: Embedding = None,
     source: Source = None,
+    perturbation: Perturbation = None,
+    context: Context = None,
     layer: ResponseLayer = None,
     clip: Clip = None,
     on_nonfinite: NonFinite = OnNonfinite.error,
@@ -162,7 +166,7 @@ def suggest(
     limits = dict(map(_limit, max_per or ()))
     if model is not None:
         make_model(model)  # tells at once what is not installed
-    screen = load_screen(data, layer, clip, on_nonfinite)
+    screen = load_screen(data, layer, clip, on_nonfinite, perturbation, context)
     asked, can = (_conditions(path, screen) for path in (targets, candidates))
     if can is None:
         if not len(screen.X_test):

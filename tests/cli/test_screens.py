@@ -323,6 +323,11 @@ def test_a_table_with_columns_of_ones_own(cli, folder, tmp_path):
     assert (
         '"trials": 1' in cli("tune", *data, "--model", "ridge", *roles, *study).stdout
     )
+    table[["Line", "Agent"]].tail(4).to_csv(wanted, index=False)
+    plan = ["--candidates", wanted, "--skip-measured"]
+    plan += ["--output", tmp_path / "plan.csv"]
+    done = cli("suggest", *data, *roles, "--n", 2, *plan, code=2)
+    assert "All 4 candidates are measured already" in done.stderr
 
 
 def test_screen_without_an_id_map(cli, folder, tmp_path):
