@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import signal
 import sys
 import threading
 import traceback
+import warnings
 from pathlib import Path
 
 from sklperturb.utils._printable import printable
@@ -83,6 +85,7 @@ def stopping():
         for each in before:
             signal.signal(each, signal.SIG_DFL)
         received.append(Stopped(signum))
+        _hush_workers()
         if can_wait:
             signal.signal(signal.SIGALRM, stop_again)
             signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
@@ -103,6 +106,12 @@ def stopping():
             signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def _hush_workers():
+    """Let workers that are stopped too say nothing of what they had to do."""
+    logging.getLogger("concurrent.futures").setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", "[0-9]+ tasks", UserWarning, "joblib")
 
 
 def report(error, parameters, *, received=(), inputs=(), show_traceback=False):

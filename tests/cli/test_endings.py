@@ -256,6 +256,27 @@ def test_a_signal_that_a_library_swallows_comes_again(monkeypatch):
         time.sleep(5)
 
 
+def test_workers_that_are_stopped_too_say_nothing():
+    """What joblib would start next fails, with a traceback each time."""
+    program = (
+        "import logging, os, signal, warnings\n"
+        "from sklperturb.cli._ending import Stopped, stopping\n"
+        "try:\n"
+        "    with stopping():\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "except Stopped:\n"
+        "    logging.getLogger('concurrent.futures').error('exception in callback')\n"
+        "    about = UserWarning, 'joblib/parallel.py', 1, 'joblib.parallel'\n"
+        "    warnings.warn_explicit('5 tasks have not been used', *about)\n"
+        "    warnings.warn_explicit('something else', *about)\n"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0
+    assert "exception" not in ended.stderr and "tasks" not in ended.stderr
+    assert "something else" in ended.stderr
+
+
 def test_handlers_of_signals_are_put_back():
     before = signal.getsignal(signal.SIGTERM)
     with _ending.stopping():
