@@ -29,9 +29,18 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
-from scipy import linalg
+from sklearn.utils import _safe_indexing
 
 from benchmarks._output import update
+from benchmarks.planning.suggest_screens import (
+    columns_of,
+    generated,
+    knock_downs,
+    known_of_genes,
+    new_contexts,
+    new_perturbations,
+    real,
+)
 from benchmarks.planning.suggest_summary import (
     ASKED,
     AT_ONCE,
@@ -44,12 +53,18 @@ from benchmarks.planning.suggest_summary import (
     tables,
 )
 from sklperturb.conditions import PerturbationSchema
-from sklperturb.datasets import load_op2, make_chemical_screen
 from sklperturb.linear_model import (
+    GeneKnowledgeRidge,
     ResponseKernelRidge,
     TanimotoKernelRidge,
 )
 from sklperturb.model_selection import suggest_experiments
+from sklperturb.model_selection._design_rules import (
+    Farthest,
+    Likeness,
+    OneOfEach,
+    cluster,
+)
 
 STEPS = (0, 8, 16, 32, 64, 128)
 # What a design is for `suggest_experiments`.
@@ -65,15 +80,6 @@ STRATEGIES = {
 
 
 @dataclass(frozen=True)
-class Deal:
-    """What is known, what can be measured and what is to be predicted, as rows."""
-
-    start: np.ndarray
-    candidates: np.ndarray
-    targets: np.ndarray
-
-
-@dataclass(frozen=True)
 class Question:
     """A screen, and how a deal of it is drawn.
 
@@ -85,6 +91,8 @@ class Question:
         Takes X, the schema and a generator, and returns a `Deal`.
     model : callable
         Takes the schema.
+    sources : callable, default=None
+        Returns what is known of genes, for the designs without a model.
     """
 
     title: str
@@ -96,92 +104,27 @@ class Question:
     steps: tuple = STEPS
     n_deals: int = 3
     n_draws: int = 7
-
-
-# Screens
-
-
-def rotated(y):
-    """Return coordinates with the same products, one per row, of unit mean square."""
-    y = np.asarray(y, dtype=np.float64)
-    values, vectors = linalg.eigh(y @ y.T)
-    kept = values > 1e-10 * values.max()
-    # Divided such that norms are root mean squares: estimators see the scale of y.
-    return vectors[:, kept] * np.sqrt(values[kept] * kept.sum() / y.shape[1])
-
-
-def real(folder, data, number, *, clip=None, n_rows=None):
-    """Return the training rows, or as many of them as are drawn for a deal."""
-    screen = load_op2(data / folder, clip=clip)
-    X, y = screen.X.reset_index(drop=True), np.asarray(screen.y)
-    if n_rows and n_rows < len(X):
-        rows = np.sort(np.random.RandomState(number).permutation(len(X))[:n_rows])
-        X, y = X.iloc[rows].reset_index(drop=True), y[rows]
-    return X, rotated(y), screen.schema
-
-
-def generated(number, *, n_contexts=6, n_compounds=70, n_genes=1000):
-    """Return a screen of its own for each deal."""
-    shape = n_contexts, n_compounds, n_genes
-    screen = make_chemical_screen(*shape, random_state=number)
-    schema = screen.schema
-    X = pd.concat([screen.X, screen.X_test[screen.X.columns]], ignore_index=True)
-    y = np.vstack([np.asarray(screen.y), np.asarray(screen.y_test)])
-    kept = np.flatnonzero(~X.duplicated([schema.context, schema.perturbation]))
-    return X.iloc[kept].reset_index(drop=True), rotated(y[kept]), schema
-
-
-# Deals
-
-
-def _columns(X, schema):
-    return X[schema.context].to_numpy(str), X[schema.perturbation].to_numpy(str)
-
-
-def new_contexts(X, schema, rng, *, n_new, n_known, share, full, wide, names=None):
-    """Predict perturbations in contexts of which nothing is known.
-
-    Parameters
-    ----------
-    n_new, n_known : int
-        Contexts that are new, and of which all is known.
-    share : float
-        Share of perturbations that are targets.
-    full : int
-        Perturbations that a context must have to be drawn.
-    wide : bool
-        Whether all else may be measured, in any context, or only the new ones.
-    names : list of str, default=None
-        The new contexts, in place of drawing them.
-    """
-    context, perturbation = _columns(X, schema)
-    levels, counts = np.unique(context, return_counts=True)
-    order = rng.permutation(levels[counts >= full])
-    new = order[:n_new] if names is None else np.array(names)
-    known = order[~np.isin(order, new)][:n_known]
-    is_new = np.isin(context, new)
-    asked = rng.permutation(np.unique(perturbation[is_new]))
-    asked = asked[: round(share * len(asked))]
-    start = np.isin(context, known)
-    targets = is_new & np.isin(perturbation, asked)
-    free = ~targets & ~start & (is_new | wide)
-    return Deal(*map(np.flatnonzero, (start, free, targets)))
-
-
-def new_perturbations(X, schema, rng, *, n_start, share):
-    """Predict perturbations that were never measured; a few others are known."""
-    perturbation = _columns(X, schema)[1]
-    order = rng.permutation(np.unique(perturbation))
-    n_targets = round(share * len(order))
-    asked, known = order[:n_targets], order[n_targets : n_targets + n_start]
-    targets, start = np.isin(perturbation, asked), np.isin(perturbation, known)
-    return Deal(*map(np.flatnonzero, (start, ~start & ~targets, targets)))
+    sources: object = None
 
 
 def questions(data):
     """Return the questions by a short name."""
     pairs = {"model": lambda schema: ResponseKernelRidge(schema=schema)}
     line = partial(new_contexts, n_new=1, share=1 / 3, full=100, wide=False)
+
+    def genes_question(other_line):
+        sources = partial(known_of_genes, data, other_line=other_line)
+        told = "gene sets and the knock-downs in RPE1" if other_line else "gene sets"
+        return Question(
+            f"Replogle, new genes, {'RPE1 known' if other_line else 'gene sets'}",
+            f"{told}, and 40 knock-downs in K562 known; candidates: 200 other genes "
+            "there; targets: a third of the genes (of 360 that are drawn)",
+            partial(knock_downs, data / "replogle_ranks", n_rows=360),
+            partial(new_perturbations, n_start=40, share=1 / 3),
+            lambda schema: GeneKnowledgeRidge(sources(), schema=schema),
+            designs=(RANDOM, CHOSEN, AT_ONCE, "k-centre", "one of each cluster"),
+            sources=sources,
+        )
 
     def line_question(n_known):
         several = "s" if n_known > 1 else ""
@@ -240,6 +183,8 @@ def questions(data):
             designs=(RANDOM, CHOSEN, AT_ONCE, "k-centre", "one of each cluster"),
             **pairs,
         ),
+        "genes": genes_question(False),
+        "genes_and_line": genes_question(True),
         "l1000": Question(
             "L1000",
             "30 compounds known; candidates: others; targets: a third of the compounds "
@@ -281,7 +226,7 @@ def run(question, keep=None, name=""):
         steps = [n for n in question.steps if n < 0.8 * last] + [last]
         curves.steps.append(steps)
         ends = {}
-        curves.units[number] = _columns(X, schema)[1][deal.targets]
+        curves.units[number] = columns_of(X, schema)[1][deal.targets]
         for design in question.designs:
             drawn = {RANDOM: question.n_draws, ASKED: 2}
             for seed in range(drawn.get(design, 1)):
@@ -332,9 +277,12 @@ def follow(question, X, y, schema, deal, design, steps, seed, ends):
             new = list(left)
         elif at_once and n:
             new = order[n:following]
+        elif question.sources and design in ("k-centre", "one of each cluster"):
+            given = design, question.sources(), X, schema, measured, left
+            new = by_sources(*given, following - n, seed)
         else:
             plan = suggest_experiments(
-                *(model, X.iloc[measured], y[measured], X.iloc[left]),
+                *(model, X.iloc[measured], _safe_indexing(y, measured), X.iloc[left]),
                 len(left) if at_once else following - n,
                 targets=X.iloc[deal.targets],
                 strategy=STRATEGIES[design],
@@ -358,6 +306,29 @@ def follow(question, X, y, schema, deal, design, steps, seed, ends):
     return np.array(errors), np.array(rest), expected, seconds
 
 
+def by_sources(design, sources, X, schema, measured, left, n, seed):
+    """Return the `n` rows of `left` that a design chooses by the vectors of genes."""
+    places, units = np.arange(len(left)), list(np.arange(len(left))[:, None])
+    like = Likeness(
+        *(X.iloc[measured], np.zeros((len(measured), 0)), X.iloc[left]),
+        *(places, 0, schema, sources),
+    )
+    rank = np.random.RandomState(seed).permutation(len(left))
+    if design == "k-centre":
+        rule = Farthest(like, units, rank)
+    else:
+        own = like.perturbations(places)
+        alike = like.of_perturbations[np.ix_(own, own)]
+        rule = OneOfEach(*cluster(alike, n), rank)
+    allowed, found = np.ones(len(left), dtype=bool), []
+    for _ in range(n):
+        chosen = rule.pick(allowed)
+        allowed[chosen] = False
+        rule.measured(chosen)
+        found.append(left[chosen])
+    return found
+
+
 def predicted(model, X, y, deal, measured, ends):
     """Return the error of each target and candidate, zero of those measured.
 
@@ -369,8 +340,8 @@ def predicted(model, X, y, deal, measured, ends):
     wanted = np.union1d(deal.candidates, deal.targets)
     errors = pd.Series(0.0, wanted)
     rows = np.setdiff1d(wanted, measured)
-    fitted = model.fit(X.iloc[measured], y[measured])
-    missed = y[rows] - fitted.predict(X.iloc[rows])
+    fitted = model.fit(X.iloc[measured], _safe_indexing(y, measured))
+    missed = np.asarray(y)[rows] - np.asarray(fitted.predict(X.iloc[rows]))
     errors[rows] = np.sqrt(np.mean(missed**2, axis=1))
     n_start = len(deal.start)
     if n_measured in (n_start, n_start + len(deal.candidates)):

@@ -1,7 +1,9 @@
 """Write what was compared as one page."""
 
 from os import PathLike
+from pathlib import Path
 
+import pandas as pd
 from sklearn.utils._param_validation import validate_params
 
 from sklperturb.auditing._result import LeakAudit
@@ -10,6 +12,7 @@ from sklperturb.conditions import PerturbationSchema
 from sklperturb.files._writing import check_output, written_whole
 from sklperturb.report._content import describe
 from sklperturb.report._page import render, templates
+from sklperturb.report._plan import as_plan, read_plan
 from sklperturb.report._run import check_run
 from sklperturb.utils._printable import printable
 
@@ -26,6 +29,7 @@ TITLE = "Comparison of models"
         "scoring": [list, None],
         "audit": [LeakAudit, None],
         "coverage": [dict, None],
+        "plan": [pd.DataFrame, str, PathLike, None],
         "title": [str],
         "about": [dict, None],
         "overwrite": ["boolean"],
@@ -42,6 +46,7 @@ def write_html(
     scoring=None,
     audit=None,
     coverage=None,
+    plan=None,
     title=TITLE,
     about=None,
     overwrite=False,
@@ -51,8 +56,8 @@ def write_html(
     The page has the leaderboard with its intervals, the baselines and the ceiling; a
     table of the held-out conditions to sort and search, with the strongest genes of
     each as measured and as predicted; how well effect sizes are calibrated; the audit;
-    time and memory; and where the numbers are from. What is not known is left out, and
-    the page says so.
+    the next experiments; time and memory; and where the numbers are from. What is not
+    known is left out, and the page says so.
 
     Parameters
     ----------
@@ -75,6 +80,9 @@ def write_html(
     coverage : dict of str to DataFrame, default=None
         Coverage of intervals by model, as `sklperturb.inspection.coverage_curve`
         returns it.
+    plan : DataFrame or path-like, default=None
+        Next experiments, as `suggest_experiments` returns them, or the file that
+        ``sklperturb suggest --output`` has written.
     title : str, default="Comparison of models"
     about : dict of str to object, default=None
         What else to tell of where the numbers are from, such as ``{"seed": 0}``.
@@ -90,13 +98,15 @@ def write_html(
     ImportError
         If jinja2 is not installed.
     ValueError
-        If the name ends otherwise, or X and y have not the rows that were compared.
+        If the name ends otherwise, X and y have not the rows that were compared, or
+        `plan` is no plan.
     OSError
         If the file exists and `overwrite` is false, or it cannot be written.
 
     See Also
     --------
     sklperturb.comparison.compare : Makes the comparison.
+    sklperturb.model_selection.suggest_experiments : Makes a plan.
 
     Notes
     -----
@@ -126,6 +136,10 @@ def write_html(
             f"X has {len(X)} rows, and the comparison was of {len(comparison.rows)}; "
             "pass the X and y that were given to compare."
         )
+    if isinstance(plan, pd.DataFrame):
+        plan = as_plan(plan)
+    elif plan is not None:
+        plan = read_plan(Path(plan))
     run = describe(
         comparison,
         X,
@@ -136,6 +150,8 @@ def write_html(
         coverage=coverage,
         about=about,
     )
+    if plan is not None:
+        run["plan"] = plan
     write_page(path, run, title)
     return path
 

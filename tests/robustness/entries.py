@@ -182,7 +182,22 @@ _ALL += [
         *("report --audit", ("run/run.json", "audit.json")),
         *(*_REPORT, "--audit", "audit.json"),
     ),
+    _command("report, a plan kept", ("run/run.json", "run/suggestions.csv"), *_REPORT),
+    _command(
+        *("report --plan", ("run/run.json", "plan.parquet")),
+        *(*_REPORT, "--plan", "plan.parquet"),
+    ),
 ]
+_SUGGEST = "suggest", "--data", "op2", "--n", "3", "--output", "../out/plan.csv"
+for _kind in ("csv", "parquet"):
+    _files = f"can.{_kind}", f"want.{_kind}"
+    _ALL.append(
+        _command(
+            *(f"suggest {_kind}", (*SCREEN, *_files), *_SUGGEST),
+            *("--candidates", _files[0], "--targets", _files[1]),
+            *("--cost-column", "price", "--max-per", "plate=2"),
+        )
+    )
 ENTRIES = {entry.name: entry for entry in _ALL}
 
 

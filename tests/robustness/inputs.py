@@ -218,6 +218,24 @@ def _write_report(entries):
     Path("audit.json").write_text(json.dumps(found.to_dict()))
 
 
+def _write_plan(entries):
+    """Write a plan, and what one is made of, into the folder that is open."""
+    from sklperturb.linear_model import ResponseKernelRidge
+    from sklperturb.model_selection import suggest_experiments
+
+    screen = entries.load_screen()
+    columns = screen.schema.columns("context", "perturbation")
+    wanted = screen.X_test[columns].reset_index(drop=True)
+    can = wanted.assign(plate=[f"{i % 2:03}" for i in range(len(wanted))], price=2.5)
+    given = screen.X, screen.y, can, 4
+    plan = suggest_experiments(ResponseKernelRidge(), *given, schema=screen.schema)
+    plan.attrs = {}
+    for name, table in (("can", can), ("want", wanted), ("run/suggestions", plan)):
+        table.to_csv(f"{name}.csv", index=False)
+        table.to_parquet(f"{name}.parquet", index=False)
+    Path("run/suggestions.parquet").rename("plan.parquet")
+
+
 def _write_resumable(folder):
     """Leave what finished folds and trials leave."""
     from tests.robustness import entries
@@ -228,6 +246,7 @@ def _write_resumable(folder):
     try:
         entries.board("folds")
         _write_report(entries)
+        _write_plan(entries)
         entries.search("study.log")
     finally:
         os.chdir(before)

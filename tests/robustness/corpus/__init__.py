@@ -6,6 +6,7 @@ from tests.robustness.corpus import (
     documents,
     matrices,
     pages,
+    plans,
     resumed,
     stores,
     tables,
@@ -22,6 +23,7 @@ CASES = [
         matrices,
         resumed,
         pages,
+        plans,
     )
     for case in module.CASES
 ]
