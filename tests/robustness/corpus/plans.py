@@ -106,11 +106,12 @@ _PARQUET = [
     ("text", content("cell_type,sm_name\na,b\n"), refused("parquet")),
     ("half", cut(0.5), refused("parquet")),
     ("bits that are flipped", flipped(0.1, 0.3, 0.5), refused("parquet")),
-    ("no rows", _frame(lambda f: f.iloc[:0]), refused()),
     ("lists in a column", _frame(lambda f: f.assign(x=[[1]] * len(f))), refused("lists")),
     ("an index with names", _frame(lambda f: f.set_index(["cell_type", "sm_name"])), accepted(same=False)),
     ("categories", _frame(lambda f: f.astype({"cell_type": "category"})), accepted()),
 ]  # fmt: skip
+
+_NO_ROWS = [("no rows", _frame(lambda f: f.iloc[:0]), refused("no"))]
 
 # What a plan says; a page shows it.
 _plan = [
@@ -125,7 +126,7 @@ _plan = [
     ("a gain below 0", _set("gain", -1e9), accepted(same=False)),
     ("no error in one row", _set("expected_error", None, 1), accepted(same=False)),
     ("no errors", _frame(lambda f: f.assign(gain=None, expected_error=None)), accepted(same=False)),
-    ("no gain", _set("gain", None), accepted(same=False)),
+    ("a gain that is missing", _set("gain", None), accepted(same=False)),
     ("dates for costs", _frame(lambda f: f.assign(cost=pd.Timestamp("2024-01-01"))), refused("cost")),
     ("true for costs", _frame(lambda f: f.assign(cost=True)), refused("cost")),
     ("no reasons", _frame(lambda f: f.assign(reason=None)), accepted(same=False)),
@@ -182,7 +183,7 @@ CASES = [
         *_TEXT, *_plan, *_SPECIAL, ("a folder", folder, refused()),
     ]),
     *cases("parquet: plan", "plan.parquet", "report --plan", [
-        *_PARQUET, *_plan, *_whole, *_GIVEN,
+        *_PARQUET, *_NO_ROWS, *_plan, *_whole, *_GIVEN,
     ]),
     *cases("csv: candidates", "can.csv", "suggest csv", [
         *_TEXT, *_asked, *_GIVEN,
@@ -194,7 +195,8 @@ CASES = [
     ]),
     *cases(
         *("parquet: candidates", "can.parquet", "suggest parquet"),
-        *(_candidates, "candidate"),
+        *([*_candidates, *_NO_ROWS], "candidate"),
     ),
     *cases("parquet: targets", "want.parquet", "suggest parquet", [*_PARQUET, *_asked]),
+    *cases("parquet: targets", "want.parquet", "suggest parquet", _NO_ROWS, "targets"),
 ]  # fmt: skip
