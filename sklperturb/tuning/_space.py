@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import HasMethods, validate_params
 
 _SCALARS = (str, int, float, bool, type(None))
@@ -60,9 +61,9 @@ def search_space(estimator):
         name = type(part).__name__
         known = SPACES.get(name)
         if known is None:
-            # The encoder of conditions is composed of parts with spaces of their own.
+            # Encoders of conditions and pipelines have parts with spaces of their own.
             ours = type(part).__module__.startswith("sklperturb.")
-            if ours and not isinstance(part, ColumnTransformer):
+            if ours and not isinstance(part, ColumnTransformer | Pipeline):
                 raise ValueError(
                     f"{name} has no search space. Pass param_distributions, or add a "
                     "line for it to SPACES in sklperturb/tuning/_space_table.py; {} "

@@ -255,7 +255,7 @@ def noise_ceiling(
     >>> rng = np.random.default_rng(0)
     >>> y = np.repeat(rng.normal(size=(50, 80)), 3, axis=0)
     >>> print(noise_ceiling(X, y + rng.normal(size=y.shape)))
-    mrrmse: 0.9938 (0.9787 to 1.0110), from replicates of 50 perturbations
+    mrrmse: 0.9938 (0.9787 to 1.0090), from replicates of 50 perturbations
     """
     X = as_table(X)
     metric = _check_metric(scoring)

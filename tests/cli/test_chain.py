@@ -171,7 +171,7 @@ def test_a_leaderboard_of_embedded_cells(cli, screen, tmp_path):
         (["--models", "gan"], "'gan' is no model of cells"),
         (["--cv", "unseen-pair"], "is for signatures"),
         (["--cv", "unseen-context"], "--context to name it"),
-        (["--clip", "3"], "--on-nonfinite and --source are for signatures"),
+        (["--clip", "3"], "--source and --with-audit are for signatures"),
     ],
 )
 def test_what_a_leaderboard_of_cells_refuses(cli, files, words, message):
