@@ -388,6 +388,19 @@ def test_what_is_wrong_is_told(screen):
         suggest_experiments(model, X, y, X, 3, skip_measured=True)
 
 
+def test_costs_are_those_of_the_candidates_that_are_left(screen):
+    rest = screen.X_test
+    both = pd.concat([screen.X.head(2), rest])
+    costs = np.arange(1.0, len(both) + 1)
+    task = ProductKernelRidge(), screen.X, screen.y
+    plan = suggest_experiments(
+        *task, both, len(rest), costs=costs, skip_measured=True, calibrate=False
+    )
+    paid = np.diff(plan["cost"], prepend=0)
+    expected = pd.Series(costs[2:], rest.index)[plan.index]
+    np.testing.assert_allclose(paid, expected)
+
+
 def test_disagreement_asks_any_model(screen):
     plan = suggest_experiments(
         AdditiveRegressor(),
