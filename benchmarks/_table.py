@@ -95,6 +95,13 @@ ENTRIES = (
         minutes=15,
     ),
     Entry(
+        "best_ideas",
+        "models",
+        "ideas that could make `best` better, on what its parts predict",
+        runs=("{data/op3_ranks_op2_layout} {data/tggates_op2_layout}",),
+        minutes=5,
+    ),
+    Entry(
         "boosting_backends",
         "models",
         "LightGBM against XGBoost and scikit-learn, on components of the targets",
