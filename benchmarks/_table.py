@@ -404,7 +404,13 @@ ENTRIES = (
         "interval_coverage",
         "trust",
         "what intervals of scores and differences cover",
-        minutes=60,
+        minutes=25,
+    ),
+    Entry(
+        "interval_sizes",
+        "trust",
+        "what intervals cover with few perturbations, and how wide they are",
+        minutes=2,
     ),
     Entry(
         "slope_coverage",

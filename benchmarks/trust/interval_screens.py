@@ -154,17 +154,17 @@ CASES = {
         by(UnseenGroupKFold, 5, by=GROUP), 0, 2, (COMPOUND,), n_groups=80
     ),
     "UnseenScaffoldKFold": Case(
-        by(UnseenScaffoldKFold, 5), 0, 2, (COMPOUND,), n_groups=80
+        by(UnseenScaffoldKFold, 5), 0, 2, (COMPOUND,), n_groups=80, share=0.5
     ),
     "UnseenPairKFold": Case(
         by(UnseenPairKFold, 5), 80, 3, (COMPOUND,), True, share=0.5
     ),
     "UnseenPairKFold, two targets": Case(
-        pairs_in_targets, 80, 4, (COMPOUND,), True, share=0.3
+        pairs_in_targets, 80, 4, (COMPOUND,), True, share=0.5
     ),
     "UnseenContextKFold": Case(by(UnseenContextKFold, 5), 20, 15, (CONTEXT,)),
     "UnseenContextKFold, few": Case(by(UnseenContextKFold, 3), 40, 6, (CONTEXT,)),
-    "LeaveOneContextOut": Case(leave_one_out, 20, 15, (CONTEXT,), True, share=0.2),
+    "LeaveOneContextOut": Case(leave_one_out, 20, 15, (CONTEXT,), True, share=0.5),
     "both new": Case(both_new, 60, 12, (COMPOUND, CONTEXT), share=0.5),
     "both new, few": Case(both_new, 60, 6, (COMPOUND, CONTEXT), share=0.5),
     "UnseenPairKFold, registered": Case(
@@ -179,7 +179,7 @@ CASES = {
             ("response_kernel", "additive_joint"),
             ("response_kernel", "ridge"),
         ),
-        share=0.2,
+        share=0.1,
     ),
     "UnseenPerturbationKFold, registered": Case(
         by(UnseenPerturbationKFold, 5),
@@ -187,7 +187,7 @@ CASES = {
         2,
         (COMPOUND,),
         pairs=(("tanimoto_kernel", "gene_mean"), ("nearest_compound", "gene_mean")),
-        share=0.2,
+        share=0.15,
     ),
 }
 

@@ -16,10 +16,8 @@ from benchmarks.trust.interval_screens import (
 from sklperturb.models import make_model
 
 # Where folds learn of the units that they test, how many fresh ones are exchanged for
-# these one at a time, and how many handfuls at once; of models of the registry fewer.
-N_EXCHANGES = 25, 25
-N_REGISTERED = 6, 8
-STRONG = 0.1  # share of the compounds that are exchanged one at a time
+# these; of models of the registry, of which less is foreseen, more.
+N_EXCHANGES, N_REGISTERED = 25, 30
 MOST_FRESH = 3000  # fresh pairs for a fold whose model does not learn from them
 
 # What counts if two conditions have it in common, and the penalty.
@@ -55,6 +53,11 @@ class SharedLevels(RegressorMixin, BaseEstimator):
         """Fit to codes of levels; a kernel that is among `factors` is one of these."""
         y = np.asarray(y)
         self.mean_ = y.mean(axis=0)
+        compounds, first = np.unique(codes[COMPOUND], return_index=True)
+        self.n_rows_ = len(y) / len(compounds)
+        if FAMILY in self.weights:
+            own = codes[FAMILY][first]
+            self.relatives_ = np.bincount(own, minlength=N_COMPOUNDS)
         # New names of levels change nothing; what is alike does.
         alike = [
             np.unique(codes[name], return_inverse=True)[1] for name in self.weights
@@ -79,6 +82,34 @@ class SharedLevels(RegressorMixin, BaseEstimator):
             self.effects_[name][codes[name]] for name in self.weights
         )
 
+    def foresee(self, column, codes, y, n_known):
+        """Return the errors of units of which some rows become known, all else staying.
+
+        Parameters
+        ----------
+        column : str
+            Of the units.
+        codes : dict of str to ndarray of int of shape (n_units, n_rows)
+        y : ndarray of shape (n_units, n_rows, n_genes)
+        n_known : int
+            How many rows, from the first, become known.
+
+        Returns
+        -------
+        errors : ndarray of shape (n_units, n_rows - n_known)
+        """
+        others = [name for name in self.weights if name != column]
+        rest = y - self.mean_ - sum(self.effects_[n][codes[n]] for n in others)
+        weight = np.full(len(y), self.weights[column])
+        if column == COMPOUND and FAMILY in others:
+            # A new compound tells of its family, the more the fewer relatives it has.
+            of_one = weight + self.penalty / self.n_rows_
+            told = self.relatives_[codes[FAMILY][:, 0]] / of_one
+            weight = weight + self.weights[FAMILY] / (1 + self.weights[FAMILY] * told)
+        share = (weight / (weight * n_known + self.penalty))[:, None]
+        effect = share * rest[:, :n_known].sum(axis=1)
+        return error(rest[:, n_known:], effect[:, None])
+
 
 class Registered:
     """A model of the registry, with the methods of `SharedLevels`."""
@@ -100,7 +131,7 @@ class Registered:
 
 def error(truth, y_pred):
     """Return the root mean squared error of each row."""
-    return np.sqrt(np.mean((truth - y_pred) ** 2, axis=1))
+    return np.sqrt(np.mean((truth - y_pred) ** 2, axis=-1))
 
 
 @dataclass
@@ -148,56 +179,83 @@ class World:
         """Return the `Truth` where a fold has learnt of the units that it tests too.
 
         A fresh unit takes the place of one that a fold tests, in training too, while
-        all else that the fold learns from stays: one unit at a time if it is strong,
-        since it changes the models that the truth is about, and weak ones by the
-        handful. With `refit`, all rows but those that are scored are trained on.
+        all else that the fold learns from stays, and the model is fitted anew. Only
+        some are exchanged: what is averaged over them is how far their scores are from
+        what is foreseen without a fit, which is known of all. With `refit`, all rows
+        but those that are scored are trained on.
         """
         [column] = self.case.fresh
         own = self.codes[column]
-        strength, strong = self._strength(column)
-        fresh = np.setdiff1d(np.arange(len(strength)), own)
-        single = fresh[strong[fresh]]
-        n_single, n_handfuls = N_REGISTERED if self.case.pairs else N_EXCHANGES
-        if len(single) == len(fresh):
-            n_single, n_handfuls = n_single + n_handfuls, 0
-        drawn, weights = self._spread_out(single, strength[single], n_single)
-        order = self._places(folds, n_single)
-        values = [
-            self._exchange(*folds[fold], column, [own[row]], [new], refit)
-            for new, (fold, row) in zip(drawn, order, strict=True)
-        ]
-        share = len(single) / len(fresh)
-        weights = [share * weights / weights.sum()]
-        if n_handfuls:
-            weak = fresh[~strong[fresh]]
-            most = max(1, len(np.unique(own)) // 5)
-            for place in range(n_handfuls):
-                train, test = folds[place % len(folds)]
-                leaving = np.unique(own[test])
-                leaving = self.rng.permutation(leaving[~strong[leaving]])[:most]
-                new = self.rng.choice(weak, len(leaving), replace=False)
-                values.append(self._exchange(train, test, column, leaving, new, refit))
-            weights.append(np.full(n_handfuls, (1 - share) / n_handfuls))
-        return _weighted(np.array(values), weights)
+        fresh = np.setdiff1d(np.arange(TOTAL[column]), own)
+        n_drawn = N_REGISTERED if self.case.pairs else N_EXCHANGES
+        drawn, weights = self._spread_out(fresh, self._strength(column)[fresh], n_drawn)
+        every = np.arange(len(own))
+        known = [every if refit else train for train, _ in folds]
+        controls = [self._controls(rows) for rows in known]
+        off = []
+        for new, place in zip(drawn, self._places(folds, n_drawn), strict=True):
+            fold, leaving = place[0], own[place[1]]
+            test = folds[fold][1]
+            scored = test[own[test] == leaving]
+            train = np.setdiff1d(known[fold], scored) if refit else known[fold]
+            parts = self._parts(column, leaving, train, scored)
+            foreseen = self._foreseen(controls[fold], column, np.array([new]), *parts)
+            names = np.arange(TOTAL[column])
+            names[leaving] = new
+            codes = self.codes | {column: names[own]}
+            found = self.scores(codes, codes, train, scored).mean(axis=0)
+            off.append(found - foreseen[0])
+        truth = _weighted(np.array(off), weights / weights.sum())
+        truth.mean = truth.mean + self._foreseen_of_all(
+            column, folds, known, controls, fresh
+        )
+        return truth
 
-    def _exchange(self, train, test, column, leaving, new, refit):
-        """Return the mean scores of new units in the place of others."""
-        own = self.codes[column]
-        names = np.arange(TOTAL[column])
-        names[leaving] = new
-        codes = self.codes | {column: names[own]}
-        scored = test[np.isin(own[test], leaving)]
-        known = np.setdiff1d(np.arange(len(own)), scored) if refit else train
-        return self.scores(codes, codes, known, scored).mean(axis=0)
+    def _controls(self, known):
+        """Return closed-form models, one for each model, fitted to some rows."""
+        given = list(MODELS.values())
+        if self.case.pairs:  # the nearest to what these have in common
+            given = given[:1] * len(self.case.names())
+        codes = [self.codes[name][known] for name in TOTAL]
+        y, codes = self.population.y[*codes], self.population.codes(*codes)
+        return [SharedLevels(*own).learn(codes, y, self.factors) for own in given]
+
+    def _parts(self, column, unit, train, scored):
+        """Return with what a unit is known, and with what it is scored."""
+        [kept] = set(TOTAL) - {column}
+        known = train[self.codes[column][train] == unit]
+        return tuple(np.sort(self.codes[kept][known])), tuple(
+            np.sort(self.codes[kept][scored])
+        )
+
+    def _foreseen(self, controls, column, units, known, scored):
+        """Return the mean score that is foreseen of each unit, by model."""
+        grid = np.meshgrid(units, np.array(known + scored, dtype=int), indexing="ij")
+        pairs = grid if column == COMPOUND else grid[::-1]
+        y, codes = self.population.y[*pairs], self.population.codes(*pairs)
+        found = [own.foresee(column, codes, y, len(known)) for own in controls]
+        return np.column_stack([errors.mean(axis=1) for errors in found])
+
+    def _foreseen_of_all(self, column, folds, known, controls, units):
+        """Return the mean of what is foreseen of units in each place that is tested."""
+        own, means, total, n_rows = self.codes[column], {}, 0.0, 0
+        for fold, (_, test) in enumerate(folds):
+            for leaving in np.unique(own[test]):
+                scored = test[own[test] == leaving]
+                train = np.setdiff1d(known[fold], scored)
+                parts = self._parts(column, leaving, train, scored)
+                if (fold, *parts) not in means:
+                    found = self._foreseen(controls[fold], column, units, *parts)
+                    means[fold, *parts] = found.mean(axis=0)
+                total = total + means[fold, *parts] * len(scored)
+                n_rows += len(scored)
+        return total / n_rows
 
     def _strength(self, column):
-        """Return the mean response of each unit of the population, and which count."""
+        """Return the mean response of each unit of the population."""
         [kept] = set(TOTAL) - {column}
         size = self.population.size if column == COMPOUND else self.population.size.T
-        strength = size[:, np.unique(self.codes[kept])].mean(axis=1)
-        if column == CONTEXT:  # which all count
-            return strength, np.full(len(strength), True)
-        return strength, strength > np.quantile(strength, 1 - STRONG)
+        return size[:, np.unique(self.codes[kept])].mean(axis=1)
 
     def _spread_out(self, units, strength, n_drawn):
         """Return units from weak to strong and their weights: one every so much."""
@@ -243,13 +301,7 @@ class World:
 
 
 def _weighted(values, weights):
-    """Return the `Truth` of weighted values, with weights in several strata."""
-    mean, noise, start = 0.0, 0.0, 0
-    for own in weights:
-        part = values[start : start + len(own)]
-        start += len(own)
-        centre = np.average(part, axis=0, weights=own)
-        apart = own[:, None] * (part - centre)
-        mean = mean + own.sum() * centre
-        noise = noise + apart.T @ apart * len(own) / (len(own) - 1)
-    return Truth(mean, noise)
+    """Return the `Truth` of values with weights that add up to 1."""
+    mean = weights @ values
+    apart = weights[:, None] * (values - mean)
+    return Truth(mean, apart.T @ apart * len(weights) / (len(weights) - 1))

@@ -166,12 +166,13 @@ def compare(
     Notes
     -----
     Intervals are those of a studentised bootstrap of units, the same draws for all
-    models. Units are what the folds hold out, and an interval is about fresh ones:
-    perturbations, in the same contexts; contexts, with the same perturbations, where
-    every fold tests contexts that it does not train on, and with `LeaveOneContextOut`;
-    both at once [1]_ where both are new in every fold; groups or scaffolds where a
-    splitter deals these. Names of one structure that `UnseenPerturbationKFold` holds
-    out together are one perturbation.
+    models, with ends at one to three times the distance of Student's. Units are what
+    the folds hold out, and an interval is about fresh ones: perturbations, in the same
+    contexts; contexts, with the same perturbations, where every fold tests contexts
+    that it does not train on, and with `LeaveOneContextOut`; both at once [1]_ where
+    both are new in every fold; groups or scaffolds where a splitter deals these. Names
+    of one structure that `UnseenPerturbationKFold` holds out together are one
+    perturbation.
 
     They hold for the models that were fitted on the folds, and not for one that is
     fitted to all rows afterwards, which differs from them; the guide has the measured

@@ -5,11 +5,14 @@ from scipy import stats
 
 # Of two clusters nothing is known about how much clusters differ.
 FEWEST_UNITS = 3
-# Below this there are too few resamples that differ.
-_FEWEST_RESAMPLED = 5
-# By how much intervals of differences are wider where a few clusters make them. Chosen
-# with benchmarks/trust/interval_coverage.py.
-_TAILS = 6.0
+# With fewer degrees of freedom there are too few resamples that differ.
+_FEWEST_FREE = 4.0
+# By how much intervals of differences are wider where a few clusters make them, and how
+# far ends are at most, in those of Student. Chosen on screens of other seeds than those
+# that benchmarks/trust/interval_coverage.py reports.
+_TAILS, _MOST = 14.0, 3.0
+# So many clusters show their tails, and more of them need less of that.
+_SHOWN = 40
 
 
 class ClusterBootstrap:
@@ -20,15 +23,18 @@ class ClusterBootstrap:
     for both. The distance of a resampled mean from the mean is divided by the
     resample's own standard error, since scores of clusters are skewed: a few compounds
     make most of the error, and where a sample has too few of them, its mean and its
-    spread are both too small [1]_. The ends are never nearer than Student's; with three
-    or four clusters they are Student's, and with fewer there are none.
+    spread are both too small [1]_. The ends are never nearer than Student's, and not
+    more than three times as far: a resample that happens to lack the few clusters that
+    make the spread has next to no standard error, and its ratio says nothing. With
+    three or four clusters the ends are Student's, and with fewer there are none.
 
     Parameters
     ----------
     clusters : array-like of shape (n_rows,) or (n_rows, 2)
         Two columns are two kinds of clusters that cross. Both are resampled at once,
         and a row counts as often as its clusters were drawn, multiplied [2]_; standard
-        errors are those of clusters of two kinds [3]_.
+        errors are those of clusters of two kinds [3]_, and Student's degrees of freedom
+        those of the kinds, each by its part of the variance [4]_.
     n_resamples : int
     confidence : float
     rng : RandomState
@@ -47,6 +53,8 @@ class ClusterBootstrap:
     .. [3] Cameron, Gelbach and Miller, "Robust inference with multiway clustering",
        Journal of Business & Economic Statistics 29(2), 2011.
        :doi:`10.1198/jbes.2010.07136`
+    .. [4] Satterthwaite, "An approximate distribution of estimates of variance
+       components", Biometrics Bulletin 2(6), 1946. :doi:`10.2307/3002019`
     """
 
     def __init__(self, clusters, n_resamples, confidence, rng):
@@ -81,7 +89,7 @@ class ClusterBootstrap:
         which resamples of the clusters that happen to be there do not show, so that the
         interval is wider by what the tails leave open: the standard error of clusters
         whose kurtosis is k is itself uncertain by (k - 3) / n more than that of normal
-        ones. Of clusters without such tails it is that of `interval`.
+        ones. Many clusters show their tails: beyond 40 the factor fades.
 
         Parameters
         ----------
@@ -94,18 +102,7 @@ class ClusterBootstrap:
         low, high : float
         """
         divisors = np.ones(len(values)) if divisors is None else divisors
-        low, high = self.interval_of_ratio(values, divisors)
-        if np.isnan(low) or low == high:
-            return low, high
-        ratio = values.sum() / divisors.sum()
-        sums, tails = self._in_cells(values - ratio * divisors), 0.0
-        for kind, size in enumerate(self.sizes):
-            others = tuple(i for i in range(sums.ndim) if i != kind)
-            squares = sums.sum(axis=others) ** 2
-            kurtosis = size * np.sum(squares**2) / np.sum(squares) ** 2
-            tails = max(tails, (kurtosis - 3) / size)
-        wider = np.sqrt(1 + _TAILS * tails)
-        return ratio - wider * (ratio - low), ratio + wider * (high - ratio)
+        return self._interval(values, divisors, _TAILS)
 
     def interval_of_ratio(self, values, divisors):
         """Return that of the sum of `values` over the sum of `divisors`.
@@ -113,6 +110,10 @@ class ClusterBootstrap:
         NaN where the divisors of a resample add up to another sign than theirs all, so
         that the ratio could be anything.
         """
+        return self._interval(values, divisors, 0.0)
+
+    def _interval(self, values, divisors, tails):
+        """Return the interval of a ratio, as much wider as `tails` says."""
         missing = np.isnan(values).any() or np.isnan(divisors).any()
         if min(self.sizes) < FEWEST_UNITS or missing:
             return np.nan, np.nan
@@ -123,18 +124,41 @@ class ClusterBootstrap:
         sums = self._in_cells(values - mean * divisors)
         once = [np.ones((1, size)) for size in self.sizes]
         error = self._mean_and_error(once, sums, counts)[1][0]
+        if error == 0:
+            return mean, mean
+        longest, free = self._shape(sums, error * np.abs(total))
         miss = (1 - self._confidence) / 2
-        high = stats.t.ppf(1 - miss, min(self.sizes) - 1)
-        low = -high
-        if min(self.sizes) >= _FEWEST_RESAMPLED and error > 0:
+        usual = stats.t.ppf(1 - miss, free)
+        ends = np.array([usual, usual])
+        if free >= _FEWEST_FREE:
             moved, errors = self._mean_and_error(self._times, sums, counts)
             with np.errstate(divide="ignore", invalid="ignore"):
                 ratios = moved / errors
             ratios = ratios[np.isfinite(ratios)]
             if len(ratios):
-                drawn = np.quantile(ratios, [miss, 1 - miss])
-                low, high = min(low, drawn[0]), max(high, drawn[1])
-        return mean - high * error, mean - low * error
+                low, high = np.quantile(ratios, [miss, 1 - miss])
+                ends = np.maximum(ends, [high, -low])
+        wider = np.sqrt(1 + tails * longest)
+        below, above = error * np.minimum(wider * ends, _MOST * usual)
+        return mean - below, mean + above
+
+    def _shape(self, sums, error):
+        """Return how long the tails of the clusters are, and how much is free.
+
+        Of two kinds the tails are the longer ones, and the degrees of freedom are
+        nearer to those of the kind that makes more of the variance.
+        """
+        tails, parts = 0.0, 0.0
+        for kind, size in enumerate(self.sizes):
+            others = tuple(i for i in range(sums.ndim) if i != kind)
+            squares = sums.sum(axis=others) ** 2
+            total = squares.sum()
+            if total > 0:
+                kurtosis = size * np.sum(squares**2) / total**2
+                fading = min(1.0, _SHOWN / size)
+                tails = max(tails, fading * (kurtosis - 3) / size)
+            parts += (total * size / (size - 1)) ** 2 / (size - 1)
+        return tails, max(error**4 / parts, min(self.sizes) - 1)
 
     def _in_cells(self, values):
         """Return the sum of `values` in each cluster, or pair of clusters."""
