@@ -4,13 +4,14 @@
 
 A folder holds a screen in OP2's layout. The folds hold out what its id map asks for
 (`suggest_cv`), and nothing is looked at on the rows to predict; each seed deals other
-folds. An id map that asks for perturbations measured elsewhere and for ones that never
-were is two tasks, each with folds of its own. Printed are, for each task and model, the
-MRRMSE with its difference from the additive model on the same rows and their interval,
-its ratio to zeros, the row-wise Spearman correlation, seconds of a fit and memory; with
-several seeds, the mean difference and its interval over the seeds, which tells of the
-deals alone; and last, over all tasks, the geometric mean of the ratio to the additive
-model, and the worst one.
+folds, from --first-seed on. An id map that asks for perturbations measured elsewhere
+and for ones that never were is two tasks, each with folds of its own, of which --only
+runs one. Printed are, for each task and model, the MRRMSE with its difference from the
+additive model on the same rows and their interval, its ratio to zeros, the row-wise
+Spearman correlation, seconds of a fit and memory; with several seeds, the mean
+difference and its interval over the seeds, which tells of the deals alone; and last,
+over all tasks, the geometric mean of the ratio to the additive model, and the worst
+one.
 
 Finished folds are kept in --cache, and a run that was stopped goes on from there.
 """
@@ -46,6 +47,8 @@ def main():
     parser.add_argument("--models", default="ridge,product_kernel,response_kernel")
     parser.add_argument("--generated", type=int, default=0, help="screens to generate")
     parser.add_argument("--seeds", type=int, default=1, help="deals of the folds")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the first deal")
+    parser.add_argument("--only", choices=["seen", "unseen"], help="task of mixed maps")
     parser.add_argument("--n-splits", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--cache", type=Path)
@@ -54,7 +57,7 @@ def main():
     ratios = {}
     for name, screen, asked in tasks(options):
         differences = {}
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             print(f"{name}, seed {seed} ...", file=sys.stderr, flush=True)
             table = run(screen, asked, names, seed, options)
             print(f"\n**{name}**, seed {seed}, {len(screen.X)} rows\n")
@@ -81,8 +84,9 @@ def tasks(options):
         column = screen.schema.perturbation
         seen = screen.X_test[column].isin(screen.X[column])
         if LEAST_SHARE <= seen.mean() <= 1 - LEAST_SHARE:
-            yield f"{name}, seen", screen, screen.X_test[seen]
-            yield f"{name}, unseen", screen, screen.X_test[~seen]
+            for kind, asked in (("seen", seen), ("unseen", ~seen)):
+                if options.only in (None, kind):
+                    yield f"{name}, {kind}", screen, screen.X_test[asked]
         else:
             yield name, screen, screen.X_test
 

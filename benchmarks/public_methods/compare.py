@@ -6,10 +6,11 @@
 Our models are run; the public methods come from ``results.jsonl``, where earlier runs
 left them. With --clone they are run too, within the limits below: those in --methods,
 by default all that the limits of the data name.
-A model's parameters follow its name: ``best:budget=thorough``.
+A model's parameters follow its name: ``best:budget=thorough``, ``best:budget=10``.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -64,7 +65,15 @@ HEADER = (
 def read_model(text):
     """Return the name of a model and its parameters."""
     name, *options = text.split(":")
-    return name, dict(option.split("=", 1) for option in options)
+    return name, {key: read_value(x) for key, x in (o.split("=", 1) for o in options)}
+
+
+def read_value(text):
+    """Return a number as one, and any other text as it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def duration(seconds):

@@ -67,8 +67,9 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
     ----------
     budget : {"fast", "thorough"} or float, default="fast"
         How many seeds the networks get, and whether there are networks of several
-        sizes. A number is a time limit in seconds, within which as much is done as
-        can be; what that is depends on the machine.
+        sizes. A number is a time limit of `fit` in seconds, within which as much is
+        done as can be, the quickest parts first; what that is depends on the machine.
+        The quickest part is there however little time there is.
     parts : list of str, default=None
         Of the parts "response", "boosting", "ridge", "transfer", "network", "wide
         network", "long network", "structure", "genes" and "context" those to use; None
@@ -198,6 +199,7 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
             be best.
         """
         plan = check_budget(self.budget)
+        clock = Clock(plan.seconds)
         X, y = check_rows(self, X, y)
         codes = self._start_fit(X, y)
         *seeds, fold_seed = check_random_state(self.random_state).randint(
@@ -227,9 +229,15 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
             level = self._rotation.sum(axis=1) * y.shape[1] ** -0.5
         learns = {kind: bool(folds[kind] and catalogue[kind]) for kind in catalogue}
         task = begin_fit(self, X, y, n_parts=len(catalogue) + sum(learns.values()))
-        clock = Clock(plan.seconds)
-        self.parts_, self._learnt, learnt_names, estimates = {}, {}, {}, {}
-        for kind, parts in catalogue.items():
+        self.parts_, self._learnt, learnt_names, estimates = (
+            dict.fromkeys(catalogue) for _ in range(4)
+        )
+        # What is sure to be quick comes first, and what is left of the time is for
+        # the other kind.
+        order = sorted(catalogue, key=lambda kind: (learns[kind], len(catalogue[kind])))
+        for number, kind in enumerate(order):
+            clock.start(len(order) - number)
+            parts = catalogue[kind]
             names, learnt = list(parts), alone(len(parts))
             n_final = dict.fromkeys(parts, plan.n_final)
             if learns[kind]:
@@ -268,7 +276,8 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
         self.stretch_ = {kind: learnt.stretch for kind, learnt in self._learnt.items()}
         self.weights_ = _weights_table(self._learnt, learnt_names)
         self.estimates_ = pd.DataFrame(
-            estimates, index=["mrrmse", "low", "high", "n_rows"]
+            {kind: found for kind, found in estimates.items() if found},
+            index=["mrrmse", "low", "high", "n_rows"],
         ).T
         task.end(X, y, fitted=dict)
         return self

@@ -81,21 +81,29 @@ class Clock:
     """What is left of the time for a fit."""
 
     def __init__(self, seconds):
-        self._start, self._seconds = time.perf_counter(), seconds
+        self._end = None if seconds is None else time.perf_counter() + seconds
+        self.start(1)
+
+    def start(self, n_kinds):
+        """Give what is done next its share of the time, with so many kinds to come."""
         self.promised = 0.0  # for the fits on all rows that are to come
+        if self._end is not None:
+            now = time.perf_counter()
+            self._until = now + (self._end - now) / n_kinds
 
     def left(self):
         """Return seconds, or None if there is no limit."""
-        if self._seconds is None:
+        if self._end is None:
             return None
-        return self._seconds - (time.perf_counter() - self._start) - self.promised
+        return self._until - time.perf_counter() - self.promised
 
 
 @quiet_workers()
 def held_out_predictions(parts, plan, clock, X, y, folds, n_jobs, task):
     """Return {name: (seeds at the end, predictions of all held-out rows)}.
 
-    With a time limit, parts for which there is no time are left out, but for the first.
+    With a time limit, parts for which there is no time are left out, but for that of
+    least cost.
     Callbacks are told of the parts and their folds as tasks within `task`.
     """
     if clock.left() is None:
@@ -145,9 +153,14 @@ def _fold_tasks(task, part, folds):
 
 def _while_there_is_time(parts, plan, clock, X, y, folds, n_jobs, task):
     """Return the same of one part after the other, as long as there is time."""
-    found = {}
-    for number, (name, part) in enumerate(parts.items(), 1):
+    found, unit = {}, np.inf
+    order = sorted(parts.items(), key=lambda item: item[1].cost)
+    for number, (name, part) in enumerate(order, 1):
         if name in found:
+            continue
+        # To try a part takes time too. One is begun if it may be quicker than expected.
+        if found and clock.left() < unit * part.cost * (len(folds) + 1):
+            logger.info("There is no time for %s.", name)
             continue
         logger.info("Learning the weight of %s, %d of %d.", name, number, len(parts))
         of_part = task.part(name, n_parts=len(folds), ordered=False).begin()
@@ -158,6 +171,7 @@ def _while_there_is_time(parts, plan, clock, X, y, folds, n_jobs, task):
         first = _fit_and_predict(part, also, 1, X, y, *folds[0], within[0])
         within[0].end()
         once = time.perf_counter() - start
+        unit = min(unit, once / part.cost)
         affordable = (clock.left() + once) / (once * (len(folds) + 1))
         if affordable < 1 and found:
             logger.info("There is no time for %s.", name)

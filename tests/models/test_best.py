@@ -1,20 +1,24 @@
 """The recommended recipe: what its weights are learnt on, and its budget."""
 
 import warnings
+from collections import Counter
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
 
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.ensemble._blend import centred_ranks
 from sklperturb.ensemble._weights import Spectrum
 from sklperturb.linear_model import ResponseKernelRidge
 from sklperturb.metrics import mean_rowwise_spearman, mrrmse
-from sklperturb.models import BestRegressor
+from sklperturb.models import BestRegressor, _best, _learning
 from sklperturb.models._best import _kinds, _measured
 from sklperturb.models._learning import EDGES, learn_weights, moments_of
-from sklperturb.models._parts import PLANS, Plan
+from sklperturb.models._parts import PLANS, Part, Plan
 from sklperturb.models._trials import trial_folds
 from sklperturb.utils._threads import quiet_workers
 
@@ -154,9 +158,73 @@ def test_a_time_limit_leaves_out_what_takes_too_long(screen, caplog):
     model = BestRegressor(0.01, random_state=0)
     with caplog.at_level("INFO", "sklperturb"):
         model.fit(screen.X, screen.y)
-    # There is always one, however short the time.
-    assert list(model.parts_["seen"]) == ["response"]
+    # There is always one, however short the time, and no more are begun.
+    assert list(model.parts_["seen"]) == ["ridge"]
     assert "There is no time for network." in caplog.text
+    assert caplog.text.count("Learning the weight of") == 2
+
+
+class Timed(RegressorMixin, BaseEstimator):
+    """A mean whose fits take so many seconds of a clock of its own."""
+
+    now, fits = 0.0, Counter()
+
+    def __init__(self, name, seconds):
+        self.name, self.seconds = name, seconds
+
+    def fit(self, X, y):
+        Timed.now += self.seconds
+        Timed.fits[self.name] += 1
+        self.mean_ = np.mean(y, axis=0)
+        return self
+
+    def predict(self, X):
+        return np.tile(self.mean_, (len(X), 1))
+
+
+def timed_parts(costs):
+    return {
+        name: Part(partial(lambda model, _: model, Timed(name, seconds)), cost=cost)
+        for name, (cost, seconds) in costs.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("seen", "unseen", "fits"),
+    [
+        # Five folds and a fit at the end. What is quick comes first, and what is known
+        # to be slow is not begun.
+        (
+            {"usual": (1, 1.0), "slow": (4, 4.0), "quick": (0.5, 0.5)},
+            {"context": (0.1, 0.1)},
+            {"quick": 6, "usual": 6, "context": 6},
+        ),
+        # Slower than expected, which a single fit tells.
+        (
+            {"quick": (0.5, 0.5), "usual": (1, 4.0)},
+            {"context": (0.1, 0.1)},
+            {"quick": 6, "usual": 1, "context": 6},
+        ),
+        # Of two kinds, one has no more than half of the time.
+        (
+            {"quick": (0.5, 0.5), "usual": (1, 1.0), "slow": (9, 9.0)},
+            {"structure": (1.5, 1.5), "context": (0.1, 0.1)},
+            {"quick": 6, "usual": 6, "context": 6},
+        ),
+    ],
+)
+def test_a_time_limit_is_kept(monkeypatch, seen, unseen, fits):
+    monkeypatch.setattr(_best, "seen_parts", lambda *_: timed_parts(seen))
+    monkeypatch.setattr(_best, "unseen_parts", lambda *_: timed_parts(unseen))
+    clock = SimpleNamespace(perf_counter=lambda: Timed.now)
+    monkeypatch.setattr(_learning, "time", clock)
+    monkeypatch.setattr(Timed, "now", 0.0)
+    monkeypatch.setattr(Timed, "fits", Counter())
+    larger = make_chemical_screen(4, 40, 5, n_shared=20, random_state=0)
+    y = larger.y + 5.0  # so that all means have a weight
+    BestRegressor(14, random_state=0).fit(larger.X, y)
+    assert Timed.fits == fits
+    assert Timed.now <= 14
 
 
 @pytest.mark.parametrize("budget", ["huge", None, 0, -1.0, True, (1, 2)])

@@ -14,7 +14,7 @@ def ends(listener):
     return [tuple(task for _, task, _ in path)[1:] for path in listener.ended]
 
 
-@pytest.mark.parametrize("budget", ["fast", 60])
+@pytest.mark.parametrize("budget", ["fast", 3600])
 def test_parts_and_their_folds(screen, budget):
     listener = Listener()
     model = BestRegressor(budget, parts=["response", "ridge"], random_state=0)
