@@ -181,7 +181,7 @@ def keep(result, path=KEPT):
     kept = json.loads(path.read_text("utf-8")) if path.exists() else {}
     slim = result | {
         "runs": [
-            {key: value for key, value in one.items() if key not in ("text", "tables")}
+            {key: value for key, value in one.items() if key != "tables"}
             for one in result["runs"]
         ]
     }
@@ -197,6 +197,19 @@ def update_pages(result, docs=DOCS):
             _output.update(page, result["name"], printed(result))
             changed.append(page.name)
     return changed
+
+
+def remake_pages(path=KEPT, docs=DOCS):
+    """Put all that is kept into the pages; return the pages changed.
+
+    A result that was kept without what it printed leaves its block as it is.
+    """
+    changed = set()
+    for result in json.loads(path.read_text("utf-8")).values():
+        if all("text" in one for one in result["runs"] if one["status"] == "done"):
+            changed |= set(update_pages(result, docs))
+    _goals.update_page(path, docs / "measured.md")
+    return sorted(changed)
 
 
 def _write(path, text):
@@ -220,6 +233,7 @@ def parser():
     add("--limit", type=float, help="minutes of each run, at most")
     add("--update", action="store_true", help="keep results, and show them in docs/")
     add("--goals", action="store_true", help="print measured numbers beside the goals")
+    add("--pages", action="store_true", help="make docs/ of what is kept; run nothing")
     return found
 
 
@@ -249,6 +263,9 @@ def main(given=None):
         return 0
     if options.goals:
         print(_goals.table(KEPT))
+        return 0
+    if options.pages:
+        print("\n".join(remake_pages()))
         return 0
     entries = chosen([x for x in options.only.split(",") if x], options.all)
     clones = read_clones(options.clone)

@@ -42,7 +42,7 @@ ENTRIES = (
         "models",
         "`best`: seconds, memory and error, beside single models",
         runs=("", "--data {data/op3_ranks_op2_layout}"),
-        minutes=4,
+        minutes=3,
         quick=True,
     ),
     Entry(
@@ -162,14 +162,14 @@ ENTRIES = (
         "search",
         "trials a second of a search, against OptunaSearchCV",
         peers=("search",),
-        minutes=2,
+        minutes=1.5,
         quick=True,
     ),
     Entry(
         "tuning_overhead",
         "search",
         "a search against a bare loop, and two workers against one",
-        minutes=3,
+        minutes=2.5,
         quick=True,
     ),
     Entry(
@@ -208,6 +208,7 @@ ENTRIES = (
         "signature_speed",
         "signatures",
         "signatures from counts, against one QR decomposition for each gene",
+        minutes=0.2,
         quick=True,
     ),
     Entry(
@@ -215,7 +216,7 @@ ENTRIES = (
         "metrics",
         "scores of cells, against cell-eval and cell-eval2",
         peers=("evaluators",),
-        minutes=3,
+        minutes=1.5,
         quick=True,
     ),
     Entry(
@@ -236,7 +237,7 @@ ENTRIES = (
         "metric_tricks",
         "metrics",
         "what known tricks gain, by convention",
-        minutes=0.5,
+        minutes=0.3,
         quick=True,
     ),
     Entry(
@@ -250,14 +251,13 @@ ENTRIES = (
         "se_tokenize",
         "embedding",
         "cells that become sentences, in a second",
-        minutes=0.5,
+        minutes=0.2,
         quick=True,
     ),
     Entry(
         "se_forward",
         "embedding",
         "a forward pass of SE-600M, against the straightforward formulation",
-        minutes=2,
         quick=True,
     ),
     Entry(
@@ -326,15 +326,16 @@ ENTRIES = (
     Entry(
         "model_files",
         "files",
-        "saving and loading models, against joblib",
+        "saving and loading models, against joblib and skops",
         runs=("--model ridge", "--model product_kernel"),
-        minutes=0.5,
+        peers=("files",),
         quick=True,
     ),
     Entry(
         "model_files_best",
         "files",
         "the same, of `best` at OP2 size",
+        peers=("files",),
         minutes=4,
         script="files/model_files",
     ),
@@ -390,7 +391,7 @@ ENTRIES = (
         "audit_leaks",
         "trust",
         "planted leaks, and alarms on honest screens",
-        minutes=2,
+        minutes=0.5,
         quick=True,
     ),
     Entry(
@@ -416,7 +417,6 @@ ENTRIES = (
         "slope_coverage",
         "trust",
         "what intervals of effect-size slopes cover",
-        minutes=0.5,
         quick=True,
     ),
     Entry(

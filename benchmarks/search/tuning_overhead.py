@@ -125,10 +125,10 @@ def throughput(screen, cv, n_trials, max_epochs, n_rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--trials", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--genes", type=int, default=300)
-    parser.add_argument("--epochs", type=int, default=120)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--only", choices=["overhead", "throughput"])
     args = parser.parse_args()
     torch.set_num_threads(1)

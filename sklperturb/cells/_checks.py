@@ -134,6 +134,26 @@ def first_not_allowed(block, needs):
     return row, column, f"{what} values"
 
 
+def sums_allowed(block, sums, needs):
+    """Return whether sums of its rows show that a block has no value it may not have.
+
+    They are fewer than the values. Where it is false, the values themselves tell.
+
+    Parameters
+    ----------
+    block : sparse matrix or ndarray of shape (n_rows, n_columns)
+    sums : ndarray of shape (n_groups, n_columns)
+        Each row of the block is in one of them.
+    needs : {"finite", "counts"}
+    """
+    values = block.data if sparse.issparse(block) else block
+    if needs == "counts" and not values.min(initial=0) >= 0:
+        return False
+    # NaN and infinity stay what they are, or become NaN, which passes no comparison;
+    # and of numbers that are not negative none is larger than their sum.
+    return bool((np.abs(sums) <= _LARGEST[needs]).all())
+
+
 def _sound(matrix, source):
     """Return a sparse matrix in memory as CSR or CSC with valid indices."""
     try:
@@ -143,6 +163,8 @@ def _sound(matrix, source):
             ):
                 if len(places) and not 0 <= places.min() <= places.max() < size:
                     raise ValueError("a coordinate is outside of the matrix")
+        elif matrix.format in ("csr", "csc") and _is_ordered(matrix):
+            return matrix
         elif matrix.format in ("csr", "csc", "bsr"):
             matrix.check_format(full_check=True)
         if matrix.format not in ("csr", "csc"):
@@ -158,6 +180,25 @@ def _sound(matrix, source):
     again = matrix.copy()
     again.sum_duplicates()
     return again
+
+
+def _is_ordered(matrix):
+    """Return whether a CSR or CSC matrix is sound, each of its lines in order.
+
+    Then the first and the last index of each line tell whether all are inside.
+    """
+    # Made anew, since a matrix remembers what its indices were.
+    kind = sparse.csr_array if matrix.format == "csr" else sparse.csc_array
+    matrix = kind((matrix.data, matrix.indices, matrix.indptr), matrix.shape)
+    ends = matrix.indptr
+    sizes = np.diff(ends)
+    if not (sizes >= 0).all():
+        return False
+    stored = matrix.indices[: ends[-1]]
+    first, last = stored[ends[:-1][sizes > 0]], stored[ends[1:][sizes > 0] - 1]
+    width = matrix.shape[matrix.format == "csr"]
+    inside = first.min(initial=0) >= 0 and last.max(initial=0) < width
+    return bool(inside and matrix.has_canonical_format)
 
 
 def _usual_type(values):

@@ -5,11 +5,13 @@ from scipy import sparse
 
 from sklperturb.cells._blocks import by_row, columns_of, rows_of
 from sklperturb.cells._cells import open_cells
+from sklperturb.cells._checks import sums_allowed
 from sklperturb.cells._counts import log_normalise
 from sklperturb.utils._progress import ProgressBar
 
-# Values of a block that is read at once: 32 MiB of float64.
-_BLOCK_VALUES = 2**22
+# Values of a block that is read at once: 32 MiB of float64. Rows that are gathered in
+# memory are worked on several times, and stay in the cache if they are fewer.
+_BLOCK_VALUES, _CACHED_VALUES = 2**22, 2**18
 # A block of sparse rows holds about this share of values.
 _DENSITY = 0.25
 
@@ -59,13 +61,13 @@ def sum_by_group(cells, codes, n_groups, *, target_sum=None, chunk_size=None):
         if not by_column:
             matrix = by_row(matrix, opened.source)
         length, width = matrix.shape[::-1] if by_column else matrix.shape
-        if chunk_size is None:
-            density = _DENSITY if hasattr(matrix, "format") else 1
-            chunk_size = max(1, int(_BLOCK_VALUES / density // max(width, 1)))
-        order = None
+        order, size = None, _BLOCK_VALUES
         if sparse.issparse(matrix) and not by_column:
             # In memory, rows may be taken group by group: a block then has few groups.
-            order = np.argsort(codes, kind="stable")
+            order, size = np.argsort(codes, kind="stable"), _CACHED_VALUES
+        if chunk_size is None:
+            density = _DENSITY if hasattr(matrix, "format") else 1
+            chunk_size = max(1, int(size / density // max(width, 1)))
         sums = np.zeros((n_groups, matrix.shape[1]))
         starts = range(0, length, chunk_size)
         with ProgressBar(len(starts) if len(starts) > 1 else 0, "Sums") as progress:
@@ -78,11 +80,15 @@ def sum_by_group(cells, codes, n_groups, *, target_sum=None, chunk_size=None):
                     sums[groups, part] = added
                 else:
                     rows = part if order is None else order[part]
-                    block = rows_of(matrix, rows)
-                    opened.check(block, rows)
-                    groups, added = add_up(
-                        log_normalise(block, target_sum), codes[rows]
-                    )
+                    block, kinds = rows_of(matrix, rows), codes[rows]
+                    if target_sum is not None:
+                        opened.check(block, rows)
+                    groups, added = add_up(log_normalise(block, target_sum), kinds)
+                    if target_sum is None and not (
+                        kinds.min(initial=0) >= 0
+                        and sums_allowed(block, added, opened.needs)
+                    ):
+                        opened.check(block, rows)
                     del block  # which would live while the next is read
                     sums[groups] += added
                 progress.advance()

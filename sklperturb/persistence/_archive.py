@@ -1,6 +1,7 @@
 """The members of a model file: how they are written, and checked when read."""
 
 import hashlib
+import io
 import re
 import stat
 import zipfile
@@ -26,37 +27,53 @@ _PICKLE = re.compile(
 )
 
 
-def digest(data):
-    """Return what the manifest says of a member."""
-    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-
-
-def write_members(path, members):
+def write_members(path, members, manifest):
     """Write bytes by name to a zip without compression, whole or not at all.
 
     Numbers hardly get smaller; and who reads a file that is not compressed cannot be
     sent more than its size.
+
+    Parameters
+    ----------
+    path : Path
+    members : dict of str to bytes or `StoredArrays`
+    manifest : callable
+        Makes the manifest of what it says of the members, by name. It comes last, since
+        that is known once they are written.
 
     Raises
     ------
     ValueError
         If the model has more parts than a file may have.
     """
-    for name, most in _MOST_BYTES.items():
-        if len(members.get(name, b"")) > most:
-            raise ValueError(
-                f"{path} cannot hold this model: its {name} would have "
-                f"{len(members[name])} bytes, and {most} are allowed. A forest of "
-                "fewer or smaller trees has a shorter one."
-            )
-    if len(members) > _MOST_MEMBERS:
+    if len(members) >= _MOST_MEMBERS:
         raise ValueError(
             f"{path} cannot hold this model: it has more than {_MOST_MEMBERS} boosters."
         )
     with written_whole(path) as unfinished:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in members.items():
-                archive.writestr(zipfile.ZipInfo(name, _DATE), data)
+            said = {
+                name: _write_member(archive, name, data, path)
+                for name, data in members.items()
+            }
+            _write_member(archive, MANIFEST, manifest(said), path)
+
+
+def _write_member(archive, name, data, path):
+    """Write a member; return what the manifest says of it."""
+    size = len(data)
+    if size > _MOST_BYTES.get(name, size):
+        raise ValueError(
+            f"{path} cannot hold this model: its {name} would have {size} bytes, and "
+            f"{_MOST_BYTES[name]} are allowed. A forest of fewer or smaller trees has "
+            "a shorter one."
+        )
+    info = zipfile.ZipInfo(name, _DATE)
+    info.file_size = size
+    with archive.open(info, "w") as file:
+        for block in data.blocks() if hasattr(data, "blocks") else (data,):
+            file.write(block)
+    return {"crc32": info.CRC, "size": size}
 
 
 class Archive:
@@ -168,14 +185,16 @@ class Archive:
         """Return the names of all members but the manifest."""
         return [name for name in self._members if name != MANIFEST]
 
-    def read(self, name, expected=None):
-        """Return the bytes of a member, once they are what the manifest says.
+    def read(self, name, expected=None, how=None):
+        """Return what a member holds, once its bytes are what the manifest says.
 
         Parameters
         ----------
         name : str
-        expected : dict with "sha256" and "size", default=None
+        expected : dict with "size" and "crc32" or "sha256", default=None
             None is for the manifest itself, which has the zip's checksum only.
+        how : callable, default=None
+            Makes something of an open file and its size. By default the bytes.
 
         Raises
         ------
@@ -183,10 +202,16 @@ class Archive:
             If they are not.
         """
         info = self._members[name]
-        if expected is not None and info.file_size != expected["size"]:
+        expected = expected or {"size": info.file_size}
+        if info.file_size != expected["size"]:
             self._refuse(f"{name} has {info.file_size} bytes, not {expected['size']}")
+        if info.CRC != expected.get("crc32", info.CRC):
+            self._refuse(f"{name} was changed: the manifest lists another checksum")
+        # The zip compares its checksum with the bytes when the last of them is read.
         with reading(self.path, WHAT), self._zip.open(info) as file:
-            data = file.read(info.file_size)
-        if expected is not None and digest(data) != expected:
-            self._refuse(f"{name} was changed: its SHA-256 is not that of the manifest")
-        return data
+            if "sha256" in expected:  # in files of version 1
+                data = file.read(info.file_size)
+                if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+                    self._refuse(f"{name} was changed: the manifest lists another hash")
+                file = io.BytesIO(data)
+            return file.read() if how is None else how(file, info.file_size)

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import fields, is_dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from sklearn.metrics import check_scoring, make_scorer
@@ -217,12 +218,12 @@ class Decoder(TableDecoder):
         bounds = np.concatenate([[0], ends.astype(np.int64)])
         if (np.diff(bounds) < 0).any() or bounds[-1] != len(characters):
             self.refuse("texts", "one after the other")
-        whole = characters.tobytes()
+        whole, places = characters.tobytes(), pairwise(bounds.tolist())
+        if whole.isascii():
+            text = whole.decode("ascii")
+            return [text[start:stop] for start, stop in places]
         return [
-            whole[start:stop].decode("utf-8", "surrogatepass")
-            for start, stop in zip(
-                bounds[:-1].tolist(), bounds[1:].tolist(), strict=True
-            )
+            whole[start:stop].decode("utf-8", "surrogatepass") for start, stop in places
         ]
 
     def _text(self, value):

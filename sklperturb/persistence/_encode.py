@@ -211,7 +211,7 @@ class Encoder:
             return self._text(value, str(value.dtype.str))
         if kind == "O":
             flat = value.ravel().tolist()
-            if value.size and all(type(item) is str for item in flat):
+            if set(map(type, flat)) == {str}:
                 return self._text(value, "O")
             items = [self.encode(v, f"{where}[{i}]") for i, v in enumerate(flat)]
             return {KIND: "objects", "shape": list(value.shape), "items": items}
@@ -232,11 +232,14 @@ class Encoder:
         return made | {"name": self._keep(value)}
 
     def _text(self, value, dtype):
-        pieces = [text.encode("utf-8", "surrogatepass") for text in value.ravel()]
-        ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+        texts = value.ravel().tolist()
+        whole = "".join(texts).encode("utf-8", "surrogatepass")
+        if not whole.isascii():  # some characters take several bytes
+            texts = [text.encode("utf-8", "surrogatepass") for text in texts]
+        ends = np.cumsum(list(map(len, texts)), dtype=np.int64)
         if not len(ends) or ends[-1] < 2**32:
             ends = ends.astype(np.uint32)
-        characters = np.frombuffer(b"".join(pieces), np.uint8)
+        characters = np.frombuffer(whole, np.uint8)
         return {
             KIND: "text",
             "dtype": dtype,

@@ -18,7 +18,13 @@ from sklperturb.files._fields import (
 from sklperturb.files._reading import FileError, reading, short
 from sklperturb.persistence._archive import CARD, MANIFEST, WHAT, Archive
 
-FORMAT, VERSION = "sklperturb model", 1
+FORMAT, VERSION = "sklperturb model", 2
+# What each version says of a member. That of the zip is enough to tell damage, and is
+# made while the member is written.
+_MEMBER = {
+    1: {"sha256": Text()},
+    2: {"crc32": Number(0, 2**32 - 1, whole=True)},
+}
 
 
 class _Model:
@@ -31,31 +37,36 @@ class _Model:
 
 
 _NAMES = Maybe(Listed(Plain()))
-_FIELDS = Fields(
-    {
-        "format": Text((FORMAT,)),
-        "version": Number(VERSION, VERSION, whole=True),
-        "written_by": Text(),
-        "model_class": Text(),
-        "parameters": Mapping(Text()),
-        "classes": Listed(Text(), unique=True),
-        "foreign": Listed(Text(), unique=True),
-        "libraries": Mapping(Text()),
-        "columns": _NAMES,
-        "columns_read": _NAMES,
-        "contexts": _NAMES,
-        "genes": Maybe(Listed(Text())),
-        "schema": Maybe(Mapping(Plain())),
-        "n_samples": Maybe(Number(0, whole=True)),
-        "fingerprint": Maybe(Text()),
-        "scores": Listed(Mapping(Plain())),
-        "members": Mapping(
-            Fields({"sha256": Text(), "size": Number(0, whole=True)}),
-        ),
-        "model": _Model(),
-    },
-    optional=("columns_read", "contexts"),  # which the first files do not have
-)
+
+
+def _fields_of(version):
+    """Return what a manifest of a version holds."""
+    member = Fields(_MEMBER[version] | {"size": Number(0, whole=True)})
+    return Fields(
+        _FIELDS | {"members": Mapping(member)},
+        optional=("columns_read", "contexts"),  # which the first files do not have
+    )
+
+
+_FIELDS = {
+    "format": Text((FORMAT,)),
+    "version": Number(1, VERSION, whole=True),
+    "written_by": Text(),
+    "model_class": Text(),
+    "parameters": Mapping(Text()),
+    "classes": Listed(Text(), unique=True),
+    "foreign": Listed(Text(), unique=True),
+    "libraries": Mapping(Text()),
+    "columns": _NAMES,
+    "columns_read": _NAMES,
+    "contexts": _NAMES,
+    "genes": Maybe(Listed(Text())),
+    "schema": Maybe(Mapping(Plain())),
+    "n_samples": Maybe(Number(0, whole=True)),
+    "fingerprint": Maybe(Text()),
+    "scores": Listed(Mapping(Plain())),
+    "model": _Model(),
+}
 
 
 @dataclass(frozen=True)
@@ -144,8 +155,8 @@ def read_manifest(archive):
     with reading(path, WHAT):
         text = archive.read(MANIFEST).decode("utf-8")
         found = parse_json(text, path)
-        _check_version(found, path)
-        manifest = _FIELDS.read(found, MANIFEST, Source(path))
+        expected = _fields_of(_version_of(found, path))
+        manifest = expected.read(found, MANIFEST, Source(path))
         if sorted(manifest["members"]) != sorted(archive.names()):
             raise FileError(
                 f"{path} is damaged or was changed: it holds {short(archive.names())}, "
@@ -154,20 +165,21 @@ def read_manifest(archive):
     return manifest
 
 
-def _check_version(found, path):
+def _version_of(found, path):
     kind = found.get("format") if isinstance(found, dict) else None
     if kind != FORMAT:
         raise FileError(
             f"{path} is not {WHAT}: its format is {short(kind)}, not {FORMAT!r}."
         )
     version = found.get("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version not in _MEMBER:
         raise FileError(
             f"{path} has version {short(version)} of the format, which sklperturb "
             f"{short(found.get('written_by'))} wrote; this is sklperturb "
-            f"{__version__}, which reads version {VERSION}. Install that version, or a "
-            "newer one."
+            f"{__version__}, which reads versions 1 to {VERSION}. Install that "
+            "version, or a newer one."
         )
+    return version
 
 
 def read_info(path):

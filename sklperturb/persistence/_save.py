@@ -3,9 +3,9 @@
 import platform
 import sys
 import warnings
+from functools import cache
 from importlib.metadata import version
 
-import safetensors.numpy
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
@@ -14,12 +14,11 @@ from sklperturb.files._writing import check_output
 from sklperturb.persistence._archive import (
     ARRAYS,
     CARD,
-    MANIFEST,
     WHAT,
     Archive,
-    digest,
     write_members,
 )
+from sklperturb.persistence._arrays import StoredArrays, read_arrays
 from sklperturb.persistence._card import (
     card_text,
     column_names_of,
@@ -145,13 +144,15 @@ def save(
         "scores": plain_scores(scores),
     }
     members = {
-        ARRAYS: safetensors.numpy.save(encoder.arrays),
+        ARRAYS: StoredArrays(encoder.arrays),
         CARD: card_text(estimator, about, card).encode("utf-8"),
         **{name: text.encode("ascii") for name, text in encoder.texts.items()},
     }
-    digests = {name: digest(data) for name, data in members.items()}
-    manifest = manifest_bytes(**about, members=digests, model=model)
-    write_members(path, {MANIFEST: manifest} | members)
+    write_members(
+        path,
+        members,
+        lambda said: manifest_bytes(**about, members=said, model=model),
+    )
 
 
 def load(path, *, trusted=()):
@@ -213,12 +214,14 @@ def load(path, *, trusted=()):
         manifest = read_manifest(archive)
         members = manifest["members"]
         texts = {}
-        for name in members:
-            data = archive.read(name, members[name])
+        for name, said in members.items():
             if name == ARRAYS:
-                with reading(archive.path, WHAT):
-                    arrays = safetensors.numpy.load(data)
-            elif name != CARD:
+                arrays = archive.read(
+                    name, said, lambda *opened: read_arrays(*opened, archive.path)
+                )
+                continue
+            data = archive.read(name, said)
+            if name != CARD:
                 with reading(archive.path, WHAT):
                     texts[name] = data.decode("ascii")
     with reading(archive.path, WHAT):
@@ -243,9 +246,15 @@ def load(path, *, trusted=()):
 def library_versions():
     """Return the versions of Python and of the libraries that were imported."""
     found = {
-        name: version(name) for key, name in _LIBRARIES.items() if key in sys.modules
+        name: _version(name) for key, name in _LIBRARIES.items() if key in sys.modules
     }
     return found | {"python": platform.python_version()}
+
+
+@cache
+def _version(name):
+    """Return the version of a package, whose metadata take long to read."""
+    return version(name)
 
 
 def _compare_versions(manifest):

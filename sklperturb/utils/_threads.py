@@ -3,8 +3,18 @@
 import sys
 import warnings
 from contextlib import contextmanager
+from functools import lru_cache
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
+
+
+@lru_cache(maxsize=1)
+def _libraries(n_modules):
+    """Return the numerical libraries of this process; to look for them takes 7 ms.
+
+    Imports bring new ones: the number of modules says whether there were any.
+    """
+    return ThreadpoolController()
 
 
 @contextmanager
@@ -12,7 +22,7 @@ def one_thread():
     """Leave the other cores to other fits; the result is then the same everywhere."""
     torch = sys.modules.get("torch")
     n_threads = None if torch is None else torch.get_num_threads()
-    with threadpool_limits(1):
+    with _libraries(len(sys.modules)).limit(limits=1):
         if torch is not None:
             torch.set_num_threads(1)
         try:

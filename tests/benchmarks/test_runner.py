@@ -80,7 +80,7 @@ def test_a_result_is_kept_and_shown(result, tmp_path):
     for _ in range(2):
         _runner.keep(result, kept)
     (slim,) = json.loads(kept.read_text()).values()
-    assert slim["runs"][0]["seconds"] and "text" not in slim["runs"][0]
+    assert slim["runs"][0]["seconds"] and "tables" not in slim["runs"][0]
     start, end = _output.marks("slope_coverage")
     (tmp_path / "a.md").write_text(f"Before.\n\n{start}\nold\n{end}\n\nAfter.\n")
     (tmp_path / "b.md").write_text("Another page.\n")
@@ -88,6 +88,35 @@ def test_a_result_is_kept_and_shown(result, tmp_path):
     page = (tmp_path / "a.md").read_text()
     assert page.startswith(f"Before.\n\n{start}\n\n|") and "old" not in page
     assert page.endswith(f"|\n\n{end}\n\nAfter.\n")
+
+
+def test_pages_are_made_anew_of_what_is_kept(result, tmp_path):
+    kept, page = tmp_path / "measured.json", tmp_path / "a.md"
+    _runner.keep(result, kept)
+    _runner.keep(result | {"name": "older"}, kept)
+    found = json.loads(kept.read_text())
+    del found["older"]["runs"][0]["text"]
+    kept.write_text(json.dumps(found))
+    blocks = ["\n\nas it is\n\n".join(_output.marks(n)) for n in found]
+    page.write_text("\n".join(blocks))
+    goals = tmp_path / "measured.md"
+    goals.write_text("".join(_output.marks("goals")))
+    assert _runner.remake_pages(kept, tmp_path) == ["a.md"]
+    assert page.read_text().count("as it is") == 1
+    assert result["runs"][0]["text"].strip() in page.read_text()
+    assert "## Trust" in goals.read_text()
+
+
+def test_the_pages_show_what_is_kept(tmp_path):
+    """So that branches which add results are merged in measured.json alone."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=_no_pages)
+    _runner.remake_pages(docs=tmp_path / "docs")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert (tmp_path / "docs" / page.name).read_text() == page.read_text()
+
+
+def _no_pages(folder, names):
+    return [name for name in names if not name.endswith(".md")]
 
 
 def test_a_page_without_a_place_is_an_error(tmp_path):

@@ -315,3 +315,24 @@ def test_counts_that_no_cell_can_have_are_named():
     with open_cells([[1.0, 3e38], [0.0, 2.0]], needs="counts") as cells:
         with pytest.raises(ValueError, match=r"impossibly large values.* gene 1"):
             cells.scan()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, -5.0])
+def test_sums_of_what_is_not_allowed_are_refused(wrong):
+    """Also where what is wrong cancels in the sum of its group."""
+    values = np.ones((6, 4))
+    values[1, 2], values[3, 2] = wrong, 5.0 if wrong == -5.0 else -wrong
+    cells = ad.AnnData(sparse.csr_matrix(values), obs=pd.DataFrame({"g": ["a"] * 6}))
+    with pytest.raises(ValueError, match="the first in cell"):
+        pseudobulk(cells, "g")
+
+
+def test_a_matrix_that_remembers_other_indices_is_refused():
+    matrix = sparse.csr_matrix(np.ones((3, 4)))
+    assert matrix.has_canonical_format
+    matrix.indices[5:7] = 9, 1
+    with pytest.raises(ValueError, match="cannot be one"):
+        sum_by_group(matrix, np.zeros(3, int), 1)
+    matrix.indices[4:8] = 1, 0, 2, 3
+    expected = np.asarray(matrix.sum(axis=0))
+    assert np.array_equal(sum_by_group(matrix, np.zeros(3, int), 1), expected)

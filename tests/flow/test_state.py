@@ -1,10 +1,10 @@
 """What a file of a fitted model may hold."""
 
 import copy
-import hashlib
 import json
 import warnings
 import zipfile
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -267,7 +267,7 @@ def test_any_number_may_be_changed(model, tmp_path):
         array = found[name].reshape(-1).view(np.uint8)
         array[rng.integers(array.size)] ^= 1 << rng.integers(8)
         data = safetensors.numpy.save(found)
-        known = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        known = {"crc32": zlib.crc32(data), "size": len(data)}
         manifest["members"]["arrays.safetensors"] = known
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("manifest.json", json.dumps(manifest))

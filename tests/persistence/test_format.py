@@ -88,7 +88,7 @@ def test_info_and_card(screen, tmp_path):
     assert info.fingerprint in text
     assert f"- contexts: {', '.join(info.contexts)}\n" in text
     with zipfile.ZipFile(path) as archive:
-        assert archive.namelist() == ["manifest.json", "arrays.safetensors", "card.md"]
+        assert archive.namelist() == ["arrays.safetensors", "card.md", "manifest.json"]
         whole = b"".join(archive.read(name) for name in archive.namelist())
     assert b"\x80\x04" not in whole[:2]
 

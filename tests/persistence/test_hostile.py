@@ -1,7 +1,6 @@
 """Damaged and hostile model files end in an error that names them, and do nothing."""
 
 import copy
-import hashlib
 import io
 import json
 import pickle
@@ -9,6 +8,7 @@ import sys
 import tracemalloc
 import warnings
 import zipfile
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -138,7 +138,7 @@ class Parts:
     def bytes(self):
         members = {"arrays.safetensors": save_arrays(self.arrays), **self.members}
         listed = {
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+            name: {"crc32": zlib.crc32(data), "size": len(data)}
             for name, data in members.items()
         }
         manifest = {**self.manifest, "members": listed}
@@ -387,7 +387,7 @@ TABLES = {
         {**PLAIN, "class": "sklperturb.tuning.PerturbationSearchCV"}
     ),
     "format of another program": with_manifest(format="pickle"),
-    "a later version": with_manifest(version=2, written_by="9.9"),
+    "a later version": with_manifest(version=3, written_by="9.9"),
     "version zero": with_manifest(version=0),
     "version true": with_manifest(version=True),
     "version NaN": with_manifest(version=float("nan")),
@@ -644,8 +644,8 @@ ZIPS = {
     "no arrays": lambda m: [x for x in m if x[0].filename != "arrays.safetensors"],
     "no manifest": lambda m: [x for x in m if x[0].filename != "manifest.json"],
     "nothing": lambda m: [],
-    "one member twice": lambda m: [*m, m[-1]],
-    "the manifest twice": lambda m: [*m, m[0]],
+    "one member twice": lambda m: [*m, m[0]],
+    "the manifest twice": lambda m: [*m, m[-1]],
     "a path upwards": added("../../evil.txt"),
     "a path from the root": added("/tmp/evil.txt"),
     "a path of Windows": added("..\\evil.txt"),
@@ -696,6 +696,14 @@ SAFETENSORS = {
     "an unknown type": header("PKL", [1], 0, 8),
     "a type that NumPy lacks": header("BF16", [4], 0, 8),
     "overlapping arrays": header("U8", [8], 0, 8, "0", "1"),
+    "a gap": header("U8", [4], 4, 8),
+    "bytes of no array": header("U8", [4], 0, 4),
+    "neither true nor false": header("BOOL", [8], 0, 8),
+    "half a shape": header("U8", [8, 0.5], 0, 8),
+    "a list": (2).to_bytes(8, "little") + b"[]",
+    "more in it": (20).to_bytes(8, "little") + b'{"0":{"dtype":"U8"} ',
+    "a header past the end": (99).to_bytes(8, "little") + b"{}",
+    "too short for a header": b"{}",
 }
 
 
@@ -705,12 +713,33 @@ def test_arrays_that_were_changed(good, tmp_path, name):
     data = SAFETENSORS[name]
     members = dict(zipfile_members(parts.bytes()))
     manifest = json.loads(members["manifest.json"])
-    digest = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    digest = {"crc32": zlib.crc32(data), "size": len(data)}
     manifest["members"]["arrays.safetensors"] = digest
     members |= {"manifest.json": json.dumps(manifest), "arrays.safetensors": data}
     path = tmp_path / "m.skpt"
     path.write_bytes(zipped(members))
     refused(path)
+
+
+def test_bytes_that_changed_on_the_disk(good, tmp_path):
+    whole, path = good["tables"].read_bytes(), tmp_path / "m.skpt"
+    with zipfile.ZipFile(good["tables"]) as archive:
+        places = {i.filename: i.header_offset + 60 for i in archive.infolist()}
+    for name, at in places.items():
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        refused(path, name if name == "card.md" else None)
+
+
+def test_a_member_of_another_file(good, tmp_path):
+    """It is right by the zip, and not what the manifest lists."""
+    path, members = (
+        tmp_path / "m.skpt",
+        dict(zipfile_members(good["tables"].read_bytes())),
+    )
+    data = bytearray(members["arrays.safetensors"])
+    data[-1] ^= 1
+    path.write_bytes(zipped(members | {"arrays.safetensors": bytes(data)}))
+    refused(path, "another checksum")
 
 
 def zipfile_members(data):

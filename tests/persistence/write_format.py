@@ -19,6 +19,7 @@ import sklperturb
 from sklperturb.baseline import AdditiveRegressor
 from sklperturb.datasets import make_chemical_screen
 from sklperturb.ensemble import ResidualRegressor
+from sklperturb.flow import FlowMatchingRegressor
 from sklperturb.linear_model import (
     GeneKnowledgeRidge,
     ProductKernelRidge,
@@ -26,6 +27,7 @@ from sklperturb.linear_model import (
     TanimotoKernelRidge,
     TargetEncodedRidge,
 )
+from sklperturb.models import BestRegressor, make_model
 from sklperturb.neural_network import TokenEmbeddingMLPRegressor
 from sklperturb.persistence._manifest import VERSION
 from sklperturb.preprocessing import make_condition_encoder
@@ -47,6 +49,13 @@ def models():
         "token_mlp": ResidualRegressor(AdditiveRegressor("joint"), network, cv=2),
         "pipeline": make_pipeline(
             make_condition_encoder(n_components=2), StandardScaler(), PCA(3), Ridge()
+        ),
+        "boosting": make_model("boosting", random_state=0).set_params(
+            regressor__n_estimators=10
+        ),
+        "best": BestRegressor(parts=["response", "ridge"], random_state=0),
+        "flow": FlowMatchingRegressor(
+            hidden_dim=8, max_steps=30, cells_per_condition=32, random_state=0
         ),
         "search": GridSearchCV(TargetEncodedRidge(), {"smooth": [1.0, 10.0]}, cv=2),
     }
