@@ -2,43 +2,63 @@
 
 Every point is a process of its own with one thread: its processor time, its peak
 memory above what the imports take, and the power with which the time has grown since
-the point before, 1 being in proportion. Data are generated: responses of rank 20 with
-noise, in 10 contexts; cells on disk with 200 of 2,000 genes each, written as they are
-counted. A point that takes longer than --limit is left out, and those beyond it. Needs
-Linux.
+the point before, 1 being in proportion. What is recorded is the power of the last
+tenfold. Data are generated: responses of rank 20 with noise, in 10 contexts, 200 genes
+where rows grow and 600 rows where genes do; cells on disk with 200 of 2,000 genes each,
+written as they are counted. A point that is expected to take more seconds than
+--limit, in proportion to the one before, is left out, and those beyond it. Needs Linux.
 
 Run: python -m benchmarks.scaling.growth [rows] [genes] [cells]
-         [--largest N] [--limit 120]
-         [--models ridge,response_kernel,...]
+         [--largest N] [--limit 80] [--only ridge,signatures,...] [--folder DIR]
 
-`--largest 10000000` for cells needs 20 GB of disk.
+`--largest 10000000` for cells needs 20 GB of disk. In --folder, files of cells are
+kept, and taken where they are there.
 """
 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from math import log
 from pathlib import Path
 
-ROWS = [100, 300, 1_000, 3_000, 10_000, 30_000, 100_000]
-GENES = [1_000, 2_000, 5_000, 10_000, 20_000]
-CELLS = [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000]
-LARGEST = {"rows": 10_000, "genes": 20_000, "cells": 100_000}
-MODELS = (
-    "additive,additive_joint,ridge,product_kernel,response_kernel,long_boosting,"
-    "token_mlp,transformer"
-)
+import numpy as np
+
+from benchmarks._output import record
+
+SIZES = {
+    "rows": [100, 300, 1_000, 3_000, 10_000, 30_000, 100_000],
+    "genes": [1_000, 5_000, 20_000],
+    "cells": [10_000, 100_000, 300_000, 1_000_000, 10_000_000],
+}
+LARGEST = {"rows": 100_000, "genes": 20_000, "cells": 100_000}
+MODELS = [
+    *(
+        "additive",
+        "additive_joint",
+        "ridge",
+        "context_transfer",
+        "token_mlp",
+        "transformer",
+    ),
+    *("product_kernel", "response_kernel", "tanimoto_kernel", "gene_kernel"),
+    "long_boosting",
+]
 ON_CELLS = ["signatures", "wilcoxon_de", "evaluate", "embed"]
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 N_CONTEXTS, RANK, PER_CELL, N_GENES = 10, 20, 200, 2_000
+FEW_GENES, FEW_ROWS = 200, 600
+# Cells whose genes are drawn; of more cells, these repeat, with counts of their own.
+DIFFERENT = 20_000
+# Seconds below which a time says more of what is started than of what grows.
+SHORTEST = 0.2
 
 
 def make_rows(n_rows, n_genes):
     """Return conditions, each once, and responses."""
-    import numpy as np
     import pandas as pd
 
     rng = np.random.default_rng(0)
@@ -49,6 +69,7 @@ def make_rows(n_rows, n_genes):
             "sm_name": np.char.add("d", (codes // N_CONTEXTS).astype(str)),
         }
     )
+    X["SMILES"] = [_structure(code) for code in codes // N_CONTEXTS]
     of_drug = rng.normal(size=(n_rows // N_CONTEXTS + 1, RANK))
     of_context = rng.normal(size=(N_CONTEXTS, RANK))
     scores = of_drug[codes // N_CONTEXTS] * (1 + 0.3 * of_context[codes % N_CONTEXTS])
@@ -56,11 +77,16 @@ def make_rows(n_rows, n_genes):
     return X, y + rng.normal(scale=3, size=y.shape).astype(np.float32)
 
 
+def _structure(number):
+    """Return a SMILES, another one for each number."""
+    chain = np.base_repr(number, 4).translate(str.maketrans("0123", "CNOS"))
+    return f"c1ccccc1{chain}C"
+
+
 def write_cells(path, n_cells):
     """Write counts of 50 perturbations and a control, block by block."""
     import anndata
     import h5py
-    import numpy as np
     import pandas as pd
 
     rng = np.random.default_rng(0)
@@ -84,13 +110,22 @@ def write_cells(path, n_cells):
         data = group.create_dataset("data", (total,), "float32", chunks=(2**18,))
         indices = group.create_dataset("indices", (total,), "int32", chunks=(2**18,))
         group["indptr"] = np.arange(n_cells + 1, dtype=np.int64) * PER_CELL
-        for start in range(0, n_cells, 2_000):
-            size = min(2_000, n_cells - start)
-            order = rng.random((size, N_GENES)) ** (1 / weight)
-            chosen = order.argpartition(-PER_CELL, axis=1)[:, -PER_CELL:]
+        expressed = np.concatenate(
+            [_expressed(rng, weight, 2_000) for _ in range(0, DIFFERENT, 2_000)]
+        )
+        for start in range(0, n_cells, DIFFERENT):
+            size = min(DIFFERENT, n_cells - start)
             place = slice(start * PER_CELL, (start + size) * PER_CELL)
-            indices[place] = np.sort(chosen, axis=1).ravel()
+            indices[place] = expressed[:size].ravel()
             data[place] = rng.geometric(0.3, size * PER_CELL)
+
+
+def _expressed(rng, weight, n_cells):
+    """Return the genes of some cells, the heavier ones more often."""
+
+    order = rng.random((n_cells, N_GENES)) ** (1 / weight)
+    chosen = order.argpartition(-PER_CELL, axis=1)[:, -PER_CELL:]
+    return np.sort(chosen, axis=1).astype(np.int32)
 
 
 def prepared(what, name, size, folder):
@@ -99,8 +134,11 @@ def prepared(what, name, size, folder):
         from sklperturb.datasets import PerturbationSchema
         from sklperturb.models import make_model
 
-        X, y = make_rows(*((size, 1_000) if what == "rows" else (600, size)))
-        schema = PerturbationSchema(perturbation="sm_name", context="cell_type")
+        X, y = make_rows(*((size, FEW_GENES) if what == "rows" else (FEW_ROWS, size)))
+        roles = {"smiles": "SMILES"} if name == "tanimoto_kernel" else {}
+        schema = PerturbationSchema(
+            perturbation="sm_name", context="cell_type", **roles
+        )
         model = make_model(name, schema=schema, random_state=0)
         return lambda: model.fit(X, y).predict(X[: len(X) // 10])
     path = folder / f"{size}.h5ad"
@@ -128,8 +166,9 @@ def prepared(what, name, size, folder):
     return lambda: evaluate_cells(path, path, "target_gene", **control)
 
 
-def measure(what, name, size, folder):
+def measure(what, name, size, folder, limit):
     """Print the processor time and the peak memory of one point, in this process."""
+    import resource
     import time
     import warnings
 
@@ -138,6 +177,9 @@ def measure(what, name, size, folder):
     warnings.simplefilter("ignore")
     run = prepared(what, name, size, Path(folder))
     before = psutil.Process().memory_info().rss
+    # Of the processor: on a machine that others use as well, hours may pass.
+    soft = int(time.process_time() + 1.5 * limit)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, soft + 5))
     # Of this process only: what getrusage tells may be that of the one that started it.
     Path("/proc/self/clear_refs").write_text("5")
     start = time.process_time()
@@ -150,22 +192,57 @@ def measure(what, name, size, folder):
 
 def measured(limit, *point):
     """Return time and memory of a point in its own process, and why there are none."""
-    command = [sys.executable, __file__, "--point", *map(str, point)]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            env=os.environ | ONE_THREAD,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None, f"more than {limit:g} s"
+    command = [sys.executable, __file__, "--limit", str(limit)]
+    done = subprocess.run(
+        [*command, "--point", *map(str, point)],
+        capture_output=True,
+        text=True,
+        env=os.environ | ONE_THREAD,
+        check=False,
+    )
+    if done.returncode == -signal.SIGXCPU:
+        return None, f"more than {1.5 * limit:g} s"
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["killed: no memory"]
-        return None, lines[-1][:80]
+        return None, lines[-1]
     return json.loads(done.stdout.splitlines()[-1]), ""
+
+
+def power(points, tenfold=False):
+    """Return how the time of the last point grew since the one before, or a tenth."""
+    *earlier, (size, seconds) = points
+    earlier = [p for p in earlier if p[1] > SHORTEST]
+    if tenfold:
+        earlier = [p for p in earlier if p[0] <= size / 9] or earlier[:1]
+    if not earlier:
+        return None
+    before = earlier[-1]
+    return log(seconds / before[1]) / log(size / before[0])
+
+
+def curve(what, name, sizes, limit, folder):
+    """Print the points of one line, and record how it ends."""
+    points = []
+    for size in sizes:
+        if points and points[-1][1] * size / points[-1][0] > limit:
+            print(f"| {name} | {size:,} | | | more than {limit:g} s: left out |")
+            break
+        found, why = measured(limit, what, name, size, folder)
+        if found is None:
+            print(f"| {name} | {size:,} | | | {why} |", flush=True)
+            break
+        seconds, peak = found
+        points.append((size, seconds))
+        grown = power(points)
+        grown = "" if grown is None else f"{grown:.2f}"
+        cost = f"{seconds:.2f} | {peak:,.0f} | {grown}"
+        print(f"| {name} | {size:,} | {cost} |", flush=True)
+    grown = power(points, tenfold=True) if points else None
+    if grown is not None:
+        record(f"{what}, {name}: power", grown)
+        record(f"{what}, {name}: largest", points[-1][0])
+    if points:
+        record(f"{what}, {name}: memory", peak / 2**10, "GB")
 
 
 def main():
@@ -173,39 +250,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="*", default=[], metavar="rows|genes|cells")
     parser.add_argument("--largest", type=int)
-    parser.add_argument("--limit", type=float, default=120.0)
-    parser.add_argument("--models", default=MODELS)
+    parser.add_argument("--limit", type=float, default=80.0)
+    parser.add_argument("--only", help="models, or steps on cells, with commas")
+    parser.add_argument("--folder", type=Path, help="for files of cells")
     parser.add_argument("--point", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.point:
         what, name, size, folder = options.point
-        measure(what, name, int(size), folder)
+        measure(what, name, int(size), folder, options.limit)
         return
-    sizes = {"rows": ROWS, "genes": GENES, "cells": CELLS}
     with tempfile.TemporaryDirectory() as folder:
-        for what in options.what or sizes:
+        folder = options.folder or folder
+        for what in options.what or SIZES:
             largest = options.largest or LARGEST[what]
-            points = [size for size in sizes[what] if size <= largest]
-            names = ON_CELLS if what == "cells" else options.models.split(",")
+            sizes = [size for size in SIZES[what] if size <= largest]
+            names = ON_CELLS if what == "cells" else MODELS
+            names = options.only.split(",") if options.only else names
             if what == "cells":
-                for size in points:
-                    write_cells(Path(folder) / f"{size}.h5ad", size)
-            print(f"\n| {what} | | CPU s | MB | power |\n|---|---|---|---|---|")
+                for path, size in ((Path(folder) / f"{n}.h5ad", n) for n in sizes):
+                    if not path.exists():
+                        write_cells(path, size)
+            print(f"\n| what | {what} | CPU s | MB | power |\n|---|---|---|---|---|")
             for name in names:
-                before = None
-                for size in points:
-                    found, why = measured(options.limit, what, name, size, folder)
-                    if found is None:
-                        print(f"| {name} | {size:,} | - | - | {why} |", flush=True)
-                        break
-                    seconds, peak = found
-                    power = ""
-                    if before is not None and before[1] > 0.2:
-                        ratio = log(size / before[0])
-                        power = f"{log(seconds / before[1]) / ratio:.2f}"
-                    cost = f"{seconds:.2f} | {peak:,.0f} | {power}"
-                    print(f"| {name} | {size:,} | {cost} |", flush=True)
-                    before = size, seconds
+                curve(what, name, sizes, options.limit, folder)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,8 @@ def signatures(
 
     Cells are added up by sample, and each perturbation is compared with the controls of
     its context. To predict are the conditions held out or, if none are, those of the
-    perturbation by context grid that were not measured.
+    perturbation by context grid that were not measured; in a single context there are
+    none.
     """
     from sklperturb.datasets import write_signatures
     from sklperturb.datasets._write import check_signature_folder

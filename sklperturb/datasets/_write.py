@@ -104,6 +104,7 @@ def write_signatures(folder, screen, *, overwrite=False):
             To learn from; all layers are kept.
         to_predict : DataFrame of shape (n_test, n_columns)
             Conditions to predict; the columns of perturbation and context are needed.
+            Without any, there will be no ``id_map.csv``.
         test : AnnData of shape (n_test, n_genes) or None
             Signatures of the conditions to predict, where they are known.
         schema : PerturbationSchema
@@ -123,7 +124,7 @@ def write_signatures(folder, screen, *, overwrite=False):
         If one of the files is there and `overwrite` is False, the folder holds a
         screen in the Kaggle layout, or it cannot be written to.
     ValueError
-        If `to_predict` is empty or lacks a column.
+        If `to_predict` lacks a column.
 
     See Also
     --------
@@ -156,8 +157,6 @@ def write_signatures(folder, screen, *, overwrite=False):
     """
     schema, to_predict = screen["schema"], as_pandas(screen["to_predict"])
     schema.require(to_predict, "perturbation", *["context"] * bool(schema.context))
-    if len(to_predict) == 0:
-        raise ValueError("to_predict is empty: name at least one condition to predict.")
     check_unique_genes(screen["signatures"].var_names, "signatures")
     folder = check_signature_folder(folder, overwrite)
     renamed = {
@@ -169,7 +168,8 @@ def write_signatures(folder, screen, *, overwrite=False):
     id_map = id_map.reset_index(drop=True).rename_axis("id").reset_index()
     with replaced_files(folder, _SIGNATURES) as unfinished:
         _write_layers(unfinished / _SIGNATURES[0], screen["signatures"], renamed)
-        id_map.to_csv(unfinished / _SIGNATURES[1], index=False)
+        if len(id_map):
+            id_map.to_csv(unfinished / _SIGNATURES[1], index=False)
         if screen["test"] is not None:
             _write_layers(unfinished / _SIGNATURES[2], screen["test"], renamed)
     return folder

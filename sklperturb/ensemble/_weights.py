@@ -99,16 +99,21 @@ class Spectrum:
         self.components = np.empty((0, responses.shape[1]))
         if not len(edges):
             return
-        gram = responses @ responses.T
+        # Whichever products are fewer: those of rows, or those of genes.
+        wide = responses.shape[1] > len(responses)
+        gram = responses @ responses.T if wide else responses.T @ responses
         values, vectors = linalg.eigh(gram)
         values, vectors = values[::-1], vectors[:, ::-1]
         floor = max(values[0], 0) * np.finfo(np.float64).eps * len(values)
         # One at least, so that responses of zeros have a coordinate: it is zero.
         rank = min(max(int((values > floor).sum()), 1), *edges[-1:])
+        self.edges = np.minimum([0, *edges], rank)
+        if not wide:
+            self.components = vectors[:, :rank].T
+            return
         kept = vectors[:, :rank].T @ responses
         lengths = np.sqrt(np.maximum(values[:rank], 0))
         self.components = kept / np.where(lengths > 0, lengths, 1.0)[:, None]
-        self.edges = np.minimum([0, *edges], rank)
 
     @property
     def n_bands(self):

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklperturb.conditions._levels import pair_means, take_levels
 from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
-from sklperturb.linear_model._kernel import loo_kernel_ridge
+from sklperturb.linear_model._kernel import check_pairs, loo_kernel_ridge
 from sklperturb.linear_model._latent import LatentConditionRegressor
 from sklperturb.utils._grid import Grid
 
@@ -154,7 +154,13 @@ class ContextTransferRidge(LatentConditionRegressor):
         ------
         ValueError
             If `kernel` is none of the allowed values, a grid is empty or not
-            positive, or `min_shared` is no int of at least 2.
+            positive, `min_shared` is no int of at least 2, or pairs of perturbations
+            do not fit into memory.
+
+        Warns
+        -----
+        UserWarning
+            If the perturbations are so many that the fit takes hours.
         """
         *codes, targets = self._start_latent_fit(X, y)
         n_levels = [len(self.contexts_), len(self.perturbations_)]
@@ -162,6 +168,13 @@ class ContextTransferRidge(LatentConditionRegressor):
         lambdas = estimate_smoothing(codes, n_levels, targets, crossed=True)
         self.context_effects_ = joint_effects(codes, n_levels, targets, lambdas)[0]
         self._cells = _Cells(*pair_means(*codes, n_levels, targets))
+        shared = [self._cells.shared(target) for target in range(n_contexts)]
+        check_pairs(
+            *(self, max(map(len, shared))),
+            n_matrices=8,
+            n_kernels=n_contexts,
+            of="perturbations of a context",
+        )
         # A context that shares too little predicts a share of the mean of the others.
         self.mean_share_ = self._cells.share_of_mean()
         self.weights_ = np.zeros((n_contexts, n_contexts + 1))
@@ -169,8 +182,7 @@ class ContextTransferRidge(LatentConditionRegressor):
         self.alphas_ = np.full(n_contexts, np.inf)
         self.weight_alphas_ = np.full(n_contexts, np.inf)
         self._corrections = [
-            self._learn_context(target, self._cells.shared(target))
-            for target in range(n_contexts)
+            self._learn_context(target, found) for target, found in enumerate(shared)
         ]
         return self
 

@@ -154,6 +154,9 @@ class GeneKnowledgeRidge(SourceKernelsMixin, ResponseKernelRidge):
     }
     del _parameter_constraints["alphas"]
 
+    # Seen and unseen perturbations, once for all bands together and once for each.
+    _n_kernels = 2 * (len(EDGES) + 2)
+
     _learnt_since = LatentConditionRegressor._learnt_since | {"_basis_elsewhere": None}
 
     def __init__(
@@ -189,14 +192,15 @@ class GeneKnowledgeRidge(SourceKernelsMixin, ResponseKernelRidge):
         Raises
         ------
         ValueError
-            If a source cannot be read.
+            If a source cannot be read, or pairs of rows do not fit into memory.
 
         Warns
         -----
         UserWarning
             If there is no source and nothing else that tells perturbations apart, or a
             source knows none of the perturbed genes, or is the screen itself, with the
-            responses that are to be learnt: whatever is held out is known then.
+            responses that are to be learnt: whatever is held out is known then. If the
+            rows are so many that the fit takes hours.
         """
         given = [
             s if isinstance(s, GeneEmbedding) else read_gene_source(s)

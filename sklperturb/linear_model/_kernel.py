@@ -1,14 +1,71 @@
-"""Kernel ridge with a closed-form leave-one-out score; similarity of contexts."""
+"""Kernel ridge with a closed-form leave-one-out score, and what limits its rows."""
 
 from dataclasses import dataclass
 from itertools import product, starmap
 from operator import itemgetter
 
 import numpy as np
+import psutil
 from scipy import linalg
 
+from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._levels import level_means
 from sklperturb.conditions._statistics import estimate_smoothing, joint_effects
+
+# Rows past which `BestRegressor` does without such models.
+MOST_ROWS = 10_000
+# Processor seconds that one kernel of a thousand rows takes, with all its penalties:
+# docs/scaling.md.
+_SECONDS = 0.5
+# Seconds that a fit may take before it is said.
+_LONG = 1800
+_INSTEAD = (
+    "AdditiveRegressor, TargetEncodedRidge or networks (additive_joint, ridge or "
+    "token_mlp), whose time is in proportion to the rows"
+)
+
+
+def check_pairs(model, n_rows, *, n_matrices, n_kernels, of="rows"):
+    """Refuse rows whose pairs do not fit into memory; warn of those that take long.
+
+    Parameters
+    ----------
+    model : estimator
+        That is being fitted.
+    n_rows : int
+    n_matrices : int
+        Matrices of a number for each pair of rows that are in memory at a time.
+    n_kernels : int
+        How many of them are decomposed.
+    of : str, default="rows"
+        What is compared.
+
+    Raises
+    ------
+    ValueError
+        If there is not enough memory.
+
+    Warns
+    -----
+    UserWarning
+        If the fit is going to take more than half an hour of a core.
+    """
+    name = type(model).__name__
+    needed = 8 * n_matrices * n_rows**2
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise ValueError(
+            f"{name} compares each of {n_rows:,} {of} with each, which takes "
+            f"{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. Pass "
+            f"fewer, or take {_INSTEAD}."
+        )
+    seconds = n_kernels * _SECONDS * (n_rows / 1000) ** 3
+    if seconds > _LONG:
+        warn(
+            f"{name} compares each of {n_rows:,} {of} with each, which takes about "
+            f"{seconds / 3600:.1f} hours of a core and {needed / 1e9:.1f} GB of "
+            f"memory. Pass fewer, or take {_INSTEAD}."
+        )
 
 
 @dataclass

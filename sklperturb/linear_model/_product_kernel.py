@@ -6,6 +6,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from sklperturb.linear_model._kernel import (
     best_product,
+    check_pairs,
     context_similarity,
 )
 from sklperturb.linear_model._latent import LatentConditionRegressor
@@ -145,10 +146,17 @@ class ProductKernelRidge(PriorCovarianceMixin, LatentConditionRegressor):
         Raises
         ------
         ValueError
-            If `context_kernel` is none of the allowed values or a grid is empty or
-            negative.
+            If `context_kernel` is none of the allowed values, a grid is empty or
+            negative, or pairs of rows do not fit into memory.
+
+        Warns
+        -----
+        UserWarning
+            If the rows are so many that the fit takes hours.
         """
         *self._train_codes, targets = self._start_latent_fit(X, y)
+        n_kernels = np.size(self.context_shares) * np.size(self.perturbation_shares)
+        check_pairs(self, len(targets), n_matrices=10, n_kernels=n_kernels)
         n_contexts = len(self.contexts_)
         self.context_similarity_ = np.eye(n_contexts)
         if self.context_kernel == "learned" and n_contexts > 1:

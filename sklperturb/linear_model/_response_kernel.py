@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval
 
 from sklperturb.conditions._levels import level_means, pair_means, take_levels
 from sklperturb.linear_model._kernel import (
+    check_pairs,
     context_similarity,
     left_out_residuals,
     loo_correction,
@@ -137,6 +138,9 @@ class ResponseKernelRidge(PriorCovarianceMixin, LatentConditionRegressor):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
     }
 
+    # How many are decomposed, of all rows.
+    _n_kernels = 1
+
     _learnt_since = (
         LatentConditionRegressor._learnt_since | NOT_LEARNT | {"_prior_parts": {}}
     )
@@ -170,6 +174,16 @@ class ResponseKernelRidge(PriorCovarianceMixin, LatentConditionRegressor):
         Returns
         -------
         self : ResponseKernelRidge
+
+        Raises
+        ------
+        ValueError
+            If pairs of rows do not fit into memory.
+
+        Warns
+        -----
+        UserWarning
+            If the rows are so many that the fit takes hours.
         """
         targets = self._compare_responses(X, y)
         kernels = self._kernels(*self._train_codes)
@@ -209,6 +223,7 @@ class ResponseKernelRidge(PriorCovarianceMixin, LatentConditionRegressor):
     def _compare_responses(self, X, y):
         """Return what is to be fitted; keep what contexts and responses tell of it."""
         *self._train_codes, targets = self._start_latent_fit(X, y)
+        check_pairs(self, len(targets), n_matrices=15, n_kernels=self._n_kernels)
         context = self._train_codes[0]
         n_levels = len(self.contexts_), len(self.perturbations_)
         self.context_similarity_ = np.eye(n_levels[0])

@@ -15,11 +15,8 @@ from sklperturb.linear_model._compound_kernel import (
     same_compound,
     spatial_median,
 )
-from sklperturb.linear_model._kernel import mean_norm, rows_of_groups
-from sklperturb.linear_model._variances import (
-    NOT_LEARNT,
-    prior_variances,
-)
+from sklperturb.linear_model._kernel import check_pairs, mean_norm, rows_of_groups
+from sklperturb.linear_model._variances import NOT_LEARNT, prior_variances
 from sklperturb.preprocessing import TargetReducer, tanimoto_similarity
 from sklperturb.preprocessing._fingerprint import FINGERPRINT_SIZES, check_kinds
 from sklperturb.preprocessing._molecules import COUNT_KINDS, fingerprints
@@ -42,10 +39,10 @@ class TanimotoKernelRidge(CompoundPriorMixin, ConditionRegressor):
     kinds of fingerprint. Where the schema names a column of mechanisms of action or of
     target genes, :math:`T_{pp'}^q` becomes :math:`(1 - m) T_{pp'}^q + m M_{pp'}`, with
     the cosine :math:`M` of what is known of both compounds, rare terms counting for
-    more. The power :math:`q` says how alike compounds must be to
-    respond alike, :math:`a` how much of a compound's effect is the same in every
-    context, and :math:`b` how much of a context's effect is the same for every
-    compound. All three and the penalty are chosen by closed-form
+    more. The power :math:`q` says how alike compounds must be to respond alike,
+    :math:`a` how much of a compound's effect is the same in every context, and
+    :math:`b` how much of a context's effect is the same for every compound. All three
+    and the penalty are chosen by closed-form
     leave-one-compound-out, and once more for compounds that were measured in another
     context, by leaving out one pair of both. The share :math:`m` of mechanisms is
     chosen last, and is 0 unless they help left-out compounds by more than the standard
@@ -136,8 +133,7 @@ class TanimotoKernelRidge(CompoundPriorMixin, ConditionRegressor):
     the mean of these measurements, shrunken towards what the other compounds say as
     far as repeats in training disagree.
 
-    Time is cubic in the number of rows, once or, with "auto", twice for each
-    :math:`(a, b, q)`.
+    Time is cubic in the rows, for each :math:`(a, b, q)` once, with "auto" twice.
 
     References
     ----------
@@ -237,18 +233,21 @@ class TanimotoKernelRidge(CompoundPriorMixin, ConditionRegressor):
         ImportError
             If there are SMILES and rdkit is not installed.
         ValueError
-            If a parameter is none of the allowed values, or a grid is empty or out
-            of range.
+            If a parameter is none of the allowed values, a grid is empty or out of
+            range, or pairs of rows do not fit into memory.
 
         Warns
         -----
         UserWarning
-            If rdkit cannot read a SMILES, a source knows none of the target genes, or
-            no row names any.
+            If rdkit cannot read a SMILES, a source knows none of the target genes, no
+            row names any, or the fit takes hours.
         """
         check_kinds(self.kind, COUNT_KINDS)
         given = X, y
         context, perturbation, y = self._start_fit(X, y)
+        n_kernels = 2 * np.size(self.powers) * np.size(self.context_shares)
+        n_kernels *= np.size(self.perturbation_shares)
+        check_pairs(self, len(y), n_matrices=16, n_kernels=n_kernels)
         smiles = read_structures(self, X, perturbation, reset=True)
         self._train = (context, perturbation, *self._compounds(smiles))
         self.reducer_ = TargetReducer(self.n_components).fit(y)

@@ -14,6 +14,7 @@ from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.ensemble._blend import centred_ranks
 from sklperturb.ensemble._weights import Spectrum
+from sklperturb.linear_model._kernel import MOST_ROWS
 from sklperturb.model_selection import UnseenPerturbationKFold
 from sklperturb.model_selection._meta import check_rows
 from sklperturb.models._learning import (
@@ -26,7 +27,13 @@ from sklperturb.models._learning import (
     learn_weights,
     moments_of,
 )
-from sklperturb.models._parts import check_budget, seen_parts, unseen_parts
+from sklperturb.models._parts import (
+    check_budget,
+    chosen_parts,
+    in_proportion,
+    seen_parts,
+    unseen_parts,
+)
 from sklperturb.models._trials import trial_folds
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
 from sklperturb.utils._choices import SCORER_NAMES
@@ -73,9 +80,11 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
     parts : list of str, default=None
         Of the parts "response", "boosting", "ridge", "transfer", "network", "wide
         network", "long network", "structure", "genes" and "context" those to use; None
-        is all that the budget has. Without one for perturbations that were never
-        measured, "structure", "genes" or "context", these get "context"; without one
-        for the others, the parts for those that were never measured predict all.
+        is all that the budget has; past 10,000 rows without "response", "boosting",
+        "structure" and "genes", which compare each row with each. Without one for
+        perturbations that were never measured, "structure", "genes" or "context",
+        these get "context"; without one for the others, the parts for those that were
+        never measured predict all.
     scoring : {"mrrmse", "spearman", "mse"}, default="mrrmse"
         What the weights make best: the mean over rows of the RMSE, the mean over rows
         of the correlation with the ranks of the responses, or the squared error. Names
@@ -197,6 +206,12 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
         ValueError
             If a parameter is none of the allowed values, or ranks of one gene are to
             be best.
+
+        Warns
+        -----
+        UserWarning
+            If there are more than 10,000 rows, of which parts are left out that compare
+            each row with each.
         """
         plan = check_budget(self.budget)
         clock = Clock(plan.seconds)
@@ -214,7 +229,9 @@ class BestRegressor(CallbackSupportMixin, ConditionRegressor):
             "unseen": unseen_parts(self.schema_, self.sources),
         }
         if self.parts is not None:
-            catalogue = _chosen(catalogue, self.parts)
+            catalogue = chosen_parts(catalogue, self.parts)
+        elif len(y) > MOST_ROWS:
+            catalogue = in_proportion(catalogue, len(y))
         self._has_seen_parts = bool(catalogue["seen"])
         rotated = y @ self._rotation.T
         folds = {
@@ -381,22 +398,6 @@ def _kinds(measured, context, perturbation):
     elsewhere = elsewhere - (measured[context, perturbation] & (context >= 0))
     elsewhere = np.where(perturbation >= 0, elsewhere, 0)
     return np.where(elsewhere > 0, np.searchsorted(_KINDS, elsewhere, "right") + 1, 0)
-
-
-def _chosen(catalogue, names):
-    known = [name for parts in catalogue.values() for name in parts]
-    if not names or not set(names) <= set(known):
-        raise ValueError(
-            f"parts={names!r} is not allowed; pass some of {known}, which are those of "
-            "this budget and of these data, or None for all."
-        )
-    chosen = {
-        kind: {name: part for name, part in parts.items() if name in names}
-        for kind, parts in catalogue.items()
-    }
-    # Zeros would be a strange answer for a compound that has a context.
-    chosen["unseen"] = chosen["unseen"] or {"context": catalogue["unseen"]["context"]}
-    return chosen
 
 
 def _estimate(errors, perturbation):

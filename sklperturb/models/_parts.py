@@ -7,6 +7,9 @@ from numbers import Real
 
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from sklperturb.conditions._doubts import warn
+from sklperturb.linear_model._kernel import MOST_ROWS
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -65,11 +68,14 @@ class Part:
         About how many times the seconds of "response" a fit takes, with one seed, on
         measured screens of 330 to 614 rows. With a time limit, parts are tried in this
         order, and those for which there is clearly no time are not.
+    pairs : bool
+        Whether each row is compared with each.
     """
 
     build: Callable
     contains: dict = field(default_factory=dict)
     cost: float = 1.0
+    pairs: bool = False
 
 
 class Rotation(TransformerMixin, BaseEstimator):
@@ -151,9 +157,9 @@ def seen_parts(schema, plan, rotation, seeds, n_jobs=None):
             fitted.regressor_.kernel_.predict(X)
         )
 
-    parts = {"response": _of(ResponseKernelRidge(schema=schema), 1)}
+    parts = {"response": _of(ResponseKernelRidge(schema=schema), 1, pairs=True)}
     if find_spec("lightgbm") is not None:
-        parts["boosting"] = Part(boosting, {"response": kernel}, cost=4)
+        parts["boosting"] = Part(boosting, {"response": kernel}, cost=4, pairs=True)
     parts["ridge"] = _of(TargetEncodedRidge(schema=schema), 0.25)
     parts["transfer"] = _of(ContextTransferRidge(schema=schema), 0.3)
     parts["network"] = networks(3, seeds[0], 100)
@@ -178,13 +184,46 @@ def unseen_parts(schema, sources=None):
         model = TanimotoKernelRidge(
             leave_out="perturbation", sources=sources, schema=schema
         )
-        parts["structure"] = _of(model, 3)
+        parts["structure"] = _of(model, 3, pairs=True)
     if sources:
-        parts["genes"] = _of(GeneKnowledgeRidge(sources, schema=schema), 2)
+        model = GeneKnowledgeRidge(sources, schema=schema)
+        parts["genes"] = _of(model, 2, pairs=True)
     parts["context"] = _of(AdditiveRegressor("joint", schema=schema), 0.05)
     return parts
 
 
-def _of(model, cost):
+def _of(model, cost, *, pairs=False):
     """Return the part of a model without seeds."""
-    return Part(lambda _: model, cost=cost)
+    return Part(lambda _: model, cost=cost, pairs=pairs)
+
+
+def chosen_parts(catalogue, names):
+    """Return {kind: parts} of those named."""
+    known = [name for parts in catalogue.values() for name in parts]
+    if not names or not set(names) <= set(known):
+        raise ValueError(
+            f"parts={names!r} is not allowed; pass some of {known}, which are those of "
+            "this budget and of these data, or None for all."
+        )
+    chosen = {
+        kind: {name: part for name, part in parts.items() if name in names}
+        for kind, parts in catalogue.items()
+    }
+    # Zeros would be a strange answer for a compound that has a context.
+    chosen["unseen"] = chosen["unseen"] or {"context": catalogue["unseen"]["context"]}
+    return chosen
+
+
+def in_proportion(catalogue, n_rows):
+    """Return {kind: parts} without those that compare each row with each."""
+    left_out = [n for parts in catalogue.values() for n, p in parts.items() if p.pairs]
+    if left_out:
+        warn(
+            f"best leaves out the parts {', '.join(left_out)}, which compare each row "
+            f"with each: of {n_rows:,} rows this takes days, and the limit is "
+            f"{MOST_ROWS:,}. Pass fewer rows, or name the parts in parts=."
+        )
+    return {
+        kind: {name: part for name, part in parts.items() if not part.pairs}
+        for kind, parts in catalogue.items()
+    }

@@ -32,7 +32,8 @@ def make_signature_screen(
 
     Cells are added up by sample, and each perturbation is compared with the controls
     of its context. To predict are the conditions held out or, if none are, those of the
-    perturbation by context grid that were not measured.
+    perturbation by context grid that were not measured; in a single context there are
+    none.
 
     Parameters
     ----------
@@ -79,8 +80,8 @@ def make_signature_screen(
     Raises
     ------
     ValueError
-        If a column or label does not exist, nothing is left to predict or to learn
-        from, or the signatures cannot be estimated.
+        If a column or label does not exist, nothing is left to predict in several
+        contexts or to learn from, or the signatures cannot be estimated.
 
     See Also
     --------
@@ -202,11 +203,10 @@ def _not_measured(treated, train, schema):
     levels = [sorted(treated[key].unique()) for key in treated]
     grid = pd.MultiIndex.from_product(levels, names=list(treated))
     missing = grid[~grid.isin(_pairs(train[list(treated)]))].to_frame(index=False)
-    if len(missing) == 0:
+    several = schema.context is not None and treated[schema.context].nunique() > 1
+    if len(missing) == 0 and several:
         advice = "Pass hold_out_contexts."
-        if schema.context is None:
-            advice = "Pass schema=PerturbationSchema(..., context=...)."
-        elif min(map(len, levels)) > 1:
+        if min(map(len, levels)) > 1:
             advice = "Pass hold_out_contexts or hold_out_share."
         raise ValueError(
             "Every perturbation was measured in every context, so there is nothing to "

@@ -64,11 +64,11 @@ def test_overwriting(signatures, tmp_path):
         write_signatures(tmp_path, made(signatures, test.obs))
     write_signatures(tmp_path, made(signatures, test.obs), overwrite=True)
     assert not (tmp_path / "de_test.h5ad").exists()
+    write_signatures(tmp_path, made(signatures, test.obs[:0]), overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["de_train.h5ad"]
 
 
 def test_bad_input(signatures, tmp_path):
-    with pytest.raises(ValueError, match="to_predict is empty"):
-        write_signatures(tmp_path / "x", made(signatures, signatures.obs[:0]))
     with pytest.raises(ValueError, match="'line', which X"):
         write_signatures(tmp_path / "x", made(signatures, signatures.obs[["agent"]]))
     assert not (tmp_path / "x").exists()

@@ -1,5 +1,7 @@
 """Weights of predictions, and the bands of components that they are learnt in."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
@@ -99,6 +101,25 @@ def test_moments_of_bands_are_those_of_the_parts_of_predictions():
     np.testing.assert_allclose(
         found.gram, RowMoments.of(truth, centred).gram, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("shape", [(7, 30), (30, 7), (7, 7)])
+def test_components_are_found_whichever_there_is_more_of(shape):
+    training = np.random.default_rng(0).normal(size=shape)
+    spectrum = Spectrum(training, [2, 5])
+    expected = np.linalg.svd(training)[2][:5]
+    products = np.abs(spectrum.components @ expected.T)
+    np.testing.assert_allclose(products, np.eye(5), atol=1e-8)
+    assert spectrum.n_bands == 3
+
+
+def test_components_of_many_rows_take_no_memory_of_their_pairs():
+    training = np.random.default_rng(0).normal(size=(4000, 10))
+    tracemalloc.start()
+    Spectrum(training, [10])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4000**2
 
 
 def test_a_band_ends_where_there_are_no_more_components():

@@ -404,3 +404,23 @@ def test_scorers_are_taken_by_their_names(screen, name, short):
         for each in (name, short)
     ]
     pd.testing.assert_frame_equal(*found)
+
+
+def test_many_rows_are_not_compared_with_each_other(screen, monkeypatch):
+    def fit(**params):
+        model = BestRegressor(budget=1e-3, random_state=0, **params)
+        return model.fit(screen.X, screen.y)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "best leaves out")
+        few = fit()
+    monkeypatch.setattr("sklperturb.models._best.MOST_ROWS", len(screen.y) - 1)
+    with pytest.warns(UserWarning, match="leaves out the parts response.*parts="):
+        many = fit()
+    found = [{n for p in model.parts_.values() for n in p} for model in (few, many)]
+    assert "response" in found[0]
+    assert found[1] and not found[1] & {"response", "boosting", "structure", "genes"}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "best leaves out")
+        named = fit(parts=["response", "context"])
+    assert "response" in named.parts_["seen"]

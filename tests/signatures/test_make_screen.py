@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from sklperturb.conditions import PerturbationSchema
+from sklperturb.datasets import load_op2, write_signatures
 from sklperturb.signatures import (
     DifferentialSignatures,
     Pseudobulk,
@@ -96,12 +97,23 @@ def test_share_is_drawn_by_the_seed(cells):
             {"schema": PerturbationSchema("drug"), "hold_out_contexts": ["A"]},
             "names no context column",
         ),
-        ({"schema": PerturbationSchema("drug")}, r"nothing to predict\. Pass schema="),
     ],
 )
 def test_bad_requests(cells, options, message):
     with pytest.raises(ValueError, match=message):
         make(cells, **options)
+
+
+@pytest.mark.parametrize("context", [None, "line"])
+def test_one_context_leaves_nothing_to_predict(cells, context, tmp_path):
+    line = cells[cells.obs["line"] == "A"].copy()
+    schema = PerturbationSchema("drug", context=context)
+    screen = make(line, schema=schema)
+    assert screen.to_predict.shape == (0, 1 + bool(context)) and screen.test is None
+    write_signatures(tmp_path, screen)
+    assert [path.name for path in tmp_path.iterdir()] == ["de_train.h5ad"]
+    found = load_op2(tmp_path)
+    assert len(found.X) == screen.signatures.n_obs and len(found.X_test) == 0
 
 
 def test_share_is_not_advised_where_it_cannot_be_had(cells):
