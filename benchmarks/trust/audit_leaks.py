@@ -14,11 +14,13 @@ import warnings
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from benchmarks._output import record, show
 from sklperturb.datasets import load_op2, make_chemical_screen
@@ -115,10 +117,10 @@ def plates(screen, seed, leaky):
     plate = rng.permutation(np.arange(len(screen.X)) % 8)
     effect = (2.0 if leaky else 0.0) * rng.normal(size=(8, screen.y.shape[1]))
     X = screen.X.assign(plate=[f"P{p}" for p in plate])
-    features = np.hstack([encoded_contexts(X), pd.get_dummies(X["plate"])])
+    read = make_column_transformer((OneHotEncoder(), ["cell_type", "plate"]))
     cv = UnseenPairKFold(3, random_state=seed)
     y = screen.y.to_numpy() + effect[plate]
-    return Ridge(1.0), features.astype(float), y, cv, {"conditions": X}
+    return make_pipeline(read, Ridge(1.0)), X, y, cv, {}
 
 
 def lookup(screen, seed, leaky):
