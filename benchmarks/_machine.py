@@ -1,5 +1,6 @@
-"""Where and of what a number was measured."""
+"""Where and of what a number was measured, and whether a process is at work."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -35,6 +36,22 @@ def commit():
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.strip() + ("+" if changed.strip() else "")
+
+
+def worked(pid):
+    """Return the processor seconds of a process and of those that it has begun.
+
+    They tell what does nothing from what waits for a processor, which a clock cannot.
+    """
+    import psutil
+
+    seconds = 0.0
+    with contextlib.suppress(psutil.Error):  # gone in between
+        process = psutil.Process(pid)
+        for each in [process, *process.children(recursive=True)]:
+            times = each.cpu_times()
+            seconds += times.user + times.system
+    return seconds
 
 
 def describe():

@@ -417,8 +417,8 @@ ENTRIES = (
         "fuzz_readers",
         "files",
         "inputs damaged at random, against every reader",
-        runs=("--minutes 10",),
-        minutes=10,
+        runs=("--minutes 60",),
+        minutes=60,
         needs=("hypothesis",),
     ),
     Entry(

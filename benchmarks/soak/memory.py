@@ -5,11 +5,12 @@
 
 One process fits, predicts with, saves, loads, compares, searches with and draws the
 models of the registry, networks and flows for a few steps, again and again on new
-data. After each round it notes its resident memory. Growth is the slope over the rounds
-behind the first ones, with the interval of Theil and Sen, which a step does not move;
-and what a round leaves behind: figures, threads, open files, child processes, temporary
-files, filters of warnings. ``--trace`` shows where in the code memory was taken that is
-still held.
+data. After each round it notes its resident memory, once the structures of compounds
+that are remembered, 50,000 of a kind at most, are forgotten: a cache that fills up to
+its limit is no leak. Growth is the slope over the rounds behind the first ones, with
+the interval of Theil and Sen, which a step does not move; and what a round leaves
+behind: figures, threads, open files, child processes, temporary files, filters of
+warnings. ``--trace`` shows where in the code memory was taken that is still held.
 """
 
 import argparse
@@ -49,6 +50,7 @@ from sklperturb.inspection import (
     audit,
 )
 from sklperturb.models import make_model, select_models
+from sklperturb.preprocessing import _molecules
 from sklperturb.report import write_html
 from sklperturb.tuning import PerturbationSearchCV
 
@@ -200,14 +202,30 @@ def remove(folder):
         path.rmdir() if path.is_dir() else path.unlink()
 
 
+def forget():
+    """Forget the structures of the compounds that were read so far."""
+    with _molecules._cache_lock:
+        _molecules._cache.clear()
+    _molecules.canonical_smiles.cache_clear()
+    _molecules.parent_smiles.cache_clear()
+
+
 def resident():
-    """Return the resident memory in KB, what the allocator keeps free given back."""
+    """Return the resident memory in KB, what the allocator keeps free given back.
+
+    On Linux without pages of files, such as libraries, which the system drops and reads
+    again as it likes.
+    """
+    forget()
     gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):  # another system's allocator
         pass
-    return psutil.Process().memory_info().rss / 1024
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    own = [line.split()[1] for line in lines if line.startswith("RssAnon:")]
+    return float(own[0]) if own else psutil.Process().memory_info().rss / 1024
 
 
 def left():
@@ -258,6 +276,7 @@ def run(soak, steps, n_fits, seconds):
 
 def trace(soak):
     """Print where memory was taken that was not there at the first snapshot."""
+    forget()
     gc.collect()
     grown = tracemalloc.take_snapshot().compare_to(soak.first, "traceback")
     for difference in grown[:12]:

@@ -1,10 +1,12 @@
 """How a command ends: on an error, on a signal, and where nobody reads its output."""
 
+import ast
 import contextlib
 import errno
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -32,7 +34,9 @@ _SCHEMA = re.compile(r"schema=PerturbationSchema\((?:.*, )?(\w+)=\.\.\.\)")
 # How scikit-learn speaks of a parameter.
 _PARAMETER = re.compile(r"The '(\w+)' parameter of \w+ must")
 # ``name=value`` or a name with an underscore; not within a quoted label or a path.
-_NAMED = re.compile(r"(?<![\w'\"/.\-])(?:(\w+)=(True|False)?|(\w+_\w+)(?!\w))")
+_NAMED = re.compile(
+    r"(?<![\w'\"/.\-])(?:(\w+)=(True|False|\{[^{}]*\})?|(\w+_\w+)(?!\w))"
+)
 # Codes, as shells give them to what a signal ends.
 _SIGNALS = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
 
@@ -263,6 +267,8 @@ def in_options(message, parameters):
         spelled = options.get(_RENAMED.get(name, name))
         if spelled is None:
             return found[0]
+        if (found[2] or "").startswith("{"):
+            return _in_pairs(spelled[0], found[2])
         if found[3] or found[2]:
             return spelled[-1 if found[2] == "False" else 0]
         # "layer= to" has its blank, "layer='counts'" needs one.
@@ -279,3 +285,13 @@ def in_options(message, parameters):
     message = re.sub(r"(--[\w-]+) or \w+= ", r"\1 ", message)
     sentences = re.split(r"(?<=\.) (?=[A-Z])", message)
     return " ".join(s for s in sentences if "schema=" not in s)
+
+
+def _in_pairs(option, text):
+    """Return an option as often as a mapping of Python has items, as it is given."""
+    try:
+        given = dict(ast.literal_eval(text))
+    except (SyntaxError, TypeError, ValueError):
+        return f"{option} {text}"
+    pairs = (shlex.quote(f"{name}={value}") for name, value in given.items())
+    return " ".join(f"{option} {pair}" for pair in pairs) or option

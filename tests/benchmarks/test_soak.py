@@ -1,6 +1,11 @@
 """The long runs see what goes wrong: growth, and trials that are lost or doubled."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +17,7 @@ from benchmarks.files import interruptions
 from benchmarks.soak import kills, memory, study
 from sklperturb.baseline import GroupStatisticRegressor
 from sklperturb.datasets import make_chemical_screen
+from sklperturb.preprocessing import _molecules
 from sklperturb.tuning import PerturbationSearchCV
 
 
@@ -105,6 +111,32 @@ def test_growth_is_seen(tmp_path, keeps):
     assert things[-1]["figures"] == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells them apart")
+def test_pages_of_files_are_no_growth(tmp_path):
+    path = tmp_path / "large"
+    path.write_bytes(bytes(2**25))
+    before = memory.resident()
+    mapped = np.memmap(path, mode="r")
+    assert mapped.sum() == 0
+    assert memory.resident() < before + 2**14
+    made = np.ones(2**22)
+    assert memory.resident() > before + 2**14
+    assert made[0] == 1
+
+
+def test_structures_that_are_remembered_are_no_growth():
+    pytest.importorskip("rdkit", reason="rdkit is not installed")
+    smiles = np.array(["CCO", "CCN"], dtype=object)
+    _molecules.fingerprints(smiles, "maccs")
+    _molecules.canonical_smiles("OCC")
+    _molecules.parent_smiles("OCC")
+    assert _molecules._cache
+    memory.resident()
+    assert not _molecules._cache
+    for function in (_molecules.canonical_smiles, _molecules.parent_smiles):
+        assert function.cache_info().currsize == 0
+
+
 def test_folds_are_told_apart(tmp_path):
     trial = SimpleNamespace(output=tmp_path)
     (tmp_path / "folds").mkdir()
@@ -118,6 +150,59 @@ def test_folds_are_told_apart(tmp_path):
     fold.write_text("{")
     with pytest.raises(ValueError, match="Expecting"):
         kills.kept(trial)
+
+
+def child(work):
+    """Begin something in a process of its own session."""
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        work()
+        os._exit(7)
+    return pid
+
+
+def busy(seconds):
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_what_waits_for_a_processor_does_not_hang(monkeypatch):
+    monkeypatch.setattr(interruptions, "LIMIT", 4)
+    # Working now and then, for longer than the limit.
+    turns = child(lambda: [(time.sleep(0.7), busy(0.2)) for _ in range(7)])
+    assert interruptions.wait(turns) == 7
+    monkeypatch.setattr(interruptions, "LIMIT", 2)
+    assert interruptions.wait(child(lambda: time.sleep(600))) == "hangs"
+    assert interruptions.wait(child(lambda: busy(600))) == "hangs"
+
+
+IGNORED = """
+import signal, sys
+from pathlib import Path
+from benchmarks.files import interruptions
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
+def program():
+    import os
+    os.kill(os.getpid(), signal.SIGINT)
+interruptions.program = program
+print(interruptions.wait(interruptions.start([], Path(sys.argv[1], "log"))))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_commands_are_interrupted_in_the_background_of_a_shell(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", IGNORED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert run.stdout.split() == ["1"]
+    assert "KeyboardInterrupt" in (tmp_path / "log").read_text()
 
 
 def test_files_are_compared_without_what_was_measured(tmp_path):

@@ -13,7 +13,7 @@ OPTIONS = [
         secondary_opts=["--no-resume"] if name == "resume" else [],
     )
     for name in ("control", "gene_map", "layer", "overwrite", "perturbation", "seed")
-    + ("jobs", "resume")
+    + ("jobs", "max_per", "resume")
 ] + [SimpleNamespace(name="path", opts=["path"], secondary_opts=[])]
 
 
@@ -25,6 +25,12 @@ OPTIONS = [
         ("layer='raw' is not there.", "--layer 'raw' is not there."),
         ("Pass layer= or gene_map.", "Pass --layer or --gene-map."),
         ("n_jobs=0, random_state=1", "--jobs 0, --seed 1"),
+        # As often as there are items, a name of an option among them left alone.
+        (
+            "max_per={'seed': 3, 'a b': 2} allows; max_per={'seed': 0.5} must be",
+            "--max-per seed=3 --max-per 'a b=2' allows; --max-per seed=0.5 must be",
+        ),
+        ("max_per={x} or other={'seed': 1}", "--max-per {x} or other={'seed': 1}"),
         (
             "Unknown. Pass schema=PerturbationSchema(perturbation=...) to name it.",
             "Unknown. Pass --perturbation to name it.",

@@ -56,7 +56,7 @@ def test_own_candidates_with_costs_and_plates(cli, folder, tmp_path):
     cli(*asked, "--n", 3, *clusters)
     assert pd.read_parquet(output)["plate"].nunique() == 3
     done = cli(*asked, "--n", 7, *limits, code=2)
-    assert "--n 7 is more than the 6 candidates that --max-per" in done.stderr
+    assert "--n 7 is more than the 6 candidates that --max-per plate=2 " in done.stderr
     done = cli(*asked, "--n", 2, "--cost-column", "prise", code=2)
     assert "--cost-column 'prise' is no column of the candidates" in done.stderr
 
