@@ -46,6 +46,17 @@ ENTRIES = (
         quick=True,
     ),
     Entry(
+        "best_screens",
+        "models",
+        "`best` on Tahoe, and with the thorough budget on OP3",
+        runs=(
+            "--data {data/tahoe_ranks_op2_layout} --models best,ridge",
+            "--data {data/op3_ranks_op2_layout} --models best:thorough",
+        ),
+        minutes=10,
+        script="models/best_cost",
+    ),
+    Entry(
         "public_methods",
         "public_methods",
         "`best` and single models against the public methods of OP2",

@@ -7,6 +7,8 @@ processor time, memory that of all processes together. "rel." is the MRRMSE rela
 zeros.
 
     python -m benchmarks.models.best_cost [--models best,ridge] [--data FOLDER]
+
+`best:thorough` is `best` with that budget.
 """
 
 import argparse
@@ -74,9 +76,11 @@ def main():
             _, truth = generated(data, options.genes)
         zeros = mrrmse(truth, 0 * truth)
         for model in options.models.split(","):
-            out = Path(folder, f"{model}.csv")
+            name, _, budget = model.partition(":")
+            out = Path(folder, f"{name}.csv")
             command = [sys.executable, "-m", "sklperturb", "-q", "submit"]
-            command += ["--data", str(data), "--model", model, "--jobs", options.jobs]
+            command += ["--data", str(data), "--model", name, "--jobs", options.jobs]
+            command += ["--budget", budget] if budget else []
             seconds, cpu, peak = watched([*command, "--output", str(out)])
             table = pd.read_csv(out, index_col=0)
             error = mrrmse(truth, table[list(truth.columns)].to_numpy())
