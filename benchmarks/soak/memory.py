@@ -5,12 +5,12 @@
 
 One process fits, predicts with, saves, loads, compares, searches with and draws the
 models of the registry, networks and flows for a few steps, again and again on new
-data. After each round it notes its resident memory, once the structures of compounds
-that are remembered, 50,000 of a kind at most, are forgotten: a cache that fills up to
-its limit is no leak. Growth is the slope over the rounds behind the first ones, with
-the interval of Theil and Sen, which a step does not move; and what a round leaves
-behind: figures, threads, open files, child processes, temporary files, filters of
-warnings. ``--trace`` shows where in the code memory was taken that is still held.
+data. After each round it notes the memory that it holds, once the structures of
+compounds that are remembered, 50,000 of a kind at most, are forgotten: a cache that
+fills up to its limit is no leak. Growth is the slope over the rounds behind the first
+ones, with the interval of Theil and Sen, which a step does not move; and what a round
+leaves behind: figures, threads, open files, child processes, temporary files, filters
+of warnings. ``--trace`` shows where in the code memory was taken that is still held.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import time
 import tracemalloc
 import warnings
 from pathlib import Path
+from typing import ClassVar
 
 import matplotlib
 
@@ -210,22 +211,29 @@ def forget():
     _molecules.parent_smiles.cache_clear()
 
 
-def resident():
-    """Return the resident memory in KB, what the allocator keeps free given back.
+class _Allocated(ctypes.Structure):
+    """What `mallinfo2` of glibc returns."""
 
-    On Linux without pages of files, such as libraries, which the system drops and reads
-    again as it likes.
+    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks"
+    _fields_: ClassVar = [(n, ctypes.c_size_t) for n in f"{_names} keepcost".split()]
+
+
+def held():
+    """Return the KB that were allocated and not given back, of whatever library.
+
+    Not what is resident: that has pages which the allocator keeps for later, and pages
+    of files, which the system drops and reads again as it likes. Where the allocator
+    is not glibc's, resident memory is all that is known.
     """
     forget()
     gc.collect()
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):  # another system's allocator
-        pass
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    own = [line.split()[1] for line in lines if line.startswith("RssAnon:")]
-    return float(own[0]) if own else psutil.Process().memory_info().rss / 1024
+        ask = ctypes.CDLL("libc.so.6").mallinfo2
+    except (OSError, AttributeError):
+        return psutil.Process().memory_info().rss / 1024
+    ask.restype = _Allocated
+    found = ask()
+    return (found.uordblks + found.hblkhd) / 1024
 
 
 def left():
@@ -258,10 +266,10 @@ def run(soak, steps, n_fits, seconds):
     while (soak.fits < n_fits or len(rows) < 8) and time.monotonic() < until:
         soak.begin()
         warm = soak.fits < WARM * n_fits
-        before = resident()
+        before = held()
         for step in steps:
             getattr(soak, step)()
-            after = resident()
+            after = held()
             if not warm:
                 by_step[step] += after - before
             before = after
@@ -340,7 +348,8 @@ def report(rows, by_step, things, n_fits):
             for name, count in behind[-1].items()
         ]
     )
-    record("growth", found, "MB per 1,000 fits", low=low, high=high)
+    share = 100 * 1024 / kilobytes[0]
+    record("growth", found * share, "%", low=low * share, high=high * share)
     record("fits", rows[-1][0])
 
 
