@@ -259,6 +259,7 @@ def _parse(content, separator, names, text):
         keep_default_na=False,
         na_values=[""],
         low_memory=False,
+        float_precision="round_trip",  # what pandas wrote is what is read
     )
 
 

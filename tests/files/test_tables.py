@@ -52,6 +52,12 @@ def test_values(tmp_path, text, expected):
         pd.testing.assert_frame_equal(read_table(path), pd.DataFrame(expected))
 
 
+def test_numbers_are_those_that_were_written(tmp_path):
+    values = np.random.default_rng(0).normal(size=1000)
+    pd.DataFrame({"value": values}).to_csv(tmp_path / "a.csv", index=False)
+    np.testing.assert_array_equal(read_table(tmp_path / "a.csv")["value"], values)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
