@@ -172,16 +172,16 @@ ENTRIES = (
         "search_throughput",
         "search",
         "trials a second of a search, against OptunaSearchCV",
+        runs=("--trials 4 --runs 2",),
         peers=("search",),
-        minutes=1.5,
+        minutes=3,
         quick=True,
     ),
     Entry(
         "tuning_overhead",
         "search",
         "a search against a bare loop, and two workers against one",
-        minutes=2.5,
-        quick=True,
+        minutes=8,
     ),
     Entry(
         "tuning_pruning",
@@ -270,6 +270,13 @@ ENTRIES = (
         "embedding",
         "a forward pass of SE-600M, against the straightforward formulation",
         quick=True,
+    ),
+    Entry(
+        "se_forward_gpu",
+        "embedding",
+        "a forward pass of SE-600M in bfloat16, where there is a GPU",
+        runs=("--gpu",),
+        script="embedding/se_forward",
     ),
     Entry(
         "se_streaming",

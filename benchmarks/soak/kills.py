@@ -36,6 +36,7 @@ KINDS = (
     (signal.SIGINT, True, (130,)),
 )
 BOARDS = ("leaderboard", "leaderboard", "leaderboard --report", "leaderboard --jobs 2")
+LINES = 40  # of a log that are shown
 LONGEST = 8  # kills of one round
 
 
@@ -91,6 +92,10 @@ def run(name, command, place, reference, rng, kinds):
         found.append("a fold was lost, or computed again")
     if len(after) != reference["folds"]:
         found.append(f"{len(after)} folds in place of {reference['folds']}")
+    for log in sorted(trial.place.parent.glob("[!.]*")) if found else ():
+        if log.is_file():  # what it said tells what is wrong
+            last = log.read_text(errors="replace").splitlines()[-LINES:]
+            print(f"{name}, {log.name}:", *last, sep="\n", file=sys.stderr)
     shutil.rmtree(trial.place.parent)
     return found
 
@@ -116,7 +121,7 @@ def soak(at, minutes, only, rng):
         count["rounds"] += 1
         count["problems"] += found
         if found:
-            print(json.dumps([name, found]), file=sys.stderr, flush=True)
+            print(json.dumps([name, *found]), file=sys.stderr, flush=True)
     return counts, (time.monotonic() - began) / 60
 
 
