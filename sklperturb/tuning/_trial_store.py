@@ -123,7 +123,8 @@ class TrialStore:
             if before is None:
                 params, distributions, notes = propose(trials, position)
             else:
-                attempt, folds, frozen = before.attempt + 1, before.folds, before.frozen
+                folds, frozen = before.folds, before.frozen
+                attempt = before.attempt + self._died(frozen.user_attrs[RUN])
                 params, distributions = frozen.params, frozen.distributions
                 notes = frozen.system_attrs
                 if attempt > ATTEMPTS:
@@ -144,6 +145,11 @@ class TrialStore:
             taken = self._resolve_claim(position)
             if taken is not None:
                 return taken
+
+    def _died(self, run):
+        """Whether a process died at its work; whom a user stops has said so."""
+        last = self.study.user_attrs.get(_HEARTBEAT + run)
+        return not (isinstance(last, dict) and last.get("alive") is False)
 
     def _resolve_claim(self, position):
         """Return the trial just added, or None if another process was faster."""

@@ -293,6 +293,15 @@ def test_trial_that_kills_its_processes_is_given_up(table, tmp_path):
     assert text == "Its process died 3 times, each time in it."
 
 
+def test_trial_whose_processes_were_stopped_is_not_given_up(table, tmp_path):
+    path = tmp_path / "study.log"
+    attempt = _trial_store.ATTEMPTS
+    running_elsewhere(table, path, alive=False, attempt=attempt)
+    search = small_search(path, n_trials=4).fit(*table)
+    assert search.cv_results_["params"][2] == {"alpha": 5.0}
+    assert search.cv_results_["state"].tolist() == ["COMPLETE"] * 4
+
+
 def test_torn_journal_is_mended_and_other_files_are_refused(table, tmp_path):
     path = tmp_path / "study.log"
     whole = small_search(path, n_trials=3).fit(*table)
