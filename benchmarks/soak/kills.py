@@ -80,7 +80,11 @@ def run(name, command, place, reference, rng, kinds):
         code = wait(pid)
         refused = code == 2 and name not in BOARDS  # its output was there already
         kinds[signum.name if code not in (0, 2) else "was done before"] += 1
-        found += trial.looked_at(0 if refused else code, reference, allowed)
+        wrong = trial.looked_at(0 if refused else code, reference, allowed)
+        if wrong:  # what it said tells why, and the next one writes over it
+            said = trial.log().splitlines()[-LINES:]
+            print(f"{name}, {signum.name}:", *said, sep="\n", file=sys.stderr)
+        found += wrong
         try:
             after = kept(trial)
         except ValueError as error:
@@ -97,10 +101,6 @@ def run(name, command, place, reference, rng, kinds):
         found.append("a fold was lost, or computed again")
     if len(after) != reference["folds"]:
         found.append(f"{len(after)} folds in place of {reference['folds']}")
-    for log in sorted(trial.place.parent.glob("[!.]*")) if found else ():
-        if log.is_file():  # what it said tells what is wrong
-            last = log.read_text(errors="replace").splitlines()[-LINES:]
-            print(f"{name}, {log.name}:", *last, sep="\n", file=sys.stderr)
     shutil.rmtree(trial.place.parent)
     return found
 
