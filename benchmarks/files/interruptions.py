@@ -122,6 +122,9 @@ def start(arguments, log, largest=None):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+    except KeyboardInterrupt:  # it came before the program was there
+        os._exit(128 + signal.SIGINT)
+    try:
         program()
     except SystemExit as end:
         code = end.code or 0

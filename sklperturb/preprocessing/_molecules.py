@@ -10,6 +10,8 @@ import pandas as pd
 from joblib import Parallel, delayed
 from scipy import sparse
 
+from sklperturb.utils._threads import deaf_workers
+
 KINDS = (
     "morgan_counts",
     "morgan_bits",
@@ -119,10 +121,16 @@ def fingerprints(
     new = [s for s in unique if s not in known]
     # More pieces than processes, since molecules differ in size.
     size = len(new) // 32 + 1
-    parts = Parallel(1 if len(new) < min_parallel else n_jobs)(
+    calls = [
         delayed(_compute_some)(new[start : start + size], key)
         for start in range(0, len(new), size)
-    )
+    ]
+    if len(new) < min_parallel:
+        n_jobs = 1
+    with deaf_workers(n_jobs):
+        # Lazily, so that it is their start alone that cannot be interrupted.
+        parts = Parallel(n_jobs, return_as="generator")(calls)
+    parts = list(parts)
     known.update(zip(new, chain.from_iterable(parts), strict=True))
     with _cache_lock:
         cache.update({(*key, s): known[s] for s in new})

@@ -11,6 +11,8 @@ from contextlib import suppress
 import joblib
 from joblib.parallel import get_active_backend
 
+from sklperturb.utils._threads import deaf_workers
+
 logger = logging.getLogger("sklperturb")
 # Times that a call is submitted before it is given up; workers may die meanwhile.
 SUBMISSIONS = 3
@@ -56,7 +58,8 @@ def run_calls(calls, n_jobs=None, *, shared=(), ordered=False):
     backend = get_active_backend()[0]
     if cluster_of(backend) is None:
         how = "generator" if ordered else "generator_unordered"
-        return joblib.Parallel(n_jobs=n_jobs, return_as=how)(calls)
+        with deaf_workers(n_jobs):
+            return joblib.Parallel(n_jobs=n_jobs, return_as=how)(calls)
     found = _OnCluster(backend, list(calls), list(shared)).run()
     return _in_order(found) if ordered else (result for _, result in found)
 

@@ -1,10 +1,13 @@
 """Keep numerical libraries to one thread, and workers from complaining."""
 
+import signal
 import sys
 import warnings
 from contextlib import contextmanager
 from functools import lru_cache
+from multiprocessing import resource_tracker
 
+import joblib
 from threadpoolctl import ThreadpoolController
 
 
@@ -42,3 +45,23 @@ def quiet_workers():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "A worker stopped while some jobs")
         yield
+
+
+@contextmanager
+def deaf_workers(n_jobs):
+    """Let processes that start in the block not hear Ctrl-C: the one that waits does.
+
+    A terminal sends it to all of them, and those that are still importing would end in
+    a traceback. They inherit what is blocked; here it comes at the end of the block.
+    """
+    can_block = hasattr(signal, "pthread_sigmask")  # not on Windows
+    if not can_block or joblib.effective_n_jobs(n_jobs) == 1:
+        yield
+        return
+    # Begun first: some versions unblock the signal when they have begun it.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,9 +1,11 @@
 """Libraries are kept to one thread, and looked for when there may be new ones."""
 
+import subprocess
 import sys
 import types
 
 import numpy  # noqa: F401, whose BLAS is one of them
+import pytest
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 from sklperturb.utils import _threads
@@ -41,3 +43,33 @@ def test_libraries_are_looked_for_after_imports_alone(monkeypatch):
         pass
     assert len(looks) == 2
     _threads._libraries.cache_clear()
+
+
+WORKERS = """
+import os, signal
+from joblib import delayed
+from sklperturb.tuning._workers import open_workers
+from sklperturb.utils._calls import run_calls
+
+def blocked(*_):
+    return os.getpid(), signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+if __name__ == "__main__":
+    found = set(run_calls([delayed(blocked)() for _ in range(8)], 2))
+    with open_workers(3, ()) as workers:  # another number: other processes
+        found |= {workers.submit(blocked).result() for _ in range(9)}
+    print(len(found), all(deaf for _, deaf in found), blocked()[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
+def test_workers_leave_an_interrupt_to_the_process_that_waits(tmp_path):
+    # In a process of its own: workers that others started are used again.
+    path = tmp_path / "workers.py"
+    path.write_text(WORKERS)
+    ended = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, timeout=120
+    )
+    n_workers, deaf, here = ended.stdout.split()
+    assert int(n_workers) >= 2, ended.stderr
+    assert (deaf, here) == ("True", "False")
