@@ -13,7 +13,7 @@ from sklperturb.cells._checks import read_lines
 # and as much again while it is turned from rows to columns.
 _PASS_VALUES = 2**27
 # Stored values that are computed on at once.
-_BLOCK_VALUES = 2**23
+_BLOCK_VALUES = 2**21
 # Rows of a file are read in one piece where fewer than this are left out between two.
 _NEAR = 8
 
@@ -220,6 +220,8 @@ def sample_places(matrix, *, n_places=8, n_rows=64, n_columns=8):
 def iter_gene_blocks(matrices, kept, *, chunk_size=None):
     """Yield (slice of genes, CSC block) of the kept cells of several matrices.
 
+    Blocks are to be read: they may be views of a matrix.
+
     Where the matrices differ in precision, all values are rounded to the lowest one:
     those that are equal but for rounding are then equal.
 
@@ -294,13 +296,18 @@ def _columns(matrix, cells, start, stop):
 
 
 def _stacked(parts, columns):
-    """Return some columns of CSC arrays, one below the other.
+    """Return some columns of CSC arrays, one below the other; those of one as a view.
 
     The parts are not joined as a whole, which would take their memory twice more.
     """
-    if len(parts) == 1:
-        return parts[0][:, columns]
     pointers = [part.indptr[columns.start : columns.stop + 1] for part in parts]
+    if len(parts) == 1:
+        (part,), (own,) = parts, pointers
+        stored = slice(own[0], own[-1])
+        shape = (part.shape[0], len(own) - 1)
+        return sparse.csc_array(
+            (part.data[stored], part.indices[stored], own - own[0]), shape=shape
+        )
     sizes = np.array([np.diff(own) for own in pointers], dtype=np.int64)
     indptr = np.concatenate([[0], np.cumsum(sizes.sum(axis=0))])
     data = np.empty(indptr[-1], parts[0].dtype)

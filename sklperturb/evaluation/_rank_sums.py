@@ -33,8 +33,9 @@ def rank_sums(block, codes, n_groups, transforms=()):
         Sum of each of `transforms` over the cells of each group.
     """
     block = sparse.csc_array(block)
-    # A coordinate stored twice is one value; a slice of a file is a copy, not ours.
-    block.sum_duplicates()
+    if not block.has_canonical_format:
+        block = block.copy()  # what it views is not ours
+        block.sum_duplicates()  # a coordinate stored twice is one value
     values = block.data
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
@@ -88,76 +89,60 @@ def p_values(u, ties, sizes):
 def _one_gene(group, x, sizes):
     """Return U and ties of a gene whose values, other than zeros, are given."""
     n_groups = len(sizes)
-    order, ordered = _sorted_groups(group, x, n_groups)
-    stored = np.bincount(order, minlength=n_groups)
+    stored = np.bincount(group, minlength=n_groups)
     zeros = sizes - stored
-    # Were no two values equal, a place would be the count of references before it.
-    place = np.cumsum(order == 0, dtype=np.float64)
-    tied = 0.0
-    equal = ordered[1:] == ordered[:-1]
-    if equal.any():
-        tied = _resolve_ties(order, equal, place, n_groups)
-    above = np.bincount(order, place, n_groups)
     # Every stored value exceeds every zero of the reference; zeros tie with zeros.
-    u = above + stored * float(zeros[0]) + zeros * (zeros[0] / 2)
-    both = (zeros + zeros[0]).astype(np.float64)
-    return u, tied + _cubed_less_itself(both)
+    u = stored * float(zeros[0]) + zeros * (zeros[0] / 2)
+    ties = _cubed_less_itself((zeros + zeros[0]).astype(np.float64))
+    if not len(x):
+        return u, ties
+    packed, bits = _sorted_with_groups(x, group, n_groups)
+    # Equal values of one group are neighbours, and those of the reference come first.
+    starts, counts = _runs(packed)
+    counts = counts.astype(np.float64)
+    packed = packed[starts]
+    group = packed & ((1 << bits) - 1)
+    packed >>= bits
+    first, lengths = _runs(packed)
+    # Of each value: how many of the reference equal it, and how many are less.
+    equal = counts[first] * (group[first] == 0)
+    below = np.cumsum(equal) - equal
+    u += np.bincount(group, counts * np.repeat(below + equal / 2, lengths), n_groups)
+    alone = _cubed_less_itself(equal)
+    together = counts + np.repeat(equal, lengths)
+    gained = _cubed_less_itself(together) - np.repeat(alone, lengths)
+    gained = np.bincount(group, gained, n_groups)
+    gained[0] = 0.0
+    return u, ties + alone.sum() + gained
 
 
-def _sorted_groups(group, x, n_groups):
-    """Sort by value; return the groups in that order, and what tells values apart."""
-    narrow = x.astype(np.float32)
+def _sorted_with_groups(x, group, n_groups):
+    """Return sorted integers, ordered as value and group, and the bits of the group."""
     bits = int(n_groups - 1).bit_length()
+    narrow = x.astype(np.float32, copy=False)
     if bits < 32 and (x.dtype == np.float32 or np.array_equal(narrow, x)):
-        # Value and group share one integer, which sorts several times faster than an
-        # index. The bits of a float are ordered as it is, but for the sign; adding
-        # 0 makes the two zeros one.
+        # The bits of a float are ordered as it is, but for the sign; adding 0 makes
+        # the two zeros one.
         key = (narrow + np.float32(0)).view(np.int32)
         key = np.where(key < 0, key ^ 0x7FFFFFFF, key) if (key < 0).any() else key
-        packed = key.astype(np.int64) << bits
-        packed |= group
-        packed.sort()
-        order = packed & ((1 << bits) - 1)
-        packed >>= bits
-        ordered = packed
     else:
+        # What does not fit goes by its rank.
         index = np.argsort(x)
-        order, ordered = group[index], x[index]
-    return order, ordered
+        x, group = x[index], group[index]
+        key = np.cumsum(np.append(False, x[1:] != x[:-1]))
+    # One integer sorts several times faster than an index.
+    packed = key.astype(np.int64) << bits
+    packed |= group
+    packed.sort()
+    return packed, bits
 
 
-def _resolve_ties(order, equal, place, n_groups):
-    """Set tied values to their mean place; return t^3 - t summed by group."""
-    inside = np.zeros(len(order), dtype=bool)
-    inside[1:] = equal
-    inside[:-1] |= equal
-    at = np.flatnonzero(inside)
-    first = np.append(True, ~equal)[at]
-    run = np.cumsum(first) - 1
-    starts = np.flatnonzero(first)
-    ends = np.append(starts[1:], len(at)) - 1
-    group = order[at]
-    until = place[at[ends]]
-    before = place[at[starts]] - (group[starts] == 0)
-    place[at] = ((before + until) / 2)[run]
-    references = until - before
-    return _ties(group, run, references, n_groups)
-
-
-def _ties(group, run, references, n_groups):
-    """Sum t^3 - t over the runs, of the references and one group at a time."""
-    r = references.astype(np.float64)
-    alone = _cubed_less_itself(r)
-    others = group != 0
-    cell = run[others] * n_groups + group[others]
-    if (cell[1:] < cell[:-1]).any():
-        cell.sort()
-    first = np.flatnonzero(np.append(True, cell[1:] != cell[:-1])[: len(cell)])
-    counts = np.diff(np.append(first, len(cell)))
-    at, member = np.divmod(cell[first], n_groups)
-    t = counts + r[at]
-    gained = np.bincount(member, _cubed_less_itself(t) - alone[at], n_groups)
-    return alone.sum() + gained
+def _runs(ordered):
+    """Return where runs of equal values start, and how long they are."""
+    new = np.ones(len(ordered) + 1, dtype=bool)  # as if another value came behind
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:-1])
+    bounds = np.flatnonzero(new)
+    return bounds[:-1], np.diff(bounds)
 
 
 def _cubed_less_itself(t):

@@ -267,7 +267,8 @@ def compare_groups(
     passes = gene_passes(matrices, chunk_size, n_least=max(n_workers, 1))
     if n_workers:
         matrices = [portable(matrix) for matrix in matrices]
-    cells = _Grouped(matrices, kept, codes, n_groups, depth, geometric)
+    of_control = min_control_cpm is not None
+    cells = _Grouped(matrices, kept, codes, n_groups, depth, geometric, of_control)
     with ProgressBar(n_genes, "Wilcoxon tests") as progress:
         told = None if n_workers else progress.advance
         calls = (delayed(_rank)(cells, part, genes[part], told) for part in passes)
@@ -282,7 +283,7 @@ def compare_groups(
     lfc = convention.log2(mean[1:], mean[0])
     p = p_values(u, ties, sizes)
     u, p = u[1:], p[1:]
-    if min_control_cpm is not None:
+    if of_control:
         tested = control_mean > min_control_cpm
         genes, u, p, lfc = genes[tested], u[:, tested], p[:, tested], lfc[:, tested]
     perturbation, gene = np.indices(p.shape).reshape(2, -1)
@@ -314,6 +315,8 @@ class _Grouped:
         What the counts of a cell are divided by; None if they are logarithms.
     geometric : bool
         Whether logarithms are averaged, and not what they are logarithms of.
+    of_control : bool
+        Whether the sums of what the control's are logarithms of are wanted.
     """
 
     matrices: list
@@ -322,11 +325,14 @@ class _Grouped:
     n_groups: int
     depth: np.ndarray | None
     geometric: bool
+    of_control: bool
 
 
 def _rank(cells, genes, names, told=None):
-    """Return a slice of genes, and U, ties, sums, and sums of the control's expm1."""
-    transform = np.asarray if cells.geometric else np.expm1
+    """Return a slice of genes, and U, ties, sums, and sums of the control if wanted."""
+    transforms = [np.asarray if cells.geometric else np.expm1]
+    if cells.of_control and cells.geometric:
+        transforms.append(np.expm1)
     shape = (cells.n_groups, genes.stop - genes.start)
     u, ties, total = (np.empty(shape) for _ in range(3))
     control = np.empty(shape[1])
@@ -341,10 +347,10 @@ def _rank(cells, genes, names, told=None):
                 )
             if cells.depth is not None:
                 block.data = np.log1p(block.data / cells.depth[block.indices])
-            u[:, part], ties[:, part], (total[:, part], linear) = rank_sums(
-                block, cells.codes, cells.n_groups, [transform, np.expm1]
+            u[:, part], ties[:, part], sums = rank_sums(
+                block, cells.codes, cells.n_groups, transforms
             )
-            control[part] = linear[0]
+            total[:, part], control[part] = sums[0], sums[-1][0]
             if told is not None:
                 told(steps=part.stop - part.start)
     return genes, u, ties, total, control
