@@ -8,8 +8,10 @@ from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._statistics import (
     LevelStatistics,
+    compact_rows,
     estimate_smoothing,
     joint_effects,
+    joint_residuals,
     share_of_centre,
     share_of_mean,
 )
@@ -114,12 +116,11 @@ class AdditiveRegressor(ConditionRegressor):
             )
             found = [column.deviations[0] for column in columns]
         else:
-            lambdas = estimate_smoothing(codes, n_levels, centred, crossed=True)
+            compact = compact_rows(centred)
+            lambdas = estimate_smoothing(codes, n_levels, compact, crossed=True)
             found = joint_effects(codes, n_levels, centred, lambdas)
-            fitted = sum(
-                effects[code] for effects, code in zip(found, codes, strict=True)
-            )
-            self.mean_share_ = share_of_mean(self.grand_mean_, centred - fitted)
+            left = joint_residuals(codes, n_levels, compact, lambdas)
+            self.mean_share_ = share_of_mean(self.grand_mean_, left)
             in_common = share_of_centre(codes[0], n_levels[0], y)
             self.centre_share_ = min(in_common, self.mean_share_)
         self.context_effects_, self.perturbation_effects_ = found

@@ -10,6 +10,7 @@ from sklperturb._version import __version__
 from sklperturb.files._arrays import read_npz
 from sklperturb.files._documents import read_json
 from sklperturb.files._reading import FileError, reading
+from sklperturb.files._unfinished import remove_dead
 from sklperturb.files._writing import written_whole
 from sklperturb.utils._callbacks import without_callbacks
 
@@ -45,6 +46,7 @@ class FoldCache:
         self._common = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
+            remove_dead(folder)
             self._common = joblib.hash((_FORMAT, __version__, metrics, identity))
 
     def key(self, estimator, train, test):

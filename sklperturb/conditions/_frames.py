@@ -4,6 +4,8 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
+_FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
+
 
 def as_pandas(X):
     """Return a data frame of any library as pandas, and anything else as it is.
@@ -37,6 +39,19 @@ def without_annotation(y):
     if not is_annotated(y):
         return as_pandas(y)
     return (y.to_memory() if y.isbacked else y).to_df()
+
+
+def as_block(y):
+    """Return responses without annotation, and floats of one kind as an array.
+
+    Checks of scikit-learn look at each column of a frame: 0.2 s for 18,211 genes.
+    """
+    y = without_annotation(y)
+    if isinstance(y, pd.DataFrame) and y.shape[1]:
+        kinds = set(y.dtypes)
+        if len(kinds) == 1 and kinds <= _FLOATS:
+            return y.to_numpy()
+    return y
 
 
 def as_table(X):

@@ -11,6 +11,8 @@ from sklperturb.conditions._levels import indicator, level_means, take_levels
 
 # Levels of a column above which its equations are eliminated before the others.
 _MANY_LEVELS = 1000
+# Rows above which finding the inner products of all takes longer than it saves.
+_MANY_ROWS = 2000
 
 
 def parse_statistic(statistic):
@@ -121,6 +123,14 @@ def joint_effects(codes, n_levels, centred, lambdas):
     return [solved[bounds[i] : bounds[i + 1]] for i in range(len(codes))]
 
 
+def joint_residuals(codes, n_levels, centred, lambdas):
+    """Return what the `joint_effects` of all columns leave of each row."""
+    effects = joint_effects(codes, n_levels, centred, lambdas)
+    return centred - sum(
+        effect[code] for effect, code in zip(effects, codes, strict=True)
+    )
+
+
 def _penalty(smoothing):
     return max(min(smoothing, 1e6), 1e-3)
 
@@ -182,9 +192,10 @@ def share_of_mean(mean, residuals):
     ----------
     mean : ndarray of shape (n_targets,)
     residuals : ndarray of shape (n_samples, n_targets)
-        What the mean, and whatever else is predicted, leaves of each row.
+        What the mean, and whatever else is predicted, leaves of each row; or rows as
+        long, as of `compact_rows`.
     """
-    n_samples, n_targets = residuals.shape
+    n_samples, n_targets = len(residuals), len(mean)
     energy = float(mean @ mean)
     if n_samples < 2 or n_targets < 3 or energy == 0:
         return 1.0
@@ -193,11 +204,12 @@ def share_of_mean(mean, residuals):
 
 
 def compact_rows(y):
-    """Return rows with the inner products of `y`'s rows and no more columns than rows.
+    """Return rows with the inner products of `y`'s rows, of fewer columns where it pays.
 
-    Variances pooled over targets depend on nothing else, and are far cheaper so.
+    Variances pooled over targets depend on nothing else, and are far cheaper so, unless
+    there are so many rows that it takes longer to find their inner products.
     """
-    if y.shape[1] <= len(y):
+    if y.shape[1] <= len(y) or len(y) > _MANY_ROWS:
         return y
     eigenvalues, vectors = linalg.eigh((y @ y.T).astype(np.float64))
     return vectors * np.sqrt(np.maximum(eigenvalues, 0))

@@ -9,11 +9,11 @@ from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
 from sklperturb.conditions._frames import (
+    as_block,
     as_pandas,
     as_table,
     column_names,
     read_column,
-    without_annotation,
 )
 from sklperturb.conditions._labels import (
     as_text,
@@ -124,7 +124,7 @@ def require_y(estimator, y):
 def validate_target(estimator, X, y):
     """Return `y` as a finite float64 array with one row per row of `X`."""
     y = check_array(
-        without_annotation(y),
+        as_block(y),
         ensure_2d=False,
         dtype=np.float64,
         input_name="y",

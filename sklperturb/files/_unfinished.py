@@ -59,13 +59,13 @@ def unfinished_folder(parent, path=None):
     if not parent.is_dir():
         raise FileNotFoundError(f"The folder {parent} does not exist; make it first.")
     with room_for(path or parent):
-        _remove_dead(parent)
+        remove_dead(parent)
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=_PREFIX))
         try:
             with mark(folder):
                 yield folder
         finally:
-            _empty(folder)
+            _empty_surely(folder)
 
 
 def mark(folder):
@@ -158,8 +158,12 @@ def _no_room(error, path):
     return None
 
 
-def _remove_dead(parent):
-    """Delete the unfinished folders of processes of this machine that died."""
+def remove_dead(parent):
+    """Delete the unfinished folders of processes of this machine that died.
+
+    Whoever writes to a place does so before; it is called where nothing may be left to
+    be written, since the one that wrote the last of it was killed in tidying up.
+    """
     for folder in parent.glob(f"{_PREFIX}*"):
         if folder.is_symlink():
             continue
@@ -210,6 +214,16 @@ def _empty(folder):
             entry.unlink()
     (folder / MARK).unlink(missing_ok=True)
     folder.rmdir()
+
+
+def _empty_surely(folder):
+    """Delete a folder, and only then end, where that is interrupted."""
+    try:
+        _empty(folder)
+    except KeyboardInterrupt:
+        with suppress(FileNotFoundError):  # it was all but over
+            _empty(folder)
+        raise
 
 
 def _delete(folder):

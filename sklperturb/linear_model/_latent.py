@@ -7,8 +7,9 @@ import numpy as np
 from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._statistics import (
+    compact_rows,
     estimate_smoothing,
-    joint_effects,
+    joint_residuals,
     share_of_centre,
     share_of_mean,
 )
@@ -108,20 +109,21 @@ class LatentConditionRegressor(ConditionRegressor):
             self.context_scales_ = context_scales(context, perturbation, y, n_contexts)
         y = y / self.context_scales_[context][:, None]
         y = y - self._known_beforehand(self.perturbations_[perturbation], y)
-        self.reducer_ = TargetReducer(self.n_components).fit(y)
+        self.reducer_ = TargetReducer(self.n_components)
+        latent = self.reducer_.fit_transform(y)
         mean = self.reducer_.mean_
         # What contexts and perturbations explain is no noise of the mean.
         codes, n_levels = (
             (context, perturbation),
             (n_contexts, len(self.perturbations_)),
         )
-        lambdas = estimate_smoothing(codes, n_levels, y - mean, crossed=True)
-        effects = joint_effects(codes, n_levels, y - mean, lambdas)
-        left = y - mean - effects[0][context] - effects[1][perturbation]
+        compact = compact_rows(y - mean)
+        lambdas = estimate_smoothing(codes, n_levels, compact, crossed=True)
+        left = joint_residuals(codes, n_levels, compact, lambdas)
         self.grand_mean_share_ = share_of_mean(mean, left)
         in_common = share_of_centre(context, n_contexts, y)
         self._centre_share = min(in_common, self.grand_mean_share_)
-        return context, perturbation, self.reducer_.transform(y)
+        return context, perturbation, latent
 
     def _known_beforehand(self, labels, y):
         """Return what is not left to be fitted, of training rows at one strength."""

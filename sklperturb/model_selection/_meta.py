@@ -11,7 +11,7 @@ from sklearn.utils import check_array, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods
 
 from sklperturb.conditions._documented import DocumentedMixin
-from sklperturb.conditions._frames import as_pandas, without_annotation
+from sklperturb.conditions._frames import as_block, as_pandas, without_annotation
 from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.conditions._validation import require_y
 from sklperturb.model_selection._fold import FoldFit
@@ -59,7 +59,7 @@ def check_rows(estimator, X, y):
     What is inside of `X` is for the wrapped estimators to check.
     """
     require_y(estimator, y)
-    X, y = indexable(as_pandas(X), without_annotation(y))
+    X, y = indexable(as_pandas(X), as_block(y))
     return X, check_array(
         y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=estimator
     )

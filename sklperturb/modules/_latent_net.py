@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from sklperturb.modules._dropout import encoder_layer
 from sklperturb.modules._mlp import mlp
 
 
@@ -45,13 +46,9 @@ class LatentNet(nn.Module):
         super().__init__()
         self.blocks = mlp([n_features, *[hidden_dim] * n_blocks], dropout=dropout)
         self.n_tokens = n_tokens
-        self.encoder = nn.TransformerEncoderLayer(
-            hidden_dim // n_tokens,
-            n_heads,
-            2 * hidden_dim // n_tokens,
-            dropout,
-            batch_first=True,
-            norm_first=True,
+        width = hidden_dim // n_tokens
+        self.encoder = encoder_layer(
+            width, n_heads, 2 * width, dropout, norm_first=True
         )
         self.head = nn.Linear(hidden_dim, n_outputs)
 

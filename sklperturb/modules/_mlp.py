@@ -5,6 +5,8 @@ from itertools import pairwise
 
 from torch import nn
 
+from sklperturb.modules._dropout import Dropout
+
 
 def mlp(
     widths: Sequence[int],
@@ -24,7 +26,7 @@ def mlp(
         layers.append(nn.Linear(n_inputs, n_hidden))
         layers += [nn.BatchNorm1d(n_hidden)] if batch_norm else []
         layers.append(activation())
-        layers += [nn.Dropout(dropout)] if dropout else []
+        layers += [Dropout(dropout)] if dropout else []
     if n_outputs is not None:
         layers.append(nn.Linear(widths[-1], n_outputs))
     return nn.Sequential(*layers)

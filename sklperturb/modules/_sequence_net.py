@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from sklperturb.modules._dropout import Dropout
 from sklperturb.modules._mlp import mlp
 
 
@@ -100,11 +101,11 @@ class ConvolutionReader(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv1d(1, 8, 5, padding=2),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Conv1d(8, 8, 5, padding=2),
             nn.ReLU(),
             nn.Conv1d(8, 16, 5, stride=2, padding=2),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.AvgPool1d(3, stride=2, padding=1),
             nn.Conv1d(16, 8, 3, padding=1),
         )

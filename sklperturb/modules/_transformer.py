@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from sklperturb.modules._dropout import encoder_layer
+
 
 class ConditionTransformer(nn.Module):
     """Embed sparse and dense features as tokens and let them attend to each other.
@@ -52,13 +54,8 @@ class ConditionTransformer(nn.Module):
             nn.Linear(size, n_tokens * embedding_dim) for size in self.sizes if size
         )
         self.input_norm = nn.LayerNorm(embedding_dim)
-        layer = nn.TransformerEncoderLayer(
-            embedding_dim,
-            n_heads,
-            hidden_dim,
-            dropout,
-            activation="gelu",
-            batch_first=True,
+        layer = encoder_layer(
+            embedding_dim, n_heads, hidden_dim, dropout, activation="gelu"
         )
         self.encoder = nn.TransformerEncoder(layer, n_layers)
         self.head = nn.Linear(

@@ -17,6 +17,7 @@ from skorch.utils import noop
 
 from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._named_predictions import NamedPredictionsMixin
+from sklperturb.conditions._frames import as_block
 from sklperturb.conditions._validation import validate_target
 from sklperturb.modules import RowwiseRMSELoss, WeightedMSELoss
 from sklperturb.neural_network._batches import (
@@ -268,6 +269,7 @@ class BaseNetRegressor(
 
     def _read_training(self, X, y):
         """Validate what `fit` was given; return a float32 table and a numeric `y`."""
+        y = as_block(y)
         return read_numbers(self, X, y, multi_output=True, y_numeric=True)
 
     def _check_target_weight(self, weights, shape):
@@ -342,8 +344,8 @@ class BaseNetRegressor(
         n_components = self.target_components
         self.reducer_ = None
         if n_components is not None:
-            self.reducer_ = TargetReducer(n_components).fit(y)
-            targets = self.reducer_.transform(y)
+            self.reducer_ = TargetReducer(n_components)
+            targets = self.reducer_.fit_transform(y)
         else:
             self._target_mean = y.mean(axis=0)
             targets = y - self._target_mean

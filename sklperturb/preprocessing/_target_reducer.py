@@ -6,7 +6,6 @@ import numpy as np
 from scipy import linalg
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.conditions._documented import DocumentedMixin
@@ -111,14 +110,34 @@ class TargetReducer(DocumentedMixin, TransformerMixin, BaseEstimator):
         ValueError
             If `n_components` is none of the allowed values.
         """
+        self._fit(X)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X, y=None):
+        """Find the basis of the targets, and return their coordinates in it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_genes)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components_)
+        """
+        return self._fit(X)
+
+    def _fit(self, X):
+        """Learn the basis; return the coordinates of `X`."""
         X = validate_data(self, X, dtype=[np.float64, np.float32])
         self.mean_ = X.mean(axis=0)
-        centred = X - self.mean_
-        self.singular_values_, self.components_ = _right_singular_vectors(
-            centred, lambda spectrum: self._rank(spectrum, X.shape)
+        self.singular_values_, self.components_, coordinates = _decompose(
+            X - self.mean_, lambda spectrum: self._rank(spectrum, X.shape)
         )
         self.n_components_ = len(self.components_)
-        return self
+        return coordinates
 
     def transform(self, X):
         """Return the coordinates of targets in the basis.
@@ -179,8 +198,8 @@ class TargetReducer(DocumentedMixin, TransformerMixin, BaseEstimator):
         return min(int(np.searchsorted(share, n)) + 1, available)
 
 
-def _right_singular_vectors(centred, choose_rank):
-    """Return leading singular values and right singular vectors.
+def _decompose(centred, choose_rank):
+    """Return leading singular values, right singular vectors, and coordinates.
 
     `choose_rank` says from the non-zero singular values how many to keep. Goes
     through whichever of the two Gram matrices is smaller. At least one direction is
@@ -198,17 +217,25 @@ def _right_singular_vectors(centred, choose_rank):
     nonzero = max(1, int((eigenvalues > limit).sum()))
     singular_values = np.sqrt(np.maximum(eigenvalues[:nonzero], 0))
     kept = choose_rank(singular_values)
-    singular_values = singular_values[:kept]
+    singular_values, coordinates = singular_values[:kept], None
     if not wide:
         components = vectors[:, :kept].T
     elif singular_values[0] == 0:
         components = np.eye(1, n_genes)
     else:
         components = (vectors[:, :kept] / singular_values).T @ centred
+        coordinates = vectors[:, :kept] * singular_values
         if singular_values[-1] < 1e-4 * singular_values[0]:
             # Weak directions come out less orthogonal than the rest: repair them.
             lower = linalg.cholesky(components @ components.T, lower=True)
             components = linalg.solve_triangular(lower, components, lower=True)
-    # Signs of singular vectors are arbitrary: fix them by the largest loading.
-    _, components = svd_flip(None, components, u_based_decision=False)
-    return singular_values, components
+            coordinates = linalg.solve_triangular(lower, coordinates.T, lower=True).T
+    # Signs of singular vectors are arbitrary: fix them by the largest loading. One by
+    # one, since absolute values of all of them take as much memory again.
+    if coordinates is None:
+        coordinates = centred @ components.T
+    for component, along in zip(components, coordinates.T, strict=True):
+        if component[np.argmax(np.abs(component))] < 0:
+            component *= -1.0
+            along *= -1.0
+    return singular_values, components, coordinates

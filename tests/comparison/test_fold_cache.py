@@ -7,6 +7,7 @@ import pytest
 
 from sklperturb.baseline import NoChangeRegressor
 from sklperturb.comparison import compare
+from sklperturb.files._unfinished import mark
 
 X, Y = np.zeros((6, 2)), np.arange(18.0).reshape(6, 3)
 
@@ -48,6 +49,16 @@ def test_a_damaged_fold_is_fitted_again(tmp_path, damaged):
         found = run(tmp_path).folds
     assert found["value"].tolist() == expected["value"].tolist()
     assert json.loads(path.read_text())["rows"] == json.loads(kept)["rows"]
+
+
+def test_what_a_killed_run_left_goes_though_nothing_is_to_be_written(tmp_path):
+    run(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    left = tmp_path / ".unfinished-x"
+    left.mkdir()
+    mark(left).close()  # as by a process that has ended
+    run(tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_folds_of_former_formats_are_not_used(tmp_path, monkeypatch):

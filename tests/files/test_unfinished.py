@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import anndata
 import numpy as np
@@ -83,6 +84,22 @@ def test_folders_of_dead_runs_are_deleted_and_no_others(tmp_path):
         unfinished.write_text("whole")
     assert sorted(os.listdir(tmp_path)) == [".unfinished-link", foreign.name, "a.txt"]
     assert os.listdir(foreign) == ["precious.txt"]
+
+
+def test_tidying_up_that_is_interrupted_is_ended_first(tmp_path, monkeypatch):
+    unlink, interrupted = Path.unlink, []
+
+    def once(path, **options):
+        if path.name == "half.txt" and not interrupted:
+            interrupted.append(path)
+            raise KeyboardInterrupt
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", once)
+    with pytest.raises(KeyboardInterrupt), unfinished_folder(tmp_path) as folder:
+        (folder / "half.txt").touch()
+    assert interrupted
+    assert not list(tmp_path.iterdir())
 
 
 def test_folders_of_other_machines_are_left(tmp_path):

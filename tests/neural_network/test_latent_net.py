@@ -4,6 +4,7 @@ import torch
 
 from sklperturb.compose import LatentTargetRegressor
 from sklperturb.modules import LatentNet
+from sklperturb.modules._dropout import Dropout
 from sklperturb.neural_network import AutoencoderTransformer, LatentNetRegressor
 
 
@@ -68,4 +69,5 @@ def test_parameters_reach_the_module():
     assert module.n_tokens == 2
     assert module.encoder.self_attn.num_heads == 2
     assert module.encoder.self_attn.embed_dim == 16
-    assert {m.p for m in module.modules() if isinstance(m, torch.nn.Dropout)} == {0.1}
+    assert {m.p for m in module.modules() if isinstance(m, Dropout)} == {0.1}
+    assert module.encoder.self_attn.dropout == 0.1

@@ -34,6 +34,17 @@ def test_full_basis_loses_nothing(shape):
     np.testing.assert_allclose(reducer.inverse_transform(Z), y, atol=1e-10)
 
 
+@pytest.mark.parametrize("shape", [*SHAPES, (30, 8), (8, 30)])
+@pytest.mark.parametrize("n_components", ["full", 3])
+@pytest.mark.parametrize("smallest", [1.0, 1e-6])
+def test_coordinates_of_the_fitted_rows(shape, n_components, smallest):
+    spectrum = np.geomspace(1, smallest, min(shape) - 1)
+    y = with_spectrum(spectrum, shape) + 2.0
+    reducer = TargetReducer(n_components)
+    Z = reducer.fit_transform(y)
+    np.testing.assert_allclose(Z, reducer.transform(y), atol=1e-9)
+
+
 @shapes
 def test_row_errors_are_the_same_in_coordinates(shape):
     rng = np.random.default_rng(1)
