@@ -119,7 +119,8 @@ class AdditiveRegressor(ConditionRegressor):
             compact = compact_rows(centred)
             lambdas = estimate_smoothing(codes, n_levels, compact, crossed=True)
             found = joint_effects(codes, n_levels, centred, lambdas)
-            left = joint_residuals(codes, n_levels, compact, lambdas)
+            known = found if compact is centred else None
+            left = joint_residuals(codes, n_levels, compact, lambdas, known)
             self.mean_share_ = share_of_mean(self.grand_mean_, left)
             in_common = share_of_centre(codes[0], n_levels[0], y)
             self.centre_share_ = min(in_common, self.mean_share_)

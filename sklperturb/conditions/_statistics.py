@@ -123,9 +123,10 @@ def joint_effects(codes, n_levels, centred, lambdas):
     return [solved[bounds[i] : bounds[i + 1]] for i in range(len(codes))]
 
 
-def joint_residuals(codes, n_levels, centred, lambdas):
-    """Return what the `joint_effects` of all columns leave of each row."""
-    effects = joint_effects(codes, n_levels, centred, lambdas)
+def joint_residuals(codes, n_levels, centred, lambdas, effects=None):
+    """Return what the `joint_effects` of all columns, if known, leave of each row."""
+    if effects is None:
+        effects = joint_effects(codes, n_levels, centred, lambdas)
     return centred - sum(
         effect[code] for effect, code in zip(effects, codes, strict=True)
     )
@@ -204,7 +205,7 @@ def share_of_mean(mean, residuals):
 
 
 def compact_rows(y):
-    """Return rows with the inner products of `y`'s rows, of fewer columns where it pays.
+    """Return rows with the inner products of `y`'s rows, shorter where that pays.
 
     Variances pooled over targets depend on nothing else, and are far cheaper so, unless
     there are so many rows that it takes longer to find their inner products.

@@ -221,7 +221,7 @@ def _empty_surely(folder):
     try:
         _empty(folder)
     except KeyboardInterrupt:
-        with suppress(FileNotFoundError):  # it was all but over
+        with suppress(OSError):  # it may have been all but over
             _empty(folder)
         raise
 

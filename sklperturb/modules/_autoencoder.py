@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sklperturb.modules._mlp import mlp
+from sklperturb.modules._layers import mlp
 
 
 class Autoencoder(nn.Module):

@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from sklperturb.modules._dropout import encoder_layer
-from sklperturb.modules._mlp import mlp
+from sklperturb.modules._layers import encoder_layer, mlp
 
 
 class LatentNet(nn.Module):

@@ -5,8 +5,7 @@ import math
 import torch
 from torch import nn
 
-from sklperturb.modules._dropout import Dropout
-from sklperturb.modules._mlp import mlp
+from sklperturb.modules._layers import Dropout, mlp
 
 
 class SequenceNet(nn.Module):

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from sklperturb.modules._mlp import mlp
+from sklperturb.modules._layers import mlp
 
 
 class VelocityNet(nn.Module):

@@ -16,8 +16,8 @@ from skorch.dataset import ValidSplit
 from skorch.utils import noop
 
 from sklperturb.conditions._documented import DocumentedMixin
-from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.conditions._frames import as_block
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.conditions._validation import validate_target
 from sklperturb.modules import RowwiseRMSELoss, WeightedMSELoss
 from sklperturb.neural_network._batches import (

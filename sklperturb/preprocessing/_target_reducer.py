@@ -229,11 +229,12 @@ def _decompose(centred, choose_rank):
             # Weak directions come out less orthogonal than the rest: repair them.
             lower = linalg.cholesky(components @ components.T, lower=True)
             components = linalg.solve_triangular(lower, components, lower=True)
-            coordinates = linalg.solve_triangular(lower, coordinates.T, lower=True).T
+            coordinates = None  # a direction of nothing but noise would blow them up
     # Signs of singular vectors are arbitrary: fix them by the largest loading. One by
     # one, since absolute values of all of them take as much memory again.
     if coordinates is None:
         coordinates = centred @ components.T
+    coordinates = np.ascontiguousarray(coordinates)
     for component, along in zip(components, coordinates.T, strict=True):
         if component[np.argmax(np.abs(component))] < 0:
             component *= -1.0

@@ -8,6 +8,7 @@ from functools import lru_cache
 from multiprocessing import resource_tracker
 
 import joblib
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from threadpoolctl import ThreadpoolController
 
 
@@ -58,8 +59,9 @@ def deaf_workers(n_jobs):
     if not can_block or joblib.effective_n_jobs(n_jobs) == 1:
         yield
         return
-    # Begun first: some versions unblock the signal when they have begun it.
+    # Begun first: some versions unblock the signal when they have begun one.
     resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

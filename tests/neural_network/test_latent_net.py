@@ -4,7 +4,7 @@ import torch
 
 from sklperturb.compose import LatentTargetRegressor
 from sklperturb.modules import LatentNet
-from sklperturb.modules._dropout import Dropout
+from sklperturb.modules._layers import Dropout
 from sklperturb.neural_network import AutoencoderTransformer, LatentNetRegressor
 
 

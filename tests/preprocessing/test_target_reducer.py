@@ -45,6 +45,16 @@ def test_coordinates_of_the_fitted_rows(shape, n_components, smallest):
     np.testing.assert_allclose(Z, reducer.transform(y), atol=1e-9)
 
 
+def test_coordinates_of_few_rows():
+    # Centred, a direction of theirs is nothing but rounding.
+    for seed in range(60):
+        y = np.random.default_rng(seed).normal(size=(3 + seed % 5, 200))
+        reducer = TargetReducer()
+        Z = reducer.fit_transform(y)
+        np.testing.assert_allclose(Z, reducer.transform(y), atol=1e-9)
+        np.testing.assert_allclose(reducer.inverse_transform(Z), y, atol=1e-9)
+
+
 @shapes
 def test_row_errors_are_the_same_in_coordinates(shape):
     rng = np.random.default_rng(1)

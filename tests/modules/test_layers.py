@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklperturb.modules._dropout import Dropout, encoder_layer
+from sklperturb.modules._layers import Dropout, encoder_layer
 
 
 def kept(p, n=400_000, seed=0):
@@ -46,6 +46,12 @@ def test_ends():
     assert torch.equal(Dropout(0.0)(X), X)
     assert torch.equal(Dropout(1.0)(X), torch.zeros(100))
     assert torch.equal(Dropout(0.5).eval()(X), X)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])
+def test_shares_that_are_none(p):
+    with pytest.raises(ValueError, match="p must be from 0 to 1"):
+        Dropout(p)
 
 
 def test_layers_have_it_and_predict_as_those_of_torch():

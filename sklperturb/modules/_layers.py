@@ -1,4 +1,7 @@
-"""Dropout that draws few random numbers, and encoder layers with it."""
+"""Layers that several modules are built of."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -21,7 +24,7 @@ class Dropout(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from sklperturb.modules._dropout import Dropout
+    >>> from sklperturb.modules._layers import Dropout
     >>> dropped = Dropout(0.5)(torch.ones(1000))
     >>> sorted(set(dropped.tolist()))
     [0.0, 2.0]
@@ -29,6 +32,8 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float):
         super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"p must be from 0 to 1, got {p}.")
         self.p = p
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
@@ -37,7 +42,7 @@ class Dropout(nn.Module):
             return X
         if X.device.type != "cpu" or dropped == _LEVELS:
             return nn.functional.dropout(X, self.p)
-        numbers = torch.empty(-(-X.numel() // _PARTS), dtype=torch.int64)
+        numbers = X.new_empty(-(-X.numel() // _PARTS), dtype=torch.int64)
         # From the least to the greatest: all 64 bits are random.
         numbers.random_(-(2**63), None)
         parts = numbers.view(torch.int16)[: X.numel()].view(X.shape)
@@ -57,3 +62,27 @@ def encoder_layer(
     )
     layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(dropout) for _ in range(3))
     return layer
+
+
+def mlp(
+    widths: Sequence[int],
+    n_outputs: int | None = None,
+    *,
+    activation: Callable[[], nn.Module] = nn.ReLU,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """Return blocks of linear layer, batch normalisation, activation and dropout.
+
+    Each block leads from one of the `widths` to the next. A last linear layer gives
+    `n_outputs`; None leaves it out.
+    """
+    layers = []
+    for n_inputs, n_hidden in pairwise(widths):
+        layers.append(nn.Linear(n_inputs, n_hidden))
+        layers += [nn.BatchNorm1d(n_hidden)] if batch_norm else []
+        layers.append(activation())
+        layers += [Dropout(dropout)] if dropout else []
+    if n_outputs is not None:
+        layers.append(nn.Linear(widths[-1], n_outputs))
+    return nn.Sequential(*layers)
