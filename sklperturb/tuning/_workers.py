@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from joblib.parallel import get_active_backend
 from sklperturb.files._unfinished import unfinished_folder
 from sklperturb.tuning._fold_task import StoredData
 from sklperturb.utils._calls import alone, await_workers, cluster_of, spread
-from sklperturb.utils._threads import deaf_workers
+from sklperturb.utils._threads import deaf_workers, quiet_workers
 
 _ONE_THREAD = {
     f"{library}_NUM_THREADS": "1"
@@ -55,7 +55,8 @@ class Workers:
 
     def submit(self, function, *args):
         try:
-            return self.executor.submit(*self.around, function, self.data, *args)
+            with deaf_workers(self.n_workers):  # the first call starts the processes
+                return self.executor.submit(*self.around, function, self.data, *args)
         except Exception as error:
             # The pool broke; the caller renews it when it has seen all that was lost.
             future = Future()
@@ -108,14 +109,10 @@ def _processes(n_workers, data):
     def executor():
         # Kept for the next search: starting Python and importing torch takes seconds.
         # Joblib's own, since loky keeps one and joblib chokes on that of others.
-        with deaf_workers(n_workers):
-            found = get_memmapping_executor(n_workers, timeout=300, env=_ONE_THREAD)
-            with suppress(Exception):  # if it broke, the next call tells
-                found.submit(int)  # the first call starts the processes
-        return found
+        return get_memmapping_executor(n_workers, timeout=300, env=_ONE_THREAD)
 
     # Of our own making, so that those of processes that were killed are deleted.
-    with unfinished_folder(Path(tempfile.gettempdir())) as folder:
+    with unfinished_folder(Path(tempfile.gettempdir())) as folder, quiet_workers():
         # On disk once, so that a large response does not travel with every call.
         path = folder / "data.joblib"
         joblib.dump(data, path)
