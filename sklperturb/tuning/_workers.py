@@ -1,5 +1,6 @@
 """Where folds are run: here, in processes, in threads, or on a Dask cluster."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -13,7 +14,7 @@ from joblib.parallel import get_active_backend
 from sklperturb.files._unfinished import unfinished_folder
 from sklperturb.tuning._fold_task import StoredData
 from sklperturb.utils._calls import alone, await_workers, cluster_of, spread
-from sklperturb.utils._threads import deaf_workers, quiet_workers
+from sklperturb.utils._threads import as_worker, deaf_workers, quiet_workers
 
 _ONE_THREAD = {
     f"{library}_NUM_THREADS": "1"
@@ -117,7 +118,10 @@ def _processes(n_workers, data):
         path = folder / "data.joblib"
         joblib.dump(data, path)
         stored = StoredData(path)
-        workers = Workers(executor(), n_workers, stored, lambda: (executor(), stored))
+        around = as_worker, os.getpid()
+        workers = Workers(
+            executor(), n_workers, stored, lambda: (executor(), stored), around
+        )
         try:
             yield workers
         except BaseException:

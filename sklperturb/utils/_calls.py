@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 import warnings
@@ -11,7 +12,7 @@ from contextlib import suppress
 import joblib
 from joblib.parallel import get_active_backend
 
-from sklperturb.utils._threads import deaf_workers
+from sklperturb.utils._threads import as_worker, deaf_workers
 
 logger = logging.getLogger("sklperturb")
 # Times that a call is submitted before it is given up; workers may die meanwhile.
@@ -58,6 +59,11 @@ def run_calls(calls, n_jobs=None, *, shared=(), ordered=False):
     backend = get_active_backend()[0]
     if cluster_of(backend) is None:
         how = "generator" if ordered else "generator_unordered"
+        if joblib.effective_n_jobs(n_jobs) > 1:
+            calls = (
+                joblib.delayed(as_worker)(os.getpid(), function, *args, **kwargs)
+                for function, args, kwargs in calls
+            )
         with deaf_workers(n_jobs):
             return joblib.Parallel(n_jobs=n_jobs, return_as=how)(calls)
     found = _OnCluster(backend, list(calls), list(shared)).run()

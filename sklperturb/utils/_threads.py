@@ -1,7 +1,10 @@
-"""Keep numerical libraries to one thread, and workers from complaining."""
+"""Keep numerical libraries to one thread, and workers from complaining or staying."""
 
+import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from contextlib import contextmanager
 from functools import lru_cache
@@ -10,6 +13,8 @@ from multiprocessing import resource_tracker
 import joblib
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from threadpoolctl import ThreadpoolController
+
+_LOOK = 2.0  # seconds between two looks at whether the parent of a worker lives
 
 
 @lru_cache(maxsize=1)
@@ -67,3 +72,24 @@ def deaf_workers(n_jobs):
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def as_worker(parent, function, *args, **kwargs):
+    """Call a function in a worker, which is not to outlive the process it works for.
+
+    One that is killed cannot tell its workers to go, and those of joblib may wait for
+    it for ever, with all that they hold in memory.
+    """
+    if os.getpid() != parent:
+        _end_with(parent)
+    return function(*args, **kwargs)
+
+
+@lru_cache(maxsize=1)
+def _end_with(parent):
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(_LOOK)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

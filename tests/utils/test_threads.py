@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import time
 import types
 
 import numpy  # noqa: F401, whose BLAS is one of them
+import psutil
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_info
 
@@ -73,3 +75,44 @@ def test_workers_leave_an_interrupt_to_the_process_that_waits(tmp_path):
     n_workers, deaf, here = ended.stdout.split()
     assert int(n_workers) >= 2, ended.stderr
     assert (deaf, here) == ("True", "False")
+
+
+ORPHANS = """
+import os, sys, time
+from joblib import delayed
+from sklperturb.tuning._workers import open_workers
+from sklperturb.utils._calls import run_calls
+
+def ready(*_):
+    print(os.getpid(), flush=True)
+    time.sleep(0.5)
+    return os.getpid()
+
+if __name__ == "__main__":
+    if sys.argv[1] == "calls":
+        list(run_calls([delayed(ready)() for _ in range(2)], 2))
+    else:
+        with open_workers(2, ()) as workers:
+            [f.result() for f in [workers.submit(ready) for _ in range(2)]]
+    print("idle", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are of POSIX")
+@pytest.mark.parametrize("how", ["calls", "search"])
+def test_workers_end_with_the_process_that_was_killed(tmp_path, how):
+    path = tmp_path / "orphans.py"
+    path.write_text(ORPHANS)
+    with subprocess.Popen(
+        [sys.executable, path, how], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        lines = iter(parent.stdout.readline, "idle\n")
+        workers = {int(line) for line in lines}
+        parent.kill()
+        # The workers hold its end of the pipe, too.
+        until = time.monotonic() + 30
+        while any(map(psutil.pid_exists, workers)) and time.monotonic() < until:
+            time.sleep(0.2)
+    assert workers
+    assert not any(map(psutil.pid_exists, workers))
