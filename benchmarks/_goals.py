@@ -34,7 +34,8 @@ def ratio(goal, value):
     """Return how many times the goal is reached: 1 or more is met."""
     if goal["better"] == "more":
         return value / goal["value"]
-    return goal["value"] / value if value else float("inf")
+    # Nothing at all, or less than nothing, as the overhead of what is quicker.
+    return goal["value"] / value if value > 0 else float("inf")
 
 
 def row(goal, found):

@@ -81,6 +81,24 @@ def test_peers_are_groups_of_requirements():
     assert asked == set(_peers.groups())
 
 
+@pytest.mark.parametrize(
+    ("better", "value", "met"),
+    [
+        ("less", 4, "yes"),
+        ("less", 6, "no"),
+        ("less", 0, "yes"),
+        ("less", -3, "yes"),
+        ("more", 6, "yes"),
+        ("more", 4, "no"),
+        ("more", -3, "no"),
+    ],
+)
+def test_whether_a_goal_is_met(better, value, met):
+    names = {"what": "x", "unit": "s", "benchmark": "b", "record": "r"}
+    goal = names | {"value": 5, "better": better}
+    assert _goals.row(goal, {"b": {"r": value}})["met"] == met
+
+
 def test_goals_name_entries_and_what_these_record():
     found = _goals.measured(KEPT)
     for goal in _goals.read():
