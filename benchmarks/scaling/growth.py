@@ -54,7 +54,7 @@ FEW_GENES, FEW_ROWS = 200, 600
 # Cells whose genes are drawn; of more cells, these repeat, with counts of their own.
 DIFFERENT = 20_000
 # Seconds below which a time says more of what is started than of what grows.
-SHORTEST = 0.2
+SHORTEST = 0.1
 
 
 def make_rows(n_rows, n_genes):
