@@ -230,11 +230,11 @@ def _decompose(centred, choose_rank):
             lower = linalg.cholesky(components @ components.T, lower=True)
             components = linalg.solve_triangular(lower, components, lower=True)
             coordinates = None  # a direction of nothing but noise would blow them up
-    # Signs of singular vectors are arbitrary: fix them by the largest loading. One by
-    # one, since absolute values of all of them take as much memory again.
     if coordinates is None:
         coordinates = centred @ components.T
     coordinates = np.ascontiguousarray(coordinates)
+    # Signs of singular vectors are arbitrary: fix them by the largest loading. One by
+    # one, since absolute values of all of them take as much memory again.
     for component, along in zip(components, coordinates.T, strict=True):
         if component[np.argmax(np.abs(component))] < 0:
             component *= -1.0

@@ -78,9 +78,10 @@ def as_worker(parent, function, *args, **kwargs):
     """Call a function in a worker, which is not to outlive the process it works for.
 
     One that is killed cannot tell its workers to go, and those of joblib may wait for
-    it for ever, with all that they hold in memory.
+    it for ever, with all that they hold in memory. Workers on other machines, and those
+    that something in between has started, are left to whoever did.
     """
-    if os.getpid() != parent:
+    if os.getppid() == parent:
         _end_with(parent)
     return function(*args, **kwargs)
 

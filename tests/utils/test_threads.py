@@ -1,5 +1,6 @@
 """Libraries are kept to one thread, and looked for when there may be new ones."""
 
+import os
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import pytest
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 from sklperturb.utils import _threads
-from sklperturb.utils._threads import one_thread
+from sklperturb.utils._threads import as_worker, one_thread
 
 
 def threads():
@@ -75,6 +76,13 @@ def test_workers_leave_an_interrupt_to_the_process_that_waits(tmp_path):
     n_workers, deaf, here = ended.stdout.split()
     assert int(n_workers) >= 2, ended.stderr
     assert (deaf, here) == ("True", "False")
+
+
+@pytest.mark.parametrize("parent", [os.getpid(), -1])
+def test_other_workers_are_left_to_whoever_started_them(monkeypatch, parent):
+    # Threads of the process itself, and workers of a backend on other machines.
+    monkeypatch.setattr(_threads, "_end_with", lambda _: pytest.fail("it would end"))
+    assert as_worker(parent, max, 2, 3) == 3
 
 
 ORPHANS = """
