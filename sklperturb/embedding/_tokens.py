@@ -4,6 +4,7 @@ import warnings
 from itertools import pairwise
 
 import numpy as np
+import torch
 
 # Cells that are tokenised together: few enough for the processor's cache.
 _BLOCK = 128
@@ -14,6 +15,8 @@ _STRIDE, _SAMPLE_BINS = 16, 128
 # A cell holds counts if a value is above the first, or if its values, taken for
 # logarithms, stand for more counts than the second.
 _MAX_LOG, _MAX_COUNTS = 35.0, 5e6
+# Values that PyTorch works on in the thread that asks for it.
+_ALONE = 2**15
 _TINY = np.float32(1e-45)  # the smallest positive one
 _HUNDRED = np.float32(100.0)
 _NEGATIVE = (
@@ -185,9 +188,9 @@ class Tokenizer:
             found = found * np.repeat(scale, np.diff(pointers))
             values = np.log1p(found).astype(np.float32)
         elif raw.all():
-            values = np.log1p(values)
+            values = _log1p(values)
         elif raw.any():
-            values = np.where(entry_raw, np.log1p(values), values)
+            values = np.where(entry_raw, _log1p(values), values)
         if not self._all_mapped:
             mapped = self._is_mapped.take(columns)
             values = np.multiply(values, mapped, out=mapped)
@@ -407,6 +410,17 @@ def _join(whole, first, second, n_first):
         row[:n] = first[i:end]
         row[n:] = second[j:other]
         i, j = end, other
+
+
+def _log1p(values):
+    """Return log1p as PyTorch computes it, and with it the model's own program.
+
+    NumPy's takes eight times as long where the processor has no AVX-512.
+    """
+    logarithms = values.copy()  # which may be written to, as PyTorch asks for
+    for start in range(0, len(values), _ALONE):
+        torch.from_numpy(logarithms[start : start + _ALONE]).log1p_()
+    return logarithms
 
 
 def _lower_edge(bins):
