@@ -63,9 +63,12 @@ def unfinished_folder(parent, path=None):
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=_PREFIX))
         try:
             with mark(folder):
-                yield folder
+                try:
+                    yield folder
+                finally:  # while it is locked: others take it for that of a dead one
+                    _surely(_empty, folder)
         finally:
-            _empty_surely(folder)
+            _surely(_delete_empty, folder)
 
 
 def mark(folder):
@@ -90,6 +93,7 @@ def remove(folder):
             "it, or choose another output."
         )
     _empty(folder)
+    _delete_empty(folder)
 
 
 def lock(file, shared=False):
@@ -177,6 +181,7 @@ def remove_dead(parent):
             with open(folder / MARK, "r+", encoding="utf-8") as file:
                 if lock(file):
                     _empty(folder)
+                    _delete_empty(folder)
         except OSError:  # another process was quicker, or it is another user's
             continue
 
@@ -206,23 +211,29 @@ def _read_mark(folder):
 
 
 def _empty(folder):
-    """Delete a folder, its mark last: what is left of it is still known as ours."""
+    """Delete what is in a folder but its mark: it is still known as ours."""
     for entry in list(folder.iterdir()):
         if entry.is_dir() and not entry.is_symlink():
             _delete(entry)
         elif entry.name != MARK:
             entry.unlink()
-    (folder / MARK).unlink(missing_ok=True)
-    folder.rmdir()
 
 
-def _empty_surely(folder):
-    """Delete a folder, and only then end, where that is interrupted."""
+def _delete_empty(folder):
+    """Delete a folder with nothing but its mark, unless another process is quicker."""
+    with suppress(FileNotFoundError):
+        if all(entry.name == MARK for entry in folder.iterdir()):
+            (folder / MARK).unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def _surely(delete, folder):
+    """Delete a folder, or all in it, and only then end, where that is interrupted."""
     try:
-        _empty(folder)
+        delete(folder)
     except KeyboardInterrupt:
         with suppress(OSError):  # it may have been all but over
-            _empty(folder)
+            delete(folder)
         raise
 
 

@@ -20,7 +20,6 @@ from sklperturb.ensemble._weights import (
     mrrmse_weights,
 )
 from sklperturb.utils._callbacks import run_parts
-from sklperturb.utils._threads import quiet_workers
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +97,6 @@ class Clock:
         return self._until - time.perf_counter() - self.promised
 
 
-@quiet_workers()
 def held_out_predictions(parts, plan, clock, X, y, folds, n_jobs, task):
     """Return {name: (seeds at the end, predictions of all held-out rows)}.
 
@@ -318,7 +316,6 @@ def alone(n_parts):
     return Learnt({None: weights})
 
 
-@quiet_workers()
 def fit_parts(models, X, y, n_jobs, task):
     """Return {name: fitted model}, those that take longest begun first."""
     order = list(reversed(models))

@@ -7,10 +7,10 @@ from itertools import chain
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from scipy import sparse
 
-from sklperturb.utils._threads import deaf_workers
+from sklperturb.utils._calls import run_calls
 
 KINDS = (
     "morgan_counts",
@@ -119,18 +119,16 @@ def fingerprints(
         for s in known:
             cache.move_to_end((*key, s))
     new = [s for s in unique if s not in known]
-    # More pieces than processes, since molecules differ in size.
-    size = len(new) // 32 + 1
-    calls = [
-        delayed(_compute_some)(new[start : start + size], key)
-        for start in range(0, len(new), size)
-    ]
     if len(new) < min_parallel:
-        n_jobs = 1
-    with deaf_workers(n_jobs):
-        # Lazily, so that it is their start alone that cannot be interrupted.
-        parts = Parallel(n_jobs, return_as="generator")(calls)
-    parts = list(parts)
+        parts = [_compute_some(new, key)]
+    else:
+        # More pieces than processes, since molecules differ in size.
+        size = len(new) // 32 + 1
+        calls = [
+            delayed(_compute_some)(new[start : start + size], key)
+            for start in range(0, len(new), size)
+        ]
+        parts = run_calls(calls, n_jobs, ordered=True)
     known.update(zip(new, chain.from_iterable(parts), strict=True))
     with _cache_lock:
         cache.update({(*key, s): known[s] for s in new})

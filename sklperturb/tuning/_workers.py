@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from joblib.parallel import get_active_backend
 from sklperturb.files._unfinished import unfinished_folder
 from sklperturb.tuning._fold_task import StoredData
 from sklperturb.utils._calls import alone, await_workers, cluster_of, spread
-from sklperturb.utils._threads import as_worker, deaf_workers, quiet_workers
+from sklperturb.utils._threads import as_worker, deaf_workers, expect_replacements
 
 _ONE_THREAD = {
     f"{library}_NUM_THREADS": "1"
@@ -46,6 +46,8 @@ class Workers:
         Gives another executor, and the data for it.
     around : tuple of callable
         ``around[0](function, *args)`` is what the executor is given, if there is one.
+    starting : callable
+        Context in which calls are submitted, the first of which may start processes.
     """
 
     executor: Executor
@@ -53,10 +55,11 @@ class Workers:
     data: object
     renewed: Callable | None = None
     around: tuple = ()
+    starting: Callable = nullcontext
 
     def submit(self, function, *args):
         try:
-            with deaf_workers(self.n_workers):  # the first call starts the processes
+            with self.starting():
                 return self.executor.submit(*self.around, function, self.data, *args)
         except Exception as error:
             # The pool broke; the caller renews it when it has seen all that was lost.
@@ -110,17 +113,23 @@ def _processes(n_workers, data):
     def executor():
         # Kept for the next search: starting Python and importing torch takes seconds.
         # Joblib's own, since loky keeps one and joblib chokes on that of others.
-        return get_memmapping_executor(n_workers, timeout=300, env=_ONE_THREAD)
+        with deaf_workers():  # if there are some, more are started here
+            return get_memmapping_executor(n_workers, timeout=300, env=_ONE_THREAD)
 
     # Of our own making, so that those of processes that were killed are deleted.
-    with unfinished_folder(Path(tempfile.gettempdir())) as folder, quiet_workers():
+    with unfinished_folder(Path(tempfile.gettempdir())) as folder:
         # On disk once, so that a large response does not travel with every call.
         path = folder / "data.joblib"
         joblib.dump(data, path)
         stored = StoredData(path)
-        around = as_worker, os.getpid()
+        expect_replacements()
         workers = Workers(
-            executor(), n_workers, stored, lambda: (executor(), stored), around
+            executor(),
+            n_workers,
+            stored,
+            renewed=lambda: (executor(), stored),
+            around=(as_worker, os.getpid()),
+            starting=deaf_workers,
         )
         try:
             yield workers

@@ -12,7 +12,7 @@ from contextlib import suppress
 import joblib
 from joblib.parallel import get_active_backend
 
-from sklperturb.utils._threads import as_worker, deaf_workers
+from sklperturb.utils._threads import as_worker, deaf_workers, expect_replacements
 
 logger = logging.getLogger("sklperturb")
 # Times that a call is submitted before it is given up; workers may die meanwhile.
@@ -58,16 +58,28 @@ def run_calls(calls, n_jobs=None, *, shared=(), ordered=False):
     """
     backend = get_active_backend()[0]
     if cluster_of(backend) is None:
-        how = "generator" if ordered else "generator_unordered"
-        if joblib.effective_n_jobs(n_jobs) > 1:
-            calls = (
-                joblib.delayed(as_worker)(os.getpid(), function, *args, **kwargs)
-                for function, args, kwargs in calls
-            )
-        with deaf_workers(n_jobs):
-            return joblib.Parallel(n_jobs=n_jobs, return_as=how)(calls)
+        return _with_joblib(backend, calls, n_jobs, ordered)
     found = _OnCluster(backend, list(calls), list(shared)).run()
     return _in_order(found) if ordered else (result for _, result in found)
+
+
+def _with_joblib(backend, calls, n_jobs, ordered):
+    how = "generator" if ordered else "generator_unordered"
+    if not backend.supports_return_generator:
+        how = "list"
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as=how)
+    in_threads = getattr(backend, "supports_sharedmem", False)
+    if joblib.effective_n_jobs(n_jobs) == 1 or in_threads:
+        return iter(parallel(calls))
+    expect_replacements()
+    calls = (
+        joblib.delayed(as_worker)(os.getpid(), function, *args, **kwargs)
+        for function, args, kwargs in calls
+    )
+    if how == "list":  # which waits for all of them, and has to hear Ctrl-C
+        return iter(parallel(calls))
+    with deaf_workers():
+        return parallel(calls)
 
 
 def cluster_of(backend):

@@ -1,6 +1,7 @@
 """What of the kept folds is used."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -51,6 +52,7 @@ def test_a_damaged_fold_is_fitted_again(tmp_path, damaged):
     assert json.loads(path.read_text())["rows"] == json.loads(kept)["rows"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks, by which it is known")
 def test_what_a_killed_run_left_goes_though_nothing_is_to_be_written(tmp_path):
     run(tmp_path)
     before = sorted(tmp_path.iterdir())

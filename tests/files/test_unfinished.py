@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sklperturb.files import _unfinished
 from sklperturb.files._unfinished import (
     MARK,
     NoRoomError,
     is_ours,
     mark,
     remove,
+    remove_dead,
     room_for,
     unfinished_folder,
 )
@@ -43,6 +45,26 @@ WRITES = """
         print("writing", flush=True)
         time.sleep(60)
 """
+
+
+def test_two_processes_that_tidy_up_the_same_place_do_not_fail(tmp_path, monkeypatch):
+    deleted = []
+
+    def after_another(delete):
+        def both(folder):
+            deleted.append(folder)
+            remove_dead(tmp_path)  # as another process does at this moment
+            delete(folder)
+
+        return both
+
+    for name in ("_empty", "_delete_empty"):
+        deleting = after_another(getattr(_unfinished, name))
+        monkeypatch.setattr(_unfinished, name, deleting)
+    with written_whole(tmp_path / "a.txt") as unfinished:
+        unfinished.write_text("whole")
+    assert deleted
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_folders_without_a_mark_are_deleted_when_old_and_empty(tmp_path):

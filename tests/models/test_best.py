@@ -20,7 +20,6 @@ from sklperturb.models._best import _kinds, _measured
 from sklperturb.models._learning import EDGES, learn_weights, moments_of
 from sklperturb.models._parts import PLANS, Part, Plan
 from sklperturb.models._trials import trial_folds
-from sklperturb.utils._threads import quiet_workers
 
 
 def test_weights_are_learnt_on_the_contexts_that_are_left_to_predict(screen):
@@ -361,17 +360,6 @@ def test_contexts_are_looked_for_by_their_text():
     for other in folds[1:]:
         for (_, test), (_, also) in zip(folds[0], other, strict=True):
             np.testing.assert_array_equal(test, also)
-
-
-def test_of_workers_only_that_one_was_replaced_is_not_told():
-    stopped = "A worker stopped while some jobs were given to the executor."
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        with quiet_workers():
-            warnings.warn(stopped, stacklevel=1)
-            warnings.warn("another", stacklevel=1)
-        warnings.warn(stopped, stacklevel=1)
-    assert [str(w.message) for w in told] == ["another", stopped]
 
 
 def test_what_is_known_of_genes_predicts_those_never_measured():
