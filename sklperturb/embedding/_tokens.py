@@ -134,14 +134,14 @@ class Tokenizer:
             staying[_lost_ties(values, pointers, tied, surplus, a, b)] = False
             n_kept -= surplus
         kept = np.flatnonzero(staying)
-        values, columns = values.take(kept), columns.take(kept)
+        values, columns = _at(values, kept), _at(columns, kept)
         if n_kept.min() == room:
-            tokens[:, 1:] = self._token_of.take(columns).reshape(n_rows, room)
+            tokens[:, 1:] = _at(self._token_of, columns).reshape(n_rows, room)
             np.divide(values.reshape(n_rows, room), total, out=counts[:, 1:])
             counts[:, 1:] *= _HUNDRED
             return
         shares = values / np.repeat(total, n_kept) * _HUNDRED
-        genes, rows = self._gene_of.take(columns), np.repeat(np.arange(n_rows), n_kept)
+        genes, rows = _at(self._gene_of, columns), np.repeat(np.arange(n_rows), n_kept)
         if len(self._column_of) >= room:
             filler = self._draw_distinct(rows, genes, room - n_kept, a, b)
             filler_shares = np.repeat(uniform, room - n_kept)
@@ -150,9 +150,9 @@ class Tokenizer:
             weights[rows, genes] = shares
             filler, rows = self._draw_repeated(weights, n_kept, a, b)
             filler_shares = weights[rows, filler]
-        filler = self._column_of.take(filler)
+        filler = _at(self._column_of, filler)
         for whole, first, second in (
-            (tokens, self._token_of.take(columns), self._token_of.take(filler)),
+            (tokens, _at(self._token_of, columns), _at(self._token_of, filler)),
             (counts, shares, filler_shares),
         ):
             _join(whole[:, 1:], first, second, n_kept)
@@ -192,7 +192,7 @@ class Tokenizer:
         elif raw.any():
             values = np.where(entry_raw, _log1p(values), values)
         if not self._all_mapped:
-            mapped = self._is_mapped.take(columns)
+            mapped = _at(self._is_mapped, columns)
             values = np.multiply(values, mapped, out=mapped)
         return values, _per_row(np.maximum, values, pointers)
 
@@ -320,7 +320,7 @@ def _highest(values, columns, pointers, top, room):
         if not few.any():
             break
         low[few] = _TINY
-    return values.take(kept), columns.take(kept), starts, low, np.minimum(high, likely)
+    return _at(values, kept), _at(columns, kept), starts, low, np.minimum(high, likely)
 
 
 def _cut(values, pointers, low, high, top, room):
@@ -337,7 +337,7 @@ def _cut(values, pointers, low, high, top, room):
         if left.min() >= 0:
             break
         high[left < 0] = np.inf
-    values = values.take(open_)
+    values = _at(values, open_)
     base = np.where(low > _TINY, _bin(low) - 1, _bin(top) - (_BINS - 1))
     base = np.where(n_entries > room, base, _bin(top) - 1)
     n_bins = max(int((np.minimum(_bin(high), _bin(top)) - base).max()) + 1, 2)
@@ -384,7 +384,7 @@ def _lost_ties(values, pointers, tied, surplus, a, b):
     """
     starts = np.searchsorted(tied, pointers)
     n_tied = np.diff(starts)
-    values = values.take(tied)
+    values = _at(values, tied)
     # A prime above all counts of ties has no factor in common with any, so that
     # this numbers the ties of a row anew, from 0 to n_tied - 1.
     primes = _PRIMES[a % len(_PRIMES)]
@@ -410,6 +410,11 @@ def _join(whole, first, second, n_first):
         row[:n] = first[i:end]
         row[n:] = second[j:other]
         i, j = end, other
+
+
+def _at(values, places):
+    """Return the values at places, which are not checked: a third of the time."""
+    return values.take(places, mode="clip")
 
 
 def _log1p(values):
