@@ -171,6 +171,13 @@ def predict_cells(
     n_controls: Annotated[
         int, Option(help="Controls to add.", min=0, max=MOST_CELLS)
     ] = 0,
+    dose: Annotated[
+        str | None,
+        Option(
+            help="Dose of all of them, as in the training file, such as 10 or '10 uM'; "
+            "needed if several were measured."
+        ),
+    ] = None,
     log1p: Annotated[
         bool, Option(help="Write log(1 + x) at 10,000 a cell, not counts.")
     ] = False,
@@ -210,6 +217,7 @@ def predict_cells(
         names,
         n_cells,
         n_controls=n_controls,
+        dose=dose,
         log1p=log1p,
         amplitude=amplitude,
         random_state=seed,

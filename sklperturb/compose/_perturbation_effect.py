@@ -164,7 +164,9 @@ class PerturbationEffectRegressor(ConditionRegressor):
         levels, controls = _factorize(keys[is_control])
         rows = np.flatnonzero(~is_control)
         columns = self.schema_.columns("context", "perturbation", "dose")
-        names, conditions = _factorize(take_columns(X, columns)[rows])
+        # Of controls, the dose may be missing.
+        table = take_columns(_safe_indexing(X, rows), columns)
+        names, conditions = _factorize(table)
         n_conditions = len(names)
         groups = np.empty(len(is_control), dtype=np.intp)
         groups[rows], groups[is_control] = conditions, n_conditions + controls
@@ -210,11 +212,12 @@ class PerturbationEffectRegressor(ConditionRegressor):
         is_control = control_rows(X, self.schema_)
         references, at = self._find_references(self._reference_keys(X))
         references = references[at]
-        predicted = np.array(self.regressor_.predict(X), dtype=np.float64)
-        predicted = predicted.reshape(len(references), -1)
-        if self.subtract_control:
-            predicted += references
-        predicted[is_control] = references[is_control]
+        predicted = references.copy()
+        rows = np.flatnonzero(~is_control)
+        if len(rows):
+            asked = self.regressor_.predict(_safe_indexing(X, rows))
+            asked = np.asarray(asked, dtype=np.float64).reshape(len(rows), -1)
+            predicted[rows] = asked + (references[rows] if self.subtract_control else 0)
         return predicted, references
 
     def _read(self, X, y):

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 
 from sklperturb.embedding._batches import read_rows
 from sklperturb.embedding._tokens import counts_of
@@ -36,7 +37,8 @@ def check_mapped(cells, embedding):
     Warns
     -----
     UserWarning
-        If much of the counts takes no part, and `on_unmapped` asks for that.
+        If much of the counts takes no part, and `on_unmapped` asks for that; or
+        several columns are one gene of the vocabulary.
     """
     genes, is_mapped = embedding.genes_, embedding.tokens_ >= 0
     n_mapped = int(np.count_nonzero(is_mapped))
@@ -74,7 +76,24 @@ def check_mapped(cells, embedding):
             UserWarning,
             stacklevel=5,
         )
+    _warn_of_shared_tokens(embedding)
     return n_mapped, share
+
+
+def _warn_of_shared_tokens(embedding):
+    """Tell that sentences will hold a gene twice, with a part of its counts each."""
+    tokens = pd.Series(embedding.tokens_)
+    shared = (tokens >= 0) & tokens.duplicated(keep=False)
+    if shared.any():
+        examples = embedding.genes_[shared.to_numpy()][:4]
+        warnings.warn(
+            f"{int(shared.sum())} columns of X are {tokens[shared].nunique()} genes of "
+            f"the vocabulary, such as {', '.join(map(str, examples))}. The model reads "
+            "each of them by itself, with a part of the gene's counts. Add them up "
+            "first, or leave out all but one.",
+            UserWarning,
+            stacklevel=6,
+        )
 
 
 def _share_of_counts(cells, is_mapped, count_scale):

@@ -239,7 +239,7 @@ class SEEmbedding(
         Warns
         -----
         UserWarning
-            See `on_unmapped`.
+            See `on_unmapped`; and if several columns are one gene of the vocabulary.
         """
         if self.checkpoint is None:
             raise ValueError(

@@ -97,8 +97,8 @@ def embed_file(
     BlockingIOError
         If another run is at the same work.
     ValueError
-        If an unfinished output is of other cells, parameters or weights, or an
-        embedding is not finite.
+        If the output is the input, an unfinished output is of other cells, parameters
+        or weights, or an embedding is not finite.
 
     See Also
     --------
@@ -131,6 +131,11 @@ def embed_file(
     (8, 34)
     """
     path, output = Path(path), check_output(output, _SUFFIXES, overwrite)
+    if output.exists() and path.exists() and output.samefile(path):
+        raise ValueError(
+            f"{output} is the file of the cells, whose counts would be lost: the "
+            "output holds embeddings only. Name another one."
+        )
     if chunk_size < 1:
         raise ValueError(f"chunk_size={chunk_size} must be at least 1.")
     if shard is not None and not 1 <= shard[0] <= shard[1]:

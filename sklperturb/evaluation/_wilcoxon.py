@@ -1,5 +1,6 @@
 """Differential expression of every perturbation against the control cells."""
 
+import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -13,9 +14,11 @@ from sklperturb.cells._blocks import (
     blocks_of_pass,
     gene_passes,
     iter_rows,
+    sample_places,
     stored_values,
 )
 from sklperturb.cells._checks import first_not_allowed
+from sklperturb.cells._counts import value_kind
 from sklperturb.cells._portable import opened_again, portable
 from sklperturb.evaluation._rank_sums import p_values, rank_sums
 from sklperturb.evaluation._sides import opened_sides
@@ -166,6 +169,11 @@ def wilcoxon_de(
         perturbation, the genes of `control_cells` differ, or a value is NaN, infinite
         or, for counts, negative.
 
+    Warns
+    -----
+    UserWarning
+        If the cells look like counts and are tested as log1p, or the reverse.
+
     Notes
     -----
     Where all cells of a perturbation and of the control hold the same value, p is 1.
@@ -202,6 +210,8 @@ def wilcoxon_de(
     if control_cells is not None:
         given["control_cells"] = control_cells
     with opened_sides(given, perturbation, layer=layer) as sides:
+        for side in sides.values():
+            _warn_of_scale(side, values)
         return compare_groups(
             *sides.values(),
             control=control,
@@ -211,6 +221,17 @@ def wilcoxon_de(
             min_control_cpm=min_control_cpm,
             chunk_size=chunk_size,
             n_jobs=n_jobs,
+        )
+
+
+def _warn_of_scale(side, values):
+    kind = value_kind(sample_places(side.matrix)[0])
+    if (values, kind) in (("log1p", "counts"), ("counts", "log1p")):
+        warnings.warn(
+            f"{side.name} looks like {kind}, and is tested as values={values!r}: fold "
+            f"changes are then wrong. Pass values={kind!r} if that is what it holds.",
+            UserWarning,
+            stacklevel=4,
         )
 
 

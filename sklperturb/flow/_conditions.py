@@ -11,7 +11,12 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
 from sklperturb.conditions._frames import take_columns
-from sklperturb.conditions._labels import as_text, join_combination, take_labels
+from sklperturb.conditions._labels import (
+    as_text,
+    control_rows,
+    join_combination,
+    take_labels,
+)
 from sklperturb.conditions._levels import indicator
 from sklperturb.conditions._quantities import read_doses
 from sklperturb.conditions._schema import PerturbationSchema
@@ -244,7 +249,45 @@ class ConditionReader:
         parts = [levels[name] or (as_text(name),) for name in names]
         contexts = take_labels(X, self.schema.columns("context"))
         contexts = ["".join(row) for row in contexts]  # "" without a column
-        return list(zip(contexts, parts, self._doses(X, len(names)), strict=True))
+        return list(zip(contexts, parts, self._doses(X), strict=True))
+
+    def choose_dose(self, dose, measured):
+        """Return the dose of perturbations: the one that is given, or the only one.
+
+        Parameters
+        ----------
+        dose : number, str or None
+        measured : DataFrame or ndarray of shape (n_conditions, n_columns)
+            The conditions of the training data.
+
+        Raises
+        ------
+        ValueError
+            If there is a choice and `dose` is None, or there are no doses and it is
+            not, or it is no dose.
+        """
+        column = self.schema.dose
+        if column is None:
+            if dose is not None:
+                raise ValueError(
+                    f"dose={dose!r} was passed, and the model knows no doses: the "
+                    "schema that it was fitted with names no column of them."
+                )
+            return None
+        doses = self._doses(measured)
+        if dose is not None:
+            # With the measured ones: all have a unit, or none.
+            known = take_columns(measured, [column])[:, 0]
+            found = self._check_doses(np.append(known, dose), "dose")
+            is_text = any(isinstance(value, str) for value in known)
+            return dose if is_text else float(found[-1])
+        if np.ptp(doses) > 0:
+            raise ValueError(
+                f"The model was fitted to doses from {doses.min():g} to "
+                f"{doses.max():g} (column {column!r}), of which one has to be chosen: "
+                f"pass it as dose, such as dose={doses.max():g}."
+            )
+        return take_columns(measured, [column])[0, 0]
 
     def read(self, X):
         """Return rows of conditions as `Conditions`."""
@@ -281,15 +324,22 @@ class ConditionReader:
             columns.append((np.log1p([[key[2]] for key in keys]) - mean) / spread)
         return np.hstack([np.empty((len(keys), 0)), *columns])
 
-    def _doses(self, X, n_rows):
-        if self.schema.dose is None:
-            return np.zeros(n_rows)
-        doses = take_columns(X, [self.schema.dose])[:, 0]
-        doses, _ = read_doses(doses, f"The column {self.schema.dose!r}")
+    def _doses(self, X):
+        """Return the dose of each row; that of a control may be missing, and is 0."""
+        column = self.schema.dose
+        if column is None:
+            return np.zeros(len(X))
+        values = take_columns(X, [column], allow_missing=True)[:, 0]
+        values[pd.isna(values) & control_rows(X, self.schema)] = 0.0
+        return self._check_doses(values, f"The column {column!r}")
+
+    @staticmethod
+    def _check_doses(values, described):
+        doses, _ = read_doses(values, described)
         if not (np.isfinite(doses).all() and (doses >= 0).all()):
             raise ValueError(
-                f"The column {self.schema.dose!r} must hold doses: finite numbers, 0 "
-                "or more. Leave the role 'dose' out of the schema if it does not."
+                f"{described} must hold doses: finite numbers, 0 or more, missing of "
+                "controls only. Leave the role 'dose' out of the schema if it does not."
             )
         return doses
 

@@ -365,6 +365,8 @@ def find_amplitude(flow, controls):
         asked = start.assign(**{schema.perturbation: genes})
         if schema.control is not None:
             asked[schema.control] = False
+        if schema.dose is not None:  # a typical one, and not that of the controls
+            asked[schema.dose] = np.expm1(flow.reader.dose[0])
         moves = flow.predict(asked) - flow.predict(start)
         sizes.append(np.square(moves.reshape(len(genes), -1)).sum(axis=1).mean())
     largest = measured.mean() / _LARGEST_AMPLITUDE**2

@@ -243,6 +243,7 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
         n_cells=400,
         *,
         n_controls=0,
+        dose=None,
         log1p=False,
         amplitude="expected",
         random_state=0,
@@ -259,6 +260,9 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
             Cells of each perturbation.
         n_controls : int, default=0
             Training controls to add, as they were measured.
+        dose : float or str, default=None
+            Of all perturbations, as in the training data: a number, or an amount with
+            its unit. None is the dose that was measured, if that was one only.
         log1p : bool, default=False
             Return log(1 + counts scaled to 10,000 a cell) in place of counts.
         amplitude : {"expected", "typical"}, default="expected"
@@ -271,16 +275,18 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
         Returns
         -------
         cells : AnnData of shape (n_cells, n_genes)
-            Perturbations are in `obs`, under the name of the column and in the
-            spelling of the training data; contexts and batches are shared as among
-            the training controls. Without a `space`, the AnnData has no genes, and
-            the cells are in ``obsm[self.obsm]``; with a transformer it has both.
+            Perturbations, and doses if there are any, are in `obs`, under the names of
+            the columns and in the spelling of the training data; contexts and batches
+            are shared as among the training controls. Without a `space`, the AnnData
+            has no genes, and the cells are in ``obsm[self.obsm]``; with a transformer
+            it has both.
 
         Raises
         ------
         ValueError
             If numbers of cells are not positive, controls are asked for and there
-            were none in the training data, or a latent space is to be ``log1p``.
+            were none in the training data, a latent space is to be ``log1p``, or
+            several doses were measured and none is named.
         """
         import anndata
 
@@ -295,6 +301,7 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
         )
         names = np.repeat(list(numbers), list(numbers.values()))
         flow, schema = self.flow_._flow, self.flow_.schema_
+        dose = flow.reader.choose_dose(dose, flow.conditions)
         rng = np.random.default_rng(random_state)
         pool = self._kept
         drawn = draw_places(len(pool), list(numbers.values()), rng)
@@ -305,11 +312,16 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
         conditions.loc[~is_control, schema.perturbation] = names[~is_control]
         if schema.control is not None:
             conditions[schema.control] = is_control
+        if dose is not None:
+            conditions.loc[~is_control, schema.dose] = dose
         obs = conditions[schema.columns("context", "batch")].astype(str)
         labels = {name: self._spelling.write(name) for name in numbers}
         obs[schema.perturbation] = [labels[name] for name in names]
         if self._has_flags:
             obs[schema.control] = is_control
+        if dose is not None:
+            doses = conditions[schema.dose].infer_objects()
+            obs[schema.dose] = doses.astype(str) if doses.dtype == object else doses
         obs.index = [f"cell{i}" for i in range(len(obs))]
         obsm = {}
         if self.space not in _SPACES:

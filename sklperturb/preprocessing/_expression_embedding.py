@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval
 
 from sklperturb.cells import log_normalise, looks_like_counts, open_cells
 from sklperturb.cells._blocks import to_dense
-from sklperturb.cells._files import gene_names, is_annotated
+from sklperturb.cells._files import check_unique_genes, gene_names, is_annotated
 from sklperturb.conditions._validation import require_y
 from sklperturb.preprocessing._gene_embedding import GeneEmbedding
 
@@ -116,6 +116,11 @@ class ExpressionGeneEmbedding(GeneEmbedding):
         -------
         self : ExpressionGeneEmbedding
 
+        Raises
+        ------
+        ValueError
+            If a gene occurs twice in `y`, or a value is not finite.
+
         Warns
         -----
         UserWarning
@@ -124,6 +129,8 @@ class ExpressionGeneEmbedding(GeneEmbedding):
         self._start_fit(X)
         require_y(self, y)
         genes = gene_names(y)
+        if genes is not None:
+            check_unique_genes(genes, "y")
         if not is_annotated(y):
             y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
             y = y.reshape(len(y), -1)

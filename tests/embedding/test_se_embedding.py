@@ -209,6 +209,16 @@ def test_names_of_genes(checkpoint, cells, fitted, embedded, tmp_path):
     assert_array_equal(model.tokens_, fitted.tokens_)
 
 
+def test_columns_that_are_one_gene_are_told(checkpoint, cells):
+    ids = [f"ENSG{i:011}" for i in range(cells.n_vars)]
+    twice = dict(zip(ids, np.repeat(cells.var_names[::2], 2), strict=True))
+    renamed = cells.copy()
+    renamed.var_names = ids
+    told = r"\d+ columns of X are \d+ genes of the vocabulary, such as ENSG.*Add them up"
+    with pytest.warns(UserWarning, match=told):
+        SEEmbedding(checkpoint, gene_map=twice).fit(renamed)
+
+
 def test_share_of_counts(checkpoint):
     names = [f"GENE{i + 1}" for i in range(10)] + ["A", "B"]
     X = pd.DataFrame(np.full((5, 12), 40.0), columns=names)

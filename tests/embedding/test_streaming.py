@@ -38,6 +38,15 @@ def test_file(model, path, cells, embedded, tmp_path, suffix, chunk_size):
     check(output, cells, embedded)
 
 
+def test_the_cells_are_not_replaced_by_their_embedding(model, path, cells, tmp_path):
+    for output in (path, tmp_path / "link.h5ad"):
+        if output != path:
+            output.symlink_to(path)
+        with pytest.raises(ValueError, match="is the file of the cells"):
+            embed_file(path, output, model, overwrite=True)
+    assert (anndata.read_h5ad(path).X != cells.X).sum() == 0
+
+
 def test_backed_zarr(model, cells, embedded, tmp_path):
     cells.write_zarr(tmp_path / "cells.zarr")
     (tmp_path / "out").mkdir()

@@ -1,4 +1,5 @@
 import tracemalloc
+import warnings
 
 import anndata as ad
 import numpy as np
@@ -98,6 +99,21 @@ def test_fold_changes():
     np.testing.assert_allclose(lfc("geometric_clipped"), [0, 1, clip, -clip])
     large = np.log2([(5 + 1e-9) / 1e-9, 1e-9 / (3 + 1e-9)])
     np.testing.assert_allclose(lfc("arithmetic"), [0, 1, *large], atol=1e-9)
+
+
+def test_counts_that_are_tested_as_logarithms_are_told(counts):
+    logs = counts.copy()
+    logs.X = np.log1p(to_dense(logs.X))
+    for cells, values, right in (
+        (counts, "log1p", "counts"),
+        (logs, "counts", "log1p"),
+    ):
+        told = f"looks like {right}, and is tested as values='{values}'"
+        with pytest.warns(UserWarning, match=told):
+            wilcoxon_de(cells, "target_gene", control="ctrl", values=values)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            wilcoxon_de(cells, "target_gene", control="ctrl", values=right)
 
 
 def test_counts_are_scaled_and_filtered_by_the_control(counts):

@@ -189,6 +189,9 @@ def test_expression_embedding_of_counts():
     assert encoder.fit(conditions, cells).embedding_.shape == (10, 3)
     with pytest.raises(ValueError, match="requires y"):
         encoder.fit(conditions, None)
+    cells.var_names = ["G", "G", *map(str, range(8))]
+    with pytest.raises(ValueError, match=r"more than once, such as \['G'\]"):
+        encoder.fit(conditions, cells)
 
 
 def test_embedding_in_a_pipeline():
