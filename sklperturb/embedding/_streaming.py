@@ -132,10 +132,7 @@ def embed_file(
     """
     path, output = Path(path), check_output(output, _SUFFIXES, overwrite)
     if output.exists() and path.exists() and output.samefile(path):
-        raise ValueError(
-            f"{output} is the file of the cells, whose counts would be lost: the "
-            "output holds embeddings only. Name another one."
-        )
+        raise ValueError(f"{output} is the file of the cells; name another output.")
     if chunk_size < 1:
         raise ValueError(f"chunk_size={chunk_size} must be at least 1.")
     if shard is not None and not 1 <= shard[0] <= shard[1]:
@@ -144,12 +141,9 @@ def embed_file(
         embedding = clone(embedding).fit(cells)
         chunk_size = min(chunk_size, cells.shape[0])
         work = _Work(output, path, cells, embedding, chunk_size)
-        mine = range(work.n_chunks)
-        if shard is not None:
-            index, n_parts = shard
-            mine = range(
-                work.n_chunks * (index - 1) // n_parts, work.n_chunks * index // n_parts
-            )
+        index, n_parts = shard or (1, 1)
+        first, stop = (work.n_chunks * i // n_parts for i in (index - 1, index))
+        mine = range(first, stop)
         if client is None:
             runner_of(embedding)  # a damaged model is found before there is a folder
         with work.begun(cells, shard, resume):
