@@ -101,8 +101,9 @@ def compare(
         cells, one or more `CellScorer` of one convention: what is scored is then each
         perturbation in each of its contexts, and folds must test controls too.
     baselines : dict, list of str, "default", "all" or None, default="default"
-        As `estimators`; "default" and "all" take registered baselines only. None runs
-        none, and leaves the columns that refer to one empty.
+        What differences are measured from: as `estimators`, of any kind; "default" and
+        "all" take registered baselines only. Registered baselines among `estimators`
+        count too. Without any the columns that refer to one stay empty; None adds none.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
@@ -255,7 +256,7 @@ def compare(
 
 def _collect(estimators, baselines, schema, random_state, sources=None):
     """Return {name: (kind, estimator)}, the baselines first, and what is left out."""
-    models, left_out = {}, {}
+    models, left_out, given = {}, {}, {}
     for group, kind in ((baselines, "baseline"), (estimators, "custom")):
         if isinstance(group, Mapping) or group is None:
             named = dict(group or {})
@@ -265,15 +266,20 @@ def _collect(estimators, baselines, schema, random_state, sources=None):
             named = {entry.name: entry.name for entry in entries}
             left_out |= missing
         for name, model in named.items():
-            if name in models and model != name:
+            if name in given:
+                if isinstance(model, str) and given[name] == model:
+                    continue  # runs once, and stays a baseline
                 raise ValueError(f"Two models are named {name!r}; rename one.")
-            if isinstance(model, str):
-                built = make_model(
-                    model, schema=schema, random_state=random_state, sources=sources
-                )
-                models[name] = (get_entry(model).kind, built)
-            else:
+            given[name] = model
+            if not isinstance(model, str):
                 models[name] = (kind, model)
+                continue
+            built = make_model(
+                model, schema=schema, random_state=random_state, sources=sources
+            )
+            # A baseline is what the user compares with, whatever else it is.
+            own = kind if kind == "baseline" else get_entry(model).kind
+            models[name] = (own, built)
     if not models:
         raise ValueError("There are no models and no baselines to compare.")
     for name, reason in left_out.items():

@@ -15,11 +15,12 @@ class Comparison:
     Attributes
     ----------
     folds : DataFrame
-        One row for each model, fold and metric: ``model``, ``kind`` ("custom" for
-        estimators that are not registered), ``fold``, ``metric``, ``value`` (mean over
-        the fold's held-out rows, in the metric's own sign), ``n_rows``,
-        ``fit_seconds`` (of fitting and predicting) and ``peak_memory_mb`` (of the
-        whole process).
+        One row for each model, fold and metric: ``model``, ``kind`` ("baseline" for
+        whatever was passed as one, else that of `sklperturb.models.list_models`, and
+        "custom" for estimators that are not registered), ``fold``, ``metric``,
+        ``value`` (mean over the fold's held-out rows, in the metric's own sign),
+        ``n_rows``, ``fit_seconds`` (of fitting and predicting) and ``peak_memory_mb``
+        (of the whole process).
     summary : DataFrame
         One row for each model and metric: ``model``, ``kind``, ``metric``,
         ``greater_is_better``, ``mean`` (over all held-out rows), ``std`` (over folds),
