@@ -130,8 +130,9 @@ def compare(
         What a perfect model would score. "auto" learns it from held-out rows that
         measure one condition again (`sklperturb.inspection.noise_ceiling`), or of cells
         from one half of them, scored on the other, which takes as long as scoring one
-        more model. Made from halves of the same rows, it is passed here. None leaves
-        the columns empty.
+        more model; where that fails a warning says why, and the columns stay empty.
+        Made from halves of the same rows, it is passed here. None leaves the columns
+        empty.
     return_predictions : bool, default=False
         Whether to keep what each model predicts for the rows that a fold held out; see
         ``predictions`` of `Comparison`. This is scikit-learn's `cross_val_predict` for
@@ -156,8 +157,8 @@ def compare(
     -----
     UserWarning
         If the intervals rest on fewer than ten units, or there are none because there
-        are fewer than three, or if no model is better than the best baseline by an
-        interval that excludes 0.
+        are fewer than three, if no model is better than the best baseline by an
+        interval that excludes 0, or if the ceiling could not be worked out.
 
     See Also
     --------
@@ -224,22 +225,24 @@ def compare(
     )
     estimators = {name: estimator for name, (_, estimator) in models.items()}
     run = X, y, folds, judge, cache, n_jobs, error_score, return_predictions
-    results = _run(estimators, *run)
+    # What rows are is read before the fits: a name that is missing costs none of them.
     unit, units = judge.units(X, folds, schema, dealt_units(cv, X))
+    results = _run(estimators, *run)
     rng = check_random_state(random_state)
     bootstrap = ClusterBootstrap(units, n_resamples, confidence, rng)
     kinds = {name: kind for name, (kind, _) in models.items()}
     table = tabulate_folds(results, kinds, metrics)
     held_out = judge.held_out(X, y, folds)
-    ceilings = {}
+    ceilings, notes = {}, []
     if ceiling is not None:
-        ceilings = judge.ceilings(X, y, folds, schema, given, random_state)
+        ceilings, notes = judge.ceilings(X, y, folds, schema, given, random_state)
     summary = summarise(
         *(table, results, kinds, metrics, *held_out, bootstrap, unit, ceilings)
     )
-    notes = doubts(summary, min(bootstrap.sizes))
-    for note in notes:
+    told = doubts(summary, min(bootstrap.sizes))
+    for note in told:
         warn(note)
+    notes = told + notes
     if ceilings and judge.warns_of_repeats:
         notes += warn_of_repeats(X, folds, schema)
     predictions = {}

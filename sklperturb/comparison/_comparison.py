@@ -40,8 +40,8 @@ class Comparison:
     left_out : dict of str to str
         Registered models of a set such as "default" that could not run, and why.
     notes : list of str
-        What `compare` has warned of: few units behind the intervals, and that no model
-        is better than the best baseline.
+        What `compare` has warned of, such as few units behind the intervals, or that no
+        model is better than the best baseline.
     predictions : dict of str to ndarray of float32 of shape (n_samples, n_genes)
         Of each model, with ``compare(..., return_predictions=True)``, else empty. Rows
         and columns are those of `X` and `y`. A row is predicted by the model of the
