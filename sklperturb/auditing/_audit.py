@@ -177,9 +177,10 @@ def audit(
     perturbation and each context is.
 
     An inflation compares the same held-out rows with and without the leak; its interval
-    resamples what the folds hold out, as that of `compare`. Where training rows are left out, as many others
-    are in the score that it is compared with. The estimator is fitted once in each
-    fold, about 8 times for the canary, and once or twice in each fold for each leak.
+    resamples what the folds hold out, as that of `compare` does. Where training rows
+    are left out, as many others are in the score that it is compared with. The
+    estimator is fitted once in each fold, about 8 times for the canary, and once or
+    twice in each fold for each leak.
 
     What no audit can see is what was done before and left no trace: genes of `y`, or
     columns of `X`, that were chosen by looking at all responses.

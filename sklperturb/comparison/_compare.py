@@ -121,7 +121,9 @@ def compare(
     cache : path-like, default=None
         Folder that keeps the scores of finished folds; a comparison that was stopped
         goes on from there when called again. Of a fold that was not finished, or whose
-        file is damaged, nothing is used. Predictions, where they are asked for, are
+        file is damaged, nothing is used. Folds of a model of your own are fitted again
+        when its module was edited (in a notebook, its class), not when other modules
+        that it calls were. Predictions, where they are asked for, are
         kept beside the scores; a fold that was kept without them is fitted again.
     sources : list, default=None
         What is known of genes, for the registered models that take it; see
