@@ -27,6 +27,7 @@ from sklperturb.auditing._metadata import check_metadata, technical_columns
 from sklperturb.auditing._result import LeakAudit
 from sklperturb.auditing._structures import check_compounds, check_scaffolds
 from sklperturb.auditing._task import AuditTask
+from sklperturb.comparison._evidence import dealt_units
 from sklperturb.conditions import PerturbationSchema, resolve_schema
 from sklperturb.conditions._frames import as_pandas, as_table, without_annotation
 from sklperturb.metrics import get_metric
@@ -176,9 +177,10 @@ def audit(
     perturbation and each context is.
 
     An inflation compares the same held-out rows with and without the leak; its interval
-    resamples what the folds hold out. Where training rows are left out, as many others
-    are in the score that it is compared with. The estimator is fitted once in each
-    fold, about 8 times for the canary, and once or twice in each fold for each leak.
+    resamples what the folds hold out, as that of `compare` does. Where training rows
+    are left out, as many others are in the score that it is compared with. The
+    estimator is fitted once in each fold, about 8 times for the canary, and once or
+    twice in each fold for each leak.
 
     What no audit can see is what was done before and left no trace: genes of `y`, or
     columns of `X`, that were chosen by looking at all responses.
@@ -215,7 +217,8 @@ def audit(
     _check_folds(folds, cv)
     said = _claims(claims, cv)
     task = AuditTask(
-        clone(estimator), X, y, folds, metric, conditions, schema, said, rng
+        *(clone(estimator), X, y, folds, metric, conditions, schema, said, rng),
+        dealt=dealt_units(cv, conditions),
     )
     return _run(task, names)
 

@@ -24,7 +24,7 @@ class Inflation:
         How much better the score is with the leak; above 0 whether the metric is an
         error or a correlation. NaN where it could not be measured.
     low, high : float
-        95 % bootstrap interval of `inflation`; NaN with fewer than two units.
+        95 % bootstrap interval of `inflation`; NaN with fewer than three units.
     n_rows : int
         Held-out rows that were compared, the same ones with and without the leak.
     how : str

@@ -72,15 +72,30 @@ class AuditTask:
     scaffolds_claimed : bool
         Whether the splitter is one of scaffolds.
     rng : RandomState
+    dealt : tuple of (str, ndarray of int of shape (n_samples,)), default=None
+        What the splitter deals as one, of `dealt_units`.
     """
 
-    def __init__(self, estimator, X, y, folds, metric, conditions, schema, claims, rng):
+    def __init__(
+        self,
+        estimator,
+        X,
+        y,
+        folds,
+        metric,
+        conditions,
+        schema,
+        claims,
+        rng,
+        dealt=None,
+    ):
         self.estimator, self.X, self.y = estimator, X, y
         self.folds, self.metric, self.rng = folds, metric, rng
         self.conditions, self.schema, self.said = conditions, schema, claims
         self.values = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         self.genes = list(y.columns) if isinstance(y, pd.DataFrame) else None
         self.held_out = np.concatenate([test for _, test in folds])
+        self.dealt = dealt
         self.progress = None
 
     # What rows are.
@@ -180,8 +195,9 @@ class AuditTask:
     def units(self):
         """What the bootstrap resamples, by held-out row."""
         if self.schema is None:
-            return self.held_out
-        return held_out_units(self.conditions, self.folds, self.schema)[1]
+            each = np.arange(len(self.values)) if self.dealt is None else self.dealt[1]
+            return each[self.held_out]
+        return held_out_units(self.conditions, self.folds, self.schema, self.dealt)[1]
 
     def given(self, values):
         """Return responses in the form of the `y` that the user gave."""

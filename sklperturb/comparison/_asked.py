@@ -23,8 +23,9 @@ class AskedDifference:
         How many times as strongly they respond, by the root mean square over genes.
     agreement, agreement_held_out : float
         Mean cosine of a perturbation's response with its mean response in the other
-        contexts, as deviations from the contexts' means; of either. NaN where nothing
-        is measured in two contexts.
+        contexts, as deviations from the contexts' means; of either. Replicates in one
+        context are one response, their mean. NaN where nothing is measured in two
+        contexts.
     contexts : list of str
         Where both are measured, and compared.
 
@@ -136,13 +137,13 @@ def asked_difference(X, y, X_test, folds, *, schema=None):
         return None
     rows = np.flatnonzero(np.isin(context, both))
     context, perturbation, y = context[rows], perturbation[rows], y[rows]
-    agreement = _agreement(context, perturbation, y)
+    of_pairs, agreement = _agreement(context, perturbation, y)
     strength = np.sqrt(np.mean(y**2, axis=1))
     strengths, agreements = [], []
-    for group in groups:
+    for names, group in zip((asked, held_out), groups, strict=True):
         inside = [group[rows] & (context == c) for c in both]
         strengths.append(np.mean([strength[rows].mean() for rows in inside]))
-        known = agreement[group[rows]]
+        known = agreement[np.isin(of_pairs, names)]
         known = known[~np.isnan(known)]
         agreements.append(float(known.mean()) if len(known) else np.nan)
     ratio = float(strengths[0] / strengths[1]) if strengths[1] > 0 else np.nan
@@ -150,14 +151,20 @@ def asked_difference(X, y, X_test, folds, *, schema=None):
 
 
 def _agreement(context, perturbation, y):
-    """Return each row's cosine with the sum of its perturbation's rows elsewhere."""
-    codes, levels = number_levels(context)
-    y = y - take_levels(level_means(codes, len(levels), y)[0], codes, 0.0)
-    codes, levels = number_levels(perturbation)
-    means, counts = level_means(codes, len(levels), y)
+    """Return each pair's perturbation, and the cosine of its mean with those elsewhere.
+
+    Replicates are averaged first: what they share within a context says nothing of
+    other contexts.
+    """
+    (contexts, levels), (codes, names) = map(number_levels, (context, perturbation))
+    pairs, rows = np.unique(contexts * len(names) + codes, return_inverse=True)
+    y, _ = level_means(rows, len(pairs), y)
+    contexts, codes = np.divmod(pairs, len(names))
+    y = y - take_levels(level_means(contexts, len(levels), y)[0], contexts, 0.0)
+    means, counts = level_means(codes, len(names), y)
     elsewhere = (means * counts[:, None])[codes] - y
     norms = np.linalg.norm(elsewhere, axis=1) * np.linalg.norm(y, axis=1)
     cosines = np.full(len(y), np.nan)
     known = (counts[codes] > 1) & (norms > 0)
     np.divide(np.einsum("ij,ij->i", elsewhere, y), norms, out=cosines, where=known)
-    return cosines
+    return names[codes], cosines

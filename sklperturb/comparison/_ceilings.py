@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 
 from sklperturb.conditions._doubts import warn
+from sklperturb.model_selection._fold import describe_error
 from sklperturb.uncertainty._ceiling import NoiseCeiling, noise_ceiling
 from sklperturb.uncertainty._ceiling_rows import number_conditions
 from sklperturb.utils._bootstrap import FEWEST_UNITS
@@ -68,24 +69,30 @@ def ceilings_of_rows(metrics, X, y, folds, schema, given, random_state):
     -------
     ceilings : dict of str to ndarray of shape (n_held_out,)
         NaN for rows that were measured once; no entry where all were and none was
-        given.
+        given, or where it could not be worked out.
+    notes : list of str
+        Why it could not, for each such metric.
     """
     rows = np.concatenate([test for _, test in folds])
     held_out, place = np.unique(rows, return_inverse=True)
-    ceilings = {}
+    ceilings, notes = {}, []
     for metric in metrics:
         if metric.name in given:
             ceilings[metric.name] = given[metric.name].by_row[rows]
             continue
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "No ceiling")
-            found = noise_ceiling(
-                *(_safe_indexing(table, held_out) for table in (X, y)),
-                scoring=metric.scorer,
-                schema=schema,
-                n_resamples=1,  # the intervals are those of the comparison
-                random_state=random_state,
-            )
+            warnings.filterwarnings("ignore", "No ceiling: every condition")
+            try:
+                found = noise_ceiling(
+                    *(_safe_indexing(table, held_out) for table in (X, y)),
+                    scoring=metric.scorer,
+                    schema=schema,
+                    n_resamples=1,  # the intervals are those of the comparison
+                    random_state=random_state,
+                )
+            except Exception as error:
+                notes += warn_of_failure(error, metric.name)
+                continue
         if found is None:
             continue
         if found.n_units < FEWEST_UNITS:  # of controls alone, say
@@ -96,9 +103,34 @@ def ceilings_of_rows(metrics, X, y, folds, schema, given, random_state):
             *(metric.name, found.n_rows, len(held_out), found.n_units),
         )
         ceilings[metric.name] = found.by_row[place]
-    if not ceilings:
+    if not (ceilings or notes):
         logger.info("No ceiling: every condition was measured once.")
-    return ceilings
+    return ceilings, notes
+
+
+def warn_of_failure(error, names):
+    """Warn, and return a note, that there is no ceiling and why.
+
+    The models are fitted by then, and their scores are worth more than what would
+    stand beside them.
+
+    Parameters
+    ----------
+    error : Exception
+    names : str
+        Of the metrics.
+
+    Returns
+    -------
+    notes : list of str
+        One.
+    """
+    note = (
+        f"No ceiling of {names}, since it failed ({describe_error(error)}); the scores "
+        "stand without it. Pass ceiling=None to leave it out."
+    )
+    warn(note)
+    return [note]
 
 
 def warn_of_repeats(X, folds, schema):

@@ -101,8 +101,9 @@ def compare(
         cells, one or more `CellScorer` of one convention: what is scored is then each
         perturbation in each of its contexts, and folds must test controls too.
     baselines : dict, list of str, "default", "all" or None, default="default"
-        As `estimators`; "default" and "all" take registered baselines only. None runs
-        none, and leaves the columns that refer to one empty.
+        What differences are measured from: as `estimators`, of any kind; "default" and
+        "all" take registered baselines only. Registered baselines among `estimators`
+        count too. Without any the columns that refer to one stay empty; None adds none.
     schema : PerturbationSchema, default=None
         Roles of the columns. None infers them from the column names.
     n_jobs : int, default=None
@@ -120,7 +121,9 @@ def compare(
     cache : path-like, default=None
         Folder that keeps the scores of finished folds; a comparison that was stopped
         goes on from there when called again. Of a fold that was not finished, or whose
-        file is damaged, nothing is used. Predictions, where they are asked for, are
+        file is damaged, nothing is used. Folds of a model of your own are fitted again
+        when its module was edited (in a notebook, its class), not when other modules
+        that it calls were. Predictions, where they are asked for, are
         kept beside the scores; a fold that was kept without them is fitted again.
     sources : list, default=None
         What is known of genes, for the registered models that take it; see
@@ -129,8 +132,9 @@ def compare(
         What a perfect model would score. "auto" learns it from held-out rows that
         measure one condition again (`sklperturb.inspection.noise_ceiling`), or of cells
         from one half of them, scored on the other, which takes as long as scoring one
-        more model. Made from halves of the same rows, it is passed here. None leaves
-        the columns empty.
+        more model; where that fails a warning says why, and the columns stay empty.
+        Made from halves of the same rows, it is passed here. None leaves the columns
+        empty.
     return_predictions : bool, default=False
         Whether to keep what each model predicts for the rows that a fold held out; see
         ``predictions`` of `Comparison`. This is scikit-learn's `cross_val_predict` for
@@ -155,8 +159,8 @@ def compare(
     -----
     UserWarning
         If the intervals rest on fewer than ten units, or there are none because there
-        are fewer than three, or if no model is better than the best baseline by an
-        interval that excludes 0.
+        are fewer than three, if no model is better than the best baseline by an
+        interval that excludes 0, or if the ceiling could not be worked out.
 
     See Also
     --------
@@ -223,22 +227,24 @@ def compare(
     )
     estimators = {name: estimator for name, (_, estimator) in models.items()}
     run = X, y, folds, judge, cache, n_jobs, error_score, return_predictions
-    results = _run(estimators, *run)
+    # What rows are is read before the fits: a name that is missing costs none of them.
     unit, units = judge.units(X, folds, schema, dealt_units(cv, X))
+    results = _run(estimators, *run)
     rng = check_random_state(random_state)
     bootstrap = ClusterBootstrap(units, n_resamples, confidence, rng)
     kinds = {name: kind for name, (kind, _) in models.items()}
     table = tabulate_folds(results, kinds, metrics)
     held_out = judge.held_out(X, y, folds)
-    ceilings = {}
+    ceilings, notes = {}, []
     if ceiling is not None:
-        ceilings = judge.ceilings(X, y, folds, schema, given, random_state)
+        ceilings, notes = judge.ceilings(X, y, folds, schema, given, random_state)
     summary = summarise(
         *(table, results, kinds, metrics, *held_out, bootstrap, unit, ceilings)
     )
-    notes = doubts(summary, min(bootstrap.sizes))
-    for note in notes:
+    told = doubts(summary, min(bootstrap.sizes))
+    for note in told:
         warn(note)
+    notes = told + notes
     if ceilings and judge.warns_of_repeats:
         notes += warn_of_repeats(X, folds, schema)
     predictions = {}
@@ -255,7 +261,7 @@ def compare(
 
 def _collect(estimators, baselines, schema, random_state, sources=None):
     """Return {name: (kind, estimator)}, the baselines first, and what is left out."""
-    models, left_out = {}, {}
+    models, left_out, given = {}, {}, {}
     for group, kind in ((baselines, "baseline"), (estimators, "custom")):
         if isinstance(group, Mapping) or group is None:
             named = dict(group or {})
@@ -265,15 +271,20 @@ def _collect(estimators, baselines, schema, random_state, sources=None):
             named = {entry.name: entry.name for entry in entries}
             left_out |= missing
         for name, model in named.items():
-            if name in models and model != name:
+            if name in given:
+                if isinstance(model, str) and given[name] == model:
+                    continue  # runs once, and stays a baseline
                 raise ValueError(f"Two models are named {name!r}; rename one.")
-            if isinstance(model, str):
-                built = make_model(
-                    model, schema=schema, random_state=random_state, sources=sources
-                )
-                models[name] = (get_entry(model).kind, built)
-            else:
+            given[name] = model
+            if not isinstance(model, str):
                 models[name] = (kind, model)
+                continue
+            built = make_model(
+                model, schema=schema, random_state=random_state, sources=sources
+            )
+            # A baseline is what the user compares with, whatever else it is.
+            own = kind if kind == "baseline" else get_entry(model).kind
+            models[name] = (own, built)
     if not models:
         raise ValueError("There are no models and no baselines to compare.")
     for name, reason in left_out.items():

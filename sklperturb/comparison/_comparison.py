@@ -15,11 +15,12 @@ class Comparison:
     Attributes
     ----------
     folds : DataFrame
-        One row for each model, fold and metric: ``model``, ``kind`` ("custom" for
-        estimators that are not registered), ``fold``, ``metric``, ``value`` (mean over
-        the fold's held-out rows, in the metric's own sign), ``n_rows``,
-        ``fit_seconds`` (of fitting and predicting) and ``peak_memory_mb`` (of the
-        whole process).
+        One row for each model, fold and metric: ``model``, ``kind`` ("baseline" for
+        whatever was passed as one, else that of `sklperturb.models.list_models`, and
+        "custom" for estimators that are not registered), ``fold``, ``metric``,
+        ``value`` (mean over the fold's held-out rows, in the metric's own sign),
+        ``n_rows``, ``fit_seconds`` (of fitting and predicting) and ``peak_memory_mb``
+        (of the whole process).
     summary : DataFrame
         One row for each model and metric: ``model``, ``kind``, ``metric``,
         ``greater_is_better``, ``mean`` (over all held-out rows), ``std`` (over folds),
@@ -39,8 +40,8 @@ class Comparison:
     left_out : dict of str to str
         Registered models of a set such as "default" that could not run, and why.
     notes : list of str
-        What `compare` has warned of: few units behind the intervals, and that no model
-        is better than the best baseline.
+        What `compare` has warned of, such as few units behind the intervals, or that no
+        model is better than the best baseline.
     predictions : dict of str to ndarray of float32 of shape (n_samples, n_genes)
         Of each model, with ``compare(..., return_predictions=True)``, else empty. Rows
         and columns are those of `X` and `y`. A row is predicted by the model of the

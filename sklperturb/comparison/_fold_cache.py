@@ -13,6 +13,7 @@ from sklperturb.files._reading import FileError, reading
 from sklperturb.files._unfinished import remove_dead
 from sklperturb.files._writing import written_whole
 from sklperturb.utils._callbacks import without_callbacks
+from sklperturb.utils._own_code import own_code
 
 # What is kept under another number is not read. The first could hold folds of networks
 # whose training was interrupted.
@@ -22,9 +23,14 @@ _FORMAT = 2
 class FoldCache:
     """Keep one JSON file for each fitted (model, fold), and one of its predictions.
 
-    The file's name is a hash of the model's parameters, the data, the rows of the
-    fold, the metrics and the toolkit's version: whatever changes, the fold is fitted
-    anew. JSON and not pickle, since a results folder may come from somebody else.
+    The file's name is a hash of the model's parameters, the user's own code in it, the
+    data, the rows of the fold, the metrics and the toolkit's version: whatever of these
+    changes, the fold is fitted anew. JSON and not pickle, since a results folder may
+    come from somebody else.
+
+    Own code are the modules of classes and functions that the model is made of, and in
+    a notebook these alone; see `own_code`. It is not noticed if other modules change
+    that these call, or an installed package.
 
     Parameters
     ----------
@@ -54,6 +60,9 @@ class FoldCache:
         if self.folder is None:
             return None
         what = (self._common, without_callbacks(estimator), train, test)
+        # Added to nothing else, so that what was kept of models of libraries is found.
+        if code := own_code(estimator):
+            what += (code,)
         return joblib.hash(what)
 
     def read(self, key, n_rows):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import _safe_indexing
 
-from sklperturb.comparison._ceilings import ceilings_of_rows
+from sklperturb.comparison._ceilings import ceilings_of_rows, warn_of_failure
 from sklperturb.comparison._evidence import held_out_units
 from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import as_text, control_rows, each_label
@@ -89,7 +89,11 @@ class RowJudge:
         return X, np.asarray(without_annotation(y), dtype=np.float64)
 
     def ceilings(self, X, y, folds, schema, given, random_state):
-        """Return what each score would be of true means, fold after fold, by metric."""
+        """Return what each score would be of true means, by metric, and notes.
+
+        Fold after fold. The notes say why there is none where it could not be worked
+        out.
+        """
         return ceilings_of_rows(self.metrics, X, y, folds, schema, given, random_state)
 
 
@@ -150,16 +154,19 @@ class CellJudge:
     def ceilings(self, X, y, folds, schema, given, random_state):
         # A second measurement: half of the cells, scored on the other half.
         names = [metric.name for metric in self.metrics]
-        parts = [
-            self._scorer.second_measurement(
-                *(_safe_indexing(table, test) for table in (X, y)),
-                names,
-                random_state=random_state,
-            )
-            for _, test in folds
-        ]
+        try:
+            parts = [
+                self._scorer.second_measurement(
+                    *(_safe_indexing(table, test) for table in (X, y)),
+                    names,
+                    random_state=random_state,
+                )
+                for _, test in folds
+            ]
+        except Exception as error:
+            return {}, warn_of_failure(error, ", ".join(names))
         found = pd.concat(parts)
-        return {name: found[name].to_numpy() for name in names}
+        return {name: found[name].to_numpy() for name in names}, []
 
     def _conditions(self, X, test):
         return self._scorer.conditions(_safe_indexing(X, test))

@@ -170,9 +170,9 @@ def noise_ceiling(
         Roles of the columns. None infers them from the column names.
     replicates : str or int, default=None
         Column of `X` that names independent measurements, such as donors: rows of one
-        condition that agree in it have noise in common, and are not compared. None
-        takes the schema's replicate column, and without one every row for a
-        measurement of its own.
+        condition that agree in it have noise in common, and are not compared; rows
+        without a name there are left out. None takes the schema's replicate column,
+        and without one every row for a measurement of its own.
     conditions : list of str or int, default=None
         Columns of `X` that say which rows are of one condition. None takes
         perturbation, context and dose, and columns with a common name of a time or a

@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 
 from sklperturb.conditions._doubts import fold_column
-from sklperturb.conditions._frames import as_table, column_names, take_columns
+from sklperturb.conditions._frames import (
+    as_table,
+    column_names,
+    read_column,
+    take_columns,
+)
 from sklperturb.conditions._labels import as_text, each_label
 from sklperturb.conditions._levels import number_levels
 from sklperturb.conditions._quantities import read_dose
@@ -83,10 +88,11 @@ def number_replicates(X, codes, column):
     Returns
     -------
     levels : ndarray of int of shape (n_samples,)
+        -1 where it has no name: it cannot be told whose noise the row has in common.
     """
     if column is None:
         return np.arange(len(codes))
-    return number_levels(take_columns(X, [column])[:, 0])[0]
+    return number_levels(read_column(X, column, allow_missing=True))[0]
 
 
 def partners_of(codes, levels):
@@ -97,6 +103,7 @@ def partners_of(codes, levels):
     Parameters
     ----------
     codes, levels : ndarray of int of shape (n_samples,)
+        Rows of a level below 0 are nobody's partners, and have none.
 
     Returns
     -------
@@ -105,6 +112,7 @@ def partners_of(codes, levels):
     """
     partners = [np.empty(0, dtype=np.intp)] * len(codes)
     for rows in pd.Series(np.arange(len(codes))).groupby(codes).indices.values():
+        rows = rows[levels[rows] >= 0]
         if len(rows) < 2:
             continue
         own = [rows[levels[rows] == level] for level in np.unique(levels[rows])]

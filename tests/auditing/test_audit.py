@@ -12,11 +12,20 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    StandardScaler,
+)
 
 from sklperturb.auditing import _columns
 from sklperturb.inspection import audit
-from sklperturb.model_selection import UnseenContextKFold
+from sklperturb.model_selection import (
+    UnseenContextKFold,
+    UnseenGroupKFold,
+    UnseenPerturbationKFold,
+    UnseenScaffoldKFold,
+)
 from tests.auditing.planted import (
     LEAKS,
     NEW,
@@ -275,6 +284,41 @@ def test_columns_that_group_rows_alike_share_the_means(monkeypatch):
     found = audit("additive", with_descriptors, y, PAIRS, checks=["columns"])
     assert found.checks["columns"] == "clean"
     assert len(calls) <= 4  # means of functions and genes, medians, and other rows
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: UnseenGroupKFold(2, by="moa", random_state=0),
+        lambda: UnseenScaffoldKFold(2, random_state=0),
+        lambda: UnseenPerturbationKFold(2, random_state=0),
+    ],
+    ids=["groups", "scaffolds", "structures"],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_an_inflation_is_about_what_the_folds_hold_out(make, named):
+    """Of two groups nothing is known about others, however many names they have."""
+    pytest.importorskip("rdkit")
+    X, y, _ = make_screen(n_contexts=2, n_compounds=20)
+    number = X["sm_name"].str[-2:].astype(int) % 2
+    X["moa"] = number.map({0: "a", 1: "b"})
+    X["SMILES"] = number.map({0: "Cc1ccccc1", 1: "CC1CCCCC1"})
+    leak = pd.DataFrame(y, X.index).add_prefix("g")
+    cv = make()
+    if named:
+        given = {"X": pd.concat([X, leak], axis=1)}
+    else:
+        given = {"X": leak, "conditions": X}
+    model = make_pipeline(FunctionTransformer(numbers_of), Ridge())
+    [found, *_] = audit(model, y=y, cv=cv, checks=["columns"], **given).findings
+    assert np.isnan(found.inflation.low)
+    folds = list(cv.split(X))
+    [found, *_] = audit(model, y=y, cv=folds, checks=["columns"], **given).findings
+    assert found.inflation.low < found.inflation.inflation
+
+
+def numbers_of(X):
+    return X.select_dtypes("number")
 
 
 def test_arrays_with_missing_numbers_are_no_responses():

@@ -56,6 +56,28 @@ def test_equals_a_plain_loop():
     assert found.agreement_held_out == pytest.approx(cosines["m0"])
 
 
+def test_replicates_in_a_context_are_one_response():
+    X, y, X_test = screen(1.0, 0.5)
+    single = compared(X, y, X_test)
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(3, *y.shape))
+    noise -= noise.mean(axis=0)
+    thrice = pd.concat([X] * 3, ignore_index=True)
+    found = compared(thrice, np.concatenate(y + noise), X_test)
+    assert found.agreement == pytest.approx(single.agreement)
+    assert found.agreement_held_out == pytest.approx(single.agreement_held_out)
+    # Some measured more often than others, and nothing in common between contexts.
+    more = np.repeat(np.arange(len(X)), np.where(X["cell_type"] == "A", 5, 2))
+    own = rng.normal(size=y.shape)[more] + 0.1 * rng.normal(size=(len(more), 200))
+    found = compared(X.iloc[more].reset_index(drop=True), own, X_test)
+    assert abs(found.agreement) < 0.1 and abs(found.agreement_held_out) < 0.1
+    # A context alone says nothing of others, however often it is measured.
+    lone = (X["cell_type"] == "A") | (X["cell_type"] == "T")
+    rows = np.repeat(np.flatnonzero(lone), 2)
+    found = compared(X.iloc[rows].reset_index(drop=True), y[rows], X_test)
+    assert np.isnan(found.agreement) and np.isnan(found.agreement_held_out)
+
+
 @pytest.mark.parametrize(
     ("strength", "noise", "told"),
     [

@@ -99,6 +99,59 @@ def test_without_a_second_measurement(data, caplog):
     assert run(data, "mrrmse", ceiling=None)[COLUMNS].isna().all(axis=None)
 
 
+def test_a_missing_replicate_is_nobodys(data):
+    X, y, truth = data
+    donors = np.tile(["a", "b", "c"], 60).astype(object)
+    donors[4::3] = None
+    X = X.assign(donor_id=donors)
+    found = run((X, y, truth), "mrrmse")
+    known = X["donor_id"].notna().to_numpy()
+    alone = run((X[known], y[known], truth), "mrrmse")
+    assert found["ceiling"].to_numpy() == pytest.approx(alone["ceiling"], abs=1e-12)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_ceiling_that_fails_costs_no_scores(data, monkeypatch, given):
+    X, y, truth = data
+    options = {}
+    if given:
+        options["ceiling"] = noise_ceiling(X, y)
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr("sklperturb.comparison._ceilings.noise_ceiling", fail)
+    with pytest.warns(UserWarning, match=r"No ceiling of pearson.*no luck"):
+        comparison = compare(
+            {"oracle": Oracle(truth)},
+            *(X, y),
+            cv=UnseenPerturbationKFold(3, random_state=0),
+            scoring=["mrrmse", "pearson"],
+            baselines=None,
+            **options,
+        )
+    found = comparison.summary.set_index("metric")
+    assert found["mean"].notna().all()
+    assert found["ceiling"].notna().tolist() == [given, False]
+    assert sum("no luck" in note for note in comparison.notes) == 2 - given
+
+
+def test_a_missing_name_is_told_before_the_fits(data):
+    X, y, _ = data
+    X = X.assign(cell_type="T")
+    X.loc[3, "cell_type"] = None
+    fitted = []
+
+    class Slow(NoChangeRegressor):
+        def fit(self, X, y):
+            fitted.append(len(X))
+            return super().fit(X, y)
+
+    with pytest.raises(ValueError, match="Missing values in the condition columns"):
+        compare({"slow": Slow()}, X, y, cv=3, baselines=None)
+    assert not fitted
+
+
 def test_without_a_baseline_there_is_a_ceiling_but_no_share(data):
     X, y, truth = data
     cv = UnseenPerturbationKFold(4, random_state=0)
@@ -177,7 +230,7 @@ def test_splitters_keep_replicates_together_and_an_int_does_not(data, splitter):
         compare({"oracle": Oracle(truth)}, X, y, cv=3, **arguments)
 
 
-def test_cells_have_a_second_measurement():
+def test_cells_have_a_second_measurement(monkeypatch):
     screen = make_genetic_screen(
         8,
         80,
@@ -201,6 +254,18 @@ def test_cells_have_a_second_measurement():
     ).summary
     assert found["ceiling"].between(0.5, 1).all()
     assert found["ceiling"].nunique() == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(CellScorer, "second_measurement", None)
+        with pytest.warns(UserWarning, match="No ceiling of discrimination"):
+            found = compare(
+                *({"shift": baselines["mean_shift"]}, screen.X, y),
+                cv=cv,
+                scoring=[scorer],
+                baselines=None,
+                schema=screen.schema,
+            )
+    assert found.summary["mean"].notna().all()
+    assert found.summary["ceiling"].isna().all()
     test = next(iter(cv.split(screen.X)))[1]
     X, y = screen.X.iloc[test], y[test]
     own = CellScorer("discrimination", schema=screen.schema)

@@ -82,6 +82,36 @@ def test_difference_is_paired_and_from_the_best_baseline(comparison):
     assert (others["difference"] <= others["difference_high"]).all()
 
 
+@pytest.mark.parametrize("baseline", ["ridge", "no_change"])
+def test_what_is_passed_as_a_baseline_is_one(screen, cv, baseline):
+    # Also where it stands among the models.
+    models = ["product_kernel", "ridge", "no_change"]
+    named = compare(models, screen.X, screen.y, cv=cv, baselines=[baseline, "ridge"])
+    table = leaderboard(named).set_index("model")
+    assert table["kind"].to_dict() == {
+        "product_kernel": "kernel",
+        "ridge": "baseline",
+        "no_change": "baseline",
+    }
+    best = table.loc[["ridge", "no_change"], "mean"].idxmin()
+    assert set(named.summary["best_baseline"]) == {best}
+    assert set(named.folds.loc[named.folds["model"] == "ridge", "kind"]) == {"baseline"}
+    assert table.loc["product_kernel", "difference"] == pytest.approx(
+        table.loc["product_kernel", "mean"] - table.loc[best, "mean"]
+    )
+    assert named.scores_of("product_kernel")["baseline_name"].tolist() == [best]
+
+
+def test_a_registered_model_does_not_take_the_place_of_a_baseline(screen, cv):
+    with pytest.raises(ValueError, match="Two models are named 'ridge'"):
+        compare(
+            ["ridge"],
+            *(screen.X, screen.y),
+            cv=cv,
+            baselines={"ridge": NoChangeRegressor()},
+        )
+
+
 def test_ranking_and_relative_error(comparison):
     table = leaderboard(comparison)
     assert table["rank"].tolist() == list(range(1, len(table) + 1))

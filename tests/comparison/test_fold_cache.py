@@ -1,13 +1,20 @@
 """What of the kept folds is used."""
 
+import functools
+import importlib
 import json
 import sys
 
+import joblib
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sklperturb.baseline import NoChangeRegressor
 from sklperturb.comparison import compare
+from sklperturb.comparison._fold_cache import FoldCache
 from sklperturb.files._unfinished import mark
 
 X, Y = np.zeros((6, 2)), np.arange(18.0).reshape(6, 3)
@@ -75,3 +82,107 @@ def test_folds_of_former_formats_are_not_used(tmp_path, monkeypatch):
         path.write_text(json.dumps(kept | {"rows": {"mrrmse": [99.0] * 3}}))
     assert run(tmp_path).folds["value"].max() < 99
     assert len(set(tmp_path.iterdir()) - before) == 2
+
+
+BASE = """
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+
+class OwnBase(RegressorMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.n_outputs_ = np.shape(y)[1]
+        with open({log!r}, "a") as log:
+            log.write("fit ")
+        return self
+
+    def predict(self, X):
+        return np.full((len(X), self.n_outputs_), level())
+
+def level():
+    return {value}
+"""
+CHILD = """
+from own_base_of_a_model import OwnBase
+
+class Own(OwnBase):
+    pass
+
+def scale(X):
+    return X * {value}
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Return a function that writes and loads two modules, one with the base class."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    names = "own_base_of_a_model", "own_model"
+
+    def load(base=0.0, child=1.0, reload=True):
+        texts = (
+            BASE.format(log=str(tmp_path / "log"), value=base),
+            CHILD.format(value=child),
+        )
+        for name, text in zip(names, texts, strict=True):
+            (tmp_path / f"{name}.py").write_text(text)
+            if reload:
+                importlib.invalidate_caches()
+                sys.modules.pop(name, None)
+                importlib.import_module(name)
+        return sys.modules["own_model"]
+
+    yield load
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def test_own_code_that_was_edited_is_fitted_again(own, tmp_path):
+    def mean(model):
+        log.write_text("")
+        options = {"cv": 2, "cache": tmp_path / "folds", "baselines": None}
+        found = compare({"own": model}, X, Y, **options).summary["mean"].item()
+        return found, len(log.read_text().split())
+
+    log = tmp_path / "log"
+    first, n_fits = mean(own().Own())
+    assert n_fits == 2
+    assert mean(own().Own()) == (first, 0)
+    # In the file of a base class, in a function that the class calls.
+    edited, n_fits = mean(own(base=100.0).Own())
+    assert n_fits == 2 and edited > first + 50
+    assert mean(own(base=100.0).Own()) == (edited, 0)
+    assert mean(own().Own()) == (first, 0)
+    # An edit that was not loaded is not taken for what runs.
+    stale = own(base=200.0, reload=False).Own()
+    assert mean(stale)[0] == first
+    assert mean(own(base=200.0).Own())[0] > edited + 50
+
+
+def test_own_code_is_noticed_wherever_it_is(own, tmp_path):
+    cache = FoldCache(tmp_path, ["mrrmse"], X, Y)
+
+    def keys(module):
+        models = [
+            make_pipeline(FunctionTransformer(module.scale), Ridge()),
+            FunctionTransformer(kw_args={"a": [module.Own]}),
+            FunctionTransformer(functools.partial(module.scale)),
+            make_pipeline(FunctionTransformer(), module.Own()),
+        ]
+        return [cache.key(model, np.arange(3), np.arange(3, 6)) for model in models]
+
+    before = keys(own())
+    assert keys(own()) == before
+    edited = keys(own(child=2.0))
+    assert not set(before) & set(edited)
+    assert not set(keys(own(base=1.0))[1::2]) & set(before)
+
+
+def test_models_without_own_code_are_kept_under_the_same_name(tmp_path):
+    cache = FoldCache(tmp_path, ["mrrmse"], X, Y)
+    for model in (
+        NoChangeRegressor(),
+        make_pipeline(FunctionTransformer(np.log), Ridge()),
+    ):
+        expected = joblib.hash((cache._common, model, [0], [1]))
+        assert cache.key(model, [0], [1]) == expected

@@ -295,9 +295,29 @@ def test_partners():
     codes, levels = np.array([0, 0, 0, 1, 2, 2, 2]), np.array([0, 0, 1, 5, 0, 1, 2])
     found = [sorted(own) for own in partners_of(codes, levels)]
     assert found == [[2], [2], [0], [], [5, 6], [4, 6], [4, 5]]
+    levels[4] = -1
+    found = [sorted(own) for own in partners_of(codes, levels)]
+    assert found == [[2], [2], [0], [], [], [6], [5]]
     many = partners_of(np.zeros(300, dtype=int), np.arange(300))
     assert {len(set(own)) for own in many} == {MOST_PARTNERS}
     assert not any(row in own for row, own in enumerate(many))
+
+
+@pytest.mark.parametrize("name", ["mrrmse", "pearson"])
+def test_rows_of_unnamed_replicates_are_left_out(name):
+    rng = np.random.RandomState(0)
+    X = pd.DataFrame({"sm_name": np.repeat([f"p{i}" for i in range(40)], 3)})
+    X["donor_id"] = np.tile(["a", "b", None], 40)
+    y = np.repeat(rng.normal(size=(40, 30)), 3, axis=0) + rng.normal(size=(120, 30))
+    found = noise_ceiling(X, y, scoring=name)
+    known = X["donor_id"].notna().to_numpy()
+    assert (~np.isnan(found.by_row) == known).all()
+    alone = noise_ceiling(X[known], y[known], scoring=name)
+    assert found.by_row[known] == pytest.approx(alone.by_row)
+    # Each measured once, but for a row that nobody can be told from.
+    X["donor_id"] = np.tile(["a", None, None], 40)
+    with pytest.warns(UserWarning, match="every condition was measured once"):
+        assert noise_ceiling(X, y, scoring=name) is None
 
 
 def test_alike_conditions_leave_the_mean_uncertain():
