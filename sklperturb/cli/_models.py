@@ -404,11 +404,11 @@ def _fitted(
         estimator.set_params(n_jobs=jobs)
     if params is not None:
         set_tuned(estimator, model, params)
-    if intervals:
-        estimator = with_intervals(estimator, screen, seed, jobs)
     unlabeled = {}
     if len(screen.X_test) and has_fit_parameter(estimator, "X_unlabeled"):
         unlabeled["X_unlabeled"] = screen.X_test
+    if intervals:
+        estimator = with_intervals(estimator, screen, seed, jobs)
     n_rows, n_genes = screen.y.shape
     log.info(f"Fitting {model} to {n_rows} rows of {n_genes} genes.")
     with cluster:
