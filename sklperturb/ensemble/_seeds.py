@@ -138,7 +138,7 @@ class SeedEnsembleRegressor(CallbackSupportMixin, MetaRegressor):
         estimators = list(run_parts(parts, calls, self.n_jobs, [encoded, y]))
         # Together, so that an interrupt leaves no encoder with others' estimators.
         self.encoder_, self.estimators_ = encoder, estimators
-        self._y_ndim = len(y.shape) if hasattr(y, "shape") else np.ndim(y)
+        self._y_ndim = len(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
         copy_feature_names(self, self.encoder_ or self.estimators_[0])
         task.end(X, y, fitted=dict)
         return self
