@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions, validate_par
 
 from sklperturb.auditing import _structures
 from sklperturb.auditing._canary import check_canary
-from sklperturb.auditing._columns import check_columns
+from sklperturb.auditing._columns import check_columns, unread_columns
 from sklperturb.auditing._controls import check_controls
 from sklperturb.auditing._copies import check_copies
 from sklperturb.auditing._fitted import check_held, check_panels, check_prefitted
@@ -72,6 +72,8 @@ CHECKS = {
     ),
     "shared batches": (check_known, _unnamed),
 }
+# What says which part of a task a check cannot look at, "" if it looked at all of it.
+_UNREAD = {"columns": unread_columns}
 _MOST_CODED = 16  # columns of an array of codes that say what rows are
 CLAIMS = ("perturbation", "context", "scaffold", "batch", "replicate")
 
@@ -236,7 +238,8 @@ def _run(task, names):
             if not states[name]:
                 of_check = list(check(task))
                 leaks = any(finding.is_leak for finding in of_check)
-                states[name] = "found" if leaks else "clean"
+                clean = _UNREAD.get(name, lambda t: "")(task) or "clean"
+                states[name] = "found" if leaks else clean
                 found += of_check
             progress.advance(name)
     leaks = sorted((f for f in found if f.is_leak), key=_order)

@@ -5,6 +5,7 @@ functions of the responses, and reproduce them nearly without error. What was kn
 before, such as a structure or a dose, does not: responses are measured with noise.
 """
 
+import copy
 from functools import cached_property
 
 import numpy as np
@@ -28,11 +29,28 @@ _EXPLAINED, _EXPLAINED_ROWS, _FEWEST = 0.98, 0.9, 30
 _N_COMPONENTS = 30
 _SMALLEST = 1e-6  # of components, relative to the first
 _MOST_KEPT = 4  # ways to group the rows, whose means are kept
+_BY_ROW = "_y _context _perturbation _rows _components _within _means_of_others".split()
+_FEWEST_ROWS = 20  # with numbers, of a column that has none in others
 _ROLES = "perturbation context control smiles dose batch replicate mechanism".split()
 
 
+def unread_columns(task):
+    """Return what `check_columns` cannot look at as text, empty if there is none."""
+    columns = _numeric_columns(task).items()
+    unread = [name for name, values in columns if not _enough(values)]
+    if not unread:
+        return ""
+    return (
+        f"too few numbers to compare, in fewer than {_FEWEST_ROWS} rows, in the "
+        f"columns {some(unread)}; no other was found"
+    )
+
+
 def check_columns(task):
-    """Yield a finding if columns of X are functions of the responses."""
+    """Yield a finding if columns of X are functions of the responses.
+
+    Of a column that is missing in some rows, the others are compared.
+    """
     columns = _numeric_columns(task)
     if not columns:
         return
@@ -73,14 +91,13 @@ class ResponseFunctions:
     """
 
     def __init__(self, task):
-        y = task.values
-        self._task = task
-        self._of_groups = {}
+        self._y, self._genes = task.values, task.genes
+        self._context, self._perturbation = task.context, task.perturbation
+        self._of_groups, self._parts = {}, {}
+        y, context = self._y, self._context
         centred = y - y.mean(axis=0)
         self._components = _scores(centred)
-        within = (
-            y - level_means(task.context, task.context.max() + 1, y)[0][task.context]
-        )
+        within = y - level_means(context, context.max() + 1, y)[0][context]
         self._within = _scores(within)
         summaries = {
             "mean": y.mean(axis=1),
@@ -111,17 +128,52 @@ class ResponseFunctions:
         n_columns : int
             How many columns are tried.
         """
-        if not np.isfinite(values).all():
+        values = np.asarray(values, dtype=np.float64)
+        if not _enough(values):
             return None
+        if np.isfinite(values).all():
+            return self._compare(values, n_columns)
+        values = self._completed(values)
+        there = np.isfinite(values)
+        part = self if there.all() else self._of_rows(there)
+        source = part._compare(values[there], n_columns)
+        return None if source is None else _OfSomeRows(source, values)
+
+    def _compare(self, values, n_columns):
         # In the order of rows: columns with the same groups then have the same codes.
-        codes, levels = pd.factorize(np.asarray(values, dtype=np.float64))
+        codes, levels = pd.factorize(values)
         if len(levels) < 4:
             return None
         return self._match(levels, codes, n_columns) or self._explain(levels, codes)
 
+    def _completed(self, values):
+        """Return a column of perturbations, or of contexts, without what is missing.
+
+        Responses of rows in which an encoding is missing are in it all the same.
+        """
+        column = pd.Series(np.where(np.isfinite(values), values, np.nan))
+        for labels in (self._perturbation, self._context):
+            levels = column.groupby(labels)
+            if levels.nunique().max() == 1 and levels.count().max() > 1:
+                return column.fillna(levels.transform("first")).to_numpy()
+        return column.to_numpy()
+
+    def _of_rows(self, there):
+        """Return the same functions of some rows only, kept for the last ones asked."""
+        key = there.tobytes()
+        if key not in self._parts:
+            part = copy.copy(self)
+            # What is worked out when it is asked for is that of all rows.
+            vars(part).pop("_others", None)
+            part._of_groups, part._parts = {}, {}
+            for name in _BY_ROW:
+                setattr(part, name, getattr(self, name)[there])
+            self._parts = {key: part}
+        return self._parts[key]
+
     def _match(self, levels, codes, n_columns):
         """Compare with single functions, averaged over the rows of each level."""
-        y, of = self._task.values, self._task.perturbation
+        y, of = self._y, self._perturbation
         n, n_rows = len(levels), len(codes)
         n_tried = 2 * (self._rows.shape[1] + y.shape[1]) * n_columns
         rows, genes, medians = self._by_level(codes)
@@ -158,7 +210,7 @@ class ResponseFunctions:
         """
         key = codes.tobytes()
         if key not in self._of_groups:
-            y, n = self._task.values, codes.max() + 1
+            y, n = self._y, codes.max() + 1
             means = (level_means(codes, n, table)[0] for table in (self._rows, y))
             medians = None
             if n < len(codes):
@@ -172,10 +224,15 @@ class ResponseFunctions:
         return self._of_groups[key]
 
     @cached_property
+    def _means_of_others(self):
+        """Of all rows, those included in which a column has no number."""
+        y = self._y
+        return _means_of_others(y, self._perturbation, np.arange(len(y)))
+
+    @cached_property
     def _others(self):
         """Return the rows of perturbations with several, and means of their others."""
-        y = self._task.values
-        others = _means_of_others(y, self._task.perturbation, np.arange(len(y)))
+        others = self._means_of_others
         there = np.isfinite(others).all(axis=1)
         enough = there.sum() >= _MANY
         return there, _standardised(others[there]) if enough else None
@@ -191,7 +248,7 @@ class ResponseFunctions:
         functions = np.column_stack(parts)
         features, target = level_means(codes, n, functions)[0], levels
         if of_rows:  # that a context has higher values is no function of responses
-            context = self._task.context[np.argsort(codes, kind="stable")]
+            context = self._context[np.argsort(codes, kind="stable")]
             n_contexts = context.max() + 1
             means = level_means(context, n_contexts, levels[:, None])[0]
             target = levels - means[context].ravel()
@@ -213,11 +270,11 @@ class ResponseFunctions:
         return _Source(model.predict(functions[:, varies] / spread), codes, described)
 
     def _gene(self, number):
-        genes = self._task.genes
-        return f"gene {number if genes is None else genes[number]!r}"
+        name = number if self._genes is None else self._genes[number]
+        return f"gene {name!r}"
 
     def _described(self, what, n, r):
-        of = "of its row" if n == len(self._task.values) else f"for {n} groups of rows"
+        of = "of its row" if n == len(self._y) else f"for {n} groups of rows"
         return f"it is {what} {of}, with a correlation of {r:.5f}"
 
 
@@ -251,6 +308,31 @@ class _OfOthers(_Source):
 
     def _computed(self, rows):
         return _means_of_others(self.rows, self.codes, rows).ravel()
+
+
+class _OfSomeRows:
+    """What a column was computed from where it has numbers; it stays what it is else.
+
+    Parameters
+    ----------
+    source : _Source
+        Of the rows with numbers, as if there were no others.
+    values : ndarray of shape (n_samples,)
+        The column, completed as far as it can be.
+    """
+
+    def __init__(self, source, values):
+        self._source, self._values = source, values
+        self.described = f"where it has numbers, {source.described}"
+
+    def from_rows(self, column, rows):
+        """Return the column as it is if computed from some rows only."""
+        there = np.isfinite(self._values)
+        place = np.cumsum(there) - 1
+        known = place[rows[there[rows]]]
+        found = self._values.copy()
+        found[there] = self._source.from_rows(found[there], known)
+        return np.where(np.isfinite(column), found, column)
 
 
 def _means_of_others(values, codes, rows):
@@ -301,22 +383,10 @@ def _worth(task, found):
 
 
 def _with_columns(X, columns):
-    if isinstance(X, pd.DataFrame):
-        return X.assign(**columns) if all(map(_is_text, columns)) else _set(X, columns)
-    X = np.array(X, copy=True)
-    for column, values in columns.items():
-        X[:, column] = values
-    return X
-
-
-def _is_text(name):
-    return isinstance(name, str)
-
-
-def _set(X, columns):
     X = X.copy()
+    by_name = X if isinstance(X, pd.DataFrame) else X.T
     for name, values in columns.items():
-        X[name] = values
+        by_name[name] = values
     return X
 
 
@@ -339,9 +409,16 @@ def _numeric_columns(task):
             values = np.asarray(values, dtype=np.float64)
         except (TypeError, ValueError):
             continue
-        if np.isfinite(values).all() and np.ptp(values) > 0:
+        known = values[np.isfinite(values)]
+        if len(known) and np.ptp(known) > 0:
             found[name] = values
     return found
+
+
+def _enough(values):
+    """Whether a column has numbers in all rows, or in enough of them."""
+    there = np.isfinite(values)
+    return there.all() or there.sum() >= _FEWEST_ROWS
 
 
 def _scores(y):

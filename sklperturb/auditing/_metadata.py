@@ -27,6 +27,7 @@ _MEASURED = frozenset("cells cell_count n_cells umi umis depth reads counts".spl
 _ALPHAS = np.logspace(-1, 4, 11)
 _NOTABLE = 0.02  # share of the error
 _MOST_LEVELS = 0.5  # of a column, as a share of the rows
+_MEASURED_ROWS = 0.5  # share of the rows with a number, of a column of numbers
 
 
 def check_metadata(task):
@@ -116,8 +117,10 @@ def _is_measured(task, name):
     words = {str(name).casefold(), *re.split(r"[\W_]+", str(name).casefold())}
     if not words & _MEASURED:
         return False
-    numbers = pd.to_numeric(pd.Series(_values(task, name)), errors="coerce")
-    return bool(numbers.notna().all())
+    given = pd.Series(_values(task, name))
+    known = given[given.notna()]
+    numbers = pd.to_numeric(known, errors="coerce")
+    return bool(len(known) >= _MEASURED_ROWS * len(given) and numbers.notna().all())
 
 
 def _values(task, name):
@@ -131,9 +134,11 @@ def _ridge(task, values, columns, fold):
     blocks = [_one_hot(task.context.astype(str), train)]
     for name in columns:
         if _is_measured(task, name):
-            numbers = np.log1p(np.abs(_values(task, name).astype(np.float64)))
+            numbers = pd.to_numeric(pd.Series(_values(task, name))).to_numpy(np.float64)
+            numbers = np.log1p(np.abs(numbers))
             scaler = StandardScaler().fit(numbers[train, None])
-            blocks.append(scaler.transform(numbers[:, None]))
+            # What is missing is taken for the mean of the training rows.
+            blocks.append(np.nan_to_num(scaler.transform(numbers[:, None])))
         else:
             blocks.append(_one_hot(each_label(_values(task, name), as_text), train))
     features = np.hstack(blocks)

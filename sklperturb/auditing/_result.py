@@ -112,7 +112,7 @@ class LeakAudit:
     notes : list of LeakFinding
         What the folds have in training by design, and what is there but not used.
     checks : dict of str to str
-        Of each check "clean", "found", or why it was not run.
+        Of each check "clean", "found", or why it was not run, or not on everything.
     score : float
         Mean score of the held-out rows, as the folds are.
     metric : str

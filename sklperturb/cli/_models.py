@@ -152,10 +152,11 @@ def fit(
                 "model= out, or `sklperturb signatures` makes signatures of cells."
             )
         others = params, source, clip, budget, intervals or None, dask
-        if on_nonfinite != OnNonfinite.error or any(o is not None for o in others):
+        changed = on_nonfinite != OnNonfinite.error or jobs != -1
+        if changed or any(o is not None for o in others):
             raise ValueError(
-                "params=, source=, clip=, on_nonfinite=, budget=, intervals= and dask= "
-                "are for signatures; leave them out."
+                "params=, source=, clip=, on_nonfinite=, budget=, intervals=, jobs= "
+                "and dask= are for signatures; leave them out."
             )
         of_cells |= {"perturbation": perturbation, "context": context, "layer": layer}
         fit_file(*(data, output, embedding, seed, overwrite), **of_cells)
@@ -404,11 +405,11 @@ def _fitted(
         estimator.set_params(n_jobs=jobs)
     if params is not None:
         set_tuned(estimator, model, params)
-    if intervals:
-        estimator = with_intervals(estimator, screen, seed, jobs)
     unlabeled = {}
     if len(screen.X_test) and has_fit_parameter(estimator, "X_unlabeled"):
         unlabeled["X_unlabeled"] = screen.X_test
+    if intervals:
+        estimator = with_intervals(estimator, screen, seed, jobs)
     n_rows, n_genes = screen.y.shape
     log.info(f"Fitting {model} to {n_rows} rows of {n_genes} genes.")
     with cluster:

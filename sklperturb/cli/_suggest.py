@@ -37,6 +37,8 @@ from sklperturb.utils._choices import (
 )
 
 _SUFFIXES = (".csv", ".parquet")
+# Strategies that ask a model.
+_TOLD = ("expected_error", "disagreement")
 # Rows that are shown.
 _SHOWN = 10
 
@@ -106,7 +108,7 @@ def suggest(
         Option(
             "--top",
             help="Take those that are best on their own, in place of each counting on "
-            "those before it.",
+            "those before it; with expected_error and disagreement.",
         ),
     ] = False,
     cost_column: Annotated[
@@ -164,6 +166,11 @@ def suggest(
     inputs = [path for path in (candidates, targets) if path is not None]
     refuse_inputs([*inputs, data / "de_train.h5ad", data / "id_map.csv"], [output])
     limits = dict(map(_limit, max_per or ()))
+    if top and strategy not in _TOLD:
+        raise ValueError(
+            f"--top is for --strategy {' and '.join(_TOLD)}, and {strategy!r} is "
+            "given; leave it out, or choose one of these."
+        )
     if model is not None:
         make_model(model)  # tells at once what is not installed
     screen = load_screen(data, layer, clip, on_nonfinite, perturbation, context)
@@ -181,7 +188,7 @@ def suggest(
     model = model or _default(screen, can if asked is None else asked, sources)
     fitting([model], screen.schema)
     check_taken(sources, [model])
-    if strategy in ("expected_error", "disagreement"):
+    if strategy in _TOLD:
         log.info(f"Asking {model} what conditions tell of each other.")
     plan = suggest_experiments(
         make_model(model, schema=screen.schema, random_state=seed, sources=sources),

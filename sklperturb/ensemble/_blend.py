@@ -23,7 +23,7 @@ from sklperturb.ensemble._weights import (
     mrrmse_weights,
 )
 from sklperturb.model_selection._meta import (
-    check_rows,
+    ShapedMixin,
     copy_feature_names,
     inherit_tags,
     out_of_fold,
@@ -33,7 +33,11 @@ from sklperturb.utils._grid import Grid
 
 
 class BlendRegressor(
-    DocumentedMixin, NamedPredictionsMixin, RegressorMixin, _BaseComposition
+    ShapedMixin,
+    DocumentedMixin,
+    NamedPredictionsMixin,
+    RegressorMixin,
+    _BaseComposition,
 ):
     r"""Add up the predictions of several estimators with weights that suit the metric.
 
@@ -163,7 +167,7 @@ class BlendRegressor(
             not one for each, `bands` do not ascend, or ranks of one gene are asked for.
         """
         estimators = self._check_estimators()
-        X, targets = check_rows(self, X, y)
+        X, targets = self._check_rows(X, y)
         flat = targets.reshape(len(targets), -1)
         edges = check_bands(self.bands)
         self.spectrum_ = Spectrum(flat, edges) if edges else None
@@ -201,7 +205,7 @@ class BlendRegressor(
         check_is_fitted(self)
         fitted = [f for f in self.estimators_ if f is not None]
         weights = self.weights_[[f is not None for f in self.estimators_]]
-        predictions = (f.predict(X) for f in fitted)
+        predictions = (self._shaped(f.predict(X)) for f in fitted)
         if self.spectrum_ is None:
             return sum(w * p for w, p in zip(weights, predictions, strict=True))
         predictions = list(predictions)

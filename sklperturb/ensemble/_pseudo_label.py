@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklperturb.conditions._frames import as_pandas, as_table, column_names
 from sklperturb.model_selection._fold import responses_for
-from sklperturb.model_selection._meta import MetaRegressor, check_rows
+from sklperturb.model_selection._meta import MetaRegressor
 
 
 class PseudoLabelRegressor(MetaRegressor):
@@ -108,7 +108,7 @@ class PseudoLabelRegressor(MetaRegressor):
         ValueError
             If `X_unlabeled` lacks columns of `X`.
         """
-        X, targets = check_rows(self, X, y)
+        X, targets = self._check_rows(X, y)
         X_unlabeled = as_pandas(X_unlabeled)
         self._fit_estimator(X, y)
         n_unlabeled = 0 if X_unlabeled is None else len(X_unlabeled)
@@ -129,7 +129,7 @@ class PseudoLabelRegressor(MetaRegressor):
             both = np.concatenate([ones, np.full(n_unlabeled, float(self.weight))])
             weights["sample_weight"] = both
         for _ in range(self.n_rounds):
-            labels = self.estimator_.predict(X_unlabeled)
+            labels = self._shaped(self.estimator_.predict(X_unlabeled))
             y_both = np.concatenate([targets[rows], labels])
             self.estimator_ = clone(final).fit(X_both, y_both, **weights)
         return self
@@ -146,7 +146,7 @@ class PseudoLabelRegressor(MetaRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         check_is_fitted(self)
-        return self.estimator_.predict(X)
+        return self._shaped(self.estimator_.predict(X))
 
 
 def _stacked(X, X_unlabeled):

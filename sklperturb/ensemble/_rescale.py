@@ -5,7 +5,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.model_selection._meta import MetaRegressor, check_rows
+from sklperturb.model_selection._meta import MetaRegressor
 from sklperturb.utils._grid import Grid
 
 
@@ -107,7 +107,7 @@ class RescaledRegressor(MetaRegressor):
             If `factors` is empty or holds anything but positive numbers.
         """
         factors = list(self.factors)
-        X, targets = check_rows(self, X, y)
+        X, targets = self._check_rows(X, y)
         clips = [False, True] if self.clip == "auto" else [self.clip]
         self.errors_ = {}
         self.factor_, self.clip_ = float(factors[0]), bool(clips[0])
@@ -129,7 +129,7 @@ class RescaledRegressor(MetaRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         check_is_fitted(self)
-        y_pred = self.factor_ * self.estimator_.predict(X)
+        y_pred = self.factor_ * self._shaped(self.estimator_.predict(X))
         return np.clip(y_pred, *self.range_) if self.clip_ else y_pred
 
     def _choose(self, X, targets, factors, clips):

@@ -12,7 +12,6 @@ from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.model_selection._meta import (
     MetaRegressor,
-    check_rows,
     copy_feature_names,
     out_of_fold,
 )
@@ -98,7 +97,10 @@ class ResidualRegressor(MetaRegressor):
     """
 
     # What models that earlier versions saved have in the place of it.
-    _learnt_since = {"share_": 1.0, "context_shares_": {}}
+    _learnt_since = MetaRegressor._learnt_since | {
+        "share_": 1.0,
+        "context_shares_": {},
+    }
     _parameter_constraints = {
         "base": [HasMethods(["fit", "predict"]), None],
         "regressor": [HasMethods(["fit", "predict"]), None],
@@ -145,7 +147,7 @@ class ResidualRegressor(MetaRegressor):
         InvalidParameterError
             If `base` or `regressor` is no regressor.
         """
-        X, y = check_rows(self, X, y)
+        X, y = self._check_rows(X, y)
         self.share_, self.context_shares_ = 1.0, {}
         if self.cv is not None:
             self._learn_shares(X, y)
@@ -167,7 +169,7 @@ class ResidualRegressor(MetaRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         check_is_fitted(self)
-        y_base = np.asarray(self.base_.predict(X))
+        y_base = self._shaped(self.base_.predict(X))
         correction = np.reshape(self.regressor_.predict(X), y_base.shape)
         share = self.share_
         if self.context_shares_:

@@ -138,6 +138,7 @@ class SeedEnsembleRegressor(CallbackSupportMixin, MetaRegressor):
         estimators = list(run_parts(parts, calls, self.n_jobs, [encoded, y]))
         # Together, so that an interrupt leaves no encoder with others' estimators.
         self.encoder_, self.estimators_ = encoder, estimators
+        self._y_ndim = len(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
         copy_feature_names(self, self.encoder_ or self.estimators_[0])
         task.end(X, y, fitted=dict)
         return self
@@ -157,7 +158,7 @@ class SeedEnsembleRegressor(CallbackSupportMixin, MetaRegressor):
         if self.encoder_ is not None:
             X = self.encoder_.transform(X)
         predictions = np.stack([fitted.predict(X) for fitted in self.estimators_])
-        return AGGREGATES[self.aggregate](predictions, axis=0)
+        return self._shaped(AGGREGATES[self.aggregate](predictions, axis=0))
 
     def _estimator(self):
         return ExtraTreeRegressor() if self.estimator is None else self.estimator

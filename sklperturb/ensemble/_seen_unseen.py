@@ -102,7 +102,7 @@ class SeenUnseenRegressor(ConditionRegressor):
         (X,) = indexable(as_pandas(X))
         known = (perturbation >= 0) & (self.seen_ is not None)
         parts = [
-            (rows, model.predict(_safe_indexing(X, rows)))
+            (rows, np.reshape(model.predict(_safe_indexing(X, rows)), (len(rows), -1)))
             for rows, model in (
                 (np.flatnonzero(known), self.seen_),
                 (np.flatnonzero(~known), self.unseen_),
@@ -112,7 +112,7 @@ class SeenUnseenRegressor(ConditionRegressor):
         y_pred = np.empty((len(known), *parts[0][1].shape[1:]))
         for rows, predicted in parts:
             y_pred[rows] = predicted
-        return y_pred
+        return self._shaped(y_pred)
 
     def _seen(self):
         from sklperturb.linear_model import ProductKernelRidge

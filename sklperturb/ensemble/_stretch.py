@@ -1,11 +1,10 @@
 """Make predictions the stronger, the stronger they are."""
 
-import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.linear_model._calibration import Stretch
-from sklperturb.model_selection._meta import MetaRegressor, check_rows
+from sklperturb.model_selection._meta import MetaRegressor
 
 
 class StretchedRegressor(MetaRegressor):
@@ -96,7 +95,7 @@ class StretchedRegressor(MetaRegressor):
         -------
         self : StretchedRegressor
         """
-        X, targets = check_rows(self, X, y)
+        X, targets = self._check_rows(X, y)
         self.stretch_ = self.stretch
         if self.stretch is None:
             _, predictions, truth = self._out_of_fold(X, targets)
@@ -116,4 +115,4 @@ class StretchedRegressor(MetaRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         check_is_fitted(self)
-        return self.stretch_(np.asarray(self.estimator_.predict(X)))
+        return self.stretch_(self._shaped(self.estimator_.predict(X)))

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.metrics import WeightedMSEScorer, differential_weights
-from sklperturb.model_selection._meta import MetaRegressor, check_rows
+from sklperturb.model_selection._meta import MetaRegressor
 
 CENTRES = ("mean", "weighted")
 
@@ -126,7 +126,7 @@ class WeightedErrorRegressor(MetaRegressor):
         ValueError
             If a row has no weights, or theirs are for other genes.
         """
-        X, targets = check_rows(self, X, y)
+        X, targets = self._check_rows(X, y)
         weights = self._weights_of(X, as_pandas(y), targets.reshape(len(targets), -1))
         folds, predicted, truth = self._out_of_fold(X, targets)
         weights = weights[np.concatenate([test for _, test in folds])]
@@ -151,7 +151,7 @@ class WeightedErrorRegressor(MetaRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         check_is_fitted(self)
-        y_pred = np.asarray(self.estimator_.predict(X), dtype=np.float64)
+        y_pred = self._shaped(self.estimator_.predict(X)).astype(np.float64)
         moved = y_pred.reshape(len(y_pred), -1) - self.origin_
         return (self.centre_ + self.factor_ * moved).reshape(y_pred.shape)
 

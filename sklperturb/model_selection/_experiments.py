@@ -115,7 +115,7 @@ def suggest_experiments(
         Cost of each candidate, above 0, or the column that has it. None is 1 each.
     batch : {"greedy", "top"}, default="greedy"
         Whether each choice counts on those before it, or the `n` that are best on their
-        own are taken.
+        own are taken; the latter is for the first two strategies.
     strategy : str, default="expected_error"
         - "expected_error": by the covariance of the model.
         - "disagreement": by that of ten refits to resampled perturbations, for models
@@ -139,7 +139,8 @@ def suggest_experiments(
     max_per : dict of {str: int}, default=None
         Most rows of each level of a column of `candidates`, as ``{"plate": 96}``.
     clusters : str, default=None
-        Column of `candidates` for the strategy "clusters", such as the mechanism.
+        Column of `candidates` for the strategy "clusters", such as the mechanism; for
+        no other.
     skip_measured : bool, default=False
         Whether candidates that `X` has are left out, in place of an error.
     calibrate : bool, default=True
@@ -175,8 +176,8 @@ def suggest_experiments(
         If `candidates` or `targets` are no data frames.
     ValueError
         If a column is missing, candidates are repeated or measured already, there are
-        too few of them or of what `max_per` allows, a cost is not above 0, or the model
-        cannot be asked.
+        too few of them or of what `max_per` allows, a cost is not above 0, the model
+        cannot be asked, or `batch` or `clusters` are not for the strategy.
 
     Warns
     -----
@@ -223,6 +224,7 @@ def suggest_experiments(
     >>> len(plan), bool((plan["gain"] > 0).all())
     (3, True)
     """
+    _check_strategy(strategy, batch, clusters)
     task = Task(X, y, candidates, targets, schema, skip_measured)
     units, names = task.units(unit)
     costs = costs_of(costs, task, units)
@@ -259,6 +261,20 @@ def suggest_experiments(
             "such as structures, or choose by strategy='k_centre'."
         )
     return plan.table()
+
+
+def _check_strategy(strategy, batch, clusters):
+    """Raise if another option is not for the strategy."""
+    if batch == "top" and strategy not in _TOLD:
+        raise ValueError(
+            f"batch='top' is for the strategies {list(_TOLD)}, and "
+            f"strategy={strategy!r}; leave it out, or choose one of these."
+        )
+    if clusters is not None and strategy != "clusters":
+        raise ValueError(
+            f"clusters={clusters!r} is for strategy='clusters', and "
+            f"strategy={strategy!r}; leave it out, or choose that strategy."
+        )
 
 
 def _posterior(task, estimator, strategy, criterion, calibrate, rng):

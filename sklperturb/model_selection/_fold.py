@@ -12,6 +12,9 @@ from sklperturb.conditions._frames import without_annotation
 from sklperturb.conditions._named_predictions import arrays_only
 from sklperturb.utils._callbacks import FitTask
 
+# Metadata for `fit` with rows of its own.
+_WHOLE = ("X_unlabeled",)
+
 
 class FoldFit:
     """A clone of an estimator on one fold: fitted on its training rows only.
@@ -28,6 +31,7 @@ class FoldFit:
         Parameters of the clone.
     fit_params : dict, default=()
         Metadata for `fit`; those that have a value a row are cut to the training rows.
+        The rows to predict are not, though they may be as many as those of `X`.
     score_params : dict of str to dict, default=()
         Metadata for each scorer by name, cut to the held-out rows.
     fit_task : FitTask, default=None
@@ -61,7 +65,9 @@ class FoldFit:
         self._train = (_safe_indexing(X, train), *_rows_of(y, train))
         self.X_test = _safe_indexing(X, test)
         self._y_test = _rows_of(y, test)
-        self._fit_params = _check_method_params(X, dict(fit_params), indices=train)
+        fit_params = dict(fit_params)
+        whole = {name: fit_params.pop(name) for name in _WHOLE if name in fit_params}
+        self._fit_params = _check_method_params(X, fit_params, indices=train) | whole
         self._score_params = {
             name: _check_method_params(X, given, indices=test)
             for name, given in dict(score_params).items()

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import as_table, column_names, read_column
+from sklperturb.conditions._labels import as_text
 from sklperturb.conditions._levels import number_levels
 from sklperturb.conditions._near import pairs, twins
 from sklperturb.conditions._validation import resolve_schema
@@ -239,7 +240,7 @@ def check_list(wanted, parameter):
 
 
 def find_names(wanted, names, parameter, described):
-    """Return the codes of the `wanted` names.
+    """Return the codes of the `wanted` names; 1, 1.0 and "1" are one name.
 
     Parameters
     ----------
@@ -252,19 +253,19 @@ def find_names(wanted, names, parameter, described):
     """
     check_list(wanted, parameter)
     wanted, names = list(wanted), list(names)
-    unknown = [name for name in wanted if name not in names]
+    texts, known = list(map(as_text, wanted)), list(map(as_text, names))
+    unknown = [w for w, text in zip(wanted, texts, strict=True) if text not in known]
     if unknown:
         # A screen may hold thousands of compounds: show those that look alike.
         there_are = names
         if len(names) > 20:
-            text = [str(name) for name in names]
-            near = difflib.get_close_matches(str(unknown[0]), text)
+            near = difflib.get_close_matches(as_text(unknown[0]), known)
             there_are = [*near, f"... ({len(names)} in all)"]
         raise ValueError(
             f"{parameter} names {described} that X does not have: {unknown}. "
             f"X has {there_are}."
         )
-    repeated = sorted({str(name) for name in wanted if wanted.count(name) > 1})
+    repeated = sorted({text for text in texts if texts.count(text) > 1})
     if repeated:
         raise ValueError(f"{parameter} repeats {repeated}; name each of them once.")
-    return np.array([names.index(name) for name in wanted], dtype=int)
+    return np.array([known.index(text) for text in texts], dtype=int)

@@ -9,6 +9,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, check_cv
 from sklearn.utils import check_array, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.validation import has_fit_parameter
 
 from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import as_block, as_pandas, without_annotation
@@ -18,8 +19,33 @@ from sklperturb.model_selection._fold import FoldFit
 from sklperturb.utils._calls import run_calls
 
 
+class ShapedMixin:
+    """Let an estimator around others predict in the shape of `y`, whatever they do."""
+
+    # Of a model that was saved without it, predictions are shaped as they come.
+    _learnt_since = {"_y_ndim": None}
+
+    def _check_rows(self, X, y):
+        """Return what `check_rows` does, and remember the dimensions of `y`."""
+        X, targets = check_rows(self, X, y)
+        self._y_ndim = targets.ndim
+        return X, targets
+
+    def _shaped(self, y_pred):
+        """Return a prediction with as many dimensions as `y` had in fit.
+
+        Those of scikit-learn's that are for one output drop the dimension of one gene.
+        """
+        y_pred = np.asarray(y_pred)
+        if self._y_ndim == 1:
+            return y_pred.ravel()
+        if self._y_ndim == 2 and y_pred.ndim == 1:
+            return y_pred[:, None]
+        return y_pred
+
+
 class MetaRegressor(
-    DocumentedMixin, NamedPredictionsMixin, RegressorMixin, BaseEstimator
+    ShapedMixin, DocumentedMixin, NamedPredictionsMixin, RegressorMixin, BaseEstimator
 ):
     """Base of the regressors around one inner regressor."""
 
@@ -34,8 +60,9 @@ class MetaRegressor(
     def _estimator(self):
         return Ridge() if self.estimator is None else self.estimator
 
-    def _fit_estimator(self, X, y):
-        self.estimator_ = clone(self._estimator()).fit(X, without_annotation(y))
+    def _fit_estimator(self, X, y, **fit_params):
+        self.estimator_ = clone(self._estimator())
+        self.estimator_.fit(X, without_annotation(y), **fit_params)
         copy_feature_names(self, self.estimator_)
 
     def _out_of_fold(self, X, y):
@@ -65,6 +92,24 @@ def check_rows(estimator, X, y):
     )
 
 
+def unlabeled_for(estimator, X_unlabeled):
+    """Return the conditions to predict as metadata for `fit`, none if they are None.
+
+    Raises
+    ------
+    ValueError
+        If `fit` of the estimator does not take them.
+    """
+    if X_unlabeled is None:
+        return {}
+    if not has_fit_parameter(estimator, "X_unlabeled"):
+        raise ValueError(
+            f"X_unlabeled is given, and fit of {type(estimator).__name__} does not "
+            "take it; leave it out, or pass another estimator."
+        )
+    return {"X_unlabeled": as_pandas(X_unlabeled)}
+
+
 def inherit_tags(tags, wrapped):
     """Return a wrapping estimator's tags, with what the wrapped one accepts."""
     inner = get_tags(wrapped)
@@ -74,10 +119,13 @@ def inherit_tags(tags, wrapped):
     return tags
 
 
-def out_of_fold(estimators, X, y, cv, *, n_jobs=None, random_state=None):
+def out_of_fold(
+    estimators, X, y, cv, *, n_jobs=None, random_state=None, fit_params=None
+):
     """Return the folds, and predictions and truth of the rows that they hold out.
 
     A splitter need not hold out every row, and may hold out one more than once.
+    `fit_params` are those of `FoldFit`.
 
     Returns
     -------
@@ -95,12 +143,13 @@ def out_of_fold(estimators, X, y, cv, *, n_jobs=None, random_state=None):
     folds = list(check_cv(cv).split(X, y))
     if not folds:
         raise ValueError(f"cv={cv!r} gives no folds; there is nothing to learn from.")
+    fit_params = fit_params or {}
     calls = (
-        delayed(_fit_and_predict)(estimator, X, y, train, test)
+        delayed(_fit_and_predict)(estimator, X, y, train, test, fit_params)
         for estimator in estimators
         for train, test in folds
     )
-    shared = [X, y, *estimators]
+    shared = [X, y, *estimators, *fit_params.values()]
     done = list(run_calls(calls, n_jobs, shared=shared, ordered=True))
     predictions = [
         np.concatenate(done[start : start + len(folds)])
@@ -118,6 +167,7 @@ def copy_feature_names(estimator, fitted):
             setattr(estimator, name, getattr(fitted, name))
 
 
-def _fit_and_predict(estimator, X, y, train, test):
-    predicted = FoldFit(estimator, X, y, train, test).fit().predict()
+def _fit_and_predict(estimator, X, y, train, test, fit_params):
+    fold = FoldFit(estimator, X, y, train, test, fit_params=fit_params)
+    predicted = fold.fit().predict()
     return np.asarray(predicted, dtype=np.float64).reshape(len(test), -1)

@@ -1,9 +1,9 @@
 """Folds that ask what a submission will be asked."""
 
-import numpy as np
 import pandas as pd
 
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._labels import take_labels
 from sklperturb.conditions._levels import number_levels
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.model_selection._folds import has_structures, join_structures
@@ -50,35 +50,32 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     X, X_test = as_pandas(X), as_pandas(X_test)
     schema = resolve_schema(schema, X)
     common = {"schema": schema, "random_state": random_state}
-    perturbations = X[schema.perturbation]
-    new = ~X_test[schema.perturbation].isin(perturbations)
+    perturbations = _labels(X, schema.perturbation)
+    new = ~_labels(X_test, schema.perturbation).isin(perturbations)
+    contexts = None if schema.context is None else _labels(X, schema.context)
+    if contexts is not None:
+        n_contexts = contexts.groupby(perturbations).nunique()
     if len(X_test) == 0:
-        in_several = schema.context is not None and (
-            X.groupby(schema.perturbation, observed=True)[schema.context]
-            .nunique()
-            .gt(1)
-            .sum()
-            > 1
-        )
+        in_several = contexts is not None and n_contexts.gt(1).sum() > 1
         new = pd.Series([not in_several])
-    if schema.context is None or new.mean() > 0.5:
+    if contexts is None or new.mean() > 0.5:
         units = number_levels(perturbations)[0]
         if has_structures(X, schema):  # the same structure is held out once
             units = join_structures(units, X, schema)
         return UnseenPerturbationKFold(min(n_splits, len(set(units))), **common)
-    contexts = X[schema.context]
-    if (~X_test[schema.context].isin(contexts)).mean() > 0.5:
+    asked = _labels(X_test, schema.context)
+    if (~asked.isin(contexts)).mean() > 0.5:
         return UnseenContextKFold(min(n_splits, contexts.nunique()), **common)
-    targets = sorted(set(X_test[schema.context]) & set(contexts))
+    targets = sorted(set(asked) & set(contexts))
     inside = contexts.isin(targets)
-    shared = np.intersect1d(
-        perturbations[inside].astype(str), perturbations[~inside].astype(str)
-    )
+    shared = set(perturbations[inside]) & set(perturbations[~inside])
     if len(shared) < 2:
         # Every context is to be predicted, or the targets share nothing with the rest.
-        n_pairs = X.groupby(schema.perturbation, observed=True)[
-            schema.context
-        ].nunique()
-        n_pairs = int(n_pairs[n_pairs > 1].sum())
+        n_pairs = int(n_contexts[n_contexts > 1].sum())
         return UnseenPairKFold(min(n_splits, max(n_pairs, 2)), **common)
     return UnseenPairKFold(min(n_splits, len(shared)), contexts=targets, **common)
+
+
+def _labels(X, column):
+    """Return a column as text, as splitters read it: 3, 3.0 and "3" are one name."""
+    return pd.Series(take_labels(X, [column])[:, 0])

@@ -15,7 +15,7 @@ from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
 from sklperturb.model_selection import suggest_cv
-from sklperturb.model_selection._meta import MetaRegressor, check_rows
+from sklperturb.model_selection._meta import MetaRegressor, unlabeled_for
 from sklperturb.uncertainty._conformal_asked import (
     USUAL,
     kinds_of,
@@ -26,6 +26,7 @@ from sklperturb.uncertainty._conformal_conditions import (
     HeldOut,
     TrainingConditions,
     as_rows,
+    contexts_to_tell_apart,
 )
 from sklperturb.uncertainty._conformal_distance import KernelDistance
 from sklperturb.uncertainty._conformal_quantiles import calibrated_quantiles
@@ -33,8 +34,6 @@ from sklperturb.uncertainty._conformal_scale import ErrorScale, ResponseStrength
 
 # Parts that units are dealt into, so that none is judged by a scale learnt from it.
 _N_PARTS = 10
-# Fewer perturbations do not tell the quantile of a context by itself.
-_LEAST_UNITS = 20
 _LEVELS = np.concatenate([np.arange(1, 199) / 200, [0.995, 0.998, 0.999]])
 
 
@@ -182,7 +181,7 @@ class ConformalRegressor(MetaRegressor):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self, X, y, X_unlabeled=None):
         """Learn from held-out rows how large errors are, then fit on all rows.
 
         Parameters
@@ -191,6 +190,10 @@ class ConformalRegressor(MetaRegressor):
             Conditions, and whatever else the estimator reads.
         y : array-like of shape (n_samples,) or (n_samples, n_genes)
             Responses.
+        X_unlabeled : DataFrame or array-like of shape (n_unlabeled, n_columns), \
+                default=None
+            Conditions to predict, for an estimator whose `fit` takes them; every fit
+            gets all of them.
 
         Returns
         -------
@@ -199,7 +202,7 @@ class ConformalRegressor(MetaRegressor):
         Raises
         ------
         ValueError
-            If there is one perturbation only.
+            If there is one perturbation only, or the estimator takes no `X_unlabeled`.
 
         Warns
         -----
@@ -207,7 +210,8 @@ class ConformalRegressor(MetaRegressor):
             If there are too few perturbations for the confidence, or for the quantile
             of a context.
         """
-        given, (X, targets) = X, check_rows(self, X, y)
+        metadata = unlabeled_for(self._estimator(), X_unlabeled)
+        given, (X, targets) = X, self._check_rows(X, y)
         flat = targets.reshape(len(targets), -1)
         self.schema_ = None
         if not issparse(X):
@@ -216,8 +220,9 @@ class ConformalRegressor(MetaRegressor):
         X = as_rows(X)
         self.conditions_ = known = TrainingConditions(X, self.schema_)
         context, perturbation, units = known.context, known.perturbation, known.units(X)
-        held = HeldOut(self._estimator(), X, flat, self._folds(X, units), self.n_jobs)
-        self._fit_estimator(given, y)
+        folds = self._folds(X, units)
+        held = HeldOut(self._estimator(), X, targets, folds, self.n_jobs, metadata)
+        self._fit_estimator(given, y, **metadata)
         names = known.names[perturbation]
         self.distance_ = KernelDistance(self.schema_).fit(X, context, names)
         least = 1e-3 * float(np.sqrt(np.mean(flat**2))) or 1.0
@@ -252,7 +257,7 @@ class ConformalRegressor(MetaRegressor):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_genes)
         """
         check_is_fitted(self)
-        return self.estimator_.predict(X)
+        return self._shaped(self.estimator_.predict(X))
 
     def predict_interval(self, X, confidence=None):
         """Return the ends of an interval around each prediction.
@@ -378,7 +383,10 @@ class ConformalRegressor(MetaRegressor):
         self.grouped_contexts_ = []
         groups = [slice(None)]
         if self.by_context:
-            groups += self._groups_of_contexts(context, units)
+            self.grouped_contexts_ = contexts_to_tell_apart(
+                context, self.conditions_.contexts, units
+            )
+        groups += [np.flatnonzero(context == code) for code in self.grouped_contexts_]
         self.quantiles_ = np.stack(
             [calibrated_quantiles(scores[g], units[g], self.levels_) for g in groups]
         )
@@ -393,25 +401,6 @@ class ConformalRegressor(MetaRegressor):
         self.held_out_kinds_ = dict(zip(names.tolist(), shares, strict=True))
         sizes = self.error_scale_.of_rows(features)
         self._usual = tuple(float(np.quantile(v, USUAL)) for v in (distance, sizes))
-
-    def _groups_of_contexts(self, context, units):
-        """Return the rows of each context with enough units; remember which it is."""
-        groups, few = [], []
-        for code, name in enumerate(self.conditions_.contexts):
-            rows = np.flatnonzero(context == code)
-            if len(np.unique(units[rows])) >= _LEAST_UNITS:
-                self.grouped_contexts_.append(code)
-                groups.append(rows)
-            else:
-                few.append(str(name))
-        if few:
-            shown = ", ".join(map(repr, few[:3])) + ", ..." * (len(few) > 3)
-            warn(
-                f"by_context=True, and in {len(few)} contexts ({shown}) fewer than "
-                f"{_LEAST_UNITS} perturbations were held out; they get the quantile of "
-                "all contexts."
-            )
-        return groups
 
     def _quantiles_at(self, confidence):
         """Return the quantile of each group, at the next level that there is."""
@@ -429,7 +418,7 @@ class ConformalRegressor(MetaRegressor):
 
     def _ask(self, X):
         """Return what intervals of the rows are made from."""
-        y_pred = np.asarray(self.estimator_.predict(X), dtype=np.float64)
+        y_pred = self._shaped(self.estimator_.predict(X)).astype(np.float64)
         X = as_rows(X)
         context, perturbation, contexts, names = self.conditions_.read(X)
         distance = self.distance_(X, context, names)

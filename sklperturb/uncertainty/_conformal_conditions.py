@@ -5,11 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import as_pandas, read_column
 from sklperturb.conditions._labels import as_text, each_label
 from sklperturb.conditions._levels import number_levels
 from sklperturb.model_selection._folds import has_structures, join_structures
 from sklperturb.model_selection._meta import out_of_fold
+
+# Fewer perturbations do not tell the quantile of a context by itself.
+_LEAST_UNITS = 20
 
 
 class TrainingConditions:
@@ -98,9 +102,11 @@ class HeldOut:
     ----------
     estimator : regressor
     X : array-like or DataFrame of shape (n_samples, n_columns)
-    y : ndarray of shape (n_samples, n_genes)
+    y : ndarray of shape (n_samples,) or (n_samples, n_genes)
     cv : splitter or iterable
     n_jobs : int or None
+    fit_params : dict of {str: object}
+        Metadata for each `fit`.
 
     Attributes
     ----------
@@ -108,9 +114,9 @@ class HeldOut:
     errors : ndarray of shape (n_held_out, n_genes)
     """
 
-    def __init__(self, estimator, X, y, cv, n_jobs):
+    def __init__(self, estimator, X, y, cv, n_jobs, fit_params):
         self._folds, [self._predicted], truth = out_of_fold(
-            [estimator], X, y, cv, n_jobs=n_jobs
+            [estimator], X, y, cv, n_jobs=n_jobs, fit_params=fit_params
         )
         self.errors = np.subtract(truth, self._predicted, out=truth)
         self.rows = np.concatenate([test for _, test in self._folds])
@@ -121,6 +127,30 @@ class HeldOut:
         for train, test in self._folds:
             yield train, test, self._predicted[start : start + len(test)]
             start += len(test)
+
+
+def contexts_to_tell_apart(context, contexts, units):
+    """Return the codes of contexts with enough units for a quantile; warn of others.
+
+    Parameters
+    ----------
+    context : ndarray of int of shape (n_rows,)
+    contexts : ndarray of object
+        What the codes stand for.
+    units : ndarray of int of shape (n_rows,)
+    """
+    found, few = [], []
+    for code, name in enumerate(contexts):
+        enough = len(np.unique(units[context == code])) >= _LEAST_UNITS
+        (found if enough else few).append((code, str(name)))
+    if few:
+        shown = ", ".join(repr(name) for _, name in few[:3]) + ", ..." * (len(few) > 3)
+        warn(
+            f"by_context=True, and in {len(few)} contexts ({shown}) fewer than "
+            f"{_LEAST_UNITS} perturbations were held out; they get the quantile of "
+            "all contexts."
+        )
+    return [code for code, _ in found]
 
 
 @dataclass(frozen=True)

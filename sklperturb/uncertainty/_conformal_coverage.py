@@ -180,8 +180,8 @@ def _covered_in_fold(estimator, X, y, fold, confidences, by):
 def _covered(estimator, X, y, confidences, by):
     """Return the shares inside, and widths, of each row and level; units and groups."""
     asked = estimator._ask(X)
-    rows = len(y), -1
-    score = np.abs(y - asked.y_pred).reshape(rows) / asked.scale
+    y_true, y_pred = (each.reshape(len(y), -1) for each in (y, asked.y_pred))
+    score = np.abs(y_true - y_pred) / asked.scale
     width = 2 * asked.scale.mean(axis=1)
     covered, widths = np.empty((2, len(y), len(confidences)))
     for number, level in enumerate(confidences):

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
@@ -26,6 +28,7 @@ from sklperturb.model_selection import (
     UnseenPerturbationKFold,
     UnseenScaffoldKFold,
 )
+from sklperturb.preprocessing import TargetStatisticsEncoder
 from tests.auditing.planted import (
     LEAKS,
     NEW,
@@ -38,6 +41,16 @@ from tests.auditing.planted import (
 )
 
 DATA_ONLY = ["rows", "levels", "names", "replicates", "copies", "columns"]
+
+
+class Finite(BaseEstimator):
+    """Takes infinite numbers for missing ones."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X.where(np.isfinite(X))
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +283,53 @@ def test_components_are_found_of_few_and_of_many_genes(n_genes):
     with_components = pd.concat([X, pd.DataFrame(pcs).add_prefix("pc")], axis=1)
     found = audit("additive", with_components, y, PAIRS, checks=["columns"])
     assert [note.examples for note in found.notes] == [["pc0", "pc1", "pc2"]]
+
+
+@pytest.mark.parametrize("statistic", ["mean", "component", "own mean"])
+def test_columns_that_are_missing_in_some_rows_are_compared_in_the_others(statistic):
+    X, y, rng = make_screen()
+    if statistic == "mean":
+        encoder = TargetStatisticsEncoder(["mean"])
+        columns = np.asarray(encoder.fit(X, y).transform(X), dtype=float)
+        columns = columns[:, y.shape[1] :]  # those of the perturbations
+    elif statistic == "component":
+        columns = PCA(2).fit_transform(y)
+    else:
+        columns = y.mean(axis=1)[:, None]
+    columns[rng.random(len(X)) < 0.2, 0] = np.nan
+    columns[:1] = np.nan
+    columns[1, 0] = np.inf
+    features = pd.DataFrame(columns).add_prefix("f")
+    pipeline = make_pipeline(Finite(), SimpleImputer(), StandardScaler(), Ridge())
+    found = audit(pipeline, features, y, PAIRS, conditions=X, checks=["columns"])
+    assert found.checks["columns"] == "found"
+    assert "f0" in found.findings[0].examples
+    assert "where it has numbers" in found.findings[0].found
+    assert np.isfinite(found.findings[0].inflation.inflation)
+
+
+def test_columns_with_too_few_numbers_are_not_called_clean():
+    X, y, rng = make_screen()
+    sparse = np.full((len(X), 2), np.nan)
+    sparse[:6, 0] = y[:6].mean(axis=1)
+    features = pd.DataFrame(sparse, columns=["few", "none"])
+    features["noise"] = rng.normal(size=len(X))
+    with_columns = pd.concat([X, features], axis=1)
+    found = audit("additive", with_columns, y, PAIRS, checks=["columns"])
+    assert found.ok
+    assert "in the columns 'few'; no other was found" in found.checks["columns"]
+    assert "Not checked: columns, too few numbers" in " ".join(repr(found).split())
+
+
+def test_counts_that_are_missing_in_some_rows_are_technical():
+    X, y, rng = make_screen()
+    size = rng.normal(size=len(X))
+    y = y + 5 * size[:, None]
+    X["n_cells"] = np.exp(5 + size)
+    X.loc[3, "n_cells"] = np.nan
+    found = audit("additive", X, y, PAIRS, checks=["metadata"])
+    (told,) = (*found.findings, *found.notes)
+    assert told.found.startswith("A model of 'n_cells' alone predicts")
 
 
 def test_columns_that_group_rows_alike_share_the_means(monkeypatch):

@@ -10,7 +10,9 @@ from sklearn.dummy import DummyRegressor
 from sklearn.preprocessing import StandardScaler
 
 import sklperturb
+from sklperturb.baseline import AdditiveRegressor
 from sklperturb.datasets import load_op2, make_chemical_screen, write_screen
+from sklperturb.ensemble import PseudoLabelRegressor
 from sklperturb.models import make_model
 
 
@@ -69,6 +71,22 @@ def test_intervals(cli, folder, kept, tmp_path):
     asked[1] = kept
     done = cli(*asked, "--interval", 0.5, "--overwrite", code=2)
     assert "which has no intervals" in done.stderr and "--intervals" in done.stderr
+
+
+def test_intervals_are_of_a_model_that_knows_the_id_map(
+    cli, folder, tmp_path, monkeypatch
+):
+    def made(name, *, schema=None, random_state=None, sources=()):
+        return PseudoLabelRegressor(AdditiveRegressor(schema=schema))
+
+    monkeypatch.setattr("sklperturb.models.make_model", made)
+    fit = ["fit", "--data", folder, "--model", "pseudo_label", "--jobs", 1]
+    for options in ([], ["--intervals"]):
+        path = tmp_path / f"{len(options)}.skpt"
+        cli(*fit, "--output", path, *options)
+        model = sklperturb.load(path)
+        fitted = model.estimator_ if options else model
+        assert fitted.n_pseudo_labelled_ == len(load_op2(folder).X_test)
 
 
 def test_predictions_are_those_of_the_model(cli, folder, kept, tmp_path):

@@ -105,6 +105,14 @@ def test_new_compounds_by_their_targets(cli, folder, tmp_path):
         (["--n", 2, "--max-per", "plate"], "is not COLUMN=K"),
         (["--n", 2, "--strategy", "k_center"], "Did you mean 'k_centre'"),
         (["--n", 0], "'--n'"),
+        (
+            ["--n", 2, "--top", "--strategy", "distance"],
+            "--top is for --strategy expected_error and disagreement, and 'distance'",
+        ),
+        (
+            ["--n", 2, "--cluster-column", "moa"],
+            "--cluster-column 'moa' is for --strategy 'clusters'",
+        ),
     ],
 )
 def test_what_is_wrong_is_told(cli, folder, tmp_path, given, told):

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
 
 from sklperturb.baseline import (
@@ -22,6 +23,8 @@ from sklperturb.ensemble import (
     ResidualRegressor,
     SeedEnsembleRegressor,
     SeenUnseenRegressor,
+    StretchedRegressor,
+    WeightedErrorRegressor,
 )
 from sklperturb.linear_model import ProductKernelRidge
 from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
@@ -29,6 +32,8 @@ from sklperturb.model_selection import UnseenPairKFold
 from sklperturb.model_selection._meta import out_of_fold
 from sklperturb.neural_network import TokenEmbeddingMLPRegressor
 from sklperturb.preprocessing import make_condition_encoder
+
+TREE = DecisionTreeRegressor(max_depth=3, random_state=0)
 
 
 class Shrinking(RegressorMixin, BaseEstimator):
@@ -282,3 +287,42 @@ def test_folds_are_shuffled_for_any_integer(linear):
         assert (np.diff(test) > 1).any()
     with pytest.raises(ValueError, match="n_splits=0"):
         out_of_fold([Ridge()], X, y, 0)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        BlendRegressor([("tree", TREE), ("mean", Ridge())], weights=[0.5, 0.5]),
+        PseudoLabelRegressor(TREE, n_rounds=2),
+        RescaledRegressor(TREE, random_state=0),
+        ResidualRegressor(TREE, Ridge()),
+        ResidualRegressor(Ridge(), TREE, cv=3, random_state=0),
+        SeedEnsembleRegressor(TREE, 3, random_state=0),
+        StretchedRegressor(TREE, random_state=0),
+        WeightedErrorRegressor(TREE, random_state=0),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_one_gene_as_a_column_is_that_gene_as_a_series(linear, model):
+    """Trees drop the dimension of a single gene, and linear models keep it."""
+    X, y = linear[0], linear[1][:, :1]
+    asked = {}
+    if isinstance(model, PseudoLabelRegressor):
+        asked["X_unlabeled"] = X[:7] + 0.1
+    column = clone(model).fit(X, y, **asked).predict(X)
+    series = clone(model).fit(X, y.ravel(), **asked).predict(X)
+    assert column.shape == y.shape and series.shape == (len(y),)
+    np.testing.assert_allclose(column.ravel(), series)
+
+
+def test_seen_and_unseen_rows_of_one_gene(screen):
+    """One model gives a column, and the other drops that dimension."""
+    X, y = screen.X[["cell_type", "sm_name"]], screen.y.iloc[:, :1]
+    encoder = OneHotEncoder(handle_unknown="ignore")
+    new = pd.concat([X.head(3), X.head(2).assign(sm_name=["new", "other"])])
+    for models in (TREE, Ridge()), (Ridge(), TREE):
+        model = SeenUnseenRegressor(*(make_pipeline(encoder, m) for m in models))
+        column = clone(model).fit(X, y).predict(new)
+        series = clone(model).fit(X, y.iloc[:, 0]).predict(new)
+        assert column.shape == (5, 1) and series.shape == (5,)
+        np.testing.assert_allclose(column.ravel(), series)

@@ -210,6 +210,7 @@ def test_fit_takes_cells_too(cli, fit, table, screen, unseen, tmp_path):
     for words, message in (
         (["--model", "ridge"], "leave --model out"),
         (["--model", "flow", "--clip", 3], "are for signatures"),
+        (["--jobs", 2], "--jobs and --dask are for signatures"),
         (
             ["--latent", "se", "--overwrite"],
             "--latent 'se' and --checkpoint go together",

@@ -375,6 +375,13 @@ def test_what_is_wrong_is_told(screen):
     ]:
         with pytest.raises(ValueError, match=message):
             suggest_experiments(*given)
+    for options, message in [
+        ({"batch": "top", "strategy": "distance"}, "batch='top' is for the strategies"),
+        ({"clusters": "moa"}, "clusters='moa' is for strategy='clusters'"),
+        ({"clusters": "moa", "strategy": "random"}, "choose that strategy"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            suggest_experiments(model, X, y, rest, 3, **options)
     with pytest.raises(ValueError, match="targets has no rows"):
         suggest_experiments(model, X, y, rest, 3, targets=rest.iloc[:0])
     with pytest.raises(TypeError, match="candidates must be a data frame"):

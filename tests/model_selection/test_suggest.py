@@ -1,6 +1,8 @@
 """Folds that resemble the rows to predict."""
 
+import numpy as np
 import pandas as pd
+import pytest
 
 from sklperturb.datasets import PerturbationSchema
 from sklperturb.model_selection import (
@@ -63,3 +65,24 @@ def test_nothing_to_predict():
     cv = suggest_cv(few, few.iloc[:0], n_splits=9)
     assert isinstance(cv, UnseenPairKFold) and cv.n_splits == 4
     assert len(list(cv.split(few))) == 4
+
+
+@pytest.mark.parametrize("type_", [int, float, str])
+def test_names_are_compared_as_text(type_):
+    """Files give codes of wells and compounds as numbers or as text."""
+    codes = {"A": 1, "B": 2, "C": 3, "T": 4, "u": 5, "v": 6, "w": 7, "x": 8}
+    coded = X.apply(lambda column: column.map(codes))
+    asked = _table([("T", "x")]).apply(lambda column: column.map(codes)).astype(type_)
+    cv = suggest_cv(coded, asked)
+    assert isinstance(cv, UnseenPairKFold)
+    assert cv.contexts == ["4"] and cv.n_splits == 3
+    held_out = [coded.iloc[test]["cell_type"].unique() for _, test in cv.split(coded)]
+    assert np.unique(held_out).tolist() == [4]
+
+
+def test_contexts_of_several_types():
+    mixed = X.assign(cell_type=X["cell_type"].replace({"A": 1}).astype(object))
+    cv = suggest_cv(mixed, _table([(1, "x"), ("T", "x")]))
+    assert isinstance(cv, UnseenPairKFold)
+    assert cv.contexts == ["1", "T"]
+    assert len(list(cv.split(mixed))) == cv.n_splits

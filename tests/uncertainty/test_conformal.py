@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import Ridge
 
 import sklperturb
@@ -290,3 +291,33 @@ def test_a_few_far_perturbations_are_not_worth_telling(n_far, told):
         warnings.simplefilter("always")
         _warn_of_shift(distances, 0.5, names, "are farther", "Measure more.")
     assert [str(w.message)[:22] for w in caught] == ["20 of 100 perturbation"] * told
+
+
+class Asked(RegressorMixin, BaseEstimator):
+    """Keeps what it is told of the conditions to predict."""
+
+    told = []
+
+    def fit(self, X, y, X_unlabeled=None):
+        self.told.append((len(X), X_unlabeled))
+        self.mean_ = np.mean(y, axis=0)
+        return self
+
+    def predict(self, X):
+        return np.tile(self.mean_, (len(X), 1))
+
+
+def test_every_fit_knows_what_is_to_be_predicted(monkeypatch):
+    X, y = noise(30, n_genes=3)
+    monkeypatch.setattr(Asked, "told", told := [])
+    # As many rows as training has: they are not cut to those of a fold.
+    asked = X.assign(cell_type="C")
+    ConformalRegressor(Asked()).fit(X, y, X_unlabeled=asked)
+    assert len(told) == 6 and {n for n, _ in told} > {len(X)}
+    for _, given in told:
+        pd.testing.assert_frame_equal(given, asked)
+    del told[:]
+    ConformalRegressor(Asked()).fit(X, y)
+    assert all(given is None for _, given in told)
+    with pytest.raises(ValueError, match="fit of NoChangeRegressor does not take it"):
+        ConformalRegressor(NoChangeRegressor()).fit(X, y, X_unlabeled=asked)

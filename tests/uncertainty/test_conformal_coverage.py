@@ -1,7 +1,11 @@
 """The table of what intervals cover."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeRegressor
 
 from sklperturb.baseline import AdditiveRegressor
 from sklperturb.datasets import make_chemical_screen
@@ -78,3 +82,25 @@ def test_what_is_wrong_is_told(model, screen):
         coverage_curve(model, X, y, by="contexts")
     with pytest.raises(ValueError, match="above 0 and below 1"):
         coverage_curve(model, X, y, confidences=[0.5, 90])
+
+
+def test_one_gene_as_a_column_is_that_gene_as_a_series(screen):
+    """scikit-learn's trees drop the dimension of a single output."""
+    tree = DecisionTreeRegressor(max_depth=4, random_state=0)
+    estimator = make_pipeline(OneHotEncoder(handle_unknown="ignore"), tree)
+    X, y = screen.X[["cell_type", "sm_name"]], screen.y.iloc[:, [0]]
+    column = ConformalRegressor(estimator).fit(X, y)
+    series = ConformalRegressor(estimator).fit(X, y.iloc[:, 0])
+    found, expected = (
+        coverage_curve(model, X, given)
+        for model, given in ((column, y), (series, y.iloc[:, 0]))
+    )
+    pd.testing.assert_frame_equal(found, expected)
+    assert column.predict(X).shape == y.shape
+    lower, upper = column.predict_interval(X, 0.9)
+    assert lower.shape == upper.shape == y.shape
+    flat = series.predict_interval(X, 0.9)
+    np.testing.assert_allclose([lower[:, 0], upper[:, 0]], flat)
+    # Whichever of the two forms is asked about.
+    crossed = coverage_curve(series, X, y)
+    pd.testing.assert_frame_equal(crossed, expected)
