@@ -204,9 +204,10 @@ def compare(
     ['product_kernel', 'additive']
     """
     X, y = as_pandas(X), as_pandas(y)
+    scoring = scoring if isinstance(scoring, list) else [scoring]
+    judge = make_judge(scoring, schema, X)
     schema = resolve_schema(schema, X)
     models, left_out = _collect(estimators, baselines, schema, random_state, sources)
-    judge = make_judge(scoring if isinstance(scoring, list) else [scoring], schema)
     metrics = judge.metrics
     if return_predictions and not judge.predicts_rows:
         raise ValueError(

@@ -8,18 +8,21 @@ from sklperturb.comparison._ceilings import ceilings_of_rows, warn_of_failure
 from sklperturb.comparison._evidence import held_out_units
 from sklperturb.conditions._frames import read_column
 from sklperturb.conditions._labels import as_text, control_rows, each_label
+from sklperturb.conditions._validation import resolve_schema
 from sklperturb.evaluation import CellScorer
 from sklperturb.metrics import WeightedMSEScorer, get_metric
 from sklperturb.metrics._checks import without_annotation
 
 
-def make_judge(scoring, schema):
+def make_judge(scoring, schema, X):
     """Return what scores folds by a list of metrics.
 
     Parameters
     ----------
     scoring : list of str, scorer of `sklperturb.metrics`, or CellScorer
-    schema : PerturbationSchema
+    schema : PerturbationSchema or None
+        None infers it from `X`, as the scorers do.
+    X : DataFrame or array-like of shape (n_samples, n_columns)
 
     Returns
     -------
@@ -43,7 +46,7 @@ def make_judge(scoring, schema):
             f"scoring={scoring} mixes scores of rows and of cells, or conventions; "
             "pass CellScorers of one convention, or none, and compare twice."
         )
-    return CellJudge(list({m.name: m for m in scoring}.values()), schema)
+    return CellJudge(list({m.name: m for m in scoring}.values()), schema, X)
 
 
 class RowJudge:
@@ -104,25 +107,28 @@ class CellJudge:
     ----------
     metrics : list of CellScorer
         Of one convention.
-    schema : PerturbationSchema
+    schema : PerturbationSchema or None
+        Of scorers that have none; None infers it from `X`.
+    X : DataFrame or array-like of shape (n_samples, n_columns)
     """
 
     warns_of_repeats = False  # cells of one condition may be many
     predicts_rows = False
 
-    def __init__(self, metrics, schema):
+    def __init__(self, metrics, schema, X):
         self.metrics = metrics
         scorer = metrics[0]
+        # With the label of controls in it, so that scores and units know the same ones.
+        schema = resolve_schema(scorer.schema or schema, X, scorer.control)
         self._scorer = CellScorer(
             scorer.metric,
             scorer.convention,
-            schema=scorer.schema or schema,
-            control=scorer.control,
+            schema=schema,
             n_components=scorer.n_components,
         )
         # Which cells are controls is no part of a scorer's repr.
         self.identity = [repr(metric) for metric in metrics]
-        self.identity += [repr(self._scorer.schema), scorer.control]
+        self.identity += [repr(schema), scorer.control]
 
     def n_rows(self, X, test):
         return len(self._conditions(X, test))

@@ -14,6 +14,7 @@ from functools import wraps
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
 from sklperturb.conditions._frames import is_annotated
 
@@ -322,6 +323,21 @@ def target_names(y):
     made = np.empty(len(names), dtype=object)
     made[:] = [str(name) for name in names]
     return made
+
+
+def known_names(estimator):
+    """Return the names of what a fitted estimator predicts, or None.
+
+    Those that `y` had in `fit`; of a pipeline or a search, in the fit of what predicts.
+    """
+    while (names := getattr(estimator, TARGET_NAMES, None)) is None:
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        else:
+            return None
+    return names
 
 
 def _named(y_pred, X, names):

@@ -9,17 +9,20 @@ from sklearn.decomposition import PCA
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from sklperturb.cells import looks_like_counts, open_cells
-from sklperturb.cells._blocks import by_row, rows_of, to_dense
+from sklperturb.cells._blocks import LazyMatrix, by_row, rows_of, to_dense
 from sklperturb.cells._files import check_unique_genes, is_annotated
 from sklperturb.conditions import PerturbationSchema
-from sklperturb.conditions._frames import read_column
+from sklperturb.conditions._doubts import warn
+from sklperturb.conditions._frames import as_pandas, read_column
 from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_label
-from sklperturb.conditions._named_predictions import arrays_only
+from sklperturb.conditions._named_predictions import arrays_only, known_names
 from sklperturb.conditions._near import spelling_hint
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.evaluation._conventions import CONVENTIONS
 from sklperturb.evaluation._evaluation import score_halves, score_sides
 from sklperturb.evaluation._sides import Population, on_one_scale
+
+_PREDICTED = "the prediction"
 
 
 class CellScorer:
@@ -28,7 +31,10 @@ class CellScorer:
     For ``scoring`` of :func:`~sklearn.model_selection.cross_val_score` and searches,
     on data whose rows are cells. The estimator's ``sample(X, 1)`` is asked for a cell
     of each row where it has one, else its ``predict(X)``. Where there are contexts, the
-    cells of each are scored by themselves, against its own controls.
+    cells of each are scored by themselves, against its own controls; against those of
+    all contexts, with a warning, where a context has none among the cells to score.
+    Genes are matched by name where `y` and what is predicted have names, or the
+    estimator knows those of the `y` that it was fitted to.
 
     Parameters
     ----------
@@ -67,6 +73,10 @@ class CellScorer:
     model is not asked to predict them. Tests of differential expression see nothing in
     cells that are all alike: for an estimator that only predicts a mean, use a metric
     of pseudobulks.
+
+    Where logarithms are scored, or predicted, `y` may hold counts or log1p of cells
+    scaled to 10,000 counts: the score is the same. Predicted logarithms are taken to be
+    of that scale.
 
     Examples
     --------
@@ -137,6 +147,18 @@ class CellScorer:
         -------
         score : float
             Mean over perturbations, each in each of its contexts.
+
+        Raises
+        ------
+        ValueError
+            If the predicted genes or cells are not those of `y`, no cell is a control,
+            all are, or the values are not what the convention scores.
+
+        Warns
+        -----
+        UserWarning
+            If a context has no controls; or if `y` holds counts, and what is predicted
+            fractions that do not look like logarithms of that scale.
         """
         found = self._evaluate(_cells_of(estimator, X), X, y, [self.metric])
         scores = [each.scores.loc[self.metric, "score"] for _, each in found]
@@ -251,10 +273,13 @@ class CellScorer:
         labels, contexts = self._read(X, schema)
         sides = self._sides(y, cells)
         as_logs = self.n_components is not None and _holds_counts(sides)
-        sides = on_one_scale(sides, "log1p" if as_logs else rule.values)
+        # What a model predicts depends on what it was fitted to, and not on this y.
+        scale = "log1p" if as_logs else rule.values
+        sides = on_one_scale(sides, scale, normalised=[_PREDICTED])
         real, pred = (by_row(side.matrix, side.name) for side in sides.values())
         genes = sides["y"].genes
         is_control = labels == CONTROL
+        _warn_of_pooled(contexts, is_control, schema.context)
         for context in pd.unique(contexts[~is_control]):
             own = contexts == context
             # Without controls of its own, those of all contexts stand in.
@@ -293,7 +318,7 @@ class CellScorer:
 
     def _sides(self, y, predicted):
         """Return both as populations of the genes of `y`."""
-        real, pred = open_cells(y), open_cells(predicted)
+        real, pred = open_cells(as_pandas(y)), open_cells(predicted)
         genes = real.genes
         if genes is None:
             genes = [f"g{i}" for i in range(real.shape[1])]
@@ -305,10 +330,18 @@ class CellScorer:
                 f"y has {real.shape[0]} of {real.shape[1]}; score it in the space that "
                 "it was fitted to."
             )
+        matrix = pred.matrix
+        if real.genes is not None and pred.genes is not None:
+            places = _places_of(genes, pd.Index(pred.genes).astype(str))
+            if places is not None:
+                matrix = LazyMatrix(matrix, columns=places)
         empty = np.full(real.shape[0], None, dtype=object)
         return {
-            name: Population(cells.matrix, empty, genes, name, cells.obs_names)
-            for name, cells in (("y", real), ("the prediction", pred))
+            name: Population(values, empty, genes, name, cells.obs_names)
+            for name, cells, values in (
+                ("y", real, real.matrix),
+                (_PREDICTED, pred, matrix),
+            )
         }
 
     def _project(self, truth, guess):
@@ -321,14 +354,64 @@ class CellScorer:
 
 
 def _cells_of(estimator, X):
-    """Return a predicted cell for each row."""
-    if not hasattr(estimator, "sample"):
+    """Return a predicted cell for each row, as `Cells` with the genes that are known.
+
+    Estimators of the toolkit give arrays, without a frame made of each, and know what
+    the columns are.
+    """
+    if hasattr(estimator, "sample"):
+        cells = as_pandas(estimator.sample(X, 1))
+        is_table = is_annotated(cells) or isinstance(cells, pd.DataFrame)
+        if not (is_table or sparse.issparse(cells)):
+            cells = np.asarray(cells).reshape(len(X), -1)
+    else:
         with arrays_only():
-            return estimator.predict(X)
-    cells = estimator.sample(X, 1)
-    if is_annotated(cells) or sparse.issparse(cells):
-        return cells
-    return np.asarray(cells).reshape(len(X), -1)
+            cells = as_pandas(estimator.predict(X))
+    cells = open_cells(cells)
+    names = known_names(estimator)
+    if cells.genes is None and names is not None and len(names) == cells.shape[-1]:
+        cells.genes = pd.Index(names)
+    return cells
+
+
+def _warn_of_pooled(contexts, is_control, column):
+    """Warn of contexts whose cells are compared with the controls of all contexts."""
+    scored = pd.unique(contexts[~is_control])
+    own = set(contexts[is_control])
+    lacking = sorted(map(str, set(scored) - own))
+    if lacking:
+        shown = ", ".join(map(repr, lacking[:3]))
+        warn(
+            f"{len(lacking)} of {len(scored)} levels of {column!r} have no controls "
+            f"among the cells to score, such as {shown}. Their effects are "
+            "measured from the controls of all contexts, pooled, and so hold the "
+            "differences between contexts, which are often larger than those that "
+            "perturbations make. Let each part that is scored have controls of each "
+            "context, or leave these contexts out."
+        )
+
+
+def _places_of(genes, predicted):
+    """Return where the genes of `y` are among those predicted; None is in their place.
+
+    Names that only number the columns, as frames and AnnData have them where nobody
+    named any, say no more than the places do.
+    """
+    if predicted.equals(genes):
+        return None
+    check_unique_genes(predicted, _PREDICTED)
+    places = predicted.get_indexer(genes)
+    if (places >= 0).all():
+        return places
+    numbers = pd.RangeIndex(len(genes)).astype(str)
+    if numbers.equals(genes) or numbers.equals(predicted):
+        return None
+    raise ValueError(
+        f"{_PREDICTED.capitalize()} must have the genes of y; it has "
+        f"{len(predicted)}, of which {int((places >= 0).sum())} are among the "
+        f"{len(genes)} of y. Score the model on the genes that it was fitted to, or "
+        f"name them alike.{spelling_hint(predicted, genes)}"
+    )
 
 
 def _holds_counts(sides):

@@ -151,7 +151,8 @@ def evaluate_cells(
     -----
     UserWarning
         If no target gene is among the genes, so that there is none to leave out of
-        the scores that are defined without them.
+        the scores that are defined without them; or if one side holds counts, and
+        another fractions that are no logarithms at 10,000 counts a cell, as it seems.
 
     See Also
     --------
@@ -162,9 +163,11 @@ def evaluate_cells(
     -----
     "vcc2026" scores counts, and "populations" what there is. The others score
     log1p-normalised cells: where one side holds counts, each cell of both is scaled to
-    10,000 counts, log1p taken, and the result rounded to single precision. Where counts
-    are scored and a side holds their log1p, the counts are worked out if all of them
-    come out whole. Both are logged. Values that are not of one precision are compared
+    10,000 counts, log1p taken, and the result rounded to single precision. Logarithms
+    of whole counts at another depth are scaled too; others, such as means, are kept,
+    and a warning tells where they do not add up to a like number. Where counts are
+    scored and a side holds their log1p, the counts are worked out if all of them come
+    out whole. Both are logged. Values that are not of one precision are compared
     in single precision.
 
     A perturbation for which the truth leaves a score undefined is left out of the

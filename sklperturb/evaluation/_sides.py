@@ -20,6 +20,7 @@ from sklperturb.cells._blocks import (
 )
 from sklperturb.cells._counts import value_kind, whole_counts
 from sklperturb.cells._files import check_unique_genes
+from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import as_text, each_label
 from sklperturb.conditions._near import spelling_hint
 
@@ -27,6 +28,9 @@ _logger = logging.getLogger("sklperturb")
 # Counts a cell is scaled to, and how far from it, as a share, a cell may be that is
 # not scaled again.
 _DEPTH, _DEPTH_TOLERANCE = 1e4, 1e-3
+# By how much a mean cell may add up to more, or less, than another on the same scale.
+_FAR = 3.0
+_LOGARITHMS = ("log1p", "signed")
 _WHAT = {
     "log1p": "logarithms",
     "normalised": "fractions too large for logarithms",
@@ -115,13 +119,16 @@ def _population(cells, name, perturbation):
     return Population(cells.matrix, labels, cells.genes, name, cells.obs_names)
 
 
-def on_one_scale(sides, values):
+def on_one_scale(sides, values, *, normalised=()):
     """Bring all sides to what a convention scores, alike and block by block.
 
     Parameters
     ----------
     sides : dict of str to Population
     values : {"log1p", "counts", "any"}
+    normalised : collection of str, default=()
+        Names of the sides whose logarithms, if they hold any, are log1p at the common
+        depth. Those of others may be cells at a depth of their own.
 
     Returns
     -------
@@ -131,6 +138,11 @@ def on_one_scale(sides, values):
     ------
     ValueError
         If a side holds what cannot become that.
+
+    Warns
+    -----
+    UserWarning
+        If beside counts a side holds fractions that add up to another depth.
     """
     named = {side.name: side for side in sides.values()}
     matrices = {name: side.matrix for name, side in named.items()}
@@ -139,7 +151,7 @@ def on_one_scale(sides, values):
     if values == "any":
         matrices = {name: by_row(matrix, name) for name, matrix in matrices.items()}
     else:
-        matrices = _on_one_scale(named, matrices, values)
+        matrices = _on_one_scale(named, matrices, values, normalised)
     return {n: replace(side, matrix=matrices[side.name]) for n, side in sides.items()}
 
 
@@ -153,16 +165,17 @@ def _mixed(matrices):
     return kinds >= {"counts", "log1p"}
 
 
-def _on_one_scale(sides, matrices, values):
+def _on_one_scale(sides, matrices, values, normalised):
     kinds = {name: value_kind(sample_places(m)[0]) for name, m in matrices.items()}
     for name, kind in kinds.items():
         if kind == "invalid" or (kind == "signed" and values == "counts"):
             sides[name].checked("counts" if kind == "signed" else "finite").scan()
-    bring = _to_counts if values == "counts" else _to_logarithms
-    return bring(matrices, kinds)
+    if values == "counts":
+        return _to_counts(matrices, kinds)
+    return _to_logarithms(matrices, kinds, normalised)
 
 
-def _to_logarithms(matrices, kinds):
+def _to_logarithms(matrices, kinds, normalised):
     for name, kind in kinds.items():
         if kind == "normalised":
             raise ValueError(
@@ -192,11 +205,43 @@ def _to_logarithms(matrices, kinds):
     )
     converted = {}
     for name, matrix in matrices.items():
-        is_log = kinds[name] in ("log1p", "signed")
-        scale = _rescaled if is_log else partial(_normalised, name=name)
+        scale = partial(_normalised, name=name)
+        if kinds[name] in _LOGARITHMS:
+            scale = _as_given if name in normalised else _rescaled
         rows = by_row(matrix, name)
         converted[name] = LazyMatrix(rows, convert=scale, dtype=np.float32)
+    _warn_of_depths(converted, kinds)
     return converted
+
+
+def _warn_of_depths(converted, kinds):
+    """Warn of fractions that are no logarithms at the common depth, as it seems.
+
+    Means of logarithms add up to less than cells do, so that means over all cells are
+    compared, which are the same of cells and of what is expected of them.
+    """
+    totals = {}
+    for name, matrix in converted.items():
+        sample = sample_places(matrix)[0]
+        mean = np.asarray(sample.mean(axis=0), dtype=np.float64).ravel()
+        totals[name] = float(np.expm1(mean).sum())
+    of_counts = next(name for name, kind in kinds.items() if kind == "counts")
+    expected = totals[of_counts]
+    for name, kind in kinds.items():
+        far = not expected / _FAR < totals[name] < expected * _FAR
+        if kind in _LOGARITHMS and far:
+            warn(
+                f"{of_counts} holds counts and {name} fractions, which are scored as "
+                f"log1p of cells scaled to {_DEPTH:,.0f} counts. They do not look like "
+                f"that: expm1 of their mean adds up to {totals[name]:,.0f}, and to "
+                f"{expected:,.0f} in {of_counts}. Fit the model to such logarithms "
+                "(log_normalise(counts), or target_sum=1e4 where an estimator has it), "
+                "or let it generate whole counts."
+            )
+
+
+def _as_given(logarithms):
+    return logarithms
 
 
 def _to_counts(matrices, kinds):
@@ -235,17 +280,22 @@ def _normalised(counts, name):
 
 
 def _rescaled(logarithms):
-    """Return cells that are log1p at a depth of their own at the common depth.
+    """Return cells that are log1p of counts at a depth of their own at the common one.
 
-    Cells of that depth stay as they are, so that values that tie still do.
+    Cells of that depth stay as they are, so that values that tie still do. So does what
+    no whole counts lead to: a mean of logarithms adds up to less than the depth of
+    the cells, and a displaced cell to anything.
     """
     cells = sparse.csr_array(logarithms)
     totals = np.asarray(cells.expm1().sum(axis=1), dtype=np.float64).ravel()
     other = (totals > 0) & (np.abs(totals / _DEPTH - 1) >= _DEPTH_TOLERANCE)
     if not other.any():
         return cells
-    own = np.flatnonzero(other)
-    rescaled = log_normalise(whole_counts(cells[own])[0], _DEPTH)
+    counts, found = whole_counts(cells[np.flatnonzero(other)])
+    if not found.any():
+        return cells
+    other[other] = found
+    rescaled = log_normalise(counts[np.flatnonzero(found)], _DEPTH)
     stacked = sparse.vstack([cells[np.flatnonzero(~other)], rescaled], format="csr")
-    back = np.argsort(np.concatenate([np.flatnonzero(~other), own]))
+    back = np.argsort(np.concatenate([np.flatnonzero(~other), np.flatnonzero(other)]))
     return stacked[back]

@@ -369,6 +369,11 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
         return counts_of(self, drawn, X, amplitude, rng)
 
     @property
+    def _target_names(self):
+        """Genes of the cells that `sample` makes, by which scores line them up."""
+        return None if self.space_ is None else self.space_.genes_
+
+    @property
     def _kept(self):
         """Places of the controls of which cells are made."""
         if self.cells_ is not None:

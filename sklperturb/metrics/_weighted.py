@@ -194,9 +194,11 @@ class WeightedMSEScorer:
         def errors(y_true, y_pred):
             truth = without_annotation(y_true)
             w = _of_genes(weights, truth)
-            truth = np.asarray(truth).reshape(len(truth), -1)
-            prediction = np.asarray(y_pred).reshape(len(truth), -1)
-            return weighted_squared_error(truth, prediction, weights=w)
+            pair = truth, as_pandas(y_pred)
+            if not all(isinstance(side, pd.DataFrame) for side in pair):
+                # Frames are matched by name, all else by place.
+                pair = (np.asarray(side).reshape(len(truth), -1) for side in pair)
+            return weighted_squared_error(*pair, weights=w)
 
         return errors
 

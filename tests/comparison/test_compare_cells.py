@@ -124,7 +124,7 @@ def test_contexts_are_the_units_where_they_are_held_out(lines):
 def test_units_are_those_of_the_scores(lines):
     screen, _ = lines
     X = screen.X.sample(frac=1, random_state=0)
-    judge = CellJudge([CellScorer("energy", "populations")], screen.schema)
+    judge = CellJudge([CellScorer("energy", "populations")], screen.schema, X)
     for kind, role in (
         (UnseenPerturbationKFold, "perturbation"),
         (UnseenContextKFold, "context"),
@@ -230,3 +230,27 @@ def test_which_models_fit(lines):
     assert models["best"].embedding is embedding and left_out == {}
     with pytest.raises(ValueError, match="'gan' is no model of cells"):
         select_cell_models(screen, y, ["gan"])
+
+
+def test_the_scorer_says_which_label_is_of_controls(lines):
+    """Whatever it is: units are of the cells that are scored."""
+    screen, y = lines
+    X = screen.X.drop(columns=screen.schema.control)
+    X["target_gene"] = X["target_gene"].where(~screen.is_control, "mywt")
+    named = replace(screen.schema, control=None, control_labels=("mywt",))
+    cv = UnseenPerturbationKFold(2, keep_controls="both", schema=named, random_state=0)
+    summaries = [
+        compare(
+            {"oracle": Oracle(y)},
+            X,
+            y,
+            cv=cv,
+            baselines=None,
+            scoring=CellScorer("energy", "populations", **given),
+            random_state=0,
+        ).summary
+        for given in ({"control": "mywt"}, {"schema": named})
+    ]
+    columns = ["mean", "ci_low", "ci_high", "n_units"]
+    pd.testing.assert_frame_equal(*(table[columns] for table in summaries))
+    assert (summaries[0]["n_units"] == 12).all()

@@ -499,6 +499,13 @@ def test_a_cell_of_each_row(screen, fitted):
     assert {tuple(row) for row in cells[controls].toarray()} <= own
 
 
+def test_a_scorer_matches_genes_by_name(screen, fitted):
+    scorer = CellScorer("energy", "populations")
+    expected = scorer(fitted, screen.X, screen.y)
+    turned = screen.y[:, ::-1].copy()
+    assert scorer(fitted, screen.X, turned) == pytest.approx(expected, rel=1e-6)
+
+
 def test_cross_validation_of_counts(screen):
     cv = UnseenPerturbationKFold(
         2, keep_controls="both", schema=screen.schema, random_state=0

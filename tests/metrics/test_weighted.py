@@ -57,6 +57,17 @@ def test_each_fold_has_the_weights_of_its_rows(data):
         assert -score == pytest.approx(_expected(y.to_numpy()[test], mean, own))
 
 
+def test_predicted_frames_are_matched_by_name(data):
+    X, y, weights = data
+    scorer = WeightedMSEScorer(weights, by="compound")
+
+    class Knows:
+        def predict(self, X):
+            return y.iloc[:, ::-1]
+
+    assert scorer(Knows(), X, y) == 0
+
+
 def test_grid_search_picks_by_the_weighted_error():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 1))
