@@ -17,6 +17,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from sklperturb.conditions._frames import is_annotated
+from sklperturb.conditions._near import spelling_hint
 
 # What is kept on an estimator beside what it learns: names, and what was asked for.
 # Files hold both.
@@ -338,6 +339,86 @@ def known_names(estimator):
         else:
             return None
     return names
+
+
+def predict_genes_of(estimator, X, y):
+    """Return an estimator's prediction for `X`, as an array of the columns of `y`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    X : array-like or DataFrame of shape (n_samples, n_columns)
+    y : array-like, DataFrame or AnnData of shape (n_samples, n_genes)
+
+    Returns
+    -------
+    y_pred : array-like of shape (n_samples, n_genes)
+
+    Raises
+    ------
+    ValueError
+        If `y` has genes that are not predicted.
+    """
+    with arrays_only():
+        y_pred = estimator.predict(X)
+    places = places_in_prediction(estimator, y)
+    if places is None or np.ndim(y_pred) != 2 or np.shape(y_pred)[1] != len(places):
+        return y_pred
+    return np.asarray(y_pred)[:, places]
+
+
+def places_in_prediction(estimator, y):
+    """Return where the genes of `y` are in what an estimator predicts, by their names.
+
+    What is predicted is in the order that `y` had in `fit`. None stands for the same
+    order, which is taken for granted where one of both has no names.
+    """
+    genes, predicted = target_names(y), known_names(estimator)
+    if genes is None or predicted is None or len(genes) != len(predicted):
+        return None
+    return places_of_genes(*(pd.Index(n).astype(str) for n in (genes, predicted)))
+
+
+def places_of_genes(genes, predicted):
+    """Return where the genes of `y` are among those predicted; None is in their place.
+
+    Names that only number the columns, as frames and AnnData have them where nobody
+    named any, say no more than the places do.
+
+    Parameters
+    ----------
+    genes, predicted : Index of str
+
+    Returns
+    -------
+    places : ndarray of shape (n_genes,) or None
+
+    Raises
+    ------
+    ValueError
+        If not all of them are predicted, or names that differ are repeated.
+    """
+    if predicted.equals(genes):
+        return None
+    if not predicted.is_unique:
+        raise ValueError(
+            "The prediction has genes more than once, so that those of y cannot be "
+            f"told: {list(predicted[predicted.duplicated()][:5])}. Make their names "
+            "unique, and fit the model again."
+        )
+    places = predicted.get_indexer(genes)
+    if (places >= 0).all():
+        return places
+    numbers = pd.RangeIndex(len(genes)).astype(str)
+    if numbers.equals(genes) or numbers.equals(predicted):
+        return None
+    raise ValueError(
+        f"The prediction must have the genes of y; it has {len(predicted)}, of which "
+        f"{int((places >= 0).sum())} are among the {len(genes)} of y. Score the model "
+        "on the genes that it was fitted to, or name them alike."
+        f"{spelling_hint(predicted, genes)}"
+    )
 
 
 def _named(y_pred, X, names):

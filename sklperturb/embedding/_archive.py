@@ -1,7 +1,6 @@
 """Read tensors and plain values from torch files without running what they ask for."""
 
 import math
-import struct
 import sys
 import zipfile
 import zlib
@@ -10,12 +9,11 @@ import torch
 
 from sklperturb.embedding._program import Inert, Name, follow
 from sklperturb.files._reading import FileError, check_file, reading
+from sklperturb.files._stored import member_places
 
 _MOST_BYTES = 2**26  # of the pickle
 _MOST_RECORDS = 500_000
 _MOST_DIMENSIONS = 16
-_LOCAL_HEADER = struct.Struct("<4s22xHH")
-_ENCRYPTED = 0x1
 # How files of torch before 1.6 begin.
 _OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _DTYPES = {
@@ -137,7 +135,7 @@ def _read_records(path):
         infos = archive.infolist()
         if archive.comment or len(infos) > _MOST_RECORDS:
             raise ValueError("torch writes no such archive")
-        places = _places(path, infos, archive.start_dir)
+        places = member_places(path, infos, archive.start_dir)
         by_name = {info.filename: info for info in infos}
         programs = [name for name in by_name if name.endswith("/data.pkl")]
         if len(programs) != 1 or len(by_name) < len(infos):
@@ -158,32 +156,3 @@ def _read_records(path):
         if name.startswith(folder)
     }
     return records, program
-
-
-def _places(path, infos, end):
-    """Return the first byte of each record, and that after its last, by name.
-
-    Records are mapped where the archive says they are: none may lie in another.
-    """
-    places, free = {}, 0
-    with open(path, "rb", buffering=0) as file:
-        for info in sorted(infos, key=lambda info: info.header_offset):
-            if info.compress_type != zipfile.ZIP_STORED:
-                raise ValueError("its records are compressed, which torch never does")
-            if info.flag_bits & _ENCRYPTED:
-                raise ValueError("its records are encrypted")
-            header = info.header_offset
-            file.seek(header)
-            mark, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-            start = header + _LOCAL_HEADER.size + name + extra
-            stop = start + info.file_size
-            inside = free <= header and stop <= end
-            if (
-                mark != b"PK\x03\x04"
-                or not inside
-                or info.compress_size != stop - start
-            ):
-                raise ValueError("a record is not where it should be")
-            places[info.filename] = start, stop
-            free = stop
-    return places

@@ -15,7 +15,11 @@ from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._frames import as_pandas, read_column
 from sklperturb.conditions._labels import CONTROL, as_text, control_rows, each_label
-from sklperturb.conditions._named_predictions import arrays_only, known_names
+from sklperturb.conditions._named_predictions import (
+    arrays_only,
+    known_names,
+    places_of_genes,
+)
 from sklperturb.conditions._near import spelling_hint
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.evaluation._conventions import CONVENTIONS
@@ -332,7 +336,7 @@ class CellScorer:
             )
         matrix = pred.matrix
         if real.genes is not None and pred.genes is not None:
-            places = _places_of(genes, pd.Index(pred.genes).astype(str))
+            places = places_of_genes(genes, pd.Index(pred.genes).astype(str))
             if places is not None:
                 matrix = LazyMatrix(matrix, columns=places)
         empty = np.full(real.shape[0], None, dtype=object)
@@ -389,29 +393,6 @@ def _warn_of_pooled(contexts, is_control, column):
             "perturbations make. Let each part that is scored have controls of each "
             "context, or leave these contexts out."
         )
-
-
-def _places_of(genes, predicted):
-    """Return where the genes of `y` are among those predicted; None is in their place.
-
-    Names that only number the columns, as frames and AnnData have them where nobody
-    named any, say no more than the places do.
-    """
-    if predicted.equals(genes):
-        return None
-    check_unique_genes(predicted, _PREDICTED)
-    places = predicted.get_indexer(genes)
-    if (places >= 0).all():
-        return places
-    numbers = pd.RangeIndex(len(genes)).astype(str)
-    if numbers.equals(genes) or numbers.equals(predicted):
-        return None
-    raise ValueError(
-        f"{_PREDICTED.capitalize()} must have the genes of y; it has "
-        f"{len(predicted)}, of which {int((places >= 0).sum())} are among the "
-        f"{len(genes)} of y. Score the model on the genes that it was fitted to, or "
-        f"name them alike.{spelling_hint(predicted, genes)}"
-    )
 
 
 def _holds_counts(sides):

@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 
 from sklperturb.comparison import compare
 from sklperturb.conditions._frames import as_pandas
-from sklperturb.conditions._named_predictions import arrays_only
+from sklperturb.conditions._named_predictions import predict_genes_of
 from sklperturb.metrics._checks import without_annotation
 from sklperturb.utils._choices import one_of
 from sklperturb.utils._optional import import_extra
@@ -241,8 +241,7 @@ class PredictionDisplay(Display):
                 "to have it fitted on folds, or a fitted estimator."
             )
         options = {"name": name} | options
-        with arrays_only():
-            y_pred = estimator.predict(X)
+        y_pred = predict_genes_of(estimator, X, y)
         return cls.from_predictions(y, y_pred, X=X, schema=schema, **options)
 
     @classmethod

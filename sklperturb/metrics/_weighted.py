@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from sklperturb.conditions._frames import as_pandas, read_column
-from sklperturb.conditions._named_predictions import arrays_only
+from sklperturb.conditions._named_predictions import predict_genes_of
 from sklperturb.files._identifiers import as_identifiers
 from sklperturb.metrics._checks import check_weights, without_annotation
 from sklperturb.metrics._effects import gene_weights, weighted_squared_error
@@ -168,8 +168,7 @@ class WeightedMSEScorer:
         -------
         score : float
         """
-        with arrays_only():
-            y_pred = estimator.predict(X)
+        y_pred = predict_genes_of(estimator, X, y)
         return -float(np.mean(self.of_rows(X)(y, y_pred)))
 
     def of_rows(self, X):

@@ -7,6 +7,7 @@ import stat
 import zipfile
 
 from sklperturb.files._reading import FileError, check_file, reading, short
+from sklperturb.files._stored import Member, member_places
 from sklperturb.files._writing import written_whole
 
 MANIFEST, ARRAYS, CARD = "manifest.json", "arrays.safetensors", "card.md"
@@ -108,18 +109,17 @@ class Archive:
             raise FileError(f"{self.path} is not {WHAT}: it is no .skpt.")
         with reading(self.path, WHAT):
             self._check_directory()
-            self._zip = zipfile.ZipFile(self.path)
-            try:
-                self._members = self._check_members()
-            except BaseException:
-                self._zip.close()
-                raise
+            with zipfile.ZipFile(self.path) as archive:
+                infos = archive.infolist()
+                self._members = self._check_members(infos)
+                self._places = member_places(self.path, infos, archive.start_dir)
+            self._file = open(self.path, "rb", buffering=0)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        self._zip.close()
+        self._file.close()
 
     def _refuse(self, what):
         raise FileError(
@@ -146,11 +146,11 @@ class Archive:
         ):
             self._refuse(f"it has {n_members} members")
 
-    def _check_members(self):
+    def _check_members(self, infos):
         members, total = {}, 0
-        if len(self._zip.infolist()) > _MOST_MEMBERS:
-            self._refuse(f"it has {len(self._zip.infolist())} members")
-        for info in self._zip.infolist():
+        if len(infos) > _MOST_MEMBERS:
+            self._refuse(f"it has {len(infos)} members")
+        for info in infos:
             name = info.orig_filename
             if name == "state.npy":
                 raise FileError(
@@ -207,11 +207,14 @@ class Archive:
             self._refuse(f"{name} has {info.file_size} bytes, not {expected['size']}")
         if info.CRC != expected.get("crc32", info.CRC):
             self._refuse(f"{name} was changed: the manifest lists another checksum")
-        # The zip compares its checksum with the bytes when the last of them is read.
-        with reading(self.path, WHAT), self._zip.open(info) as file:
+        with reading(self.path, WHAT):
+            member = file = Member(self._file, self._places[name])
             if "sha256" in expected:  # in files of version 1
-                data = file.read(info.file_size)
+                data = member.read()
                 if hashlib.sha256(data).hexdigest() != expected["sha256"]:
                     self._refuse(f"{name} was changed: the manifest lists another hash")
                 file = io.BytesIO(data)
-            return file.read() if how is None else how(file, info.file_size)
+            found = file.read() if how is None else how(file, info.file_size)
+            if member.crc32 != info.CRC:
+                self._refuse(f"{name} is damaged: its checksum is another one")
+            return found

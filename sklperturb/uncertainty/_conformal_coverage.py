@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._named_predictions import places_in_prediction
 from sklperturb.model_selection._fold import FoldFit
 from sklperturb.model_selection._meta import check_rows
 from sklperturb.uncertainty._conformal import ConformalRegressor
@@ -91,6 +92,9 @@ def coverage_curve(
     X, targets = check_rows(estimator, X, y)
     if cv is None:
         check_is_fitted(estimator)
+        places = places_in_prediction(estimator, y)
+        if places is not None:
+            targets = targets[:, np.argsort(places)]
         found = [_covered(estimator, X, targets, confidences, by)]
     else:
         calls = (

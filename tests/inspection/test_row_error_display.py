@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sklperturb.baseline import AdditiveRegressor
 from sklperturb.comparison import compare
 from sklperturb.inspection import RowErrorDisplay
 from sklperturb.metrics import (
@@ -53,6 +54,14 @@ def test_genes_are_matched_by_name(pyplot, predicted):
     assert (display.rows["score"] == 0).all()
     half = np.sqrt((y_true**2).mean(axis=1)) / 2
     np.testing.assert_allclose(display.rows["baseline"], half)
+
+
+def test_genes_that_were_fitted_in_another_order_are_matched_by_name(pyplot, screen):
+    model = AdditiveRegressor().fit(screen.X, screen.y)
+    X, y = screen.X_test, screen.y_test
+    display = RowErrorDisplay.from_estimator(model, X, y)
+    again = RowErrorDisplay.from_estimator(model, X, y.iloc[:, ::-1])
+    np.testing.assert_allclose(again.rows["score"], display.rows["score"])
 
 
 def test_points_stand_at_their_group(pyplot, predicted):

@@ -7,6 +7,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
+from sklperturb.baseline import AdditiveRegressor
 from sklperturb.comparison import compare
 from sklperturb.metrics import WeightedMSEScorer, get_metric, wmse
 from sklperturb.model_selection import UnseenPerturbationKFold
@@ -66,6 +67,17 @@ def test_predicted_frames_are_matched_by_name(data):
             return y.iloc[:, ::-1]
 
     assert scorer(Knows(), X, y) == 0
+
+
+def test_genes_that_were_fitted_in_another_order_are_matched_by_name(data):
+    X, y, weights = data
+    scorer = WeightedMSEScorer(weights, by="compound")
+    expected = scorer(AdditiveRegressor().fit(X, y), X, y)
+    turned = AdditiveRegressor().fit(X, y.iloc[:, ::-1])
+    assert scorer(turned, X, y) == pytest.approx(expected)
+    other = AdditiveRegressor().fit(X, y.rename(columns={"G0": "G9"}))
+    with pytest.raises(ValueError, match="3 are among the 4 of y"):
+        scorer(other, X, y)
 
 
 def test_grid_search_picks_by_the_weighted_error():

@@ -42,6 +42,14 @@ def test_is_what_intervals_cover(model, screen):
     assert one["coverage"] == pytest.approx(inside[rows].mean())
 
 
+def test_genes_in_another_order_are_matched_by_name(model, screen):
+    X, y = screen.X_test, screen.y_test
+    order = np.roll(np.arange(y.shape[1]), 7)
+    pd.testing.assert_frame_equal(
+        coverage_curve(model, X, y.iloc[:, order]), coverage_curve(model, X, y)
+    )
+
+
 def test_intervals_from_anywhere(model, screen):
     X, y = screen.X_test, screen.y_test
     levels = [0.9, 0.5]
