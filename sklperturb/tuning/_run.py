@@ -10,6 +10,7 @@ from sklearn.utils.metadata_routing import process_routing
 
 from sklperturb.tuning._fold_task import predicting_part
 from sklperturb.utils._callbacks import shows_progress, without_callbacks
+from sklperturb.utils._own_code import own_code
 from sklperturb.utils._progress import ProgressBar
 
 
@@ -101,6 +102,8 @@ def _identity(search, estimator, space, folds, scoring, data):
     scorers = sorted((name, repr(scorer)) for name, scorer in scoring[0].items())
     estimator = without_callbacks(estimator)
     what = (estimator, space.describe(), folds, scorers, scoring[1], data)
+    if code := own_code([estimator, *scoring[0].values()], files=False):
+        what = (*what, code)
     how = (_name(search.pruner), _name(search.sampler), repr(search.random_state))
     try:
         if search.study is None and search.study_name is None:

@@ -90,6 +90,8 @@ class PerturbationSearchCV(
     storage : str, path-like or optuna.storages.BaseStorage, default=None
         Where trials are kept: the path of a journal, or the URL of a database. None
         keeps them in memory. Processes and machines that share it share the trials.
+        Classes and functions of your own count as they are: once one is edited, its
+        search is another one.
     study_name : str, default=None
         Name in the storage. None makes one of the data, the folds, the estimator, the
         scoring, the space, the pruner, the sampler and the seed, so that the same

@@ -15,7 +15,7 @@ _STANDARD = {Path(sysconfig.get_path(n)).resolve() for n in ("stdlib", "platstdl
 _ATOMS = (str, bytes, bool, int, float, complex, type(None), types.ModuleType)
 
 
-def own_code(estimator):
+def own_code(estimator, *, files=True):
     """Return what changes with the user's own code in an estimator.
 
     That is of the estimator's class and its bases, of estimators, classes and functions
@@ -29,7 +29,10 @@ def own_code(estimator):
 
     Parameters
     ----------
-    estimator : estimator
+    estimator : estimator, or list of estimators and functions
+    files : bool, default=True
+        False counts classes and functions by themselves wherever they are: a script
+        that asks for more of the same is edited too.
 
     Returns
     -------
@@ -46,7 +49,7 @@ def own_code(estimator):
     digests = {}
     for found in _owners(estimator):
         name, path = found.__module__, _path_of(found.__module__)
-        if path is None:
+        if path is None or not files:
             digests[name, found.__qualname__] = _code_of(found)
         elif (name, "") not in digests:
             digests[name, ""] = path.read_bytes(), _loaded_from(name)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from sklperturb.tuning import PerturbationSearchCV, _study, _trial_store
@@ -230,6 +231,39 @@ def test_more_trials_go_on_and_equal_a_longer_search(table, tmp_path):
     X, y = table
     with pytest.raises(ValueError, match="'shared' holds trials of other data"):
         small_search(path, study_name=name).fit(X + 1, y)
+
+
+def test_ones_own_code_that_was_edited_is_another_search(table, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    text = (
+        "from sklearn.linear_model import Ridge\n"
+        "class Own(Ridge):\n"
+        "    def predict(self, X):\n"
+        "        return super().predict(X) + {shift}\n"
+    )
+
+    def search(shift, more=""):
+        (tmp_path / "own_tuned_model.py").write_text(text.format(shift=shift) + more)
+        importlib.invalidate_caches()
+        sys.modules.pop("own_tuned_model", None)
+        model = importlib.import_module("own_tuned_model").Own()
+        named = {"storage": tmp_path / "study.log", "study_name": name, "n_trials": 2}
+        return PerturbationSearchCV(
+            model, {"alpha": FloatDistribution(0.1, 1)}, random_state=0, **named
+        ).fit(*table)
+
+    for name in (None, "own"):
+        first = search(0.0).best_score_
+        # A script that asks for more trials is edited as well.
+        assert search(0.0, more="n_trials = 50\n").best_score_ == first
+        if name is None:
+            assert search(9.0).best_score_ < first - 1
+            assert len(studies(tmp_path / "study.log")) == 2
+        else:
+            with pytest.raises(ValueError, match="'own' holds trials of other data"):
+                search(9.0)
+    sys.modules.pop("own_tuned_model")
 
 
 def test_interrupted_search_goes_on_in_the_same_process(table, tmp_path):
