@@ -143,9 +143,10 @@ def fit_file(
     )
     for line in report(flow):
         out.print(line)
+    dose = "" if screen.schema.dose is None else "--dose DOSE "
     log.info(
-        f"Next: sklperturb predict-cells {output} --perturbations genes.txt --output "
-        "predicted.h5ad, where genes.txt has a perturbation a line."
+        f"Next: sklperturb predict-cells {output} --perturbations genes.txt {dose}"
+        "--output predicted.h5ad, where genes.txt has a perturbation a line."
     )
 
 

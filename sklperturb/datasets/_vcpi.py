@@ -192,6 +192,13 @@ def _read_test(path):
     _require(table, wanted, path)
     ids = _identifiers(table["compound"], path)
     check_unique_ids(ids, path.name)
+    for name in ("cell_line", "timepoint"):
+        if table[name].nunique(dropna=False) > 1:
+            raise FileError(
+                f"{path}: {name!r} has {table[name].nunique(dropna=False)} values, such "
+                f"as {list(table[name].unique()[:3])}, and the contest has one: samples "
+                "of a compound are averaged. Keep the rows of one."
+            )
     table["compound"] = ids
     table["smiles"] = (
         table["smiles"].astype(object).where(table["smiles"].notna(), None)

@@ -170,6 +170,7 @@ def test_what_contradicts_itself_is_named(folder, name, function, message):
         ),
         ("test_compounds.csv", "9000001", "9000000", "repeated ids"),
         ("test_compounds.csv", "9000001", "", "'compound' is missing in 1 rows"),
+        ("test_compounds.csv", "THP-1", "K562", "'cell_line' has 2 values"),
         ("gene_filter.csv", "gene_id", "gene", "lacks the columns"),
         ("gene_filter.csv", "ENSG1", "ENSG0", "repeated ids"),
     ],
