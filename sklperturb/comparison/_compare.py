@@ -206,7 +206,7 @@ def compare(
     X, y = as_pandas(X), as_pandas(y)
     scoring = scoring if isinstance(scoring, list) else [scoring]
     judge = make_judge(scoring, schema, X)
-    schema = resolve_schema(schema, X)
+    schema = resolve_schema(schema, X, judge.control)
     models, left_out = _collect(estimators, baselines, schema, random_state, sources)
     metrics = judge.metrics
     if return_predictions and not judge.predicts_rows:

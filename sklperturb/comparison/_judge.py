@@ -58,6 +58,7 @@ class RowJudge:
     """
 
     warns_of_repeats = True  # of one condition on both sides of a fold
+    control = None  # rows are scored as they are
     predicts_rows = True  # one response for each row
 
     def __init__(self, metrics):
@@ -118,6 +119,7 @@ class CellJudge:
     def __init__(self, metrics, schema, X):
         self.metrics = metrics
         scorer = metrics[0]
+        self.control = scorer.control
         # With the label of controls in it, so that scores and units know the same ones.
         schema = resolve_schema(scorer.schema or schema, X, scorer.control)
         self._scorer = CellScorer(

@@ -254,3 +254,25 @@ def test_the_scorer_says_which_label_is_of_controls(lines):
     columns = ["mean", "ci_low", "ci_high", "n_units"]
     pd.testing.assert_frame_equal(*(table[columns] for table in summaries))
     assert (summaries[0]["n_units"] == 12).all()
+
+
+def test_models_by_name_know_the_label_that_the_scorer_says(lines):
+    screen, y = lines
+    X = screen.X.drop(columns=screen.schema.control)
+    X["target_gene"] = X["target_gene"].where(~screen.is_control, "mywt")
+    named = replace(screen.schema, control=None, control_labels=("mywt",))
+    cv = UnseenPerturbationKFold(2, keep_controls="both", schema=named, random_state=0)
+    means = [
+        compare(
+            [],
+            X,
+            y,
+            cv=cv,
+            baselines=["mean_shift", "perturbation_mean"],
+            scoring=CellScorer("energy", "populations", control="mywt"),
+            schema=schema,
+            random_state=0,
+        ).summary["mean"]
+        for schema in (None, named)
+    ]
+    pd.testing.assert_series_equal(*means)
