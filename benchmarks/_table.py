@@ -384,11 +384,12 @@ ENTRIES = (
         "scaling",
         "how time and memory of models grow with rows, to 100,000",
         runs=(
-            "rows --only additive,additive_joint,ridge,context_transfer,token_mlp",
+            "rows --only additive,additive_joint,ridge,context_transfer",
+            "rows --only token_mlp,transformer --limit 500",
             "rows --only response_kernel,long_boosting --largest 3000",
             "rows --only product_kernel,tanimoto_kernel,gene_kernel --largest 1000",
         ),
-        minutes=15,
+        minutes=40,
         script="scaling/growth",
     ),
     Entry(
@@ -403,11 +404,8 @@ ENTRIES = (
         "growth_cells",
         "scaling",
         "how time and memory grow with cells on disk, to 10 million (25 GB)",
-        runs=(
-            "cells --only signatures --largest 10000000 --limit 200",
-            "cells --only wilcoxon_de,evaluate,embed --largest 1000000",
-        ),
-        minutes=30,
+        runs=("cells --largest 10000000 --limit 1000",),
+        minutes=50,
         script="scaling/growth",
     ),
     Entry(
