@@ -35,8 +35,17 @@ def by_folder(report):
     return seconds, tests
 
 
+def failed_in(report):
+    """Return the names of the tests of a report that failed, or broke off."""
+    return [
+        f"{case.get('classname')}::{case.get('name')}"
+        for case in xml.parse(report).getroot().iter("testcase")
+        if case.find("failure") is not None or case.find("error") is not None
+    ]
+
+
 def main():
-    """Print a table."""
+    """Print a table; tests that failed, which take other times, are named below it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("paths", nargs="*")
@@ -50,17 +59,19 @@ def main():
             [*command, *options.paths], cwd=ROOT, stdout=subprocess.DEVNULL
         )
         seconds, tests = by_folder(report)
+        failed = failed_in(report)
     record("minutes", wall / 60, "min", cpu=cpu, peak_gb=peak, tests=tests.total())
     show(
         [
-            {"tests": tests.total(), "wall s": wall, "CPU s": cpu, "peak GB": peak}
-            | {"processes": options.workers}
+            {"tests": tests.total(), "failed": len(failed), "wall s": wall}
+            | {"CPU s": cpu, "peak GB": peak, "processes": options.workers}
         ]
     )
     show(
         {"folder": name, "tests": tests[name], "s": seconds[name]}
         for name, _ in seconds.most_common()
     )
+    print(*(f"failed: {name}" for name in failed), sep="\n")
 
 
 if __name__ == "__main__":
