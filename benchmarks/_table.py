@@ -187,8 +187,8 @@ ENTRIES = (
         "tuning_pruning",
         "search",
         "a pruned search against all trials in full",
-        runs=("{data/tggates_op2_layout} --trials 24",),
-        minutes=8,
+        runs=("{data/tggates_op2_layout} --trials 24 --seeds 3",),
+        minutes=45,
     ),
     Entry(
         "wilcoxon_speed",
