@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sklperturb.conditions._frames import is_annotated
+from sklperturb.conditions._frames import as_pandas, is_annotated
 from sklperturb.files._stores import decoded, opened_store, read_part, stored_x
 
 
@@ -12,6 +12,7 @@ def gene_names(y):
     """Return the names of the columns of `y` as an Index of text, or None."""
     if is_annotated(y):
         return pd.Index(y.var_names).astype(str)
+    y = as_pandas(y)
     if isinstance(y, pd.DataFrame):
         return y.columns.astype(str)
     return None

@@ -16,7 +16,7 @@ from sklperturb.cells import looks_like_counts, mean_by_group, open_cells
 from sklperturb.cells._files import gene_names, is_annotated
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._frames import take_columns
-from sklperturb.conditions._labels import control_rows, take_labels
+from sklperturb.conditions._labels import control_rows, each_label, take_labels
 from sklperturb.conditions._regressor import ConditionRegressor
 from sklperturb.conditions._validation import (
     resolve_schema,
@@ -166,6 +166,10 @@ class PerturbationEffectRegressor(ConditionRegressor):
         columns = self.schema_.columns("context", "perturbation", "dose")
         # Of controls, the dose may be missing.
         table = take_columns(_safe_indexing(X, rows), columns)
+        if self.schema_.labels_combine:
+            # A+B and B+A are one condition.
+            place = columns.index(self.schema_.perturbation)
+            table[:, place] = each_label(table[:, place], self.schema_.spell)
         names, conditions = _factorize(table)
         n_conditions = len(names)
         groups = np.empty(len(is_control), dtype=np.intp)

@@ -41,6 +41,16 @@ def without_annotation(y):
     return (y.to_memory() if y.isbacked else y).to_df()
 
 
+def with_columns(values, columns):
+    """Return an array as a frame of these columns, without a copy; as it is for None.
+
+    Also where it has one dimension, or a name occurs twice and tells nothing.
+    """
+    if columns is None or values.ndim != 2 or not columns.is_unique:
+        return values
+    return pd.DataFrame(values, columns=columns, copy=False)
+
+
 def as_block(y):
     """Return responses without annotation, and floats of one kind as an array.
 

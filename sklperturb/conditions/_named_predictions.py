@@ -14,9 +14,10 @@ from functools import wraps
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from sklearn.base import RegressorMixin
 from sklearn.pipeline import Pipeline
 
-from sklperturb.conditions._frames import is_annotated
+from sklperturb.conditions._frames import is_annotated, without_annotation
 from sklperturb.conditions._near import spelling_hint
 
 # What is kept on an estimator beside what it learns: names, and what was asked for.
@@ -186,6 +187,8 @@ class NamedPredictionsMixin:
             method = vars(cls).get(name)
             if inspect.isfunction(method) and not hasattr(method, "_names_predictions"):
                 setattr(cls, name, decorate(method))
+        if getattr(cls, "score", None) is RegressorMixin.score:
+            cls.score = _scores_by_name(cls.score)
 
     def set_output(self, *, transform=None, predict=None):
         """Set what `predict` and `transform` return.
@@ -290,6 +293,16 @@ def _remembers_names(method):
     return remembering
 
 
+def _scores_by_name(method):
+    """Return a `score` that takes all kinds of `y`, and knows genes by their names."""
+
+    @wraps(method)
+    def score(self, X, y, sample_weight=None):
+        return method(self, X, as_predicted(self, y), sample_weight)
+
+    return score
+
+
 _DECORATORS = {
     "fit": _remembers_names,
     "predict": gives_frames,
@@ -342,24 +355,7 @@ def known_names(estimator):
 
 
 def predict_genes_of(estimator, X, y):
-    """Return an estimator's prediction for `X`, as an array of the columns of `y`.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted.
-    X : array-like or DataFrame of shape (n_samples, n_columns)
-    y : array-like, DataFrame or AnnData of shape (n_samples, n_genes)
-
-    Returns
-    -------
-    y_pred : array-like of shape (n_samples, n_genes)
-
-    Raises
-    ------
-    ValueError
-        If `y` has genes that are not predicted.
-    """
+    """Return a fitted estimator's prediction for `X`, of the genes of `y`, in order."""
     with arrays_only():
         y_pred = estimator.predict(X)
     places = places_in_prediction(estimator, y)
@@ -380,24 +376,18 @@ def places_in_prediction(estimator, y):
     return places_of_genes(*(pd.Index(n).astype(str) for n in (genes, predicted)))
 
 
+def as_predicted(estimator, y):
+    """Return `y` as an estimator predicts it: the genes in the order of its `fit`."""
+    places = places_in_prediction(estimator, y)
+    y = without_annotation(y)
+    return y if places is None else np.asarray(y)[:, np.argsort(places)]
+
+
 def places_of_genes(genes, predicted):
     """Return where the genes of `y` are among those predicted; None is in their place.
 
     Names that only number the columns, as frames and AnnData have them where nobody
-    named any, say no more than the places do.
-
-    Parameters
-    ----------
-    genes, predicted : Index of str
-
-    Returns
-    -------
-    places : ndarray of shape (n_genes,) or None
-
-    Raises
-    ------
-    ValueError
-        If not all of them are predicted, or names that differ are repeated.
+    named any, say no more than the places do. A ValueError names what is not there.
     """
     if predicted.equals(genes):
         return None

@@ -193,11 +193,12 @@ def _read_test(path):
     ids = _identifiers(table["compound"], path)
     check_unique_ids(ids, path.name)
     for name in ("cell_line", "timepoint"):
-        if table[name].nunique(dropna=False) > 1:
+        values = list(table[name].unique())
+        if len(values) > 1:
             raise FileError(
-                f"{path}: {name!r} has {table[name].nunique(dropna=False)} values, such "
-                f"as {list(table[name].unique()[:3])}, and the contest has one: samples "
-                "of a compound are averaged. Keep the rows of one."
+                f"{path}: {name!r} has {len(values)} values, such as {values[:3]}, and "
+                "the contest has one: samples of a compound are averaged. Keep the "
+                "rows of one."
             )
     table["compound"] = ids
     table["smiles"] = (

@@ -11,7 +11,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.cells._files import gene_names
 from sklperturb.conditions._documented import DocumentedMixin
+from sklperturb.conditions._frames import with_columns
 from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.ensemble._weights import (
     RowMoments,
@@ -168,6 +170,7 @@ class BlendRegressor(
         """
         estimators = self._check_estimators()
         X, targets = self._check_rows(X, y)
+        columns = gene_names(y)
         flat = targets.reshape(len(targets), -1)
         edges = check_bands(self.bands)
         self.spectrum_ = Spectrum(flat, edges) if edges else None
@@ -177,9 +180,12 @@ class BlendRegressor(
         elif len(estimators) == 1 and not edges:
             self.weights_ = np.ones(1)
         else:
-            self.weights_ = self._learn(estimators, X, flat, edges).reshape(shape)
+            self.weights_ = self._learn(estimators, X, flat, columns, edges).reshape(
+                shape
+            )
         used = self.weights_.reshape(len(estimators), -1).any(axis=1)
         used[0] |= not used.any()  # the shape of a prediction has to come from one
+        targets = with_columns(targets, columns)
         calls = (
             delayed(_fit_if)(keep, estimator, X, targets)
             for keep, estimator in zip(used, estimators, strict=True)
@@ -275,13 +281,14 @@ class BlendRegressor(
             )
         return weights
 
-    def _learn(self, estimators, X, targets, edges):
+    def _learn(self, estimators, X, targets, columns, edges):
         """Return the weights that suit held-out rows."""
         folds, predictions, truth = out_of_fold(
             estimators,
             X,
             targets,
             self.cv,
+            columns=columns,
             n_jobs=self.n_jobs,
             random_state=self.random_state,
         )

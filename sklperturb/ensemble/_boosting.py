@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklperturb.conditions._documented import DocumentedMixin
+from sklperturb.conditions._frames import without_annotation
 from sklperturb.conditions._named_predictions import NamedPredictionsMixin
 from sklperturb.preprocessing import TargetReducer
 
@@ -152,7 +153,10 @@ class BoostedTargetRegressor(
         """
         _lightgbm()
         X, y = validate_data(
-            self, X, y, dtype=np.float64, multi_output=True, y_numeric=True
+            *(self, X, without_annotation(y)),
+            dtype=np.float64,
+            multi_output=True,
+            y_numeric=True,
         )
         self._y_ndim = y.ndim
         self.reducer_ = TargetReducer(self.n_components)

@@ -9,7 +9,14 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from sklperturb.conditions._frames import as_pandas, as_table, column_names
+from sklperturb.cells._files import gene_names
+from sklperturb.conditions._doubts import warn
+from sklperturb.conditions._frames import (
+    as_pandas,
+    as_table,
+    column_names,
+    with_columns,
+)
 from sklperturb.model_selection._fold import responses_for
 from sklperturb.model_selection._meta import MetaRegressor
 
@@ -31,8 +38,9 @@ class PseudoLabelRegressor(MetaRegressor):
         Is fitted on both and predicts. None is a clone of `estimator`.
     weight : float, default=0.5
         Weight of a pseudo-labelled row, from 0 (exclusive) to 1; a measured row has
-        1. Where the final estimator takes no `sample_weight`, measured rows are
-        repeated ``round(1 / weight)`` times.
+        1. Of a network that takes no `sample_weight`, measured rows are repeated
+        ``round(1 / weight)`` times; of other estimators that take none, all rows have
+        weight 1, with a warning.
     n_rounds : int, default=1
         How often pseudo-labels are made: after the first time, by the final estimator.
 
@@ -66,7 +74,7 @@ class PseudoLabelRegressor(MetaRegressor):
     >>> from sklperturb.ensemble import PseudoLabelRegressor
     >>> from sklperturb.linear_model import ProductKernelRidge
     >>> screen = make_chemical_screen(4, 20, 50, random_state=0)
-    >>> model = PseudoLabelRegressor(ProductKernelRidge())
+    >>> model = PseudoLabelRegressor(ProductKernelRidge(), weight=1)
     >>> model.fit(screen.X, screen.y, X_unlabeled=screen.X_test).n_pseudo_labelled_
     32
     """
@@ -107,7 +115,13 @@ class PseudoLabelRegressor(MetaRegressor):
         ------
         ValueError
             If `X_unlabeled` lacks columns of `X`.
+
+        Warns
+        -----
+        UserWarning
+            If the final estimator cannot be told `weight`.
         """
+        columns = gene_names(y)
         X, targets = self._check_rows(X, y)
         X_unlabeled = as_pandas(X_unlabeled)
         self._fit_estimator(X, y)
@@ -120,7 +134,7 @@ class PseudoLabelRegressor(MetaRegressor):
             return self
         final = self.final_estimator or self._estimator()
         takes_weights = has_fit_parameter(final, "sample_weight")
-        repeats = 1 if takes_weights else round(1 / self.weight)
+        repeats = 1 if takes_weights else self._repeats(final)
         rows = np.tile(np.arange(len(targets)), repeats)
         X_both = _stacked(_safe_indexing(X, rows), X_unlabeled)
         weights = {}
@@ -130,9 +144,26 @@ class PseudoLabelRegressor(MetaRegressor):
             weights["sample_weight"] = both
         for _ in range(self.n_rounds):
             labels = self._shaped(self.estimator_.predict(X_unlabeled))
-            y_both = np.concatenate([targets[rows], labels])
+            y_both = with_columns(np.concatenate([targets[rows], labels]), columns)
             self.estimator_ = clone(final).fit(X_both, y_both, **weights)
         return self
+
+    def _repeats(self, final):
+        """Return how often measured rows are given to what takes no weights.
+
+        Others than networks may choose a penalty by rows that they leave out, and would
+        find each of these among the rest.
+        """
+        names = final.get_params() if hasattr(final, "get_params") else ()
+        if any(name.rpartition("__")[2] == "max_epochs" for name in names):
+            return round(1 / self.weight)
+        if self.weight != 1:
+            warn(
+                f"{type(final).__name__} takes no sample_weight, so that weight="
+                f"{self.weight:g} cannot be told to it: pseudo-labelled rows count as "
+                "much as measured ones. Pass weight=1 to have it so."
+            )
+        return 1
 
     def predict(self, X):
         """Return what the estimator of the last round predicts.

@@ -112,7 +112,7 @@ class RescaledRegressor(MetaRegressor):
         self.errors_ = {}
         self.factor_, self.clip_ = float(factors[0]), bool(clips[0])
         if len(factors) * len(clips) > 1:
-            self._choose(X, targets.reshape(len(targets), -1), factors, clips)
+            self._choose(X, targets.reshape(len(targets), -1), y, factors, clips)
         self.range_ = targets.min(axis=0), targets.max(axis=0)
         self._fit_estimator(X, y)
         return self
@@ -132,8 +132,8 @@ class RescaledRegressor(MetaRegressor):
         y_pred = self.factor_ * self._shaped(self.estimator_.predict(X))
         return np.clip(y_pred, *self.range_) if self.clip_ else y_pred
 
-    def _choose(self, X, targets, factors, clips):
-        folds, predictions, truth = self._out_of_fold(X, targets)
+    def _choose(self, X, targets, y, factors, clips):
+        folds, predictions, truth = self._out_of_fold(X, targets, y)
         # A held-out row must not widen the range that it is clipped to.
         lengths = [len(test) for _, test in folds]
         low, high = (

@@ -6,7 +6,8 @@ from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
-from sklperturb.conditions._frames import take_columns
+from sklperturb.cells._files import gene_names
+from sklperturb.conditions._frames import take_columns, with_columns
 from sklperturb.conditions._levels import LevelEncoder
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema
@@ -147,13 +148,15 @@ class ResidualRegressor(MetaRegressor):
         InvalidParameterError
             If `base` or `regressor` is no regressor.
         """
+        columns = gene_names(y)
         X, y = self._check_rows(X, y)
         self.share_, self.context_shares_ = 1.0, {}
         if self.cv is not None:
-            self._learn_shares(X, y)
-        self.base_ = clone(self._base()).fit(X, y)
+            self._learn_shares(X, y, columns)
+        self.base_ = clone(self._base()).fit(X, with_columns(y, columns))
         copy_feature_names(self, self.base_)
         residual = y - np.reshape(self.base_.predict(X), y.shape)
+        residual = with_columns(residual, columns)
         self.regressor_ = clone(self._estimator()).fit(X, residual)
         return self
 
@@ -179,11 +182,14 @@ class ResidualRegressor(MetaRegressor):
             share = share.reshape(-1, *[1] * (y_base.ndim - 1))
         return y_base + share * correction
 
-    def _learn_shares(self, X, y):
+    def _learn_shares(self, X, y, columns):
         """Learn the shares that predict rows left out best."""
         whole = clone(self).set_params(cv=None)
         folds, (y_base, y_pred), truth = out_of_fold(
-            [self._base(), whole], X, y, self.cv, random_state=self.random_state
+            [self._base(), whole],
+            *(X, y, self.cv),
+            columns=columns,
+            random_state=self.random_state,
         )
         residual, correction = truth - y_base, y_pred - y_base
         self.share_ = _best_share(residual, correction, np.ones(len(truth)))

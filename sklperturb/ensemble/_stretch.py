@@ -98,7 +98,7 @@ class StretchedRegressor(MetaRegressor):
         X, targets = self._check_rows(X, y)
         self.stretch_ = self.stretch
         if self.stretch is None:
-            _, predictions, truth = self._out_of_fold(X, targets)
+            _, predictions, truth = self._out_of_fold(X, targets, y)
             self.stretch_ = Stretch.learn(truth, predictions)
         self._fit_estimator(X, y)
         return self

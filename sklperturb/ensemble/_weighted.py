@@ -128,7 +128,7 @@ class WeightedErrorRegressor(MetaRegressor):
         """
         X, targets = self._check_rows(X, y)
         weights = self._weights_of(X, as_pandas(y), targets.reshape(len(targets), -1))
-        folds, predicted, truth = self._out_of_fold(X, targets)
+        folds, predicted, truth = self._out_of_fold(X, targets, y)
         weights = weights[np.concatenate([test for _, test in folds])]
         parts = [weights, predicted, truth]
         kinds = list(CENTRES) if self.centre == "auto" else [self.centre]

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval
 
 from sklperturb.cells._files import gene_names
 from sklperturb.conditions._doubts import warn
-from sklperturb.conditions._frames import as_pandas, take_columns
+from sklperturb.conditions._frames import as_pandas, take_columns, without_annotation
 from sklperturb.conditions._levels import take_levels
 from sklperturb.conditions._validation import validate_conditions
 from sklperturb.linear_model._kernel import groups_by_part
@@ -313,7 +313,7 @@ class GeneKnowledgeRidge(SourceKernelsMixin, ResponseKernelRidge):
 
     def _fit_own(self, X, y, sources):
         """Fit each context for itself, with the other contexts as sources."""
-        X, y = indexable(as_pandas(X), as_pandas(y))
+        X, y = indexable(as_pandas(X), without_annotation(y))
         genes = gene_names(y)
         values = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         if genes is None:
@@ -351,7 +351,7 @@ class GeneKnowledgeRidge(SourceKernelsMixin, ResponseKernelRidge):
 
     def _warn_of_same(self, sources, y):
         """Warn of screens among the sources that hold the very responses in `y`."""
-        y = as_pandas(y)
+        y = without_annotation(y)
         if not isinstance(y, pd.DataFrame):
             return
         y = y.set_axis(gene_names(y), axis=1)

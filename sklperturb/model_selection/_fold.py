@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
-from sklperturb.conditions._frames import without_annotation
+from sklperturb.conditions._frames import with_columns, without_annotation
 from sklperturb.conditions._named_predictions import arrays_only
 from sklperturb.utils._callbacks import FitTask
 
@@ -34,6 +34,9 @@ class FoldFit:
         The rows to predict are not, though they may be as many as those of `X`.
     score_params : dict of str to dict, default=()
         Metadata for each scorer by name, cut to the held-out rows.
+    columns : Index, default=None
+        Names of the columns of a `y` that is an array, for estimators that know genes
+        by their names.
     fit_task : FitTask, default=None
         Task of another estimator's fit that the clone's is part of.
 
@@ -57,11 +60,13 @@ class FoldFit:
         params=(),
         fit_params=(),
         score_params=(),
+        columns=None,
         fit_task=None,
     ):
         self._fit_task = FitTask() if fit_task is None else fit_task
         self._estimator = estimator
         self._params = dict(params)
+        self._columns = columns
         self._train = (_safe_indexing(X, train), *_rows_of(y, train))
         self.X_test = _safe_indexing(X, test)
         self._y_test = _rows_of(y, test)
@@ -86,7 +91,11 @@ class FoldFit:
         start = time.perf_counter()
         with self._fit_task.around(self.estimator_), arrays_only():
             X, *y = self._train
-            y = [responses_for(self.estimator_, each) for each in y]
+            # Cut as an array, whose rows stay as near to each other as they were.
+            y = [
+                responses_for(self.estimator_, with_columns(each, self._columns))
+                for each in y
+            ]
             self.estimator_.fit(X, *y, **self._fit_params)
         self.fit_time = time.perf_counter() - start
         return self

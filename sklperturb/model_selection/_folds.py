@@ -154,6 +154,9 @@ def read_roles(X, schema, *roles):
     schema.require(X, *roles)
     columns = [getattr(schema, role) for role in roles]
     found = [number_levels(read_column(X, column)) for column in columns]
+    if "perturbation" in roles and schema.labels_combine:
+        place = roles.index("perturbation")
+        found[place] = _in_one_spelling(*found[place], schema)
     for column, (_, names) in zip(columns, found, strict=True):
         near = twins(names)
         if near:
@@ -163,6 +166,20 @@ def read_roles(X, schema, *roles):
                 f"{pairs(near, of='and')}. Give each one spelling if they are the same."
             )
     return found
+
+
+def _in_one_spelling(codes, names, schema):
+    """Make one level of labels of the same perturbations, such as A+B and B+A."""
+
+    def spelled(name):
+        return as_text(name) if schema.names_control(name) else schema.spell(name)
+
+    _, first, level = np.unique(
+        [spelled(name) for name in names], return_index=True, return_inverse=True
+    )
+    # By the first of each, so that levels keep their order where nothing is joined.
+    kept, codes_of_names = np.unique(first[level], return_inverse=True)
+    return np.append(codes_of_names, -1)[codes], names[kept]
 
 
 def has_structures(X, schema):

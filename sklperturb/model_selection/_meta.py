@@ -11,6 +11,7 @@ from sklearn.utils import check_array, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import has_fit_parameter
 
+from sklperturb.cells._files import gene_names
 from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import as_block, as_pandas, without_annotation
 from sklperturb.conditions._named_predictions import NamedPredictionsMixin
@@ -65,12 +66,13 @@ class MetaRegressor(
         self.estimator_.fit(X, without_annotation(y), **fit_params)
         copy_feature_names(self, self.estimator_)
 
-    def _out_of_fold(self, X, y):
+    def _out_of_fold(self, X, targets, y):
         folds, [predictions], truth = out_of_fold(
             [self._estimator()],
             X,
-            y,
+            targets,
             self.cv,
+            columns=gene_names(y),
             n_jobs=self.n_jobs,
             random_state=self.random_state,
         )
@@ -120,12 +122,20 @@ def inherit_tags(tags, wrapped):
 
 
 def out_of_fold(
-    estimators, X, y, cv, *, n_jobs=None, random_state=None, fit_params=None
+    estimators,
+    X,
+    y,
+    cv,
+    *,
+    columns=None,
+    n_jobs=None,
+    random_state=None,
+    fit_params=None,
 ):
     """Return the folds, and predictions and truth of the rows that they hold out.
 
     A splitter need not hold out every row, and may hold out one more than once.
-    `fit_params` are those of `FoldFit`.
+    `columns` and `fit_params` are those of `FoldFit`.
 
     Returns
     -------
@@ -145,11 +155,11 @@ def out_of_fold(
         raise ValueError(f"cv={cv!r} gives no folds; there is nothing to learn from.")
     fit_params = fit_params or {}
     calls = (
-        delayed(_fit_and_predict)(estimator, X, y, train, test, fit_params)
+        delayed(_fit_and_predict)(estimator, X, y, train, test, columns, fit_params)
         for estimator in estimators
         for train, test in folds
     )
-    shared = [X, y, *estimators, *fit_params.values()]
+    shared = [X, y, columns, *estimators, *fit_params.values()]
     done = list(run_calls(calls, n_jobs, shared=shared, ordered=True))
     predictions = [
         np.concatenate(done[start : start + len(folds)])
@@ -167,7 +177,7 @@ def copy_feature_names(estimator, fitted):
             setattr(estimator, name, getattr(fitted, name))
 
 
-def _fit_and_predict(estimator, X, y, train, test, fit_params):
-    fold = FoldFit(estimator, X, y, train, test, fit_params=fit_params)
+def _fit_and_predict(estimator, X, y, train, test, columns, fit_params):
+    fold = FoldFit(estimator, X, y, train, test, columns=columns, fit_params=fit_params)
     predicted = fold.fit().predict()
     return np.asarray(predicted, dtype=np.float64).reshape(len(test), -1)

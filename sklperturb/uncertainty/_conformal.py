@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklperturb.cells._files import gene_names
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._schema import PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema, validate_conditions
@@ -221,7 +222,10 @@ class ConformalRegressor(MetaRegressor):
         self.conditions_ = known = TrainingConditions(X, self.schema_)
         context, perturbation, units = known.context, known.perturbation, known.units(X)
         folds = self._folds(X, units)
-        held = HeldOut(self._estimator(), X, targets, folds, self.n_jobs, metadata)
+        held = HeldOut(
+            *(self._estimator(), X, targets, gene_names(y), folds),
+            *(self.n_jobs, metadata),
+        )
         self._fit_estimator(given, y, **metadata)
         names = known.names[perturbation]
         self.distance_ = KernelDistance(self.schema_).fit(X, context, names)

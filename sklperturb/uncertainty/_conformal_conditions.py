@@ -103,6 +103,8 @@ class HeldOut:
     estimator : regressor
     X : array-like or DataFrame of shape (n_samples, n_columns)
     y : ndarray of shape (n_samples,) or (n_samples, n_genes)
+    columns : Index or None
+        Names of the columns of `y`.
     cv : splitter or iterable
     n_jobs : int or None
     fit_params : dict of {str: object}
@@ -114,9 +116,13 @@ class HeldOut:
     errors : ndarray of shape (n_held_out, n_genes)
     """
 
-    def __init__(self, estimator, X, y, cv, n_jobs, fit_params):
+    def __init__(self, estimator, X, y, columns, cv, n_jobs, fit_params):
         self._folds, [self._predicted], truth = out_of_fold(
-            [estimator], X, y, cv, n_jobs=n_jobs, fit_params=fit_params
+            [estimator],
+            *(X, y, cv),
+            columns=columns,
+            n_jobs=n_jobs,
+            fit_params=fit_params,
         )
         self.errors = np.subtract(truth, self._predicted, out=truth)
         self.rows = np.concatenate([test for _, test in self._folds])

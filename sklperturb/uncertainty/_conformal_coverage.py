@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sklperturb.conditions._frames import as_pandas
-from sklperturb.conditions._named_predictions import places_in_prediction
+from sklperturb.conditions._named_predictions import as_predicted
 from sklperturb.model_selection._fold import FoldFit
 from sklperturb.model_selection._meta import check_rows
 from sklperturb.uncertainty._conformal import ConformalRegressor
@@ -89,12 +89,11 @@ def coverage_curve(
     confidences = check_confidences(confidences)
     if by is not None:
         one_of(by, _BY, "grouping")
-    X, targets = check_rows(estimator, X, y)
     if cv is None:
         check_is_fitted(estimator)
-        places = places_in_prediction(estimator, y)
-        if places is not None:
-            targets = targets[:, np.argsort(places)]
+        y = as_predicted(estimator, y)
+    X, targets = check_rows(estimator, X, y)
+    if cv is None:
         found = [_covered(estimator, X, targets, confidences, by)]
     else:
         calls = (

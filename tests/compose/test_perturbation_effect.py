@@ -152,6 +152,16 @@ def test_regressor_may_ignore_conditions(cells):
     np.testing.assert_allclose(dummy.predict(X[:9]), default.predict(X[:9]))
 
 
+def test_a_combination_is_one_condition_however_it_is_written(cells):
+    X, y = cells
+    model = PerturbationEffectRegressor(AdditiveCombinationRegressor())
+    expected = model.fit(X, y)
+    n_cells = np.sort(expected.n_cells_)
+    turned = (X["target_gene"] == "K+M") & (X.index % 2 == 0)
+    found = model.fit(X.assign(target_gene=X["target_gene"].mask(turned, "M + K")), y)
+    np.testing.assert_array_equal(np.sort(found.n_cells_), n_cells)
+
+
 def test_bilinear_finds_a_bilinear_truth():
     rng = np.random.default_rng(0)
     genes = [f"g{i}" for i in range(80)]

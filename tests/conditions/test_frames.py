@@ -21,6 +21,7 @@ from sklperturb.datasets import (
 )
 from sklperturb.ensemble import PseudoLabelRegressor
 from sklperturb.evaluation import CellScorer
+from sklperturb.linear_model import BilinearGeneRegressor, GeneKnowledgeRidge
 from sklperturb.metrics import discrimination_score, mrrmse
 from sklperturb.model_selection import (
     LeaveOneContextOut,
@@ -35,6 +36,7 @@ from sklperturb.model_selection import (
 from sklperturb.models import list_models, make_model
 from sklperturb.preprocessing import (
     CompoundFingerprint,
+    ExpressionGeneEmbedding,
     GeneSetEncoder,
     LookupEmbedding,
     SchemaColumns,
@@ -155,8 +157,26 @@ def test_genes_of_a_foreign_target_keep_their_names(tiny, foreign):
     assert encoder.get_feature_names_out()[0] == f"cell_type_mean_{tiny.y.columns[0]}"
 
 
+def test_genes_of_a_foreign_target_are_known_by_their_names():
+    rng = np.random.RandomState(0)
+    loadings, genes = rng.normal(size=(30, 3)), [f"G{i}" for i in range(30)]
+    y = pd.DataFrame(loadings @ loadings.T, columns=genes)
+    X = pd.DataFrame({"target_gene": genes})
+    bilinear = BilinearGeneRegressor(n_components=3)
+    for model in (
+        bilinear,
+        PerturbationEffectRegressor(bilinear, subtract_control=False),
+        GeneKnowledgeRidge([ExpressionGeneEmbedding(3)]),
+    ):
+        expected = model.fit(X[:20], y[:20]).predict(X[20:])
+        assert np.ptp(expected, axis=0).min() > 0
+        for convert in FOREIGN.values():
+            found = model.fit(X[:20], convert(y[:20])).predict(X[20:])
+            np.testing.assert_allclose(found, expected)
+
+
 def test_pseudo_labels(tiny, foreign):
-    model = PseudoLabelRegressor(AdditiveRegressor())
+    model = PseudoLabelRegressor(AdditiveRegressor(), weight=1)
     given = model.fit(tiny.X, tiny.y, X_unlabeled=tiny.X_test).predict(tiny.X_test)
     model.fit(foreign(tiny.X), tiny.y, X_unlabeled=foreign(tiny.X_test))
     np.testing.assert_allclose(model.predict(foreign(tiny.X_test)), given)

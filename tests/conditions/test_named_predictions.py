@@ -22,11 +22,16 @@ from sklperturb.comparison import compare
 from sklperturb.conditions import ConditionRegressor
 from sklperturb.ensemble import (
     BlendRegressor,
+    BoostedTargetRegressor,
     SeedEnsembleRegressor,
     StretchedRegressor,
 )
 from sklperturb.inspection import ConformalRegressor
-from sklperturb.linear_model import ProductKernelRidge, TargetEncodedRidge
+from sklperturb.linear_model import (
+    GeneKnowledgeRidge,
+    ProductKernelRidge,
+    TargetEncodedRidge,
+)
 from sklperturb.model_selection import UnseenPairKFold
 from sklperturb.models import list_models
 from sklperturb.neural_network import SequenceNetRegressor
@@ -292,6 +297,30 @@ def test_scores_are_the_same(screen):
         with config_context(predict_output="pandas"):
             assert isinstance(model.predict(X_test), pd.DataFrame)
             assert scorer(model, X_test, y) == expected, name
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        AdditiveRegressor(),
+        GeneKnowledgeRidge(),
+        make_pipeline(
+            make_condition_encoder(random_state=0),
+            BoostedTargetRegressor(2, random_state=0),
+        ),
+    ],
+)
+def test_score_knows_genes_by_their_names(screen, model):
+    model = clone(model)
+    X, y = screen.X, screen.y
+    expected = model.fit(X, y).score(X, y)
+    assert 0 < expected < 1
+    if not isinstance(model, Pipeline):  # which is scikit-learn's
+        assert model.score(X, y.iloc[:, ::-1]) == pytest.approx(expected)
+    cells = anndata.AnnData(y.to_numpy(), var=pd.DataFrame(index=y.columns))
+    assert model.fit(X, cells).score(X, cells) == pytest.approx(expected)
+    weights = np.arange(len(y))
+    assert model.score(X, cells, sample_weight=weights) != pytest.approx(expected)
 
 
 def test_scikit_learn_takes_frames(screen):

@@ -26,7 +26,7 @@ from sklperturb.ensemble import (
     StretchedRegressor,
     WeightedErrorRegressor,
 )
-from sklperturb.linear_model import ProductKernelRidge
+from sklperturb.linear_model import BilinearGeneRegressor, ProductKernelRidge
 from sklperturb.metrics import mrrmse, neg_mrrmse_scorer
 from sklperturb.model_selection import UnseenPairKFold
 from sklperturb.model_selection._meta import out_of_fold
@@ -150,17 +150,51 @@ def test_pseudo_labels_reach_the_fit_and_weigh_less(screen):
             seen["rows"], seen["y"] = len(X), y
             return super().fit(X, y)
 
+    class Network(Recording):
+        def __init__(self, max_epochs=1):
+            super().__init__()
+            self.max_epochs = max_epochs
+
     first = ProductKernelRidge()
-    model = PseudoLabelRegressor(first, Recording(), weight=0.5)
+    model = PseudoLabelRegressor(first, Network(), weight=0.5)
     model.fit(X, y, X_unlabeled=X_test)
     assert seen["rows"] == 2 * len(X) + len(X_test)
     labels = ProductKernelRidge().fit(X, y).predict(X_test)
     np.testing.assert_allclose(seen["y"][-len(X_test) :], labels)
+    # What is not trained in epochs may leave out rows, whose copies would tell them.
+    with pytest.warns(UserWarning, match="weight=0.5 cannot be told to it"):
+        PseudoLabelRegressor(first, Recording()).fit(X, y, X_unlabeled=X_test)
+    assert seen["rows"] == len(X) + len(X_test)
     assert model.n_pseudo_labelled_ == len(X_test)
     model.fit(X, y)
     assert seen["rows"] == len(X)
     with pytest.raises(ValueError, match=r"lacks the columns \['sm_name'"):
         model.fit(X, y, X_unlabeled=X_test[["cell_type"]])
+
+
+def test_genes_are_known_by_their_names_inside():
+    rng = np.random.RandomState(0)
+    genes = [f"G{i}" for i in range(60)]
+    loadings = rng.normal(size=(60, 3))
+    y = pd.DataFrame(loadings @ loadings.T, columns=genes)
+    y += 0.1 * rng.normal(size=y.shape)
+    X = pd.DataFrame({"target_gene": genes})
+    train, test = slice(0, 45), slice(45, 60)
+
+    def error(model):
+        fitted = model.fit(X[train], y[train], **options)
+        return mrrmse(y[test], fitted.predict(X[test]))
+
+    part, options = BilinearGeneRegressor(n_components=3), {}
+    expected = error(part)
+    assert expected < 0.5 * mrrmse(y[test], np.zeros((15, 60)))
+    assert error(BlendRegressor([("a", part)])) == pytest.approx(expected)
+    assert error(BlendRegressor([("a", part), ("b", part)])) < 1.2 * expected
+    assert error(ResidualRegressor(part, part)) < 1.2 * expected
+    for wrapper in (RescaledRegressor, StretchedRegressor, WeightedErrorRegressor):
+        assert error(wrapper(part)) < 1.2 * expected
+    options = {"X_unlabeled": X[test]}
+    assert error(PseudoLabelRegressor(part, weight=1)) < 1.2 * expected
 
 
 def test_pseudo_labels_use_sample_weights_where_they_can(linear):
@@ -179,7 +213,7 @@ def test_unlabelled_conditions_are_routed_through_cross_validation(screen):
     X, y = screen.X, screen.y
     cv = UnseenPairKFold(2, random_state=0)
     with sklearn.config_context(enable_metadata_routing=True):
-        model = PseudoLabelRegressor(ProductKernelRidge())
+        model = PseudoLabelRegressor(ProductKernelRidge(), weight=1)
         model.set_fit_request(X_unlabeled=True)
         scores = cross_val_score(
             model,
