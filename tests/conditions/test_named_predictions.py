@@ -305,7 +305,7 @@ def test_scores_are_the_same(screen):
         AdditiveRegressor(),
         GeneKnowledgeRidge(),
         make_pipeline(
-            make_condition_encoder(random_state=0),
+            make_condition_encoder(),
             BoostedTargetRegressor(2, random_state=0),
         ),
     ],
