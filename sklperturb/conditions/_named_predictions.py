@@ -280,9 +280,12 @@ def _remembers_names(method):
 
     @wraps(method)
     def remembering(self, X, *args, **kwargs):
+        y = args[0] if args else kwargs.get("y")
+        if getattr(self, "warm_start", False):
+            _check_goes_on(self, y)
         with arrays_only():
             fitted = method(self, X, *args, **kwargs)
-        names = target_names(args[0] if args else kwargs.get("y"))
+        names = target_names(y)
         if names is None:
             vars(self).pop(TARGET_NAMES, None)
         else:
@@ -365,15 +368,31 @@ def predict_genes_of(estimator, X, y):
 
 
 def places_in_prediction(estimator, y):
-    """Return where the genes of `y` are in what an estimator predicts, by their names.
+    """Return where the genes of `y` are among those predicted; None is in place."""
+    return _places(target_names(y), known_names(estimator))
 
-    What is predicted is in the order that `y` had in `fit`. None stands for the same
-    order, which is taken for granted where one of both has no names.
-    """
-    genes, predicted = target_names(y), known_names(estimator)
-    if genes is None or predicted is None or len(genes) != len(predicted):
+
+def _places(genes, others):
+    if genes is None or others is None or len(genes) != len(others):
         return None
-    return places_of_genes(*(pd.Index(n).astype(str) for n in (genes, predicted)))
+    return places_of_genes(*(pd.Index(n).astype(str) for n in (genes, others)))
+
+
+def _check_goes_on(estimator, y):
+    """Refuse a `y` whose genes are not those of the last fit, in their order."""
+    if places_in_prediction(estimator, y) is not None:
+        raise ValueError(
+            "y has the genes in another order than the model to go on with, as "
+            "warm_start=True asks, was trained on. Keep it, or set warm_start=False."
+        )
+
+
+def as_genes_of(y, values):
+    """Return values for each of `y` in the order of its genes, if both name them."""
+    places = _places(target_names(y), target_names(values))
+    if places is None:
+        return values
+    return np.asarray(without_annotation(values))[:, places]
 
 
 def as_predicted(estimator, y):

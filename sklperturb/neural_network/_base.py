@@ -17,7 +17,7 @@ from skorch.utils import noop
 
 from sklperturb.conditions._documented import DocumentedMixin
 from sklperturb.conditions._frames import as_block
-from sklperturb.conditions._named_predictions import NamedPredictionsMixin
+from sklperturb.conditions._named_predictions import NamedPredictionsMixin, as_genes_of
 from sklperturb.conditions._validation import validate_target
 from sklperturb.modules import RowwiseRMSELoss, WeightedMSELoss
 from sklperturb.neural_network._batches import (
@@ -208,7 +208,7 @@ class BaseNetRegressor(
         if not self.warm_start:
             previous = None
         try:
-            self._fit(X, y, target_weight, previous, task)
+            self._fit(X, y, as_genes_of(y, target_weight), previous, task)
         except BaseException:
             vars(self).pop("net_", None)
             if previous is not None:

@@ -1,6 +1,7 @@
 """Training that goes on from the network of the last fit."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sklperturb.datasets import make_chemical_screen
@@ -48,6 +49,22 @@ def test_goes_on(table, network):
     model.set_params(warm_start=False).fit(X, y)
     assert len(model.net_.history) == 4
     assert error(model, X, y) == pytest.approx(first)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_genes_are_those_of_the_last_fit_in_its_order(table, network):
+    X, y = table
+    y = pd.DataFrame(y, columns=[f"G{i}" for i in range(y.shape[1])])
+    model = network(max_epochs=2, warm_start=True, random_state=0).fit(X, y)
+    before = model.predict(X)
+    with pytest.raises(ValueError, match="genes in another order"):
+        model.fit(X, y.iloc[:, ::-1])
+    with pytest.raises(ValueError, match="must have the genes of y"):
+        model.fit(X, y.add_prefix("other"))
+    np.testing.assert_array_equal(model.predict(X), before)
+    model.fit(X, y)
+    model.fit(X, y.to_numpy())  # without names, the order is taken for granted
+    model.set_params(warm_start=False).fit(X, y.iloc[:, ::-1])
 
 
 def test_what_was_learnt_of_the_conditions_stays():

@@ -45,6 +45,16 @@ def test_each_gene_is_fitted_with_the_weights_of_its_rows(data, target_component
     np.testing.assert_allclose(again, weighted, atol=1e-4)
 
 
+def test_weights_are_matched_with_their_genes(screen):
+    y = screen.y
+    X = np.random.default_rng(0).normal(size=(len(y), 4))
+    weights = y.abs() + 0.01
+    model = LatentNetRegressor(loss="wmse", max_epochs=2, random_state=0)
+    expected = model.fit(X, y, target_weight=weights).predict(X)
+    turned = model.fit(X, y, target_weight=weights.iloc[:, ::-1]).predict(X)
+    np.testing.assert_allclose(turned, expected, atol=1e-4)
+
+
 def test_loss_on_genes_is_the_same_in_a_basis():
     import torch
 
