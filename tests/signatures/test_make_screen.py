@@ -104,6 +104,14 @@ def test_bad_requests(cells, options, message):
         make(cells, **options)
 
 
+def test_cells_without_a_label_are_refused(cells):
+    unlabelled = cells.copy()
+    unlabelled.obs["drug"] = cells.obs["drug"].replace("d2", "")
+    for held in ([], ["B"]):
+        with pytest.raises(ValueError, match=r"samples, .* an empty label in 'drug'"):
+            make(unlabelled, hold_out_contexts=held)
+
+
 @pytest.mark.parametrize("context", [None, "line"])
 def test_one_context_leaves_nothing_to_predict(cells, context, tmp_path):
     line = cells[cells.obs["line"] == "A"].copy()
