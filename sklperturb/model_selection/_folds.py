@@ -71,8 +71,12 @@ class BaseConditionKFold(BaseCrossValidator):
         return folds
 
     def _deal_rows(self, codes, described):
-        """Yield the masks of folds that units, numbered by `codes`, are dealt into."""
-        yield from self._masks(self._deal(np.bincount(codes), described)[codes])
+        """Yield the masks of folds that units, numbered by `codes`, are dealt into.
+
+        Rows of code -1 are in none.
+        """
+        folds = self._deal(np.bincount(codes[codes >= 0]), described)
+        yield from self._masks(np.append(folds, -1)[codes])
 
     def _masks(self, fold_of_row):
         for fold in range(self.n_splits):
