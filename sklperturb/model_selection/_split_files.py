@@ -23,7 +23,7 @@ from sklperturb.files._identifiers import as_identifier, as_identifiers
 from sklperturb.files._reading import FileError, short
 from sklperturb.files._tables import read_rows
 from sklperturb.files._text import text_suffix
-from sklperturb.model_selection._folds import read_table
+from sklperturb.model_selection._folds import check_list, read_table
 
 
 class _SingleSplit(BaseCrossValidator):
@@ -80,6 +80,8 @@ class NamedSplit(_SingleSplit):
     ------
     ValueError
         From `split`, if X holds no row that is named, or none to train on.
+    TypeError
+        From `split`, if a string is given in place of a list.
 
     Warns
     -----
@@ -108,6 +110,8 @@ class NamedSplit(_SingleSplit):
         self.schema = schema
 
     def _split(self, X):
+        check_list(self.test, "test")
+        check_list(self.exclude, "exclude")
         test = self._named(X, self.test)
         left_out = self._named(X, self.exclude) & ~test
         if not test.any():
