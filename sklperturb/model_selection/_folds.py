@@ -14,7 +14,7 @@ from sklperturb.conditions._frames import as_table, column_names, read_column
 from sklperturb.conditions._labels import as_text
 from sklperturb.conditions._levels import number_levels
 from sklperturb.conditions._near import pairs, twins
-from sklperturb.conditions._validation import resolve_schema
+from sklperturb.conditions._validation import check_list, resolve_schema
 
 
 class BaseConditionKFold(BaseCrossValidator):
@@ -232,15 +232,6 @@ def join_structures(codes, X, schema, *, parent=False, rows=None, owner=None):
     _, first = np.unique(component[:n_groups], return_index=True)
     smallest = first[component[codes]]
     return np.unique(smallest, return_inverse=True)[1]
-
-
-def check_list(wanted, parameter):
-    """Refuse a string, whose letters would be taken for names."""
-    if isinstance(wanted, str):
-        raise TypeError(
-            f"{parameter}={wanted!r} is a string; give a list of names, such as "
-            f"{parameter}=[{wanted!r}]."
-        )
 
 
 def find_names(wanted, names, parameter, described):

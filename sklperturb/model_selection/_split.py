@@ -5,11 +5,11 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
 from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._validation import check_list
 from sklperturb.model_selection._folds import (
     BaseConditionKFold,
     check_by_structure,
     check_keep_controls,
-    check_list,
     check_n_splits,
     deal_controls,
     find_names,

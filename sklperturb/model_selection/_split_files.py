@@ -18,12 +18,13 @@ from sklperturb.conditions._labels import (
     take_labels,
 )
 from sklperturb.conditions._near import near_misses, pairs
+from sklperturb.conditions._validation import check_list
 from sklperturb.files._documents import read_json, read_toml
 from sklperturb.files._identifiers import as_identifier, as_identifiers
 from sklperturb.files._reading import FileError, short
 from sklperturb.files._tables import read_rows
 from sklperturb.files._text import text_suffix
-from sklperturb.model_selection._folds import check_list, read_table
+from sklperturb.model_selection._folds import read_table
 
 
 class _SingleSplit(BaseCrossValidator):
