@@ -112,6 +112,15 @@ def _columns_of_fit(estimator, X):
     return X
 
 
+def check_list(wanted, parameter):
+    """Refuse a string, whose letters would be taken for names."""
+    if isinstance(wanted, str):
+        raise TypeError(
+            f"{parameter}={wanted!r} is a string; give a list of names, such as "
+            f"{parameter}=[{wanted!r}]."
+        )
+
+
 def require_y(estimator, y):
     """Refuse to fit without responses, in the words of scikit-learn."""
     if y is None:

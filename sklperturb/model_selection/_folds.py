@@ -14,7 +14,7 @@ from sklperturb.conditions._frames import as_table, column_names, read_column
 from sklperturb.conditions._labels import as_text
 from sklperturb.conditions._levels import number_levels
 from sklperturb.conditions._near import pairs, twins
-from sklperturb.conditions._validation import resolve_schema
+from sklperturb.conditions._validation import check_list, resolve_schema
 
 
 class BaseConditionKFold(BaseCrossValidator):
@@ -71,8 +71,12 @@ class BaseConditionKFold(BaseCrossValidator):
         return folds
 
     def _deal_rows(self, codes, described):
-        """Yield the masks of folds that units, numbered by `codes`, are dealt into."""
-        yield from self._masks(self._deal(np.bincount(codes), described)[codes])
+        """Yield the masks of folds that units, numbered by `codes`, are dealt into.
+
+        Rows of code -1 are in none.
+        """
+        folds = self._deal(np.bincount(codes[codes >= 0]), described)
+        yield from self._masks(np.append(folds, -1)[codes])
 
     def _masks(self, fold_of_row):
         for fold in range(self.n_splits):
@@ -245,15 +249,6 @@ def join_structures(codes, X, schema, *, parent=False, rows=None, owner=None):
     _, first = np.unique(component[:n_groups], return_index=True)
     smallest = first[component[codes]]
     return np.unique(smallest, return_inverse=True)[1]
-
-
-def check_list(wanted, parameter):
-    """Refuse a string, whose letters would be taken for names."""
-    if isinstance(wanted, str):
-        raise TypeError(
-            f"{parameter}={wanted!r} is a string; give a list of names, such as "
-            f"{parameter}=[{wanted!r}]."
-        )
 
 
 def find_names(wanted, names, parameter, described):

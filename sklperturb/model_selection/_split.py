@@ -5,11 +5,11 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
 from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._validation import check_list
 from sklperturb.model_selection._folds import (
     BaseConditionKFold,
     check_by_structure,
     check_keep_controls,
-    check_list,
     check_n_splits,
     deal_controls,
     find_names,
@@ -148,12 +148,12 @@ class UnseenContextKFold(BaseConditionKFold):
 
     The question is what a model says of a cell type that it has never seen.
     Contexts are always shuffled and then dealt, each to the fold with the
-    fewest rows so far.
+    fewest rows to test so far.
 
     Parameters
     ----------
     n_splits : int, default=5
-        Number of folds, at least 2 and at most the number of contexts.
+        Number of folds, at least 2 and at most the contexts with rows to test.
     keep_controls : bool or "both", default=False
         True leaves the controls of a held-out context in training, since cells that
         are perturbed there are predicted from them. "both" leaves every second one
@@ -201,8 +201,8 @@ class UnseenContextKFold(BaseConditionKFold):
             kept = control_rows(X, schema)
         if self.keep_controls == "both":
             kept[kept] = turns(codes[kept], 2, self.random_state) == 0
-        for held_out in self._deal_rows(codes, "contexts in X"):
-            yield held_out & ~kept
+        described = "contexts in X with rows to test" if kept.any() else "contexts in X"
+        yield from self._deal_rows(np.where(kept, -1, codes), described)
 
 
 class LeaveOneContextOut(BaseCrossValidator):

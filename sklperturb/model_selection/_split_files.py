@@ -18,6 +18,7 @@ from sklperturb.conditions._labels import (
     take_labels,
 )
 from sklperturb.conditions._near import near_misses, pairs
+from sklperturb.conditions._validation import check_list
 from sklperturb.files._documents import read_json, read_toml
 from sklperturb.files._identifiers import as_identifier, as_identifiers
 from sklperturb.files._reading import FileError, short
@@ -80,6 +81,8 @@ class NamedSplit(_SingleSplit):
     ------
     ValueError
         From `split`, if X holds no row that is named, or none to train on.
+    TypeError
+        From `split`, if a string is given in place of a list.
 
     Warns
     -----
@@ -108,6 +111,8 @@ class NamedSplit(_SingleSplit):
         self.schema = schema
 
     def _split(self, X):
+        check_list(self.test, "test")
+        check_list(self.exclude, "exclude")
         test = self._named(X, self.test)
         left_out = self._named(X, self.exclude) & ~test
         if not test.any():

@@ -37,7 +37,15 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     cv : splitter
         `UnseenPerturbationKFold` if most rows to predict have a perturbation that was
         never seen, else `UnseenContextKFold` if most have a new context, else
-        `UnseenPairKFold` on the contexts to predict.
+        `UnseenPairKFold` on the contexts to predict. Where X has one context only, or
+        no perturbation in two, contexts or pairs cannot be held out, and perturbations
+        are instead.
+
+    Raises
+    ------
+    ValueError
+        If X or X_test lacks the column of the perturbation, or that of the context
+        that the schema names.
 
     Examples
     --------
@@ -49,6 +57,8 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     """
     X, X_test = as_pandas(X), as_pandas(X_test)
     schema = resolve_schema(schema, X)
+    for table in (X, X_test):
+        schema.require(table, "perturbation", *["context"] * bool(schema.context))
     common = {"schema": schema, "random_state": random_state}
     perturbations = _labels(X, schema.perturbation)
     new = ~_labels(X_test, schema.perturbation).isin(perturbations)
@@ -58,11 +68,8 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     if len(X_test) == 0:
         in_several = contexts is not None and n_contexts.gt(1).sum() > 1
         new = pd.Series([not in_several])
-    if contexts is None or new.mean() > 0.5:
-        units = number_levels(perturbations)[0]
-        if has_structures(X, schema):  # the same structure is held out once
-            units = join_structures(units, X, schema)
-        return UnseenPerturbationKFold(min(n_splits, len(set(units))), **common)
+    if contexts is None or contexts.nunique() < 2 or new.mean() > 0.5:
+        return _unseen_perturbations(X, perturbations, n_splits, common)
     asked = _labels(X_test, schema.context)
     if (~asked.isin(contexts)).mean() > 0.5:
         return UnseenContextKFold(min(n_splits, contexts.nunique()), **common)
@@ -72,8 +79,19 @@ def suggest_cv(X, X_test, *, n_splits=5, schema=None, random_state=0):
     if len(shared) < 2:
         # Every context is to be predicted, or the targets share nothing with the rest.
         n_pairs = int(n_contexts[n_contexts > 1].sum())
-        return UnseenPairKFold(min(n_splits, max(n_pairs, 2)), **common)
+        if n_pairs < 2:
+            return _unseen_perturbations(X, perturbations, n_splits, common)
+        return UnseenPairKFold(min(n_splits, n_pairs), **common)
     return UnseenPairKFold(min(n_splits, len(shared)), contexts=targets, **common)
+
+
+def _unseen_perturbations(X, perturbations, n_splits, common):
+    units = number_levels(perturbations)[0]
+    if has_structures(X, common["schema"]):  # the same structure is held out once
+        units = join_structures(units, X, common["schema"])
+    # Of a single one, split says that more are needed.
+    n_splits = min(n_splits, max(len(set(units)), 2))
+    return UnseenPerturbationKFold(n_splits, **common)
 
 
 def _labels(X, column):

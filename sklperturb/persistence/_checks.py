@@ -16,6 +16,10 @@ from sklperturb.files._reading import FileError, short
 _FREE_BYTES, _MOST_TIMES = 2**28, 50
 # Once those that are used again are counted again; each takes up to .2 ms to make.
 MOST_OBJECTS = 200_000
+_ONE_HOT = (
+    "sklearn.preprocessing.OneHotEncoder",
+    "sklperturb.preprocessing._condition_encoder.OneHotEncoder",
+)
 _FEW_JOBS = 64  # more are too many on a machine with fewer cores
 
 
@@ -95,7 +99,7 @@ def check_fitted(name, made, path):
         For messages.
     """
     about = vars(made)
-    if name == "sklearn.preprocessing.OneHotEncoder" and "categories_" in about:
+    if name in _ONE_HOT and "categories_" in about:
         fits = _codes_fit(about)
     elif name == "sklearn.preprocessing.FunctionTransformer":
         options = [about.get("kw_args"), about.get("inv_kw_args")]

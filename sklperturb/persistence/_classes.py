@@ -49,7 +49,7 @@ _PARTS = {
     "sklperturb.models._parts": ("Rotation",),
     "sklperturb.neural_network._gan": ("_AdversarialNet",),
     "sklperturb.preprocessing._condition_encoder": (
-        *("ColumnTransformer", "SchemaColumns"),
+        *("ColumnTransformer", "OneHotEncoder", "SchemaColumns"),
     ),
     "sklperturb.preprocessing._gene_sources": ("GeneSource", "UnitVectors"),
     "sklperturb.preprocessing._latent_decoder": ("LatentDecoder",),

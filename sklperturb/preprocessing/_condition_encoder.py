@@ -1,9 +1,10 @@
 """The usual features of a condition, side by side."""
 
-from sklearn import compose
-from sklearn.preprocessing import OneHotEncoder
+import pandas as pd
+from sklearn import compose, preprocessing
 
-from sklperturb.conditions._frames import as_pandas
+from sklperturb.conditions._frames import as_pandas, as_table, column_names
+from sklperturb.conditions._labels import take_labels
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.preprocessing._target_statistics import TargetStatisticsEncoder
 
@@ -61,6 +62,24 @@ class ColumnTransformer(compose.ColumnTransformer):
 
     def transform(self, X, **params):
         return super().transform(as_pandas(X), **params)
+
+
+class OneHotEncoder(preprocessing.OneHotEncoder):
+    """One of scikit-learn to which 1, 1.0 and "1" are one name, as elsewhere here."""
+
+    def fit(self, X, y=None):
+        return super().fit(_as_texts(X), y)
+
+    def transform(self, X):
+        return super().transform(_as_texts(X))
+
+
+def _as_texts(X):
+    X = as_table(X)
+    texts = take_labels(X, column_names(X))
+    if isinstance(X, pd.DataFrame):
+        return pd.DataFrame(texts, X.index, X.columns, dtype=object)
+    return texts
 
 
 def make_condition_encoder(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
@@ -216,7 +216,9 @@ def _stack(vectors, source):
 def _named_by_text(frame, source):
     """Return the names of the genes, in the index or a column, and the vectors."""
     text = [name for name in frame if not is_numeric_dtype(frame[name])]
-    if isinstance(frame.index, pd.RangeIndex):
+    unnamed = isinstance(frame.index, pd.RangeIndex)
+    # Integers are Entrez ids, or what is left of the index after filtering or sorting.
+    if unnamed or (is_integer_dtype(frame.index) and _holds_text(frame[text])):
         if not text:
             raise ValueError(
                 f"{source} has no index and no column of text, so nothing names "
@@ -231,6 +233,10 @@ def _named_by_text(frame, source):
             "Correct or remove them."
         )
     return frame.index, frame.to_numpy()
+
+
+def _holds_text(frame):
+    return any(isinstance(v, str | bytes) for name in frame for v in frame[name])
 
 
 def _read_text(path):

@@ -7,6 +7,8 @@ import pandas as pd
 from sklearn.utils import Bunch
 
 from sklperturb.conditions import resolve_schema
+from sklperturb.conditions._labels import as_text, take_labels
+from sklperturb.conditions._validation import check_list
 from sklperturb.signatures._differential import DifferentialSignatures
 from sklperturb.signatures._pseudobulk import ROLES, Pseudobulk
 from sklperturb.signatures._samples import sample_controls
@@ -82,6 +84,8 @@ def make_signature_screen(
     ValueError
         If a column or label does not exist, nothing is left to predict in several
         contexts or to learn from, or the signatures cannot be estimated.
+    TypeError
+        If a string is given in place of a list of contexts.
 
     See Also
     --------
@@ -126,7 +130,7 @@ def make_signature_screen(
     )
     labels = samples.obs[schema.columns("context", "perturbation")].astype(str)
     treated = ~sample_controls(samples.obs, schema)
-    held = _of_contexts(labels, schema, hold_out_contexts)
+    held = _of_contexts(samples.obs, schema, hold_out_contexts)
     held |= _random_share(labels, treated & ~held, hold_out_share, random_state)
     train = model.fit_transform(samples[~held])
     if held.any():
@@ -154,24 +158,26 @@ def _pairs(labels):
     return pd.MultiIndex.from_frame(labels.astype(str))
 
 
-def _of_contexts(labels, schema, names):
+def _of_contexts(obs, schema, names):
     """Mark the samples of contexts to predict; their controls are set aside too."""
+    check_list(names, "hold_out_contexts")
     if not len(names):
-        return np.zeros(len(labels), dtype=bool)
-    schema.require(labels, "context")
-    contexts = labels[schema.context]
-    unknown = sorted(set(names) - set(contexts))
+        return np.zeros(len(obs), dtype=bool)
+    schema.require(obs, "context")
+    contexts = take_labels(obs, [schema.context])[:, 0]
+    asked = set(map(as_text, names))
+    unknown = sorted(asked - set(contexts))
     if unknown:
         raise ValueError(
             f"hold_out_contexts={list(names)!r}: {unknown} are not in "
             f"{schema.context!r}, which holds {sorted(set(contexts))}."
         )
-    if set(names) == set(contexts):
+    if asked == set(contexts):
         raise ValueError(
             f"hold_out_contexts={list(names)!r} are all contexts, so that nothing is "
             "left to learn from; name fewer."
         )
-    return contexts.isin(names).to_numpy()
+    return np.isin(contexts, list(asked))
 
 
 def _random_share(labels, candidates, share, random_state):

@@ -46,6 +46,7 @@ def take_samples(adata, schema, control, covariates, min_replicates):
     table.index.name = None  # which may be the name of a column
     table["context"] = "all" if schema.context is None else labels[:, 0].astype(str)
     table["control"] = sample_controls(adata.obs, schema)
+    _check_labels(table, schema)
     _check_doses(adata.obs, table, schema)
     table.loc[table["control"], "perturbation"] = ""
     table = _with_replicates(table, min_replicates)
@@ -72,6 +73,17 @@ def sample_controls(obs, schema):
         f"{sorted(set(obs[schema.perturbation].astype(str)))[:10]}, none is {wanted}. "
         "Pass control= with the label. A column of flags is named by schema=."
     )
+
+
+def _check_labels(table, schema):
+    """Raise an error where a label is empty, as it is for controls from here on."""
+    empty = table.index[~table["control"] & (table["perturbation"].str.strip() == "")]
+    if len(empty):
+        raise ValueError(
+            f"{len(empty)} samples, such as {empty[0]!r}, have an empty label in "
+            f"{schema.perturbation!r} and are no controls. Fill in which perturbation "
+            "they had, or remove them."
+        )
 
 
 def _check_doses(obs, table, schema):

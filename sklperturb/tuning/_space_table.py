@@ -205,6 +205,7 @@ SPACES = {
     },
     "KernelRidge": {"alpha": _float(1e-3, 1e3, log=True)},
     "Lasso": {"alpha": _float(1e-4, 1e2, log=True)},
+    "OneHotEncoder": {},
     "PCA": {"n_components": _int(2, 64, log=True)},
     "PLSRegression": {"n_components": _int(1, 32, log=True)},
     "RandomForestRegressor": _FOREST,

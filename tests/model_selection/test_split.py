@@ -620,6 +620,24 @@ def test_controls_of_a_context_that_is_held_out(keep):
     assert set(np.flatnonzero(~control)) <= set(tested)
 
 
+def test_contexts_are_dealt_by_the_rows_that_are_tested():
+    sizes = {"A": (1, 6), "B": (30, 2), "C": (1, 2), "D": (1, 2), "E": (1, 0)}
+    rows = [
+        (context, gene)
+        for context, (controls, others) in sizes.items()
+        for gene in ["control"] * controls + ["x"] * others
+    ]
+    X = pd.DataFrame(rows, columns=["cell_type", "target_gene"])
+    for seed in range(10):
+        cv = UnseenContextKFold(4, keep_controls=True, random_state=seed)
+        tested = [column(X, test, "cell_type") for _, test in cv.split(X)]
+        assert sorted(map(list, tested)) == [["A"], ["B"], ["C"], ["D"]]
+        cv = UnseenContextKFold(2, keep_controls=True, random_state=seed)
+        assert all(4 <= len(test) <= 8 for _, test in cv.split(X))
+    with pytest.raises(ValueError, match=r"contexts in X with rows to test: 4\. Lower"):
+        next(UnseenContextKFold(5, keep_controls=True).split(X))
+
+
 def test_keep_controls_is_checked_for_contexts():
     X = pd.DataFrame({"cell_type": ["B", "NK"], "target_gene": ["x", "control"]})
     with pytest.raises(ValueError, match="keep_controls='some'; allowed are"):

@@ -101,6 +101,13 @@ def test_bad_splits(X, tmp_path):
             load_split(tmp_path / name)
 
 
+def test_a_string_is_no_list_of_letters(X):
+    with pytest.raises(TypeError, match=r"test='ABC' is a string; .* test=\['ABC'\]"):
+        next(NamedSplit("ABC").split(X))
+    with pytest.raises(TypeError, match="exclude='B' is a string; give a list"):
+        next(NamedSplit(["A"], exclude="B").split(X))
+
+
 def test_names_are_found_under_any_of_their_spellings():
     labels = ["control", "A", "B", "A+B", "C+D", "CTRL"]
     X = pd.DataFrame({"condition": labels})

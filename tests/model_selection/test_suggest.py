@@ -67,6 +67,38 @@ def test_nothing_to_predict():
     assert len(list(cv.split(few))) == 4
 
 
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        ([("A", p) for p in "pqr"], [("B", p) for p in "pqr"]),
+        ([("A", p) for p in "pqr"], [("A", p) for p in "pqr"]),
+        (
+            [*zip("AAABBB", "pqrstu", strict=True)],
+            [*zip("BBBAAA", "pqrstu", strict=True)],
+        ),
+    ],
+)
+def test_what_cannot_be_held_out_gives_way_to_perturbations(known, asked):
+    cv = suggest_cv(_table(known), _table(asked), n_splits=3)
+    assert isinstance(cv, UnseenPerturbationKFold) and cv.n_splits == 3
+    assert len(list(cv.split(_table(known)))) == 3
+
+
+def test_a_single_perturbation_says_that_more_are_needed():
+    single = _table([("A", "p"), ("A", "p")])
+    cv = suggest_cv(single, _table([("B", "p")]))
+    with pytest.raises(ValueError, match=r"perturbations in X: 1\. At least 2"):
+        next(cv.split(single))
+
+
+def test_columns_are_needed_in_both_tables():
+    asked = _table([("T", "x")])
+    with pytest.raises(ValueError, match="context is column 'cell_type'"):
+        suggest_cv(X, asked[["sm_name"]])
+    with pytest.raises(ValueError, match="perturbation is column 'sm_name'"):
+        suggest_cv(X, asked[["cell_type"]])
+
+
 @pytest.mark.parametrize("type_", [int, float, str])
 def test_names_are_compared_as_text(type_):
     """Files give codes of wells and compounds as numbers or as text."""

@@ -13,6 +13,7 @@ import sklperturb
 from sklperturb.files._reading import FileError
 from sklperturb.models import get_entry
 from sklperturb.persistence import _archive
+from sklperturb.preprocessing import _condition_encoder
 from tests.persistence.test_hostile import Parts
 
 X = np.random.default_rng(0).normal(size=(30, 3))
@@ -95,10 +96,11 @@ ONE_HOT = {
 }
 
 
+@pytest.mark.parametrize("kind", [OneHotEncoder, _condition_encoder.OneHotEncoder])
 @pytest.mark.parametrize("name", ONE_HOT)
-def test_categories_have_columns(parts_of, tmp_path, name):
+def test_categories_have_columns(parts_of, tmp_path, name, kind):
     rows = np.array([["a", "x"], ["b", "y"], ["c", "y"]], dtype=object)
-    parts = parts_of(OneHotEncoder(sparse_output=False).fit(rows))
+    parts = parts_of(kind(sparse_output=False).fit(rows))
     parts.arrays |= {"unsorted": np.array([3.0, 1.0, 2.0]), "far": np.array([9, 9, 9])}
     parts.state.update(ONE_HOT[name])
     with pytest.raises(FileError):

@@ -1,10 +1,13 @@
 """One-hot columns and target statistics, side by side."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
 
+import sklperturb
 from sklperturb.datasets import PerturbationSchema
 from sklperturb.preprocessing import (
     SchemaColumns,
@@ -67,3 +70,24 @@ def test_schema_names_other_columns(screen):
     expected = make_condition_encoder().fit_transform(screen.X, screen.y)
     found = make_condition_encoder(schema=schema).fit_transform(X, screen.y)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("type_", [int, float, str, object])
+def test_labels_are_compared_as_text(screen, type_, tmp_path):
+    """Files give codes of wells and compounds as numbers or as text."""
+    X = screen.X.assign(**{n: pd.factorize(screen.X[n])[0] for n in screen.X[:0]})
+    encoder = make_condition_encoder(n_components=3).fit(X, screen.y)
+    expected = encoder.transform(X)
+    assert (expected[:, :24].sum(axis=1) == 2).all()
+    np.testing.assert_array_equal(encoder.transform(X.astype(type_)), expected)
+    refitted = clone(encoder).fit(X.astype(type_), screen.y)
+    np.testing.assert_array_equal(refitted.transform(X), expected)
+    names = encoder.get_feature_names_out()
+    assert refitted.get_feature_names_out().tolist() == names.tolist()
+    assert "onehot__cell_type_0" in names
+    sklperturb.save(refitted, tmp_path / "m.skpt")
+    for again in (
+        sklperturb.load(tmp_path / "m.skpt"),
+        pickle.loads(pickle.dumps(refitted)),
+    ):
+        np.testing.assert_array_equal(again.transform(X), expected)

@@ -104,6 +104,21 @@ def test_tables_that_cannot_be_used(tmp_path):
         LookupEmbedding(TABLE, combine="max").fit(X)
 
 
+@pytest.mark.parametrize("kind", [object, "category", "string"])
+def test_filtered_and_sorted_frames_are_named_by_their_text(kind):
+    table = pd.DataFrame({"a": [5.0, 2.0, 1.0], "gene": ["MYC", "KLF1", "TP53"]})
+    table["gene"] = table["gene"].astype(kind)
+    for part in (table[table["a"] < 4], table.sort_values("a")):
+        genes, vectors = read_gene_table(part)
+        assert genes.tolist() == part["gene"].tolist()
+        np.testing.assert_array_equal(vectors, part[["a"]])
+    # Entrez ids name the genes where there is no text, also of numbers as objects.
+    for numbers in ([1.0, 2.0], np.array([1.0, 2.0], dtype=object)):
+        genes, vectors = read_gene_table(pd.DataFrame({"a": numbers}, index=[4609, 3]))
+        assert genes.tolist() == ["4609", "3"]
+        np.testing.assert_array_equal(vectors, [[1.0], [2.0]])
+
+
 def test_lookup_reduces_to_principal_components():
     rng = np.random.default_rng(0)
     genes = [f"g{i}" for i in range(60)]

@@ -404,6 +404,19 @@ def test_bad_parameters(samples, change, params, message):
             DifferentialSignatures(**params).fit(with_obs(samples, **change))
 
 
+@pytest.mark.parametrize("label", ["", " "])
+def test_samples_without_a_label_are_no_controls(samples, label):
+    drugs = samples.obs["drug"].where(samples.obs["drug"] != "y", label)
+    unlabelled = with_obs(samples, drug=drugs)
+    with pytest.raises(ValueError, match="8 samples, such as 's8', have an empty"):
+        model().fit(unlabelled)
+    # Where the empty label is said to be the control, it is.
+    controls = samples.obs["drug"].replace("DMSO", label.strip())
+    ours = DifferentialSignatures(control="", covariates=["donor"])
+    found = ours.fit_transform(with_obs(samples, drug=controls))
+    np.testing.assert_array_equal(found.X, model().fit_transform(samples).X)
+
+
 def test_bad_counts(samples):
     negative, empty, fraction = (samples.copy() for _ in range(3))
     negative.X[0, 0] = -1

@@ -74,6 +74,21 @@ def test_held_out_samples_do_not_enter_the_training_fit(cells):
     assert not np.allclose(again.test.X, screen.test.X)
 
 
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_contexts_are_named_as_text(cells, kind):
+    coded = cells.copy()
+    coded.obs["line"] = cells.obs["line"].map({"A": 1, "B": 2, "C": 3}).astype(kind)
+    expected = make(cells, hold_out_contexts=["B"])
+    for name in (2, 2.0, "2", np.int64(2)):
+        screen = make(coded, hold_out_contexts=[name])
+        np.testing.assert_array_equal(screen.signatures.X, expected.signatures.X)
+        np.testing.assert_array_equal(screen.test.X, expected.test.X)
+    with pytest.raises(ValueError, match=r"hold_out_contexts=\[1, 2, '3'\] are all"):
+        make(coded, hold_out_contexts=[1, 2, "3"])
+    with pytest.raises(TypeError, match=r"is a string; .* hold_out_contexts=\['2'\]"):
+        make(coded, hold_out_contexts="2")
+
+
 def test_share_is_drawn_by_the_seed(cells):
     first, same, other = (
         make(cells, hold_out_share=0.3, random_state=seed) for seed in (0, 0, 1)
@@ -102,6 +117,14 @@ def test_share_is_drawn_by_the_seed(cells):
 def test_bad_requests(cells, options, message):
     with pytest.raises(ValueError, match=message):
         make(cells, **options)
+
+
+def test_cells_without_a_label_are_refused(cells):
+    unlabelled = cells.copy()
+    unlabelled.obs["drug"] = cells.obs["drug"].replace("d2", "")
+    for held in ([], ["B"]):
+        with pytest.raises(ValueError, match=r"samples, .* an empty label in 'drug'"):
+            make(unlabelled, hold_out_contexts=held)
 
 
 @pytest.mark.parametrize("context", [None, "line"])
