@@ -5,7 +5,44 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from sklperturb.cells._files import gene_names
+from sklperturb.conditions._frames import as_pandas
 from sklperturb.utils._choices import one_of
+
+
+def check_compared(comparison, X, y):
+    """Refuse what are not the conditions and responses that were compared, as known.
+
+    Rows are told by their labels, and genes by their names, where both have them.
+    """
+    n_rows = len(X)
+    given = getattr(as_pandas(X), "index", None)
+    compared = comparison.rows
+    for y_pred in comparison.predictions.values():
+        if len(y_pred) != n_rows:
+            compared = range(len(y_pred))
+    if compared is not None and len(compared) != n_rows:
+        raise ValueError(
+            f"X has {n_rows} rows, and {len(compared)} were compared; pass the X and y "
+            "that were given to compare."
+        )
+    for what, own, others in (
+        ("X has rows", given, compared),
+        ("y has genes", gene_names(y), comparison.genes),
+    ):
+        if own is None or others is None or own.equals(others):
+            continue
+        if set(own) == set(others):
+            raise ValueError(
+                f"{what} in another order than those that were compared; pass the X "
+                "and y that were given to compare."
+            )
+        if what == "y has genes":
+            raise ValueError(
+                f"{what} that were not compared, such as "
+                f"{list(own.difference(others)[:3])}; pass the y that was given to "
+                "compare."
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from sklperturb.comparison import compare
+from sklperturb.comparison._comparison import check_compared
 from sklperturb.conditions._frames import as_pandas
 from sklperturb.conditions._named_predictions import predict_genes_of
 from sklperturb.metrics._checks import without_annotation
@@ -270,12 +271,12 @@ class PredictionDisplay(Display):
         ValueError
             If predictions were not kept, are of other rows, or there is no such model.
         """
-        y_pred = predictions_of(comparison, X, model)
+        y_pred = predictions_of(comparison, X, y, model)
         options = {"name": model, "held_out": True} | options
         return cls.from_predictions(y, y_pred, X=X, schema=schema, **options)
 
 
-def predictions_of(comparison, X, model):
+def predictions_of(comparison, X, y, model):
     """Return the held-out predictions of a model, NaN for rows that none holds out."""
     if not comparison.predictions:
         raise ValueError(
@@ -283,13 +284,8 @@ def predictions_of(comparison, X, model):
             "return_predictions=True)."
         )
     one_of(model, comparison.predictions, "model of this comparison")
-    y_pred = comparison.predictions[model]
-    if len(y_pred) != len(X):
-        raise ValueError(
-            f"The comparison predicts {len(y_pred)} rows, and X has {len(X)}; pass the "
-            "X and y that were compared."
-        )
-    return y_pred
+    check_compared(comparison, X, y)
+    return comparison.predictions[model]
 
 
 def name_of(estimator):

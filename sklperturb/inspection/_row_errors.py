@@ -196,7 +196,7 @@ class RowErrorDisplay(PredictionDisplay):
         """
         if isinstance(baseline, str):
             options = {"baseline_name": baseline} | options
-            baseline = predictions_of(comparison, X, baseline)
+            baseline = predictions_of(comparison, X, y, baseline)
         options |= {"baseline": baseline, "schema": schema}
         return super().from_comparison(comparison, X, y, model, **options)
 

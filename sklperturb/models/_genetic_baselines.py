@@ -55,7 +55,7 @@ def make_genetic_baselines(
     from sklearn.linear_model import RidgeCV
     from sklearn.neighbors import KNeighborsRegressor
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from sklearn.preprocessing import StandardScaler
 
     from sklperturb.baseline import (
         AdditiveCombinationRegressor,
@@ -68,6 +68,7 @@ def make_genetic_baselines(
     )
     from sklperturb.linear_model import BilinearGeneRegressor
     from sklperturb.preprocessing import SchemaColumns
+    from sklperturb.preprocessing._condition_encoder import OneHotEncoder
 
     regressors = {
         "controls": NoChangeRegressor(),

@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import validate_params
 
 from sklperturb.auditing._result import LeakAudit
 from sklperturb.comparison import Comparison
+from sklperturb.comparison._comparison import check_compared
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.files._writing import check_output, written_whole
 from sklperturb.report._content import describe
@@ -98,8 +99,8 @@ def write_html(
     ImportError
         If jinja2 is not installed.
     ValueError
-        If the name ends otherwise, X and y have not the rows that were compared, or
-        `plan` is no plan.
+        If the name ends otherwise, X and y have not the rows or genes that were
+        compared, or not in their order, or `plan` is no plan.
     OSError
         If the file exists and `overwrite` is false, or it cannot be written.
 
@@ -131,11 +132,7 @@ def write_html(
     """
     templates()  # before the work
     path = check_output(path, (".html",), overwrite)
-    if comparison.rows is not None and len(comparison.rows) != len(X):
-        raise ValueError(
-            f"X has {len(X)} rows, and the comparison was of {len(comparison.rows)}; "
-            "pass the X and y that were given to compare."
-        )
+    check_compared(comparison, X, y)
     if isinstance(plan, pd.DataFrame):
         plan = as_plan(plan)
     elif plan is not None:

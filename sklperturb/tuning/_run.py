@@ -2,6 +2,7 @@
 
 import time
 from contextlib import nullcontext, suppress
+from inspect import signature
 
 import joblib
 from sklearn import get_config
@@ -102,9 +103,10 @@ def _identity(search, estimator, space, folds, scoring, data):
     scorers = sorted((name, repr(scorer)) for name, scorer in scoring[0].items())
     estimator = without_callbacks(estimator)
     what = (estimator, space.describe(), folds, scorers, scoring[1], data)
-    if code := own_code([estimator, *scoring[0].values()], files=False):
+    given = [estimator, *scoring[0].values(), space.function]
+    if code := own_code([*given, search.pruner, search.sampler], files=False):
         what = (*what, code)
-    how = (_name(search.pruner), _name(search.sampler), repr(search.random_state))
+    how = (_told(search.pruner), _told(search.sampler), repr(search.random_state))
     try:
         if search.study is None and search.study_name is None:
             return joblib.hash((what, how))
@@ -117,11 +119,20 @@ def _identity(search, estimator, space, folds, scoring, data):
         ) from error
 
 
-def _name(given):
-    """Return a name of a pruner or a sampler that is the same in every process."""
+def _told(given):
+    """Return what tells a pruner or a sampler from others, the same in every process.
+
+    Of an object that is its class and what it was made with, as far as these are plain
+    values: the rest may change in use.
+    """
     if given is None or isinstance(given, str):
         return given
-    return getattr(given, "__qualname__", type(given).__qualname__)
+    if hasattr(given, "__qualname__"):
+        return given.__qualname__
+    made_with = signature(type(given)).parameters
+    state = {name: getattr(given, f"_{name}", None) for name in made_with}
+    plain = {k: v for k, v in state.items() if isinstance(v, str | bool | int | float)}
+    return type(given).__qualname__, sorted(plain.items())
 
 
 def _n_epochs(estimator, space):

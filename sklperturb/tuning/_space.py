@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
@@ -186,13 +187,20 @@ class SearchSpace:
     def describe(self):
         """Return what tells this space from others, for every process the same."""
         if self.function is not None:
-            function = self.function
-            return f"{function.__module__}.{function.__qualname__}"
+            return _told(self.function)
         from optuna.distributions import distribution_to_json
 
         return sorted(
             (n, distribution_to_json(d)) for n, d in self.distributions.items()
         )
+
+
+def _told(function):
+    """Return what tells a function from others but for its code."""
+    if isinstance(function, partial):
+        return _told(function.func), function.args, function.keywords
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _as_text(choice):

@@ -13,7 +13,13 @@ import pytest
 from sklperturb.comparison import Comparison, compare
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.files._reading import FileError
-from sklperturb.inspection import EffectSizeDisplay, Inflation, LeakAudit, LeakFinding
+from sklperturb.inspection import (
+    EffectSizeDisplay,
+    Inflation,
+    LeakAudit,
+    LeakFinding,
+    RowErrorDisplay,
+)
 from sklperturb.metrics import rowwise_pearson, rowwise_root_mean_squared_error
 from sklperturb.persistence import data_fingerprint
 from sklperturb.report import _explorer, write_html
@@ -334,6 +340,22 @@ def test_an_audit_file_that_is_none(tmp_path):
     (tmp_path / "a.json").write_text('{"ok": true}')
     with pytest.raises(FileError, match=r"a\.json is damaged"):
         read_audit(tmp_path / "a.json")
+
+
+def test_rows_and_genes_have_the_order_that_was_compared(compared, screen, tmp_path):
+    X, y = screen.X, screen.y
+    path = tmp_path / "report.html"
+    for given, said in (
+        ((X.iloc[::-1], y.iloc[::-1]), "X has rows in another order"),
+        ((X, y.iloc[:, ::-1]), "y has genes in another order"),
+        ((X, y.add_prefix("other")), "y has genes that were not compared"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            write_html(compared, *given, path)
+        with pytest.raises(ValueError, match=said):
+            RowErrorDisplay.from_comparison(compared, *given, "ridge")
+    assert not path.exists()
+    write_html(compared, X.reset_index(drop=True), y.to_numpy(), path)
 
 
 def test_wrong_arguments(compared, screen, tmp_path):

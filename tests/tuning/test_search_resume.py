@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
+from sklearn.linear_model import Ridge
 
 from sklperturb.tuning import PerturbationSearchCV, _study, _trial_store
 
@@ -264,6 +266,32 @@ def test_ones_own_code_that_was_edited_is_another_search(table, tmp_path, monkey
             with pytest.raises(ValueError, match="'own' holds trials of other data"):
                 search(9.0)
     sys.modules.pop("own_tuned_model")
+
+
+def test_another_space_or_pruner_is_another_search(table, tmp_path):
+    def space(high, trial):
+        trial.suggest_float("alpha", 0.1, high)
+
+    def wider(high, trial):
+        trial.suggest_float("alpha", 0.1, high + 1)
+
+    path, threshold = tmp_path / "study.log", optuna.pruners.ThresholdPruner
+    given = [
+        {"param_distributions": partial(space, 1.0)},
+        {"param_distributions": partial(space, 2.0)},
+        {"param_distributions": partial(wider, 1.0)},
+        {"pruner": threshold(upper=100)},
+        {"pruner": threshold(lower=-100)},
+    ]
+    options = {"storage": path, "n_trials": 1, "refit": False, "random_state": 0}
+    for _ in "ab":
+        for each in given:
+            PerturbationSearchCV(Ridge(), **options | each).fit(*table)
+        assert len(studies(path)) == len(given)
+    # One name for all, and the code that it draws from was edited.
+    space.__code__ = wider.__code__
+    PerturbationSearchCV(Ridge(), **options | given[0]).fit(*table)
+    assert len(studies(path)) == len(given) + 1
 
 
 def test_interrupted_search_goes_on_in_the_same_process(table, tmp_path):
