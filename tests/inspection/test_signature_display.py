@@ -202,7 +202,7 @@ def test_from_comparison(pyplot, screen):
     assert display.held_out and display.name == "ridge"
     with pytest.raises(ValueError, match=r"'rigde' is no model .* 'ridge'"):
         draw(comparison, screen.X, screen.y, "rigde", condition=row)
-    with pytest.raises(ValueError, match="pass the X and y that were compared"):
+    with pytest.raises(ValueError, match="pass the X and y that were given"):
         draw(comparison, screen.X[:5], screen.y[:5], "ridge", condition=0)
     without = compare(["ridge"], screen.X, screen.y, cv=cv, baselines=None)
     with pytest.raises(ValueError, match="return_predictions=True"):
