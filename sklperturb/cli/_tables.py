@@ -162,17 +162,34 @@ def explain_gaps(table):
 
 def tell_of_next(table, data, **options):
     """Say by which command the winner of a leaderboard can be kept."""
+    from sklperturb.models import get_entry
+
     scored = table[table["mean"].notna()]
     if scored.empty:
         return
     name = scored["model"].iloc[0]
+    if not get_entry(name).takes_sources:
+        options |= {"embedding": None, "source": None}
     options = {"data": data, **options, "model": name, "output": f"{name}.skpt"}
-    command = "sklperturb fit"
+    log.info(f"Next: {command_of('fit', **options)}")
+
+
+def command_of(name, *arguments, **options):
+    """Return a command as it is typed; options that are None are left out.
+
+    Parameters
+    ----------
+    name : str
+    *arguments : str or path-like
+    **options : object
+        Those of the command, a list for what is given several times.
+    """
+    words = ["sklperturb", name, *map(str, arguments)]
     for option, given in options.items():
         for value in given if isinstance(given, list) else [given]:
             if value is not None:
-                command += f" --{option} {shlex.quote(str(value))}"
-    log.info(f"Next: {command}")
+                words += [f"--{option.replace('_', '-')}", str(value)]
+    return shlex.join(words)
 
 
 def write_plot(path, figure):
@@ -239,8 +256,8 @@ def write_report(folder, comparison, task, about, report, audit=None):
         out.print(str(folder / REPORT))
     elif (folder / REPORT).exists():
         log.info(
-            f"{folder / REPORT} is of an earlier run; sklperturb report {folder} "
-            "makes it anew."
+            f"{folder / REPORT} is of an earlier run; "
+            f"{command_of('report', folder)} makes it anew."
         )
 
 
