@@ -8,9 +8,11 @@ from importlib.util import find_spec
 from rich.table import Table
 
 from sklperturb.cli._app import log, out
+from sklperturb.utils._choices import PlotFormat
 
 REPORT = "report.html"
 _LEADERBOARD = ("leaderboard.csv", "leaderboard.parquet", "folds.parquet", "run.json")
+_PLOTS = ("leaderboard",)
 
 
 def make_table(left, right):
@@ -31,7 +33,7 @@ def print_whole(table):
     out.width = width
 
 
-def check_tables(folder, names, *, plot=None):
+def check_tables(folder, names, *, plots=(), suffix=None):
     """Refuse a folder that files called `names` cannot be written to.
 
     Say what will be replaced, and that no plot will be drawn where matplotlib is not
@@ -42,26 +44,41 @@ def check_tables(folder, names, *, plot=None):
     folder : Path or None
         None writes nothing.
     names : sequence of str
-    plot : str, default=None
-        File of a plot.
+    plots : sequence of str, default=()
+        Names of plots, without their format.
+    suffix : PlotFormat, default=None
+        Format of the plots.
     """
     from sklperturb.files._writing import check_output_folder
 
     if folder is None:
         return
     check_output_folder(folder)
-    names = [*names, plot] if plot else names
-    blocked = [name for name in names if (folder / name).is_dir()]
+    written = [*names, *(f"{plot}.{suffix}" for plot in plots)]
+    blocked = [name for name in written if (folder / name).is_dir()]
     if blocked:
         raise IsADirectoryError(
             f"{folder / blocked[0]} is a folder, and a file of this name is to be "
             "written; move it away, or choose another --output."
         )
     present = [name for name in names if (folder / name).exists()]
+    present += [path.name for path in _plots_in(folder, plots)]
     if present:
         log.info(f"{', '.join(present)} in {folder} will be replaced.")
-    if plot and find_spec("matplotlib") is None:
+    if plots and find_spec("matplotlib") is None:
         log.info('No plots will be drawn; run: pip install "sklperturb[plot]"')
+
+
+def _plots_in(folder, names):
+    """Return the plots of these names that are in a folder, in whatever format."""
+    paths = [folder / f"{name}.{form}" for name in names for form in PlotFormat]
+    return [path for path in paths if path.is_file()]
+
+
+def remove_plots(folder, names):
+    """Remove plots of an earlier run: beside new tables they would show old ones."""
+    for path in _plots_in(folder, names):
+        path.unlink()
 
 
 def write(path, writer, **options):
@@ -214,7 +231,7 @@ def check_leaderboard(folder, plots, report=False):
             )
         templates()
         names = *names, REPORT
-    check_tables(folder, names, plot=f"leaderboard.{plots}")
+    check_tables(folder, names, plots=_PLOTS, suffix=plots)
     if folder is not None:
         check_tables(folder / "folds", ())
 
@@ -222,6 +239,7 @@ def check_leaderboard(folder, plots, report=False):
 def write_leaderboard(folder, table, comparison, plots):
     from sklperturb.inspection import LeaderboardDisplay
 
+    remove_plots(folder, _PLOTS)
     contents = table, table, comparison.folds
     for name, content in zip(_LEADERBOARD[:3], contents, strict=True):
         as_text = name.endswith(".csv")
@@ -232,7 +250,7 @@ def write_leaderboard(folder, table, comparison, plots):
         )
     if find_spec("matplotlib") is not None:
         display = LeaderboardDisplay.from_comparison(comparison)
-        write_plot(folder / f"leaderboard.{plots}", display.figure_)
+        write_plot(folder / f"{_PLOTS[0]}.{plots}", display.figure_)
 
 
 def write_report(folder, comparison, task, about, report, audit=None):

@@ -86,6 +86,11 @@ def test_simulate_then_leaderboard_then_submit(cli, tmp_path):
     shown = [line.split()[1] for line in done.stdout.splitlines()[1 : 1 + len(table)]]
     assert shown == table["model"].tolist()
     assert "…" not in done.stdout
+    again = ["--plots", "svg"]
+    done = cli("leaderboard", "--data", data, "--output", results, *models, *again)
+    assert "leaderboard.png in" in done.stderr
+    assert (results / "leaderboard.svg").exists()
+    assert not (results / "leaderboard.png").exists()
 
     submission = tmp_path / "submission.csv"
     done = cli("submit", "--data", data, "--model", "ridge", "--output", submission)
