@@ -308,7 +308,14 @@ def test_a_table_with_columns_of_ones_own(cli, folder, tmp_path):
     data = ["--data", tmp_path]
     done = cli("leaderboard", *data, *few, code=2)
     assert "Pass --perturbation to name it" in done.stderr
+    mixed = table.assign(Line=table["Line"].replace(table["Line"].iloc[0], "101"))
+    mixed.to_csv(tmp_path / "de_train.csv", index=False)
+    done = cli("leaderboard", *data, *few, "--perturbation", "Agent", code=2)
+    assert "name it as a role, such as --context 'Line'." in done.stderr
     roles = ["--perturbation", "Agent", "--context", "Line"]
+    table.drop(columns=["sm_lincs_id", "SMILES"]).to_csv(
+        tmp_path / "de_train.csv", index=False
+    )
     done = cli("leaderboard", *data, *few, *roles)
     assert "UnseenPairKFold" in done.stderr
     assert "--perturbation Agent --context Line --model" in done.stderr
