@@ -102,6 +102,20 @@ def counted(monkeypatch):
     return counted
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch finds a GPU")
+def test_a_device_that_is_not_there_is_told(table, cells):
+    message = "device='cuda' cannot be used: .* Pass device='cpu'"
+    for model, data in (
+        (TransformerRegressor(**SIZE, device="cuda"), table),
+        (ConditionalGANRegressor(**SIZE, device="cuda"), table),
+        (FlowMatchingRegressor(device="cuda"), cells),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(*data)
+    with pytest.raises(ValueError, match="'gpu' cannot be used"):
+        TransformerRegressor(**SIZE, device="gpu").fit(*table)
+
+
 @pytest.mark.parametrize("model", NETWORKS[:-1], ids=named)
 def test_a_step_neither_copies_nor_waits(model, table, counted):
     crossings = counted(NeuralNetRegressor, "train_step")

@@ -29,6 +29,7 @@ from sklperturb.cli._options import (
     Perturbation,
     Seed,
 )
+from sklperturb.cli._tables import command_of
 from sklperturb.utils._choices import Amplitude, CellScoring, one_of
 
 _N_GENES, _N_COMPONENTS = 2000, 50  # that models are compared on
@@ -143,11 +144,13 @@ def fit_file(
     )
     for line in report(flow):
         out.print(line)
-    dose = "" if screen.schema.dose is None else "--dose DOSE "
-    log.info(
-        f"Next: sklperturb predict-cells {output} --perturbations genes.txt {dose}"
-        "--output predicted.h5ad, where genes.txt has a perturbation a line."
+    command = command_of(
+        *("predict-cells", output),
+        perturbations="genes.txt",
+        dose=None if screen.schema.dose is None else "DOSE",
+        output="predicted.h5ad",
     )
+    log.info(f"Next: {command}, where genes.txt has a perturbation a line.")
 
 
 @app.command("predict-cells")
@@ -399,8 +402,8 @@ def _filled(table, screen):
     return table.reindex([*table.index, *missing], fill_value=0.0)
 
 
-def tell_of_fitting(table, data, embedding, layer=None, obsm=None):
-    """Say what to run next."""
+def tell_of_fitting(table, data, embedding, layer=None, obsm=None, **roles):
+    """Say what to run next, with the roles that were given."""
     from sklperturb.cells import looks_like_counts
     from sklperturb.cells._files import sole_embedding
 
@@ -414,16 +417,15 @@ def tell_of_fitting(table, data, embedding, layer=None, obsm=None):
             "writes."
         )
         return
-    known = "".join(f" --embedding {path}" for path in embedding or ())
-    if not known:
+    if not embedding:
         log.info(
             "Without --embedding, all perturbations that were not seen are predicted "
             "alike; pass gene sets or a table of genes to tell them apart."
         )
-    known += "" if layer is None else f" --layer {layer}"
-    known += "" if obsm is None else f" --latent {obsm}"
+    options = {"embedding": embedding, "layer": layer, "latent": obsm, **roles}
+    command = command_of("fit-cells", data, **options, output="model.skpt")
     out.print(f"Best: {best}. To generate cells of what was not measured:")
-    out.print(f"  sklperturb fit-cells {data}{known} --output model.skpt")
+    out.print(f"  {command}")
     out.print(
         "  sklperturb predict-cells model.skpt --perturbations genes.txt --output "
         "predicted.h5ad"

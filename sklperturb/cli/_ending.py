@@ -27,10 +27,11 @@ _RENAMED = {
     "n_jobs": "jobs",
     "random_state": "seed",
     "control_labels": "control",
+    "confidence": "interval",
     "costs": "cost_column",
     "clusters": "cluster_column",
 }
-_SCHEMA = re.compile(r"schema=PerturbationSchema\((?:.*, )?(\w+)=\.\.\.\)")
+_SCHEMA = re.compile(r"schema=PerturbationSchema\((?:.*, )?(\w+)=(\.\.\.|'[^']*')\)")
 # How scikit-learn speaks of a parameter.
 _PARAMETER = re.compile(r"The '(\w+)' parameter of \w+ must")
 # ``name=value`` or a name with an underscore; not within a quoted label or a path.
@@ -260,7 +261,9 @@ def in_options(message, parameters):
 
     def of_schema(found):
         role = _RENAMED.get(found[1], found[1])
-        return options[role][0] if role in options else found[0]
+        if role not in options:
+            return found[0]
+        return options[role][0] + ("" if found[2] == "..." else f" {found[2]}")
 
     def of_parameter(found):
         name = found[1] or found[3]

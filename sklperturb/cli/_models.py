@@ -47,7 +47,7 @@ from sklperturb.cli._options import (
     Seed,
     Source,
 )
-from sklperturb.cli._tables import write_predictions
+from sklperturb.cli._tables import command_of, write_predictions
 from sklperturb.utils._choices import OnNonfinite
 
 _INPUTS = ("de_train.h5ad", "de_test.h5ad", "de_train.csv", "de_test.csv")
@@ -195,10 +195,9 @@ def fit(
     )
     columns = screen.schema.columns("context", "perturbation")
     columns = " and ".join(getattr(estimator, "_used_columns", lambda: columns)())
-    log.info(
-        f"Next: sklperturb predict {output} --conditions FILE.csv --output "
-        f"predictions.csv, where FILE.csv has the columns {columns}."
-    )
+    files = {"conditions": "FILE.csv", "output": "predictions.csv"}
+    command = command_of("predict", output, **files)
+    log.info(f"Next: {command}, where FILE.csv has the columns {columns}.")
 
 
 @app.command()

@@ -294,13 +294,15 @@ def leaderboard(
             leaks = audit_first(table, task, seed) if with_audit else None
             write_report(output, comparison, task, about, report, leaks)
     if is_cells(data):
-        tell_of_fitting(table, data, embedding, layer, obsm)
+        roles |= {"control": control, "batch": batch}
+        tell_of_fitting(table, data, embedding, layer, obsm, **roles)
     else:
         tell_of_next(
             *(table, data),
             **roles,
             layer=layer,
             clip=clip,
+            on_nonfinite=None if on_nonfinite == OnNonfinite.error else on_nonfinite,
             embedding=embedding,
             source=source,
         )

@@ -8,9 +8,11 @@ from importlib.util import find_spec
 from rich.table import Table
 
 from sklperturb.cli._app import log, out
+from sklperturb.utils._choices import PlotFormat
 
 REPORT = "report.html"
 _LEADERBOARD = ("leaderboard.csv", "leaderboard.parquet", "folds.parquet", "run.json")
+_PLOTS = ("leaderboard",)
 
 
 def make_table(left, right):
@@ -31,7 +33,7 @@ def print_whole(table):
     out.width = width
 
 
-def check_tables(folder, names, *, plot=None):
+def check_tables(folder, names, *, plots=(), suffix=None):
     """Refuse a folder that files called `names` cannot be written to.
 
     Say what will be replaced, and that no plot will be drawn where matplotlib is not
@@ -42,26 +44,41 @@ def check_tables(folder, names, *, plot=None):
     folder : Path or None
         None writes nothing.
     names : sequence of str
-    plot : str, default=None
-        File of a plot.
+    plots : sequence of str, default=()
+        Names of plots, without their format.
+    suffix : PlotFormat, default=None
+        Format of the plots.
     """
     from sklperturb.files._writing import check_output_folder
 
     if folder is None:
         return
     check_output_folder(folder)
-    names = [*names, plot] if plot else names
-    blocked = [name for name in names if (folder / name).is_dir()]
+    written = [*names, *(f"{plot}.{suffix}" for plot in plots)]
+    blocked = [name for name in written if (folder / name).is_dir()]
     if blocked:
         raise IsADirectoryError(
             f"{folder / blocked[0]} is a folder, and a file of this name is to be "
             "written; move it away, or choose another --output."
         )
     present = [name for name in names if (folder / name).exists()]
+    present += [path.name for path in _plots_in(folder, plots)]
     if present:
         log.info(f"{', '.join(present)} in {folder} will be replaced.")
-    if plot and find_spec("matplotlib") is None:
+    if plots and find_spec("matplotlib") is None:
         log.info('No plots will be drawn; run: pip install "sklperturb[plot]"')
+
+
+def _plots_in(folder, names):
+    """Return the plots of these names that are in a folder, in whatever format."""
+    paths = [folder / f"{name}.{form}" for name in names for form in PlotFormat]
+    return [path for path in paths if path.is_file()]
+
+
+def remove_plots(folder, names):
+    """Remove plots of an earlier run: beside new tables they would show old ones."""
+    for path in _plots_in(folder, names):
+        path.unlink()
 
 
 def write(path, writer, **options):
@@ -162,17 +179,34 @@ def explain_gaps(table):
 
 def tell_of_next(table, data, **options):
     """Say by which command the winner of a leaderboard can be kept."""
+    from sklperturb.models import get_entry
+
     scored = table[table["mean"].notna()]
     if scored.empty:
         return
     name = scored["model"].iloc[0]
+    if not get_entry(name).takes_sources:
+        options |= {"embedding": None, "source": None}
     options = {"data": data, **options, "model": name, "output": f"{name}.skpt"}
-    command = "sklperturb fit"
+    log.info(f"Next: {command_of('fit', **options)}")
+
+
+def command_of(name, *arguments, **options):
+    """Return a command as it is typed; options that are None are left out.
+
+    Parameters
+    ----------
+    name : str
+    *arguments : str or path-like
+    **options : object
+        Those of the command, a list for what is given several times.
+    """
+    words = ["sklperturb", name, *map(str, arguments)]
     for option, given in options.items():
         for value in given if isinstance(given, list) else [given]:
             if value is not None:
-                command += f" --{option} {shlex.quote(str(value))}"
-    log.info(f"Next: {command}")
+                words += [f"--{option.replace('_', '-')}", str(value)]
+    return shlex.join(words)
 
 
 def write_plot(path, figure):
@@ -197,7 +231,7 @@ def check_leaderboard(folder, plots, report=False):
             )
         templates()
         names = *names, REPORT
-    check_tables(folder, names, plot=f"leaderboard.{plots}")
+    check_tables(folder, names, plots=_PLOTS, suffix=plots)
     if folder is not None:
         check_tables(folder / "folds", ())
 
@@ -205,6 +239,7 @@ def check_leaderboard(folder, plots, report=False):
 def write_leaderboard(folder, table, comparison, plots):
     from sklperturb.inspection import LeaderboardDisplay
 
+    remove_plots(folder, _PLOTS)
     contents = table, table, comparison.folds
     for name, content in zip(_LEADERBOARD[:3], contents, strict=True):
         as_text = name.endswith(".csv")
@@ -215,7 +250,7 @@ def write_leaderboard(folder, table, comparison, plots):
         )
     if find_spec("matplotlib") is not None:
         display = LeaderboardDisplay.from_comparison(comparison)
-        write_plot(folder / f"leaderboard.{plots}", display.figure_)
+        write_plot(folder / f"{_PLOTS[0]}.{plots}", display.figure_)
 
 
 def write_report(folder, comparison, task, about, report, audit=None):
@@ -239,8 +274,8 @@ def write_report(folder, comparison, task, about, report, audit=None):
         out.print(str(folder / REPORT))
     elif (folder / REPORT).exists():
         log.info(
-            f"{folder / REPORT} is of an earlier run; sklperturb report {folder} "
-            "makes it anew."
+            f"{folder / REPORT} is of an earlier run; "
+            f"{command_of('report', folder)} makes it anew."
         )
 
 

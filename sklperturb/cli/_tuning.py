@@ -43,7 +43,13 @@ from sklperturb.cli._options import (
     Splitter,
     number,
 )
-from sklperturb.cli._tables import check_tables, write, write_json, write_plot
+from sklperturb.cli._tables import (
+    check_tables,
+    remove_plots,
+    write,
+    write_json,
+    write_plot,
+)
 from sklperturb.utils._choices import Names, OnNonfinite, PlotFormat, Pruner, Scoring
 
 _TABLES = ("best.json", "trials.csv")
@@ -117,7 +123,7 @@ def tune(
     make_model(model)  # tells at once what is not installed
     if output is None and storage is None:
         raise ValueError("Nothing would be kept: pass --output, --storage or both.")
-    check_tables(output, _TABLES, plot=f"slices.{plots}")
+    check_tables(output, _TABLES, plots=_PLOTS, suffix=plots)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     storage = output / "study.log" if storage is None else storage
@@ -215,6 +221,7 @@ def _short(value):
 def _write(folder, best, search, plots):
     import pandas as pd
 
+    remove_plots(folder, _PLOTS)
     best_file, trials_file = (folder / name for name in _TABLES)
     write_json(best_file, best)
     table = pd.DataFrame(search.cv_results_).drop(columns="params")

@@ -82,10 +82,14 @@ def _as_numbers(column, file_name):
         raise ValueError(
             f"Column {column.name!r} of {file_name} mixes numbers with text: "
             f"{len(unread)} of {len(present)} values are not numbers, such as "
-            f"{unread.iloc[0]!r}. Correct them, or name the column in schema= if it "
-            "describes a condition."
+            f"{unread.iloc[0]!r}. Correct them. If the column describes a condition, "
+            f"name it as a role, {_as_context(column.name)}."
         )
     return numbers.reindex(column.index).to_numpy(dtype=np.float64)
+
+
+def _as_context(column):
+    return f"such as schema=PerturbationSchema(..., context={column!r})"
 
 
 def clean_conditions(X, schema, file_name):
@@ -152,8 +156,8 @@ def warn_of_columns(frame, conditions, genes, schema, file_name):
     if taken:
         warn(
             f"{file_name}: the columns {taken[:5]} hold numbers and are read as genes, "
-            "and their names are not those of genes. Remove them, or name them in "
-            "schema= if they describe conditions."
+            "and their names are not those of genes. Remove them. "
+            f"If they describe conditions, name them as roles, {_as_context(taken[0])}."
         )
     first, last = (frame.columns.get_loc(genes[end]) for end in (0, -1))
     known = _CONDITION_NAMES.union(schema.columns())

@@ -69,9 +69,14 @@ def read_layer(path, layer):
             with open_cells(Cells(matrix, path.name)) as cells:
                 values = cells.rows(slice(None))
     if values is None:
+        if layers:
+            raise ValueError(
+                f"{path.name} has no layer {wanted!r}; it has {layers}. Pass one of "
+                "them as layer=."
+            )
         raise ValueError(
-            f"{path.name} has no layer {wanted!r}; it has {layers}. Pass one of them "
-            "as layer=."
+            f"{path.name} has no layers, and the responses are read from one; X is not "
+            f"read. Keep them in layers[{wanted!r}], or in another that layer= names."
         )
     genes = var.index.astype(str)
     check_unique_columns(genes, path.name)

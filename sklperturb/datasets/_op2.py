@@ -282,8 +282,8 @@ def _order_genes(y, folder, train_name):
         if len(lacking):
             raise ValueError(
                 f"{ours} lacks {len(lacking)} genes that {theirs} has, such as "
-                f"{list(lacking[:3])}. Make the two agree, remove {path.name}, or "
-                "name a column of numbers that is no gene in schema=."
+                f"{list(lacking[:3])}. Make the two agree, or remove {path.name}. "
+                "A column of numbers that is no gene can be named in schema=."
             )
     return y[wanted]
 
@@ -355,7 +355,7 @@ def _check_context(id_map, X, schema, train_name):
         raise ValueError(
             f"id_map.csv has the column {spelled[0]!r}, and {train_name} has not; its "
             f"columns that are no genes are {list(X.columns)}. Name the context alike "
-            "in both, or name its column in schema=."
+            "in both, or pass schema=PerturbationSchema(..., context=...)."
         )
 
 

@@ -5,6 +5,8 @@ import weakref
 import numpy as np
 import torch
 
+from sklperturb.modules._weights import check_device
+
 # Bytes that the activations of a batch may take.
 _CPU_BYTES, _GPU_BYTES = 2**28, 2**32
 # Who shares a model, and keeps it alive; neither is part of anyone's state.
@@ -22,11 +24,9 @@ def runner_of(embedding):
     precision = embedding.precision
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(device)
-        torch.empty(1, device=device).cpu()  # "meta" holds no values
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={str(device)!r} cannot be used: {error}") from error
+    device = check_device(device, "device='auto' or device='cpu'")
+    if device.type == "meta":
+        raise ValueError("device='meta' holds no values; pass device='auto'.")
     if precision == "auto":
         precision = "bfloat16" if device.type == "cuda" else "float32"
     key = (checkpoint.identity, str(device), precision)

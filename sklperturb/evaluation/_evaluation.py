@@ -11,6 +11,7 @@ from joblib import parallel_config
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklperturb.cells._files import sole_embedding
+from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import parts_of
 from sklperturb.conditions._near import spelling_hint
@@ -18,7 +19,7 @@ from sklperturb.evaluation._anchors import halves, mean_response, no_response
 from sklperturb.evaluation._conventions import CONVENTIONS
 from sklperturb.evaluation._paired import with_control
 from sklperturb.evaluation._populations import distances_of
-from sklperturb.evaluation._sides import on_one_scale, opened_sides
+from sklperturb.evaluation._sides import in_one_spelling, on_one_scale, opened_sides
 from sklperturb.evaluation._summary import summarise
 from sklperturb.metrics._discrimination import target_mask
 
@@ -110,7 +111,8 @@ def evaluate_cells(
     ----------
     real, pred : AnnData, str or path-like
         Measured and predicted cells with the same genes in the same order and the
-        same perturbations. A path names an .h5ad file or a .zarr folder.
+        same perturbations; where labels combine, ``"A+B"`` and ``"B+A"`` are one. A
+        path names an .h5ad file or a .zarr folder.
     perturbation : str
         Column of `obs` with the perturbation of each cell, in both.
     control : str
@@ -205,6 +207,7 @@ def evaluate_cells(
             rule = _without_absent_targets(sides["real"], control, rule)
         else:
             rule = replace(rule, without_targets=())  # an embedding has no genes
+        sides = in_one_spelling(sides, PerturbationSchema(perturbation), control)
         sides = on_one_scale(sides, rule.values)
         many = nullcontext() if n_jobs is None else parallel_config(n_jobs=n_jobs)
         with many:

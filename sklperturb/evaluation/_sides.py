@@ -119,6 +119,39 @@ def _population(cells, name, perturbation):
     return Population(cells.matrix, labels, cells.genes, name, cells.obs_names)
 
 
+def in_one_spelling(sides, schema, control):
+    """Return the sides, combinations spelled as in the first one.
+
+    What is a label of both sides stays as it is.
+
+    Parameters
+    ----------
+    sides : dict of str to Population
+    schema : PerturbationSchema
+        Says whether labels combine.
+    control : str
+        Label of the controls.
+
+    Returns
+    -------
+    sides : dict of str to Population
+    """
+    if not schema.labels_combine:
+        return sides
+    schema = replace(schema, control_labels=(control,))
+    first = next(iter(sides.values())).rows
+    own = {schema.spell(label): label for label in first if label != control}
+
+    def spelled(label):
+        known = label in first or label == control
+        return label if known else own.get(schema.spell(label), label)
+
+    return {
+        name: replace(side, labels=each_label(side.labels, spelled))
+        for name, side in sides.items()
+    }
+
+
 def on_one_scale(sides, values, *, normalised=()):
     """Bring all sides to what a convention scores, alike and block by block.
 

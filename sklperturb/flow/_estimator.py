@@ -17,6 +17,7 @@ from sklperturb.flow._fitted import KeptFlowMixin
 from sklperturb.flow._fitting import fit_flow
 from sklperturb.flow._generation import POPULATION_ENCODERS
 from sklperturb.flow._mean import BUILT_IN
+from sklperturb.modules._weights import check_device
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit, shows_progress
 
 
@@ -310,6 +311,7 @@ class FlowMatchingRegressor(
             If all rows are controls, values are not finite, a parameter is out of
             range, or the network of the last fit is not one for these data.
         """
+        check_device(self.device)
         task = begin_fit(self, X, y, n_parts=None)
         previous = getattr(self, "_flow", None) if self.warm_start else None
         target = None if y is None else "no_validation"

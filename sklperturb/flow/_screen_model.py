@@ -255,7 +255,8 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
         perturbations : list of str
             Genes, or combinations ``"A+B"``, in any spelling that the training data
             have. What names controls asks for controls. Of what is named twice, be it
-            in another order, the numbers of cells are added up.
+            in another order, the numbers of cells are added up; a combination that the
+            training data lack is written in the order in which it is named first.
         n_cells : int or array-like of int of shape (n_perturbations,), default=400
             Cells of each perturbation.
         n_controls : int, default=0
@@ -296,7 +297,7 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
                 "log1p=True needs counts, and this model generates points of the "
                 f"latent space {self.obsm!r}; pass log1p=False."
             )
-        numbers = count_cells(
+        numbers, asked = count_cells(
             perturbations, n_cells, n_controls, self._spelling, self.flow_._flow
         )
         names = np.repeat(list(numbers), list(numbers.values()))
@@ -315,7 +316,7 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
         if dose is not None:
             conditions.loc[~is_control, schema.dose] = dose
         obs = conditions[schema.columns("context", "batch")].astype(str)
-        labels = {name: self._spelling.write(name) for name in numbers}
+        labels = {name: self._spelling.write(name, asked.get(name)) for name in numbers}
         obs[schema.perturbation] = [labels[name] for name in names]
         if self._has_flags:
             obs[schema.control] = is_control

@@ -11,6 +11,7 @@ from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import (
     CONTROL,
+    SEPARATOR,
     as_text,
     each_label,
     join_combination,
@@ -102,13 +103,25 @@ class Spelling:
             "plus sign between the parts, as in 'A+B', if they are combinations."
         ]
 
-    def write(self, name):
-        """Return what the training data write, or would, for a name."""
+    def write(self, name, asked=None):
+        """Return what the training data write, or would, for a name.
+
+        Parameters
+        ----------
+        name : str
+        asked : str, default=None
+            The label that asked for it: the parts of a combination that the training
+            data lack stay in its order.
+        """
         if name == CONTROL:
             return self.controls[0] if self.controls else CONTROL
         if name in self.written:
             return self.written[name]
         parts = parts_of(name)
+        in_order = dict.fromkeys(p for p in parts_of(asked or name) if p in parts)
+        # Names that do not combine may hold a plus sign, and are no sum of their parts.
+        if join_combination(in_order) == name:
+            parts, name = tuple(in_order), SEPARATOR.join(in_order)
         pieces = self.patterns.get(str(len(parts)))
         if pieces is None:
             return name
@@ -150,6 +163,9 @@ def count_cells(perturbations, n_cells, n_controls, spelling, flow):
     Returns
     -------
     numbers : dict of str to int
+        By name.
+    asked : dict of str to str
+        By name, the first label that asks for it.
 
     Raises
     ------
@@ -166,12 +182,13 @@ def count_cells(perturbations, n_cells, n_controls, spelling, flow):
             "n_cells must be a whole number of 1 or more, or one for each of the "
             f"{len(perturbations)} perturbations; got {n_cells!r}."
         )
-    schema, numbers = flow.reader.schema, {}
+    schema, numbers, asked = flow.reader.schema, {}, {}
     for label, size in zip(perturbations, sizes, strict=True):
         if not str(label).strip():
             raise ValueError("perturbations holds an empty name; leave it out.")
         name = spelling.read(label, schema)
         numbers[name] = numbers.get(name, 0) + int(size)
+        asked.setdefault(name, as_text(label))
     near = near_misses(numbers, [CONTROL, *spelling.written])
     if near:
         warn(
@@ -198,4 +215,4 @@ def count_cells(perturbations, n_cells, n_controls, spelling, flow):
             "Controls cannot be generated, since there were none in the training "
             "data; leave control labels and n_controls out."
         )
-    return numbers
+    return numbers, asked

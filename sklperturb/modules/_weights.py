@@ -1,8 +1,32 @@
-"""The weights of a module as arrays, and a module that is no larger than they are."""
+"""The weights of a module as arrays, a module that is no larger, and its device."""
 
 import numpy as np
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
+
+
+def check_device(device, allowed="device='cpu'"):
+    """Return a device of torch that this machine has.
+
+    Parameters
+    ----------
+    device : str
+    allowed : str, default="device='cpu'"
+        What to pass in place of one that it lacks.
+
+    Returns
+    -------
+    device : torch.device
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device={device!r} cannot be used: {str(error).rstrip('.')}. Pass "
+            f"{allowed}, or one that torch finds on this machine."
+        ) from error
+    return found
 
 
 def take_weights(module):

@@ -20,6 +20,7 @@ from sklperturb.conditions._frames import as_block
 from sklperturb.conditions._named_predictions import NamedPredictionsMixin, as_genes_of
 from sklperturb.conditions._validation import validate_target
 from sklperturb.modules import RowwiseRMSELoss, WeightedMSELoss
+from sklperturb.modules._weights import check_device
 from sklperturb.neural_network._batches import (
     TensorBatches,
     TensorDataset,
@@ -233,6 +234,7 @@ class BaseNetRegressor(
         weights = self._check_target_weight(target_weight, genes.shape)
         X = self._arrange(X)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        check_device(self.device)
         cuda = [self.device] if str(self.device).startswith("cuda") else []
         with torch.random.fork_rng(cuda):  # leaves the caller's generator alone
             torch.manual_seed(seed)

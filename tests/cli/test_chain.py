@@ -1,6 +1,7 @@
 """The commands on cells, one after the other, with the defaults of all."""
 
 import json
+import shlex
 
 import anndata
 import numpy as np
@@ -162,6 +163,26 @@ def test_a_leaderboard_of_embedded_cells(cli, screen, tmp_path):
     done = cli(*data, "--max-steps", 2, "--scoring", "variance_error")
     assert "obsm['X_state']" in done.stderr and "bilinear" in done.stderr
     assert "--latent X_state" in done.stdout and "variance_error (95 %" in done.stdout
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_is_run_next_has_the_roles_that_were_given(cli, screen, tmp_path):
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(screen.y.n_obs, 4)) + 3.0 * ~screen.is_control[:, None]
+    labels = screen.X["target_gene"].replace("control", "no guide")
+    obs = pd.DataFrame({"the guide": labels.to_numpy()}, screen.y.obs_names)
+    cells = anndata.AnnData(obs=obs, obsm={"X_state": points})
+    source = tmp_path / "my cells.h5ad"
+    cells.write_h5ad(source)
+    roles = ("--perturbation", "the guide", "--control", "no guide")
+    models = ("--models", "additive", "--n-splits", 2)
+    done = cli("leaderboard", "--data", source, *roles, *models)
+    line = next(x for x in done.stdout.splitlines() if "fit-cells" in x)
+    words = shlex.split(line)[1:]
+    model = tmp_path / "my model.skpt"
+    words[words.index("model.skpt")] = model
+    done = cli(*words, "--max-steps", 2)
+    assert f"sklperturb predict-cells '{model}' --perturbations" in done.stderr
 
 
 @pytest.mark.parametrize(

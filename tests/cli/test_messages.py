@@ -13,7 +13,7 @@ OPTIONS = [
         secondary_opts=["--no-resume"] if name == "resume" else [],
     )
     for name in ("control", "gene_map", "layer", "overwrite", "perturbation", "seed")
-    + ("jobs", "max_per", "resume")
+    + ("jobs", "max_per", "resume", "interval")
 ] + [SimpleNamespace(name="path", opts=["path"], secondary_opts=[])]
 
 
@@ -39,6 +39,11 @@ OPTIONS = [
             "pass schema=PerturbationSchema(context='a', ..., control_labels=...).",
             "pass --control.",
         ),
+        (
+            "Or pass schema=PerturbationSchema(..., perturbation='My drug').",
+            "Or pass --perturbation 'My drug'.",
+        ),
+        ("confidence=1.5 is no share.", "--interval 1.5 is no share."),
         # No option does this, so the advice would lead nowhere.
         ("No dose. Pass schema=PerturbationSchema(..., dose=...).", "No dose."),
         # What is quoted or part of a path stays as it is.

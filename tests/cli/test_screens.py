@@ -1,6 +1,7 @@
 """The command line, as a user types it."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -85,6 +86,11 @@ def test_simulate_then_leaderboard_then_submit(cli, tmp_path):
     shown = [line.split()[1] for line in done.stdout.splitlines()[1 : 1 + len(table)]]
     assert shown == table["model"].tolist()
     assert "…" not in done.stdout
+    again = ["--plots", "svg"]
+    done = cli("leaderboard", "--data", data, "--output", results, *models, *again)
+    assert "leaderboard.png in" in done.stderr
+    assert (results / "leaderboard.svg").exists()
+    assert not (results / "leaderboard.png").exists()
 
     submission = tmp_path / "submission.csv"
     done = cli("submit", "--data", data, "--model", "ridge", "--output", submission)
@@ -302,7 +308,14 @@ def test_a_table_with_columns_of_ones_own(cli, folder, tmp_path):
     data = ["--data", tmp_path]
     done = cli("leaderboard", *data, *few, code=2)
     assert "Pass --perturbation to name it" in done.stderr
+    mixed = table.assign(Line=table["Line"].replace(table["Line"].iloc[0], "101"))
+    mixed.to_csv(tmp_path / "de_train.csv", index=False)
+    done = cli("leaderboard", *data, *few, "--perturbation", "Agent", code=2)
+    assert "name it as a role, such as --context 'Line'." in done.stderr
     roles = ["--perturbation", "Agent", "--context", "Line"]
+    table.drop(columns=["sm_lincs_id", "SMILES"]).to_csv(
+        tmp_path / "de_train.csv", index=False
+    )
     done = cli("leaderboard", *data, *few, *roles)
     assert "UnseenPairKFold" in done.stderr
     assert "--perturbation Agent --context Line --model" in done.stderr
@@ -328,6 +341,26 @@ def test_a_table_with_columns_of_ones_own(cli, folder, tmp_path):
     plan += ["--output", tmp_path / "plan.csv"]
     done = cli("suggest", *data, *roles, "--n", 2, *plan, code=2)
     assert "All 4 candidates are measured already" in done.stderr
+
+
+def test_what_is_said_to_be_run_next_can_be(cli, folder, tmp_path):
+    data = tmp_path / "my screen"
+    data.mkdir()
+    table = pd.read_parquet(folder / "de_train.parquet")
+    table.iloc[0, -1] = np.nan
+    table.to_parquet(data / "de_train.parquet")
+    genes = pd.DataFrame({"gene": table["sm_name"].unique(), "x": 1.0})
+    genes.to_csv(tmp_path / "of genes.csv", index=False)
+    known = ["--embedding", tmp_path / "of genes.csv", "--on-nonfinite", "replace"]
+    few = ["--models", "ridge,gene_kernel", "--n-splits", 2]
+    done = cli("leaderboard", "--data", data, *few, *known)
+    line = next(x for x in done.stderr.splitlines() if x.startswith("Next: "))
+    words = shlex.split(line)[2:]
+    assert "gene_kernel" not in words  # it alone takes what is known of genes
+    model = tmp_path / "my model.skpt"
+    words[words.index("--output") + 1] = model
+    done = cli(*words)
+    assert f"Next: sklperturb predict '{model}' --conditions" in done.stderr
 
 
 def test_screen_without_an_id_map(cli, folder, tmp_path):

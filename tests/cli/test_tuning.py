@@ -52,6 +52,8 @@ def test_tune_is_killed_goes_on_and_submit_uses_it(cli, folder, tmp_path):
     cli(*tune, "--plots", "svg")
     drawn = (output / "history.svg").read_text()
     assert "MRRMSE (lower is better)" in drawn
+    # Of plots in another format, none is left beside the tables.
+    assert not list(output.glob("*.png"))
 
     params = ["--params", output / "best.json"]
     submit = ["submit", "--data", folder, "--output"]
@@ -86,6 +88,19 @@ def test_submit_refuses_what_tune_did_not_write(
     done = cli(*submit, "--params", path, code=2)
     assert message in done.stderr
     assert not output.exists()
+
+
+def test_no_plot_of_an_earlier_search_is_left(cli, folder, tmp_path):
+    """Two trials are too few for one of importance."""
+    old = [tmp_path / name for name in ("importance.png", "importance.svg")]
+    for path in old:
+        path.write_text("of an earlier search")
+    (tmp_path / "mine.png").write_text("")
+    tune = ["tune", "--data", folder, "--model", "ridge", "--n-splits", 2]
+    done = cli(*tune, "--n-trials", 2, "--output", tmp_path)
+    assert "importance.png, importance.svg in" in done.stderr
+    assert not any(path.exists() for path in old)
+    assert (tmp_path / "mine.png").exists() and (tmp_path / "slices.png").exists()
 
 
 def test_tune_refuses_to_forget_and_what_has_nothing_to_tune(cli, folder, tmp_path):

@@ -395,3 +395,9 @@ def test_an_alias_of_several_genes():
     table = pd.DataFrame({"alias": ["x", "x"], "gene": ["G1", "G2"]})
     with pytest.warns(UserWarning, match=r"1 names to more than one gene .*\['x'\]"):
         assert Vocabulary(["G1", "G2"], table).tokens(["x"]).tolist() == [0]
+
+
+def test_a_device_that_is_not_there_is_told(checkpoint, cells):
+    model = SEEmbedding(checkpoint, device="gpu").fit(cells)
+    with pytest.raises(ValueError, match="Pass device='auto'"):
+        model.transform(cells)

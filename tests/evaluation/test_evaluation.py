@@ -499,6 +499,24 @@ def test_scorer_on_held_out_perturbations(kind):
                 cross_val_score(model, screen.X, y, error_score="raise", **options)
 
 
+def test_combinations_are_one_in_any_order(cells):
+    real, pred = (side.copy() for side in cells["log1p"])
+    for side, pair in ((real, "G02+G01"), (pred, "G01+G02")):
+        labels = side.obs["target_gene"].astype(str)
+        side.obs["target_gene"] = labels.replace({"G01": pair})
+    options = {"control": "ctrl", "anchors": False}
+    found = evaluate_cells(real, pred, "target_gene", **options).per_perturbation
+    assert "G02+G01" in found.index
+    pred.obs["target_gene"] = pred.obs["target_gene"].replace("G01+G02", "G02+G01")
+    expected = evaluate_cells(real, pred, "target_gene", **options).per_perturbation
+    pd.testing.assert_frame_equal(found, expected)
+    for side in (real, pred):  # names of compounds are taken as they are
+        side.obs["drug"] = side.obs["target_gene"]
+    pred.obs["drug"] = pred.obs["drug"].replace("G02+G01", "G01+G02")
+    with pytest.raises(ValueError, match="different perturbations: 2"):
+        evaluate_cells(real, pred, "drug", **options)
+
+
 def test_names_that_nearly_agree_are_named(cells):
     real = cells["log1p"][0]
     pred = real.copy()

@@ -357,6 +357,15 @@ def test_integer_categories_with_missing_values(tmp_path):
         assert found.isna().tolist() == [False, True, False]
 
 
+def test_a_file_of_signatures_without_layers(tmp_path):
+    path = tmp_path / "de_train.h5ad"
+    data = cells()
+    data.layers.clear()
+    data.write_h5ad(path)
+    with pytest.raises(ValueError, match=r"has no layers, .* X is not read. Keep them"):
+        read_layer(path, None)
+
+
 def test_signatures_are_read_as_cells_are(tmp_path):
     path = tmp_path / "de_train.h5ad"
     data = cells()

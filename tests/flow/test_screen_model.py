@@ -348,7 +348,14 @@ def test_what_is_named_twice_is_added_up(fitted, genes):
     a, b = genes
     asked = [f"{a} + {b}", a, f"{b}+{a}", f" {a}", f"{a}+ctrl"]
     numbers = fitted.predict(asked, [1, 2, 3, 4, 5]).obs["target_gene"].value_counts()
-    assert numbers.to_dict() == {"+".join(sorted(genes)): 4, a: 11}
+    assert numbers.to_dict() == {f"{a}+{b}": 4, a: 11}
+
+
+def test_a_new_combination_stays_in_the_order_that_is_asked(fitted, screen):
+    first, second = sorted(screen.effects.index[:2].astype(str))
+    asked = [f"{second}+{first}", f"{first}+{second}", second]
+    numbers = fitted.predict(asked, 2).obs["target_gene"].value_counts().to_dict()
+    assert numbers == {f"{second}+{first}": 4, second: 2}
 
 
 def test_a_gene_that_is_spelled_like_a_control(screen):
