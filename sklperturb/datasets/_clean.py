@@ -17,6 +17,7 @@ LINCS_ID = "sm_lincs_id"
 # Columns that describe a condition even where they hold numbers.
 _CONDITION_NAMES = {"id", "split", LINCS_ID}.union(*KNOWN_SPELLINGS.values())
 _BLANK = {"", "nan", "na"}
+_OP2_ROLES = ("context", "perturbation", "smiles", "dose", "mechanism")
 # Columns of numbers that tables of signatures hold beside genes.
 _METADATA = {"index", "row", "rowid", "ncells", "cellcount", "ncounts", "ngenes", "id"}
 _METADATA |= {"doseum", "dosenm", "doseval", "dosage", "concentration", "conc", "time"}
@@ -122,6 +123,15 @@ def clean_conditions(X, schema, file_name):
         if converted and beside is not None:
             X[beside] = "uM"
     return X
+
+
+def op2_names(schema):
+    """Return by column of a schema what a folder of signatures calls it."""
+    names = {getattr(schema, role): KNOWN_SPELLINGS[role][0] for role in _OP2_ROLES}
+    names.pop(None, None)
+    if schema.labels_combine:  # in a column of compounds A+B is one name
+        names[schema.perturbation] = "target_gene"
+    return names
 
 
 def without_unread_dose(schema, X, file_name):

@@ -10,7 +10,7 @@ from sklearn.utils import gen_batches
 
 from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions._frames import as_pandas
-from sklperturb.conditions._schema import KNOWN_SPELLINGS
+from sklperturb.datasets._clean import op2_names
 from sklperturb.datasets._files import check_unique_ids
 from sklperturb.files._identifiers import as_identifiers
 from sklperturb.files._writing import (
@@ -27,7 +27,6 @@ VCPI_SUFFIXES = (".csv", ".parquet")
 _ROWS_AT_ONCE = 64  # of a long table
 _ANSWERS = "de_test.parquet"
 _SCREEN = ("de_train.parquet", "id_map.csv", "sample_submission.csv", _ANSWERS)
-_ROLES = ("context", "perturbation", "smiles", "dose", "mechanism")
 _SIGNATURES = ("de_train.h5ad", "id_map.csv", "de_test.h5ad")
 
 
@@ -109,7 +108,8 @@ def write_signatures(folder, screen, *, overwrite=False):
             Signatures of the conditions to predict, where they are known.
         schema : PerturbationSchema
             Roles of the columns. Columns of perturbation, context, structure and dose
-            are given OP2's names, so that the folder is read without a schema.
+            are given OP2's names, so that the folder is read without a schema; the
+            perturbation is called ``target_gene`` where labels combine.
     overwrite : bool, default=False
         Replace the files of signatures that are already there.
 
@@ -159,11 +159,7 @@ def write_signatures(folder, screen, *, overwrite=False):
     schema.require(to_predict, "perturbation", *["context"] * bool(schema.context))
     check_unique_genes(screen["signatures"].var_names, "signatures")
     folder = check_signature_folder(folder, overwrite)
-    renamed = {
-        getattr(schema, role): KNOWN_SPELLINGS[role][0]
-        for role in _ROLES
-        if getattr(schema, role) is not None
-    }
+    renamed = op2_names(schema)
     id_map = to_predict[[c for c in renamed if c in to_predict]].rename(columns=renamed)
     id_map = id_map.reset_index(drop=True).rename_axis("id").reset_index()
     with replaced_files(folder, _SIGNATURES) as unfinished:
@@ -190,7 +186,8 @@ def check_signature_folder(folder, overwrite):
 
 
 def _write_layers(path, signatures, renamed):
-    taken = [name for name in renamed.values() if name not in renamed]
+    # load_op2 takes a column of compounds, where there is one, for the perturbation.
+    taken = [name for name in ("sm_name", *renamed.values()) if name not in renamed]
     obs = signatures.obs.drop(columns=taken, errors="ignore").rename(columns=renamed)
     written = signatures.copy()
     written.obs = obs

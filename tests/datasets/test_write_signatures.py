@@ -76,3 +76,21 @@ def test_bad_input(signatures, tmp_path):
     folder = write_screen(tmp_path / "kaggle", screen)
     with pytest.raises(FileExistsError, match="Kaggle layout"):
         write_signatures(folder, made(signatures, signatures.obs), overwrite=True)
+
+
+def test_pairs_of_genes_stay_pairs(tmp_path):
+    obs = pd.DataFrame(
+        {"gene": ["A", "A+B", "B"], "sm_name": "none"}, index=["1", "2", "3"]
+    )
+    layers = {"clipped_sign_log10_pval": np.eye(3)}
+    screen = Bunch(
+        signatures=ad.AnnData(obs=obs, layers=layers),
+        to_predict=pd.DataFrame({"gene": ["B+C"]}),
+        test=None,
+        schema=PerturbationSchema("gene"),
+    )
+    read = load_op2(write_signatures(tmp_path, screen))
+    assert read.schema.perturbation == "target_gene"
+    assert read.schema.labels_combine
+    assert read.X["target_gene"].tolist() == ["A", "A+B", "B"]
+    assert read.X_test["target_gene"].tolist() == ["B+C"]
