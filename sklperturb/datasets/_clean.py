@@ -17,7 +17,7 @@ LINCS_ID = "sm_lincs_id"
 # Columns that describe a condition even where they hold numbers.
 _CONDITION_NAMES = {"id", "split", LINCS_ID}.union(*KNOWN_SPELLINGS.values())
 _BLANK = {"", "nan", "na"}
-_OP2_ROLES = ("context", "perturbation", "smiles", "dose", "mechanism")
+OP2_ROLES = ("context", "perturbation", "smiles", "dose", "mechanism")
 # Columns of numbers that tables of signatures hold beside genes.
 _METADATA = {"index", "row", "rowid", "ncells", "cellcount", "ncounts", "ngenes", "id"}
 _METADATA |= {"doseum", "dosenm", "doseval", "dosage", "concentration", "conc", "time"}
@@ -116,21 +116,58 @@ def clean_conditions(X, schema, file_name):
         given = schema.control in X
         described = f"Column {schema.control!r} of {file_name}"
         X[schema.control] = given and as_flags(X[schema.control], described)
-    if schema.dose is not None and schema.dose in X:
-        described = f"Column {schema.dose!r} of {file_name}"
-        beside = unit_column(X, schema.dose)
-        X[schema.dose], converted = read_doses(doses_of(X, schema.dose), described)
-        if converted and beside is not None:
-            X[beside] = "uM"
+    convert_doses(X, schema.dose, file_name)
     return X
 
 
-def op2_names(schema):
-    """Return by column of a schema what a folder of signatures calls it."""
-    names = {getattr(schema, role): KNOWN_SPELLINGS[role][0] for role in _OP2_ROLES}
+def convert_doses(X, dose, file_name):
+    """Make the doses of a table numbers, and say uM in the column of their units."""
+    if dose is None or dose not in X:
+        return
+    described = f"Column {dose!r} of {file_name}"
+    beside = unit_column(X, dose)
+    X[dose], converted = read_doses(doses_of(X, dose), described)
+    if converted and beside is not None:
+        X[beside] = "uM"
+
+
+def in_words_of_op2(tables, schema):
+    """Return tables of conditions as a folder of signatures holds them.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        By what they are called in errors, with ``"signatures"`` among them.
+    schema : PerturbationSchema
+
+    Returns
+    -------
+    tables : dict of str to DataFrame
+        With doses in micromoles per litre, and the names of columns that `load_op2`
+        reads without a schema.
+    """
+    schema = without_unread_dose(schema, tables["signatures"], "signatures")
+    tables = {name: table.copy() for name, table in tables.items()}
+    for name, table in tables.items():
+        convert_doses(table, schema.dose, name)
+    renamed = _op2_names(schema, tables["signatures"])
+    # A column of compounds, where there is one, is read as the perturbation.
+    taken = [name for name in ("sm_name", *renamed.values()) if name not in renamed]
+    return {
+        name: table.drop(columns=taken, errors="ignore").rename(columns=renamed)
+        for name, table in tables.items()
+    }
+
+
+def _op2_names(schema, X):
+    """Return by column what it is called in the layout of OP2."""
+    names = {getattr(schema, role): KNOWN_SPELLINGS[role][0] for role in OP2_ROLES}
     names.pop(None, None)
     if schema.labels_combine:  # in a column of compounds A+B is one name
         names[schema.perturbation] = "target_gene"
+    beside = None if schema.dose is None else unit_column(X, schema.dose)
+    if beside is not None and not set(X[beside].dropna()) <= {"uM"}:
+        names.pop(schema.dose)  # its unit is not molar, and stays beside it
     return names
 
 

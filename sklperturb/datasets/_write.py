@@ -10,7 +10,8 @@ from sklearn.utils import gen_batches
 
 from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions._frames import as_pandas
-from sklperturb.datasets._clean import op2_names
+from sklperturb.conditions._quantities import unit_column
+from sklperturb.datasets._clean import OP2_ROLES, in_words_of_op2
 from sklperturb.datasets._files import check_unique_ids
 from sklperturb.files._identifiers import as_identifiers
 from sklperturb.files._writing import (
@@ -159,15 +160,25 @@ def write_signatures(folder, screen, *, overwrite=False):
     schema.require(to_predict, "perturbation", *["context"] * bool(schema.context))
     check_unique_genes(screen["signatures"].var_names, "signatures")
     folder = check_signature_folder(folder, overwrite)
-    renamed = op2_names(schema)
-    id_map = to_predict[[c for c in renamed if c in to_predict]].rename(columns=renamed)
-    id_map = id_map.reset_index(drop=True).rename_axis("id").reset_index()
+    tables = {
+        name: screen[name].obs
+        for name in ("signatures", "test")
+        if screen[name] is not None
+    }
+    asked = schema.columns(*OP2_ROLES)
+    asked += [unit_column(to_predict, dose) for dose in schema.columns("dose")]
+    id_map = to_predict[[column for column in asked if column in to_predict]]
+    tables = in_words_of_op2(tables | {"to_predict": id_map}, schema)
+    id_map = tables.pop("to_predict").reset_index(drop=True)
     with replaced_files(folder, _SIGNATURES) as unfinished:
-        _write_layers(unfinished / _SIGNATURES[0], screen["signatures"], renamed)
         if len(id_map):
+            id_map = id_map.rename_axis("id").reset_index()
             id_map.to_csv(unfinished / _SIGNATURES[1], index=False)
-        if screen["test"] is not None:
-            _write_layers(unfinished / _SIGNATURES[2], screen["test"], renamed)
+        for name, obs in tables.items():
+            written = screen[name].copy()
+            written.obs = obs
+            file_name = _SIGNATURES[0 if name == "signatures" else 2]
+            write_h5ad(unfinished / file_name, written, "gzip")
     return folder
 
 
@@ -183,15 +194,6 @@ def check_signature_folder(folder, overwrite):
             "read instead. Choose another folder."
         )
     return folder
-
-
-def _write_layers(path, signatures, renamed):
-    # load_op2 takes a column of compounds, where there is one, for the perturbation.
-    taken = [name for name in ("sm_name", *renamed.values()) if name not in renamed]
-    obs = signatures.obs.drop(columns=taken, errors="ignore").rename(columns=renamed)
-    written = signatures.copy()
-    written.obs = obs
-    write_h5ad(path, written, "gzip")
 
 
 @contextmanager
