@@ -218,7 +218,7 @@ def suggest(
 
 def _conditions(path, screen):
     """Return the conditions in a file, None without one."""
-    from sklperturb.datasets._clean import clean_conditions
+    from sklperturb.datasets._clean import check_units, clean_conditions
     from sklperturb.files._tables import read_parquet, read_table
 
     if path is None:
@@ -235,7 +235,9 @@ def _conditions(path, screen):
             "row names a condition in the words of the screen."
         )
     given = list(table.columns)
-    return clean_conditions(table, screen.schema, path.name)[given]
+    table = clean_conditions(table, screen.schema, path.name)
+    check_units({"the screen": screen.X, path.name: table}, screen.schema.dose)
+    return table[given]
 
 
 def _default(screen, asked, sources):

@@ -39,6 +39,23 @@ def test_signatures_need_the_name_of_a_model(cli, folder, tmp_path):
     assert "--latent is for cells" in done.stderr
 
 
+def test_doses_to_predict_have_a_unit_where_those_fitted_had(cli, tmp_path):
+    screen = make_chemical_screen(3, 8, 5, random_state=0)
+    screen.X["dose"] = [f"{1 + i % 3} nM" for i in range(len(screen.X))]
+    folder = write_screen(tmp_path / "doses", screen)
+    (folder / "de_test.parquet").unlink()
+    (folder / "id_map.csv").unlink()
+    path, new = tmp_path / "m.skpt", tmp_path / "new.csv"
+    cli("fit", "--data", folder, "--model", "token_mlp", "--output", path)
+    asked = ["predict", path, "--conditions", new, "--output", tmp_path / "out.csv"]
+    X = screen.X.head(3)
+    X.assign(dose=2).to_csv(new, index=False)
+    assert "fitted to doses with units, in 'dose_unit'" in cli(*asked, code=2).stderr
+    X.assign(dose=2, dose_unit="nM").to_csv(new, index=False)
+    cli(*asked)
+    assert pd.read_csv(tmp_path / "out.csv")["dose"].tolist() == [0.002] * 3
+
+
 def new_conditions(path, screen, n=10):
     """Write conditions of which a model reads some columns only, and return them."""
     X = screen.X_test[["sm_name", "cell_type"]].head(n).assign(note="7")
