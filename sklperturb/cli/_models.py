@@ -47,11 +47,9 @@ from sklperturb.cli._options import (
     Seed,
     Source,
 )
-from sklperturb.cli._tables import write_predictions
+from sklperturb.cli._tables import read_files, write_predictions
 from sklperturb.utils._choices import OnNonfinite
 
-_INPUTS = ("de_train.h5ad", "de_test.h5ad", "de_train.csv", "de_test.csv")
-_INPUTS += ("id_map.csv", "sample_submission.csv")
 _PREDICTIONS = (".csv", ".parquet", ".h5ad")
 
 Name = Annotated[str, Option(help="A name that `sklperturb models` lists.")]
@@ -343,14 +341,14 @@ def submit(
 ):
     """Fit a model on everything and write its predictions for the id map."""
     from sklperturb.datasets import write_submission, write_vcpi_submission
-    from sklperturb.datasets._vcpi import VCPI_FILES, is_vcpi
+    from sklperturb.datasets._vcpi import is_vcpi
     from sklperturb.datasets._write import SUFFIXES, VCPI_SUFFIXES
     from sklperturb.files._writing import check_output
     from sklperturb.metrics import mrrmse
 
     long = is_vcpi(data)
     check_output(output, VCPI_SUFFIXES if long else SUFFIXES, overwrite)
-    refuse_inputs([data / name for name in (*_INPUTS, *VCPI_FILES)], [output])
+    refuse_inputs(read_files(data, params, embedding, source), [output])
     cluster = on_cluster(ctx.with_resource(connected(dask)))
     start = time.perf_counter()
     screen, estimator = _fitted(

@@ -28,7 +28,7 @@ from sklperturb.cli._options import (
     Seed,
     Source,
 )
-from sklperturb.cli._tables import write
+from sklperturb.cli._tables import read_files, write
 from sklperturb.utils._choices import (
     DesignCriterion,
     DesignStrategy,
@@ -163,8 +163,7 @@ def suggest(
     from sklperturb.models import make_model
 
     check_output(output, _SUFFIXES, overwrite)
-    inputs = [path for path in (candidates, targets) if path is not None]
-    refuse_inputs([*inputs, data / "de_train.h5ad", data / "id_map.csv"], [output])
+    refuse_inputs(read_files(data, candidates, targets, embedding, source), [output])
     limits = dict(map(_limit, max_per or ()))
     if top and strategy not in _TOLD:
         raise ValueError(

@@ -10,7 +10,34 @@ from rich.table import Table
 from sklperturb.cli._app import log, out
 
 REPORT = "report.html"
+_ENDS = (".parquet", ".csv", ".h5ad")
 _LEADERBOARD = ("leaderboard.csv", "leaderboard.parquet", "folds.parquet", "run.json")
+_SCREEN = [f"de_{part}{end}" for part in ("train", "test") for end in _ENDS]
+_SCREEN += ["id_map.csv", "sample_submission.csv"]
+
+
+def read_files(data, *others):
+    """Return the files that a command may read, so that it does not write to them.
+
+    Parameters
+    ----------
+    data : Path
+        Folder of a screen.
+    *others : Path, list of Path or None
+        Files, and folders of other screens.
+
+    Returns
+    -------
+    paths : list of Path
+        Some of which need not exist.
+    """
+    from sklperturb.datasets._vcpi import VCPI_FILES
+
+    paths = [data]
+    for other in others:
+        paths += other if isinstance(other, list | tuple) else [other]
+    paths = [path for path in paths if path is not None]
+    return paths + [path / name for path in paths for name in (*_SCREEN, *VCPI_FILES)]
 
 
 def make_table(left, right):
