@@ -180,7 +180,8 @@ def suggest(
                 f"{data} has no id_map.csv; pass candidates= to name what can be "
                 "measured."
             )
-        can = screen.X_test
+        told = screen.id_map.drop(columns=["id", *screen.X_test], errors="ignore")
+        can = screen.X_test.assign(**told.set_axis(screen.X_test.index))
     if asked is None and len(screen.X_test):
         asked = screen.X_test
     sources = load_sources(embedding, source)

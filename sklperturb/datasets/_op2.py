@@ -313,7 +313,8 @@ def _read_id_map(folder, X_known, schema, test_name):
         id_map = X_known.copy()
         if "id" not in id_map:
             id_map.insert(0, "id", np.arange(len(id_map)))
-        id_map = id_map[["id", *labels]]
+        told = schema.dose, unit_column(id_map, schema.dose)
+        id_map = id_map[["id", *labels, *(c for c in told if c in id_map)]]
         file_name = test_name
     absent = [column for column in ["id", *labels] if column not in id_map]
     if absent:

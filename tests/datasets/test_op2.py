@@ -582,6 +582,17 @@ def test_doses_that_were_converted_are_read_alike(folder, train, id_map, given):
     pd.testing.assert_frame_equal(again.X_test, screen.X_test)
 
 
+def test_known_answers_at_several_doses_need_no_id_map(tmp_path, train):
+    train.assign(dose=[1, 10, 1, 10]).to_parquet(tmp_path / "de_train.parquet")
+    answers = train.assign(cell_type="B", dose=[1, 10, 1, 10])
+    answers["sm_name"] = ["Y", "Y", "Z", "Z"]
+    answers.to_parquet(tmp_path / "de_test.parquet")
+    screen = load_op2(tmp_path)
+    assert screen.id_map["dose"].tolist() == [1, 10, 1, 10]
+    assert screen.X_test["dose"].tolist() == [1, 10, 1, 10]
+    np.testing.assert_array_equal(screen.y_test["G2"], train["G2"])
+
+
 def test_columns_that_may_be_no_genes(folder, train):
     odd = {"n_cells": 20.0, "Dose (uM)": 1.0, "Unnamed: 0": 0.0}
     with pytest.warns(UserWarning, match=r"'n_cells', 'Dose \(uM\)'.*read as genes"):
