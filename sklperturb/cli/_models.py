@@ -47,7 +47,7 @@ from sklperturb.cli._options import (
     Seed,
     Source,
 )
-from sklperturb.cli._tables import read_files, write_predictions
+from sklperturb.cli._tables import check_names, read_files, write_predictions
 from sklperturb.utils._choices import OnNonfinite
 
 _PREDICTIONS = (".csv", ".parquet", ".h5ad")
@@ -256,6 +256,7 @@ def predict(
             "`sklperturb fit` with --intervals."
         )
     X = read_conditions(conditions, known, path)
+    check_names(conditions, X, output)
     _tell_of_new(X, model, known)
     tables = [model.predict(X), *(model.predict_interval(X, interval) if ends else ())]
     tables = [np.asarray(table).reshape(len(X), -1) for table in tables]
