@@ -388,7 +388,7 @@ def read_conditions(path, known, model):
     from sklperturb.conditions import PerturbationSchema
     from sklperturb.conditions._near import spelling_hint
     from sklperturb.conditions._validation import resolve_schema
-    from sklperturb.datasets._clean import clean_conditions
+    from sklperturb.datasets._clean import check_fitted_units, clean_conditions
     from sklperturb.files._reading import FileError, one_line
     from sklperturb.files._tables import read_parquet, read_table
 
@@ -415,7 +415,10 @@ def read_conditions(path, known, model):
             f"reads {needed}.{spelling_hint(absent, X.columns)}"
         )
     given = list(X.columns)
-    return clean_conditions(X, schema, path.name)[given]
+    X = clean_conditions(X, schema, path.name)
+    if known.columns_read is None or schema.dose in known.columns_read:
+        check_fitted_units(X, schema.dose, known.columns or (), path.name)
+    return X[given]
 
 
 def with_intervals(estimator, screen, seed, jobs):

@@ -47,11 +47,14 @@ from sklperturb.cli._options import (
     Seed,
     Source,
 )
-from sklperturb.cli._tables import command_of, write_predictions
+from sklperturb.cli._tables import (
+    check_names,
+    command_of,
+    read_files,
+    write_predictions,
+)
 from sklperturb.utils._choices import OnNonfinite
 
-_INPUTS = ("de_train.h5ad", "de_test.h5ad", "de_train.csv", "de_test.csv")
-_INPUTS += ("id_map.csv", "sample_submission.csv")
 _PREDICTIONS = (".csv", ".parquet", ".h5ad")
 
 Name = Annotated[str, Option(help="A name that `sklperturb models` lists.")]
@@ -257,6 +260,7 @@ def predict(
             "`sklperturb fit` with --intervals."
         )
     X = read_conditions(conditions, known, path)
+    check_names(conditions, X, output)
     _tell_of_new(X, model, known)
     tables = [model.predict(X), *(model.predict_interval(X, interval) if ends else ())]
     tables = [np.asarray(table).reshape(len(X), -1) for table in tables]
@@ -342,14 +346,14 @@ def submit(
 ):
     """Fit a model on everything and write its predictions for the id map."""
     from sklperturb.datasets import write_submission, write_vcpi_submission
-    from sklperturb.datasets._vcpi import VCPI_FILES, is_vcpi
+    from sklperturb.datasets._vcpi import is_vcpi
     from sklperturb.datasets._write import SUFFIXES, VCPI_SUFFIXES
     from sklperturb.files._writing import check_output
     from sklperturb.metrics import mrrmse
 
     long = is_vcpi(data)
     check_output(output, VCPI_SUFFIXES if long else SUFFIXES, overwrite)
-    refuse_inputs([data / name for name in (*_INPUTS, *VCPI_FILES)], [output])
+    refuse_inputs(read_files(data, params, embedding, source), [output])
     cluster = on_cluster(ctx.with_resource(connected(dask)))
     start = time.perf_counter()
     screen, estimator = _fitted(

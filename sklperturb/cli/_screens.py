@@ -57,6 +57,7 @@ from sklperturb.cli._tables import (
     make_table,
     print_leaks,
     print_whole,
+    read_files,
     render_leaderboard,
     tell_of_next,
     write,
@@ -349,7 +350,7 @@ def audit(
 
     if output is not None:
         check_output(output, (".json", ".csv"), overwrite)
-        refuse_inputs([data / "id_map.csv", *([params] if params else [])], [output])
+        refuse_inputs(read_files(data, params, embedding, source), [output])
     estimator = make_model(model)  # tells at once what is not installed
     if params is not None:
         log.info(f"Parameters: {set_tuned(estimator, model, params)}")

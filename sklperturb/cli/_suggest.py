@@ -28,7 +28,7 @@ from sklperturb.cli._options import (
     Seed,
     Source,
 )
-from sklperturb.cli._tables import write
+from sklperturb.cli._tables import read_files, write
 from sklperturb.utils._choices import (
     DesignCriterion,
     DesignStrategy,
@@ -163,8 +163,7 @@ def suggest(
     from sklperturb.models import make_model
 
     check_output(output, _SUFFIXES, overwrite)
-    inputs = [path for path in (candidates, targets) if path is not None]
-    refuse_inputs([*inputs, data / "de_train.h5ad", data / "id_map.csv"], [output])
+    refuse_inputs(read_files(data, candidates, targets, embedding, source), [output])
     limits = dict(map(_limit, max_per or ()))
     if top and strategy not in _TOLD:
         raise ValueError(
@@ -181,7 +180,8 @@ def suggest(
                 f"{data} has no id_map.csv; pass candidates= to name what can be "
                 "measured."
             )
-        can = screen.X_test
+        told = screen.id_map.drop(columns=["id", *screen.X_test], errors="ignore")
+        can = screen.X_test.assign(**told.set_axis(screen.X_test.index))
     if asked is None and len(screen.X_test):
         asked = screen.X_test
     sources = load_sources(embedding, source)
@@ -218,7 +218,7 @@ def suggest(
 
 def _conditions(path, screen):
     """Return the conditions in a file, None without one."""
-    from sklperturb.datasets._clean import clean_conditions
+    from sklperturb.datasets._clean import check_units, clean_conditions
     from sklperturb.files._tables import read_parquet, read_table
 
     if path is None:
@@ -235,7 +235,9 @@ def _conditions(path, screen):
             "row names a condition in the words of the screen."
         )
     given = list(table.columns)
-    return clean_conditions(table, screen.schema, path.name)[given]
+    table = clean_conditions(table, screen.schema, path.name)
+    check_units({"the screen": screen.X, path.name: table}, screen.schema.dose)
+    return table[given]
 
 
 def _default(screen, asked, sources):

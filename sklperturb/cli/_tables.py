@@ -11,8 +11,35 @@ from sklperturb.cli._app import log, out
 from sklperturb.utils._choices import PlotFormat
 
 REPORT = "report.html"
+_ENDS = (".parquet", ".csv", ".h5ad")
 _LEADERBOARD = ("leaderboard.csv", "leaderboard.parquet", "folds.parquet", "run.json")
 _PLOTS = ("leaderboard",)
+_SCREEN = [f"de_{part}{end}" for part in ("train", "test") for end in _ENDS]
+_SCREEN += ["id_map.csv", "sample_submission.csv"]
+
+
+def read_files(data, *others):
+    """Return the files that a command may read, so that it does not write to them.
+
+    Parameters
+    ----------
+    data : Path
+        Folder of a screen.
+    *others : Path, list of Path or None
+        Files, and folders of other screens.
+
+    Returns
+    -------
+    paths : list of Path
+        Some of which need not exist.
+    """
+    from sklperturb.datasets._vcpi import VCPI_FILES
+
+    paths = [data]
+    for other in others:
+        paths += other if isinstance(other, list | tuple) else [other]
+    paths = [path for path in paths if path is not None]
+    return paths + [path / name for path in paths for name in (*_SCREEN, *VCPI_FILES)]
 
 
 def make_table(left, right):
@@ -306,6 +333,17 @@ def audit_first(table, task, seed):
     return found
 
 
+def check_names(conditions, X, output):
+    """Refuse names of columns that the file to write cannot hold."""
+    if output.suffix != ".h5ad":
+        return
+    if refused := [name for name in X if name in ("", "_index") or "\0" in name]:
+        raise ValueError(
+            f"{conditions} has a column {refused[0]!r}, and an .h5ad file can have "
+            "none of this name. Rename or remove it, or write .csv or .parquet."
+        )
+
+
 def write_predictions(path, X, y_pred):
     """Write conditions and responses side by side, in the layout of de_train."""
     import pandas as pd
@@ -316,7 +354,8 @@ def write_predictions(path, X, y_pred):
 
     with written_whole(path) as unfinished:
         if path.suffix == ".h5ad":
-            obs = X.set_axis(X.index.astype(str))
+            obs = pd.DataFrame({name: _storable(X[name]) for name in X}, X.index)
+            obs.index = obs.index.astype(str)
             var = pd.DataFrame(index=y_pred.columns)
             write_h5ad(unfinished, AnnData(y_pred.to_numpy(), obs, var), "gzip")
             return
@@ -325,3 +364,24 @@ def write_predictions(path, X, y_pred):
             table.to_csv(unfinished, index=False)
         else:
             table.to_parquet(unfinished, index=False)
+
+
+def _storable(column):
+    """Return a column of conditions as an .h5ad file can hold it: if need be, as text.
+
+    Such files hold numbers, true and false, and text; a column of objects is taken for
+    text, whatever the objects are.
+    """
+    from pandas.api.types import infer_dtype, is_object_dtype
+
+    from sklperturb.conditions._labels import as_text
+
+    kind = infer_dtype(getattr(column.dtype, "categories", column), skipna=True)
+    if kind in ("floating", "mixed-integer-float", "empty"):
+        return column.astype("float64")  # a nullable one cannot be written
+    if kind in ("boolean", "integer") and is_object_dtype(column):
+        return column.astype({"boolean": "boolean", "integer": "Int64"}[kind])
+    if kind in ("boolean", "integer", "string"):
+        return column
+    text = column.astype(object).map(as_text, na_action="ignore")
+    return text.where(column.notna(), None)

@@ -93,9 +93,14 @@ def read_doses(values, described):
     return doses, "amount" in kinds
 
 
+def says_unit(dose):
+    """Return whether the name of a column of doses says that these are uM."""
+    return str(dose).casefold().endswith("um")
+
+
 def unit_column(table, dose):
     """Return the column that holds the units of a column of doses, or None."""
-    if str(dose).casefold().endswith("um"):  # says its unit itself
+    if says_unit(dose):
         return None
     names = (f"{dose}_unit", f"{dose}_units", "dose_unit", "dose_units")
     return next((name for name in names if name in table), None)

@@ -10,13 +10,19 @@ from pandas.api import types
 
 from sklperturb.conditions._doubts import warn
 from sklperturb.conditions._labels import as_flags, as_text, each_label
-from sklperturb.conditions._quantities import doses_of, read_doses, unit_column
+from sklperturb.conditions._quantities import (
+    doses_of,
+    read_doses,
+    says_unit,
+    unit_column,
+)
 from sklperturb.conditions._schema import KNOWN_SPELLINGS
 
 LINCS_ID = "sm_lincs_id"
 # Columns that describe a condition even where they hold numbers.
 _CONDITION_NAMES = {"id", "split", LINCS_ID}.union(*KNOWN_SPELLINGS.values())
 _BLANK = {"", "nan", "na"}
+OP2_ROLES = ("context", "perturbation", "smiles", "dose", "mechanism")
 # Columns of numbers that tables of signatures hold beside genes.
 _METADATA = {"index", "row", "rowid", "ncells", "cellcount", "ncounts", "ngenes", "id"}
 _METADATA |= {"doseum", "dosenm", "doseval", "dosage", "concentration", "conc", "time"}
@@ -119,13 +125,114 @@ def clean_conditions(X, schema, file_name):
         given = schema.control in X
         described = f"Column {schema.control!r} of {file_name}"
         X[schema.control] = given and as_flags(X[schema.control], described)
-    if schema.dose is not None and schema.dose in X:
-        described = f"Column {schema.dose!r} of {file_name}"
-        beside = unit_column(X, schema.dose)
-        X[schema.dose], converted = read_doses(doses_of(X, schema.dose), described)
-        if converted and beside is not None:
-            X[beside] = "uM"
+    convert_doses(X, schema.dose, file_name)
     return X
+
+
+def convert_doses(X, dose, file_name):
+    """Make the doses of a table numbers, and say beside them that these are uM.
+
+    Without the column beside them, nothing tells them from doses that had no unit.
+    """
+    if dose is None or dose not in X:
+        return
+    described = f"Column {dose!r} of {file_name}"
+    beside = unit_column(X, dose)
+    X[dose], converted = read_doses(doses_of(X, dose), described)
+    if converted and not says_unit(dose):
+        X[beside or f"{dose}_unit"] = "uM"
+
+
+def has_units(X, dose):
+    """Return whether doses that were read had a unit, None where there are none."""
+    if dose is None or dose not in X or not (X[dose] > 0).any():
+        return None
+    beside = unit_column(X, dose)
+    return beside is not None and bool((X[beside] == "uM").any())
+
+
+def check_units(tables, dose):
+    """Raise if doses have a unit in one table and none in another.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        By the names of their files, as `clean_conditions` returns them.
+    dose : str or None
+    """
+    units = {name: has_units(table, dose) for name, table in tables.items()}
+    with_unit = [name for name, has in units.items() if has]
+    without = [name for name, has in units.items() if has is False]
+    if with_unit and without:
+        bare = tables[without[0]][dose]
+        raise ValueError(
+            f"Column {dose!r} holds doses with a unit in {with_unit[0]}, and others "
+            f"without one in {without[0]}, such as {bare[bare > 0].iloc[0]:g}. Give "
+            "all of them a unit, or none."
+        )
+
+
+def check_fitted_units(X, dose, columns, file_name):
+    """Raise if doses have no unit, and those that a model was fitted to had one.
+
+    Parameters
+    ----------
+    X : DataFrame
+        As `clean_conditions` returns it.
+    dose : str or None
+    columns : sequence of str
+        Of the conditions that the model was fitted to.
+    file_name : str
+    """
+    beside = None if dose is None else unit_column(columns, dose)
+    bare = has_units(X, dose) is False and unit_column(X, dose) is None
+    if beside is not None and bare:
+        raise ValueError(
+            f"Column {dose!r} of {file_name} holds doses without a unit, and the model "
+            f"was fitted to doses with units, in {beside!r}. Add this column, or write "
+            "doses such as '50 nM'."
+        )
+
+
+def in_words_of_op2(tables, schema):
+    """Return tables of conditions as a folder of signatures holds them.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        By what they are called in errors, with ``"signatures"`` among them.
+    schema : PerturbationSchema
+
+    Returns
+    -------
+    tables : dict of str to DataFrame
+        With doses in micromoles per litre, and the names of columns that `load_op2`
+        reads without a schema.
+    """
+    schema = without_unread_dose(schema, tables["signatures"], "signatures")
+    tables = {name: table.copy() for name, table in tables.items()}
+    for name, table in tables.items():
+        convert_doses(table, schema.dose, name)
+    check_units(tables, schema.dose)
+    renamed = _op2_names(schema, tables["signatures"])
+    # A column of compounds, where there is one, is read as the perturbation.
+    taken = [name for name in ("sm_name", *renamed.values()) if name not in renamed]
+    return {
+        name: table.drop(columns=taken, errors="ignore").rename(columns=renamed)
+        for name, table in tables.items()
+    }
+
+
+def _op2_names(schema, X):
+    """Return by column what it is called in the layout of OP2."""
+    names = {getattr(schema, role): KNOWN_SPELLINGS[role][0] for role in OP2_ROLES}
+    names.pop(None, None)
+    if schema.labels_combine:  # in a column of compounds A+B is one name
+        names[schema.perturbation] = "target_gene"
+    beside = None if schema.dose is None else unit_column(X, schema.dose)
+    if beside is not None and not set(X[beside].dropna()) <= {"uM"}:
+        names.pop(schema.dose)  # its unit is not molar, and stays beside it
+    return names
 
 
 def without_unread_dose(schema, X, file_name):

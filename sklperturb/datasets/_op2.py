@@ -17,12 +17,15 @@ from sklperturb.conditions._doubts import (
     warn,
 )
 from sklperturb.conditions._near import spelling_hint
+from sklperturb.conditions._quantities import unit_column
 from sklperturb.conditions._schema import KNOWN_SPELLINGS, PerturbationSchema
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.datasets._clean import (
     LINCS_ID,
+    check_units,
     clean_conditions,
     drop_duplicates,
+    has_units,
     replace_nonfinite,
     split_columns,
     without_unread_dose,
@@ -134,7 +137,8 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
     - Compounds and contexts may occur in ``id_map.csv`` only.
     - Without a control column no row is a control.
     - Doses are numbers, or amounts with a molar unit such as ``50 nM``, which become
-      micromoles per litre.
+      micromoles per litre, with ``uM`` in the column of units. All files give a unit,
+      or none does.
     - ``de_test.parquet``, written by :func:`write_screen`, is this package's
       extension of the Kaggle layout and gives `y_test`.
 
@@ -174,7 +178,7 @@ def load_op2(folder, *, layer=None, schema=None, clip=None, on_nonfinite="error"
         X_known, y_test, _ = _read_signatures(folder / test_name, layer, schema)
     id_map = _read_id_map(folder, X_known, schema, test_name)
     _check_context(id_map, X, schema, train_name)
-    X_test = _test_conditions(id_map, X, X_known, schema)
+    X_test = _test_conditions(id_map, X, X_known, schema, (train_name, test_name))
     for message in (*doubtful_names(X, schema), *doubtful_new_names(X_test, X, schema)):
         warn(f"{train_name}: {message}")
     if y_test is not None:
@@ -309,7 +313,8 @@ def _read_id_map(folder, X_known, schema, test_name):
         id_map = X_known.copy()
         if "id" not in id_map:
             id_map.insert(0, "id", np.arange(len(id_map)))
-        id_map = id_map[["id", *labels]]
+        told = schema.dose, unit_column(id_map, schema.dose)
+        id_map = id_map[["id", *labels, *(c for c in told if c in id_map)]]
         file_name = test_name
     absent = [column for column in ["id", *labels] if column not in id_map]
     if absent:
@@ -325,9 +330,11 @@ def _read_id_map(folder, X_known, schema, test_name):
     return id_map
 
 
-def _test_conditions(id_map, X, X_known, schema):
+def _test_conditions(id_map, X, X_known, schema, file_names):
     """Return the rows to predict with the columns of the training rows."""
     known = clean_conditions(id_map, schema, "id_map.csv")
+    tables = zip((*file_names, "id_map.csv"), (X, X_known, known), strict=True)
+    check_units({n: t for n, t in tables if t is not None}, schema.dose)
     compound = known[schema.perturbation]
     measured = X if X_known is None else pd.concat([X, X_known], ignore_index=True)
     by_compound = measured.groupby(schema.perturbation)
@@ -345,6 +352,9 @@ def _test_conditions(id_map, X, X_known, schema):
             values = values.where(values.notna(), compound.map(of_compound))
             values = values.astype(object).where(values.notna(), None)
         X_test[column] = values.to_numpy()
+    beside = unit_column(X, schema.dose)
+    if beside is not None and has_units(known, schema.dose):
+        X_test[beside] = "uM"
     return X_test
 
 

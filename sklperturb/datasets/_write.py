@@ -10,7 +10,8 @@ from sklearn.utils import gen_batches
 
 from sklperturb.cells._files import check_unique_genes
 from sklperturb.conditions._frames import as_pandas
-from sklperturb.conditions._schema import KNOWN_SPELLINGS
+from sklperturb.conditions._quantities import unit_column
+from sklperturb.datasets._clean import OP2_ROLES, in_words_of_op2
 from sklperturb.datasets._files import check_unique_ids
 from sklperturb.files._identifiers import as_identifiers
 from sklperturb.files._writing import (
@@ -27,7 +28,6 @@ VCPI_SUFFIXES = (".csv", ".parquet")
 _ROWS_AT_ONCE = 64  # of a long table
 _ANSWERS = "de_test.parquet"
 _SCREEN = ("de_train.parquet", "id_map.csv", "sample_submission.csv", _ANSWERS)
-_ROLES = ("context", "perturbation", "smiles", "dose", "mechanism")
 _SIGNATURES = ("de_train.h5ad", "id_map.csv", "de_test.h5ad")
 
 
@@ -109,7 +109,8 @@ def write_signatures(folder, screen, *, overwrite=False):
             Signatures of the conditions to predict, where they are known.
         schema : PerturbationSchema
             Roles of the columns. Columns of perturbation, context, structure and dose
-            are given OP2's names, so that the folder is read without a schema.
+            are given OP2's names, so that the folder is read without a schema; the
+            perturbation is called ``target_gene`` where labels combine.
     overwrite : bool, default=False
         Replace the files of signatures that are already there.
 
@@ -159,19 +160,25 @@ def write_signatures(folder, screen, *, overwrite=False):
     schema.require(to_predict, "perturbation", *["context"] * bool(schema.context))
     check_unique_genes(screen["signatures"].var_names, "signatures")
     folder = check_signature_folder(folder, overwrite)
-    renamed = {
-        getattr(schema, role): KNOWN_SPELLINGS[role][0]
-        for role in _ROLES
-        if getattr(schema, role) is not None
+    tables = {
+        name: screen[name].obs
+        for name in ("signatures", "test")
+        if screen[name] is not None
     }
-    id_map = to_predict[[c for c in renamed if c in to_predict]].rename(columns=renamed)
-    id_map = id_map.reset_index(drop=True).rename_axis("id").reset_index()
+    asked = schema.columns(*OP2_ROLES)
+    asked += [unit_column(to_predict, dose) for dose in schema.columns("dose")]
+    id_map = to_predict[[column for column in asked if column in to_predict]]
+    tables = in_words_of_op2(tables | {"to_predict": id_map}, schema)
+    id_map = tables.pop("to_predict").reset_index(drop=True)
     with replaced_files(folder, _SIGNATURES) as unfinished:
-        _write_layers(unfinished / _SIGNATURES[0], screen["signatures"], renamed)
         if len(id_map):
+            id_map = id_map.rename_axis("id").reset_index()
             id_map.to_csv(unfinished / _SIGNATURES[1], index=False)
-        if screen["test"] is not None:
-            _write_layers(unfinished / _SIGNATURES[2], screen["test"], renamed)
+        for name, obs in tables.items():
+            written = screen[name].copy()
+            written.obs = obs
+            file_name = _SIGNATURES[0 if name == "signatures" else 2]
+            write_h5ad(unfinished / file_name, written, "gzip")
     return folder
 
 
@@ -187,14 +194,6 @@ def check_signature_folder(folder, overwrite):
             "read instead. Choose another folder."
         )
     return folder
-
-
-def _write_layers(path, signatures, renamed):
-    taken = [name for name in renamed.values() if name not in renamed]
-    obs = signatures.obs.drop(columns=taken, errors="ignore").rename(columns=renamed)
-    written = signatures.copy()
-    written.obs = obs
-    write_h5ad(path, written, "gzip")
 
 
 @contextmanager

@@ -64,8 +64,12 @@ class Task:
         return np.split(order, ends), "perturbations"
 
     def _keys(self, *tables):
-        """Return what makes a condition, as text, for each row of tables."""
-        columns = self.schema.columns("context", "dose")
+        """Return what makes a condition, as text, for each row of tables.
+
+        Doses count where all tables have any: an id map mostly has none.
+        """
+        columns = self.schema.columns("context")
+        columns += [c for c in self.schema.columns("dose") if _all_give(tables, c)]
         columns = [c for c in columns if all(c in t for t in tables)]
         keys = []
         for table in tables:
@@ -104,6 +108,9 @@ class Task:
         tables = [t.reindex(columns=columns) for t in (targets, self.candidates)]
         self.pool = pd.concat(tables, ignore_index=True).iloc[first]
         self.pool = self.pool.reset_index(drop=True)
+        for dose in self.schema.columns("dose"):
+            if dose in columns and not _all_give(tables, dose):
+                self.pool[dose] = np.nan  # a part of them says nothing
         self._fill_in(targets)
         measured, pool = self._keys(self.X, self.pool)
         self.known = pool.isin(measured).to_numpy()
@@ -241,6 +248,11 @@ def _frame(table, name):
             f"{type(table).__name__}."
         )
     return table
+
+
+def _all_give(tables, column):
+    """Return whether no table lacks all values of a column."""
+    return all(column in t and (t.empty or t[column].notna().any()) for t in tables)
 
 
 def _require(table, name, schema):

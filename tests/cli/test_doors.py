@@ -153,6 +153,21 @@ def test_a_command_does_not_replace_what_it_reads(cli, tmp_path):
     assert cells.read_bytes() == b"x"
 
 
+@pytest.mark.parametrize("command", ["audit", "suggest", "submit"])
+@pytest.mark.parametrize(
+    "name", ["de_train.csv", "sample_submission.csv", "test_compounds.csv", "known.csv"]
+)
+def test_nothing_is_written_over_a_screen(cli, tmp_path, command, name):
+    for file in ("de_train.csv", name):
+        (tmp_path / file).write_text("here\n")
+    asked = [command, "--data", tmp_path, "--model", "gene_kernel"]
+    asked += ["--n", 1] if command == "suggest" else []
+    asked += ["--source", tmp_path / "known.csv"] if name == "known.csv" else []
+    done = cli(*asked, "--output", tmp_path / name, "--overwrite", code=2)
+    assert f"{name} is read by this command" in done.stderr
+    assert (tmp_path / name).read_text() == "here\n"
+
+
 def test_files_are_looked_for_first(cli, unread, tmp_path):
     (tmp_path / "cells.h5ad").write_bytes(b"x")
     fit = ["fit-cells", tmp_path / "cells.h5ad", "--output", tmp_path / "m.skpt"]

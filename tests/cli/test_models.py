@@ -39,6 +39,23 @@ def test_signatures_need_the_name_of_a_model(cli, folder, tmp_path):
     assert "--latent is for cells" in done.stderr
 
 
+def test_doses_to_predict_have_a_unit_where_those_fitted_had(cli, tmp_path):
+    screen = make_chemical_screen(3, 8, 5, random_state=0)
+    screen.X["dose"] = [f"{1 + i % 3} nM" for i in range(len(screen.X))]
+    folder = write_screen(tmp_path / "doses", screen)
+    (folder / "de_test.parquet").unlink()
+    (folder / "id_map.csv").unlink()
+    path, new = tmp_path / "m.skpt", tmp_path / "new.csv"
+    cli("fit", "--data", folder, "--model", "token_mlp", "--output", path)
+    asked = ["predict", path, "--conditions", new, "--output", tmp_path / "out.csv"]
+    X = screen.X.head(3)
+    X.assign(dose=2).to_csv(new, index=False)
+    assert "fitted to doses with units, in 'dose_unit'" in cli(*asked, code=2).stderr
+    X.assign(dose=2, dose_unit="nM").to_csv(new, index=False)
+    cli(*asked)
+    assert pd.read_csv(tmp_path / "out.csv")["dose"].tolist() == [0.002] * 3
+
+
 def new_conditions(path, screen, n=10):
     """Write conditions of which a model reads some columns only, and return them."""
     X = screen.X_test[["sm_name", "cell_type"]].head(n).assign(note="7")
@@ -118,6 +135,30 @@ def test_predictions_are_those_of_the_model(cli, folder, kept, tmp_path):
     table = pd.read_csv(tmp_path / "alike.csv").drop_duplicates(screen.target_names)
     assert table["cell_type"].is_unique
     cli(*asked, tmp_path / "out.csv", "--overwrite")
+
+
+def test_any_columns_of_conditions_are_kept_in_h5ad(cli, folder, kept, tmp_path):
+    X = load_op2(folder).X_test[["sm_name", "cell_type"]].head(3).reset_index(drop=True)
+    X["flag"] = np.array([True, None, False], dtype=object)
+    X["waited"] = pd.to_timedelta([1, 2, None], unit="h")
+    X["day"] = pd.to_datetime(["2024-05-01", None, "2024-05-02"])
+    X["share"] = pd.array([0.5, None, 1], dtype="Float64")
+    X["nothing"] = np.array([None] * 3, dtype=object)
+    new, output = tmp_path / "new.parquet", tmp_path / "out.h5ad"
+    X.to_parquet(new)
+    cli("predict", kept, "--conditions", new, "--output", output)
+    obs = anndata.read_h5ad(output).obs
+    assert list(obs) == list(X)
+    assert obs["flag"].tolist() == [True, pd.NA, False]
+    assert obs["waited"].tolist()[:2] == ["0 days 01:00:00", "0 days 02:00:00"]
+    assert obs["day"].tolist()[::2] == ["2024-05-01 00:00:00", "2024-05-02 00:00:00"]
+    assert obs["share"].tolist()[::2] == [0.5, 1.0]
+    assert obs.isna().sum().tolist() == [0, 0, 1, 1, 1, 1, 3]
+    X[["sm_name", "cell_type"]].assign(_index=1).to_parquet(new)
+    asked = ["predict", kept, "--conditions", new, "--overwrite", "--output"]
+    done = cli(*asked, output, code=2)
+    assert "new.parquet has a column '_index'" in done.stderr
+    cli(*asked, tmp_path / "out.csv")
 
 
 def test_new_compounds_by_their_structure(cli, folder, tmp_path):

@@ -61,6 +61,22 @@ def test_own_candidates_with_costs_and_plates(cli, folder, tmp_path):
     assert "--cost-column 'prise' is no column of the candidates" in done.stderr
 
 
+def test_the_id_map_has_costs_and_plates_too(cli, folder, tmp_path):
+    shutil.copytree(folder, data := tmp_path / "priced")
+    train = pd.read_parquet(data / "de_train.parquet").assign(dose_uM=1.0)
+    train.to_parquet(data / "de_train.parquet")
+    (data / "de_test.parquet").unlink()
+    id_map = pd.read_csv(data / "id_map.csv")
+    id_map["plate"], id_map["cost"] = id_map.index % 3, 2.0
+    id_map.to_csv(data / "id_map.csv", index=False)
+    limits = ["--max-per", "plate=1", "--cost-column", "cost"]
+    output = tmp_path / "plan.csv"
+    cli("suggest", "--data", data, "--n", 3, *limits, "--output", output)
+    plan = pd.read_csv(output)
+    assert sorted(plan["plate"]) == [0, 1, 2]
+    assert plan["cost"].tolist() == [2, 4, 6]
+
+
 def test_whole_compounds_by_structure(cli, folder, tmp_path):
     new = load_op2(folder).X_test.drop_duplicates("sm_name").head(5)
     new = new.assign(sm_name=[f"new {i}" for i in range(len(new))])

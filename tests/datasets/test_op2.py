@@ -547,6 +547,52 @@ def test_doses_of_signatures(folder, train, id_map):
         load_op2(folder, schema=schema)
 
 
+WITH, WITHOUT = ["1 nM", "10 nM", "1 nM", "0"], [1, 10, 1, 0]
+BESIDE = {"dose": WITHOUT, "dose_unit": "nM"}
+
+
+@pytest.mark.parametrize("given", [{"dose": WITH}, BESIDE])
+def test_doses_have_a_unit_in_all_files_or_in_none(folder, train, id_map, given):
+    rewritten(folder, train.assign(**given), id_map.assign(dose=[1, 10, 0]))
+    with pytest.raises(
+        ValueError, match=r"with a unit in de_train.parquet, and others"
+    ):
+        load_op2(folder)
+    rewritten(folder, train.assign(dose=WITHOUT), id_map.assign(dose="5 nM"))
+    with pytest.raises(
+        ValueError, match=r"such as 1. Give all of them a unit, or none"
+    ):
+        load_op2(folder)
+    known = train.assign(dose=WITHOUT, id=range(4))
+    known.to_parquet(folder / "de_test.parquet")
+    rewritten(folder, train.assign(**given), id_map)
+    with pytest.raises(ValueError, match=r"without one in de_test.parquet"):
+        load_op2(folder)
+
+
+@pytest.mark.parametrize("given", [{"dose": WITH}, BESIDE])
+def test_doses_that_were_converted_are_read_alike(folder, train, id_map, given):
+    asked = id_map.assign(dose=["2 nM", "3 uM", None])
+    screen = load_op2(rewritten(folder, train.assign(**given), asked))
+    assert screen.X["dose"].tolist() == [0.001, 0.01, 0.001, 0]
+    assert set(screen.X["dose_unit"]) == set(screen.X_test["dose_unit"]) == {"uM"}
+    screen.y_test = pd.DataFrame(0.0, screen.X_test.index, screen.y.columns)
+    again = load_op2(write_screen(folder / "again", screen))
+    pd.testing.assert_frame_equal(again.X, screen.X)
+    pd.testing.assert_frame_equal(again.X_test, screen.X_test)
+
+
+def test_known_answers_at_several_doses_need_no_id_map(tmp_path, train):
+    train.assign(dose=[1, 10, 1, 10]).to_parquet(tmp_path / "de_train.parquet")
+    answers = train.assign(cell_type="B", dose=[1, 10, 1, 10])
+    answers["sm_name"] = ["Y", "Y", "Z", "Z"]
+    answers.to_parquet(tmp_path / "de_test.parquet")
+    screen = load_op2(tmp_path)
+    assert screen.id_map["dose"].tolist() == [1, 10, 1, 10]
+    assert screen.X_test["dose"].tolist() == [1, 10, 1, 10]
+    np.testing.assert_array_equal(screen.y_test["G2"], train["G2"])
+
+
 def test_columns_that_may_be_no_genes(folder, train):
     odd = {"n_cells": 20.0, "Dose (uM)": 1.0, "Unnamed: 0": 0.0}
     with pytest.warns(UserWarning, match=r"'n_cells', 'Dose \(uM\)'.*read as genes"):

@@ -76,3 +76,48 @@ def test_bad_input(signatures, tmp_path):
     folder = write_screen(tmp_path / "kaggle", screen)
     with pytest.raises(FileExistsError, match="Kaggle layout"):
         write_signatures(folder, made(signatures, signatures.obs), overwrite=True)
+
+
+def test_pairs_of_genes_stay_pairs(tmp_path):
+    obs = pd.DataFrame(
+        {"gene": ["A", "A+B", "B"], "sm_name": "none"}, index=["1", "2", "3"]
+    )
+    layers = {"clipped_sign_log10_pval": np.eye(3)}
+    screen = Bunch(
+        signatures=ad.AnnData(obs=obs, layers=layers),
+        to_predict=pd.DataFrame({"gene": ["B+C"]}),
+        test=None,
+        schema=PerturbationSchema("gene"),
+    )
+    read = load_op2(write_signatures(tmp_path, screen))
+    assert read.schema.perturbation == "target_gene"
+    assert read.schema.labels_combine
+    assert read.X["target_gene"].tolist() == ["A", "A+B", "B"]
+    assert read.X_test["target_gene"].tolist() == ["B+C"]
+
+
+@pytest.mark.parametrize(
+    ("doses", "unit", "expected"),
+    [
+        ([50, 1000, 0], "nM", ["dose_uM", 0.05, 1, 0]),
+        (["50 nM", "1 uM", "0"], None, ["dose_uM", 0.05, 1, 0]),
+        ([50, 1000, 0], "ug/ml", ["dose", 50, 1000, 0]),
+    ],
+)
+def test_doses_are_written_with_the_unit_they_have(
+    signatures, tmp_path, doses, unit, expected
+):
+    signatures.obs = signatures.obs.drop(columns="uM").assign(dose=doses)
+    if unit:
+        signatures.obs["dose_unit"] = pd.Categorical([unit] * 3)
+    screen = made(signatures, signatures.obs, signatures)
+    screen["schema"] = PerturbationSchema("agent", context="line", dose="dose")
+    write_signatures(tmp_path, screen)
+    for name in ("de_train", "de_test"):
+        obs = ad.read_h5ad(tmp_path / f"{name}.h5ad").obs
+        assert obs[expected[0]].tolist() == expected[1:]
+        assert set(obs.get("dose_unit", ["uM"])) == {unit if unit == "ug/ml" else "uM"}
+    read = load_op2(tmp_path)
+    assert read.schema.dose == expected[0]
+    assert read.X[expected[0]].tolist() == expected[1:]
+    assert read.X_test[expected[0]].tolist() == expected[1:]

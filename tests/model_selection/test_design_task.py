@@ -37,6 +37,23 @@ def test_a_combination_is_the_same_in_either_order():
             suggest_experiments(GeneKnowledgeRidge([table]), known, y, rest, 1)
 
 
+@pytest.mark.parametrize("lacking", [{"dose": np.nan}, {}])
+def test_a_table_without_doses_is_of_no_dose(screen, lacking):
+    X = screen.X.assign(dose=1.0)
+    asked = screen.X_test.assign(**lacking)
+    task = ResponseKernelRidge(), X, screen.y
+    plan = suggest_experiments(*task, asked, 3, calibrate=False)
+    expected = suggest_experiments(
+        *(ResponseKernelRidge(), screen.X, screen.y, screen.X_test, 3), calibrate=False
+    )
+    assert plan["gain"].tolist() == expected["gain"].tolist()
+    can = asked.assign(dose=2.0)
+    plan = suggest_experiments(*task, can, 3, targets=asked, calibrate=False)
+    assert plan["gain"].tolist() == expected["gain"].tolist()
+    with pytest.raises(ValueError, match="measured already"):
+        suggest_experiments(*task, X, 3, targets=asked, calibrate=False)
+
+
 def test_structures_are_taken_from_the_table_that_has_them():
     smiles = ["CCO", "CCCO", "CCCCO", "c1ccccc1N", "c1ccccc1NC", "c1ccccc1NCC"]
     rest = pd.DataFrame({"sm_name": list("uvwxyz"), "SMILES": smiles})
