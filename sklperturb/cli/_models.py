@@ -263,8 +263,7 @@ def predict(
     check_names(conditions, X, output)
     _tell_of_new(X, model, known)
     tables = [model.predict(X), *(model.predict_interval(X, interval) if ends else ())]
-    tables = [np.asarray(table).reshape(len(X), -1) for table in tables]
-    y_pred = tables[0]
+    y_pred, *_ = tables = [np.asarray(t).reshape(len(X), -1) for t in tables]
     genes = known.genes or [f"gene_{i}" for i in range(y_pred.shape[1])]
     if len(genes) != y_pred.shape[1]:
         raise FileError(
