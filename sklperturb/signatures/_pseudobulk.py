@@ -12,6 +12,7 @@ from sklperturb.cells import open_cells, sum_by_group
 from sklperturb.cells._files import check_unique_genes, read_obs
 from sklperturb.conditions import PerturbationSchema
 from sklperturb.conditions._documented import DocumentedMixin
+from sklperturb.conditions._quantities import unit_column
 
 # What tells samples apart, where the columns to group by are not named.
 ROLES = ("context", "perturbation", "dose", "batch", "replicate")
@@ -60,7 +61,8 @@ def pseudobulk(adata, groupby, *, layer=None, min_cells=1, chunk_size=None):
     ------
     ValueError
         If a column or layer does not exist, a group label is missing, no group has
-        `min_cells` cells, a gene occurs twice, or a value is not finite or negative.
+        `min_cells` cells, doses of one group are in several units, a gene occurs
+        twice, or a value is not finite or negative.
     FileNotFoundError
         If `adata` is a path and there is no such file.
 
@@ -226,6 +228,7 @@ def number_groups(obs, groupby, min_cells):
     # Without the index, whose name may be that of a column.
     table = obs.reset_index(drop=True)
     codes = table.groupby(groupby, observed=True, sort=True).ngroup().to_numpy()
+    _check_units(table, groupby, codes)
     n_cells = np.bincount(codes)
     kept = n_cells >= min_cells
     if not kept.any():
@@ -237,6 +240,24 @@ def number_groups(obs, groupby, min_cells):
     table["n_cells"] = n_cells[kept]
     renumbered = np.where(kept, np.cumsum(kept) - 1, -1)
     return renumbered[codes], table
+
+
+def _check_units(obs, groupby, codes):
+    """Raise an error where one number stands for doses in several units."""
+    for name in groupby:
+        unit = unit_column(obs, name)
+        # That of doses says nothing of what else cells are grouped by.
+        if unit is None or not (unit.startswith(f"{name}_") or "dose" in name.lower()):
+            continue
+        given = (pd.to_numeric(obs[name], errors="coerce") != 0) & obs[unit].notna()
+        units = obs[unit][given].astype(str).groupby(codes[given]).unique()
+        several = units[units.map(len) > 1]
+        if unit not in groupby and len(several):
+            raise ValueError(
+                f"Cells of one {name!r} have several units in {unit!r}, such as "
+                f"{list(several.iloc[0])[:3]}, and would be added up. Give all one "
+                f"unit, or group by {unit!r} too."
+            )
 
 
 def describe_groups(obs, codes, keys, left_out=()):

@@ -11,6 +11,7 @@ from sklperturb.cells._counts import value_kind
 from sklperturb.cells._files import check_unique_genes, is_annotated
 from sklperturb.conditions._frames import take_columns
 from sklperturb.conditions._labels import control_rows
+from sklperturb.conditions._quantities import unit_column
 from sklperturb.conditions._validation import resolve_schema
 from sklperturb.signatures._pseudobulk import describe_groups
 
@@ -90,7 +91,10 @@ def _check_doses(obs, table, schema):
     """Raise an error where different doses would be taken for replicates."""
     if schema.dose is None or schema.dose not in obs:
         return
-    treated = table[~table["control"]].assign(dose=obs[schema.dose].astype(str))
+    doses = obs[schema.dose].astype(str)
+    if (unit := unit_column(obs, schema.dose)) is not None:
+        doses += " " + obs[unit].astype(str)
+    treated = table[~table["control"]].assign(dose=doses)
     doses = treated.groupby(["context", "perturbation"])["dose"].unique()
     several = doses[doses.map(len) > 1]
     if len(several):

@@ -392,6 +392,11 @@ def test_control_labels_of_the_schema(samples):
         ({"well": np.arange(24).astype(str)}, {"covariates": ["well"]}, "told apart"),
         ({"donor": None}, {}, "'donor' is missing in 24"),
         ({"dose": np.arange(24) // 2}, {}, "4 conditions were measured at several"),
+        (
+            {"dose": np.ones(24), "dose_unit": ["nM", "uM"] * 12},
+            {},
+            "at several doses, such as .*1.0 nM.*1.0 uM",
+        ),
         ({}, {"min_count": 1e9}, "0 genes have min_count"),
         ({}, {"min_replicates": 9}, "No context has controls"),
     ],

@@ -157,3 +157,20 @@ def test_bad_files(cells, tmp_path):
     broken.write_bytes(b"no h5ad")
     with pytest.raises(ValueError, match="cannot be read as AnnData"):
         pseudobulk(broken, "drug")
+
+
+def test_doses_in_several_units_are_not_added_up():
+    obs = pd.DataFrame(
+        {
+            "drug": ["DMSO", "DMSO", "a", "a", "a", "a"],
+            "dose": [0.0, 0.0, 1.0, 1.0, 5.0, 5.0],
+            "dose_unit": ["nM", "uM", "nM", "uM", "uM", "uM"],
+        },
+        index=[f"c{i}" for i in range(6)],
+    )
+    cells = ad.AnnData(np.ones((6, 2)), obs=obs)
+    with pytest.raises(ValueError, match=r"one 'dose' have several units.*nM.*uM"):
+        pseudobulk(cells, ["drug", "dose"])
+    assert len(pseudobulk(cells, ["drug", "dose", "dose_unit"])) == 5
+    assert len(pseudobulk(cells, "drug")) == 2
+    assert len(pseudobulk(cells[cells.obs["dose_unit"] == "uM"], ["drug", "dose"])) == 3
