@@ -195,7 +195,7 @@ def test_net_params_and_device_reach_skorch(data):
     assert net.optimizer_.param_groups[0]["momentum"] == 0.5
     assert len(net.history) == 2
     assert net.device == "cpu"
-    with pytest.raises(RuntimeError, match="device"):
+    with pytest.raises(ValueError, match="cannot be used: Invalid device string"):
         make(device="no such device").fit(X, y)
 
 
