@@ -1,4 +1,4 @@
-"""Where the documentation is, for estimators that notebooks show."""
+"""What help and notebooks show of estimators, and where the documentation is."""
 
 import os
 from importlib import import_module
@@ -8,6 +8,20 @@ from importlib import import_module
 SITE = None
 # Rooms whose classes are public in another one.
 PUBLIC_IN = {"conditions": "datasets", "uncertainty": "inspection"}
+# Of `score`, whose text in scikit-learn refers to pages of its own site.
+SCORE = """Return the coefficient of determination, uniformly averaged over genes.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+        y : array-like, DataFrame or AnnData of shape (n_samples, n_genes)
+            Genes are matched by name where both this and the `y` of `fit` have names.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+        """
 
 
 class DocumentedMixin:

@@ -17,6 +17,7 @@ import pandas as pd
 from sklearn.base import RegressorMixin
 from sklearn.pipeline import Pipeline
 
+from sklperturb.conditions._documented import SCORE
 from sklperturb.conditions._frames import is_annotated, without_annotation
 from sklperturb.conditions._near import spelling_hint
 
@@ -299,10 +300,10 @@ def _remembers_names(method):
 def _scores_by_name(method):
     """Return a `score` that takes all kinds of `y`, and knows genes by their names."""
 
-    @wraps(method)
     def score(self, X, y, sample_weight=None):
         return method(self, X, as_predicted(self, y), sample_weight)
 
+    score.__doc__ = SCORE
     return score
 
 
