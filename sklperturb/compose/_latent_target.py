@@ -20,7 +20,10 @@ from sklperturb.cells import open_cells
 from sklperturb.cells._blocks import to_dense
 from sklperturb.cells._files import is_annotated
 from sklperturb.conditions._documented import DocumentedMixin
-from sklperturb.conditions._named_predictions import NamedPredictionsMixin
+from sklperturb.conditions._named_predictions import (
+    NamedPredictionsMixin,
+    as_predicted,
+)
 from sklperturb.conditions._validation import require_y
 from sklperturb.preprocessing import TargetReducer
 from sklperturb.utils._callbacks import CallbackSupportMixin, begin_fit
@@ -234,7 +237,8 @@ class LatentTargetRegressor(
         -------
         score : float
         """
-        return super().score(X, to_dense(self._read(y)), sample_weight)
+        truth = as_predicted(self, y, to_dense(self._read(y)))
+        return super().score(X, truth, sample_weight)
 
     def get_metadata_routing(self):
         """Return the routing of metadata to the regressor.

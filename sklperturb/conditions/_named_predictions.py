@@ -396,11 +396,11 @@ def as_genes_of(y, values):
     return np.asarray(without_annotation(values))[:, places]
 
 
-def as_predicted(estimator, y):
-    """Return `y` as an estimator predicts it: the genes in the order of its `fit`."""
+def as_predicted(estimator, y, values=None):
+    """Return `y`, or its values as they were read, with genes in the order of `fit`."""
     places = places_in_prediction(estimator, y)
-    y = without_annotation(y)
-    return y if places is None else np.asarray(y)[:, np.argsort(places)]
+    values = without_annotation(y) if values is None else values
+    return values if places is None else np.asarray(values)[:, np.argsort(places)]
 
 
 def places_of_genes(genes, predicted):

@@ -270,3 +270,13 @@ def test_errors(toy):
         LatentTargetRegressor(layer="response").fit(X, as_anndata(y, "dense"))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         model.fit(X[:-1], y)
+
+
+def test_score_knows_genes_by_their_names(toy):
+    X, y = toy
+    y = pd.DataFrame(y, columns=[f"G{i}" for i in range(y.shape[1])])
+    model = LatentTargetRegressor(LinearRegression(), PCA(2)).fit(X, y)
+    turned = y.iloc[:, np.roll(np.arange(y.shape[1]), 2)]
+    assert model.score(X, turned) == pytest.approx(model.score(X, y))
+    annotated = anndata.AnnData(turned)
+    assert model.score(X, annotated) == pytest.approx(model.score(X, y))
