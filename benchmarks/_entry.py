@@ -42,6 +42,9 @@ class Entry:
     needs : tuple of str
         Modules that it cannot do without, beyond those of the package.
 
+    gpu : bool
+        Whether it measures a GPU, and is skipped where there is none.
+
     script : str, default=""
         AREA/NAME of the script, where another entry's script is run otherwise.
     """
@@ -54,6 +57,7 @@ class Entry:
     minutes: float = 1
     quick: bool = False
     needs: tuple = ()
+    gpu: bool = False
     script: str = ""
 
     @property

@@ -12,6 +12,14 @@ PACKAGES = ("sklperturb", "numpy", "scipy", "pandas", "scikit-learn", "torch", "
 
 
 @cache
+def gpu():
+    """Return the name of the GPU that torch would take, or None."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+@cache
 def processor():
     """Return the name of the processor, as the system gives it."""
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks import _goals, _output, _peers
 from benchmarks._entry import Absent, arguments
-from benchmarks._machine import describe
+from benchmarks._machine import describe, gpu
 from benchmarks._table import ENTRIES
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +39,11 @@ def run(entry, data, clones, limit=None, say=print):
     if missing:
         reason = f"needs {', '.join(missing)}, which is not installed"
         return result | {"status": "skipped", "reason": reason, "runs": []}
+    if entry.gpu:
+        if gpu() is None:
+            reason = "needs a GPU, and torch finds none"
+            return result | {"status": "skipped", "reason": reason, "runs": []}
+        result["machine"] |= {"gpu": gpu()}
     limit = limit or max(10, 5 * entry.minutes)
     runs = []
     for line in entry.runs:

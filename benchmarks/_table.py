@@ -18,6 +18,13 @@ ENTRIES = (
         quick=True,
     ),
     Entry(
+        "training_gpu",
+        "networks",
+        "training of networks and flows on a GPU, and on the CPU beside it",
+        minutes=3,
+        gpu=True,
+    ),
+    Entry(
         "time_to_error",
         "networks",
         "seconds until each network is as good as the additive model, at OP2 size",
@@ -273,11 +280,12 @@ ENTRIES = (
         quick=True,
     ),
     Entry(
-        "se_forward_gpu",
+        "se_gpu",
         "embedding",
-        "a forward pass of SE-600M in bfloat16, where there is a GPU",
-        runs=("--gpu",),
-        script="embedding/se_forward",
+        "SE-600M on a GPU: forward pass, decoder, cells through `SEEmbedding`",
+        runs=("", "--whole"),
+        minutes=2,
+        gpu=True,
     ),
     Entry(
         "se_streaming",

@@ -215,3 +215,21 @@ def test_state_embedding_on_a_gpu(tmp_path):
     cosine = (rounded * expected).sum(axis=1)
     cosine /= np.linalg.norm(rounded, axis=1) * np.linalg.norm(expected, axis=1)
     assert cosine.min() > 0.99
+
+
+@needs_gpu
+def test_decoding_on_a_gpu(tmp_path):
+    rng = np.random.default_rng(0)
+    cells = anndata.AnnData(
+        rng.poisson(20.0, size=(40, 50)).astype(np.float32),
+        var=pd.DataFrame(index=[f"GENE{i + 1}" for i in range(50)]),
+    )
+    checkpoint = SECheckpoint.create(tmp_path / "small.ckpt", random_state=0)
+    exact, rounded = (
+        SEEmbedding(checkpoint, device=device, include_dataset_token=True).fit(cells)
+        for device in ("cpu", "cuda")
+    )
+    embedded = exact.transform(cells)
+    expected = exact.inverse_transform(embedded)
+    found = rounded.inverse_transform(embedded)
+    assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)

@@ -10,8 +10,7 @@ seconds of the processor.
     python -m benchmarks.embedding.se_forward [--layers 2] [--runs 3] [--threads 1]
 
 With few layers, each is timed by itself and 16 are added up; ``--layers 16`` runs all.
-With ``--gpu`` all 16 run there, ``--cells`` at once in bfloat16, and are compared with
-the rate of a product in bfloat16, by the clock.
+`se_gpu` measures the same on a GPU.
 """
 
 import argparse
@@ -75,47 +74,13 @@ def best_seconds(functions, runs):
     return best
 
 
-def on_device(device, n_layers, n_cells, runs, side=8192):
-    """Return the share of the device's rate, and cells a second, in bfloat16."""
-    net = make_net(n_layers).to(device)
-    square = torch.randn(side, side, device=device, dtype=torch.bfloat16)
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-
-    def seconds(function):
-        function()  # loads kernels
-        best = math.inf
-        for _ in range(runs):
-            wait()
-            start = time.perf_counter()
-            function()
-            wait()
-            best = min(best, time.perf_counter() - start)
-        return best
-
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
-        table = net.gene_table(torch.randn(LENGTH, TOKEN_DIM, device=device))
-        tokens = torch.rand(n_cells, LENGTH, device=device).argsort(dim=1)
-        counts = torch.rand(n_cells, LENGTH, device=device)
-        forward = seconds(lambda: net(table, tokens, counts))
-        peak = 2 * side**3 / seconds(lambda: square @ square)
-    share = n_cells * count_flops(n_layers)[1] / forward / peak
-    return share, n_cells / forward
-
-
 def main():
     """Print a table, or a line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--gpu", action="store_true", help="measure there, alone")
-    parser.add_argument("--cells", type=int, default=16, help="at once, on a GPU")
     options = parser.parse_args()
-    if options.gpu:
-        share, rate = on_device("cuda", LAYERS, options.cells, options.runs)
-        record("share of peak, GPU", 100 * share, "%", cells_per_second=rate)
-        print(f"bfloat16 on the GPU: {share:.0%} of its peak, {rate:.1f} cells a s")
-        return
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     with torch.inference_mode():

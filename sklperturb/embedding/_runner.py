@@ -8,7 +8,7 @@ import torch
 from sklperturb.modules._weights import check_device
 
 # Bytes that the activations of a batch may take.
-_CPU_BYTES, _GPU_BYTES = 2**28, 2**32
+_CPU_BYTES, _GPU_BYTES = 2**28, 2**31
 # Who shares a model, and keeps it alive; neither is part of anyone's state.
 _runners = weakref.WeakValueDictionary()
 _held = weakref.WeakKeyDictionary()
@@ -57,7 +57,8 @@ class Runner:
             # Projected once, and therefore in full precision.
             self._table = self._project(self._net.gene_table, checkpoint.genes)
             self._table = self._table.to(self._dtype)
-            self._net.transformer_encoder.to(self._dtype)
+            if self._dtype != torch.float32:
+                self._net.lower(self._dtype)
         self._gene_inputs = (None, None)
 
     def _project(self, projection, genes, block=1024):
@@ -92,7 +93,7 @@ class Runner:
         ValueError
             If the embedding of a cell is not finite.
         """
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode():
             tokens, counts = self._tensors(tokens, counts)
             parts = self._net(self._table, tokens, counts)
             embedded = torch.cat(parts, dim=1).cpu().numpy()
@@ -121,16 +122,11 @@ class Runner:
             if self._gene_inputs[0] != genes:
                 inputs = self._project(self._net.gene_inputs, genes)
                 self._gene_inputs = (genes, inputs)
-            with self._autocast():
-                cells, read_depth = self._tensors(cells, read_depth)
-                decoded = self._net.decode(self._gene_inputs[1], cells, read_depth)
-                return decoded.cpu().numpy()
+            cells, read_depth = self._tensors(cells, read_depth)
+            decoded = self._net.decode(self._gene_inputs[1], cells, read_depth)
+            return decoded.cpu().numpy()
 
     def _tensors(self, *arrays):
         # Torch warns of arrays that it could not write to.
         arrays = (np.require(array, requirements="W") for array in arrays)
         return [torch.as_tensor(array, device=self._device) for array in arrays]
-
-    def _autocast(self):
-        enabled = self._dtype != torch.float32
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)

@@ -6,8 +6,22 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# (cell, gene) pairs that are decoded at once.
-_PAIR_BLOCK = 2048
+# (cell, gene) pairs that are decoded at once: what caches of a CPU hold, and what keeps
+# a GPU busy.
+_CPU_PAIRS, _GPU_PAIRS = 2048, 16384
+# GPUs multiply bfloat16 at full speed where sizes are multiples of this.
+_ALIGNED = 8
+
+
+def _padded(layer):
+    """Return a linear layer of aligned sizes; what it has more of is zero."""
+    n_out, n_in = (-(-size // _ALIGNED) * _ALIGNED for size in layer.weight.shape)
+    wider = nn.utils.skip_init(
+        nn.Linear, n_in, n_out, device=layer.weight.device, dtype=layer.weight.dtype
+    ).requires_grad_(False)
+    wider.weight.zero_()[: layer.out_features, : layer.in_features] = layer.weight
+    wider.bias.zero_()[: layer.out_features] = layer.bias
+    return wider
 
 
 class SkipBlock(nn.Module):
@@ -36,7 +50,16 @@ class SkipBlock(nn.Module):
 
     def finish(self, x: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """Do the rest for an `x` whose hidden layer was computed elsewhere."""
-        return self.layer_norm(x + self.dense(F.relu(hidden)))
+        x = x + self.dense(F.relu(hidden))
+        (width,) = self.layer_norm.normalized_shape
+        if width == x.shape[-1]:
+            return self.layer_norm(x)
+        return F.pad(self.layer_norm(x[..., :width]), (0, x.shape[-1] - width))
+
+    def align(self) -> None:
+        """Pad the layers with zeros; so are inputs to be, and outputs are."""
+        self.intermediate_dense = _padded(self.intermediate_dense)
+        self.dense = _padded(self.dense)
 
 
 class AttentionBlock(nn.Module):
@@ -163,6 +186,29 @@ class StateEmbedding(nn.Module):
             SkipBlock(pair_dim), SkipBlock(pair_dim), nn.Linear(pair_dim, 1)
         )
 
+    def lower(self, dtype: torch.dtype) -> None:
+        """Run the transformer and the decoders in a type of half the size.
+
+        What is computed once for all cells, or from their counts, stays as it is. The
+        decoder of genes is padded to sizes that a GPU multiplies several times faster.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            Such as bfloat16.
+        """
+        first, second, last = self.binary_decoder
+        first.align()
+        second.align()
+        self.binary_decoder[2] = _padded(last)
+        for part in (
+            self.transformer_encoder,
+            self.decoder,
+            self.dataset_embedder,
+            self.binary_decoder,
+        ):
+            part.to(dtype)
+
     def gene_table(self, vectors: torch.Tensor) -> torch.Tensor:
         """Project genes, once, to what the transformer reads of them.
 
@@ -208,7 +254,7 @@ class StateEmbedding(nn.Module):
             Of length one.
         dataset : Tensor of shape (n_cells, dataset_dim)
         """
-        h = self.tokens(table, tokens, counts)
+        h = self.tokens(table, tokens, counts).to(self.dataset_embedder.weight)
         *inner, last = self.transformer_encoder.layers
         for layer in inner:
             h = layer(h)
@@ -251,13 +297,17 @@ class StateEmbedding(nn.Module):
         cells = torch.cat(
             [cells[:, :output_dim], read_depth[:, None], cells[:, output_dim:]], dim=1
         )
+        n_of_cell = last.in_features - self.width
+        cells = F.pad(cells, (0, n_of_cell - cells.shape[1])).to(last.weight)
         of_gene, of_cell = first.intermediate_dense.weight.split(
-            [self.width, cells.shape[1]], dim=1
+            [self.width, n_of_cell], dim=1
         )
         of_cell = F.linear(cells, of_cell, first.intermediate_dense.bias)
+        inputs = inputs.to(cells)
         decoded = cells.new_empty(len(cells), len(inputs), dtype=torch.float32)
-        n_genes = max(1, min(_PAIR_BLOCK, len(inputs)))
-        n_cells = max(1, _PAIR_BLOCK // n_genes)
+        n_pairs = _CPU_PAIRS if cells.device.type == "cpu" else _GPU_PAIRS
+        n_genes = max(1, min(n_pairs, len(inputs)))
+        n_cells = max(1, n_pairs // n_genes)
         for start in range(0, len(inputs), n_genes):
             genes = inputs[start : start + n_genes]
             hidden_of_gene = F.linear(genes, of_gene)

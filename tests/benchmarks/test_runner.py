@@ -49,11 +49,14 @@ def test_a_result_says_what_where_and_how_long(result):
     json.dumps(result)
 
 
-def test_what_is_missing_is_skipped_with_a_reason(tmp_path):
+def test_what_is_missing_is_skipped_with_a_reason(tmp_path, monkeypatch):
     found = _runner.run(entry("{data/absent}"), tmp_path, {}, say=quiet)
     assert found["status"] == "skipped" and "absent" in found["reason"]
     found = _runner.run(entry("", needs=("no_such_module",)), tmp_path, {}, say=quiet)
     assert found["status"] == "skipped" and "no_such_module" in found["reason"]
+    monkeypatch.setattr(_runner, "gpu", lambda: None)
+    found = _runner.run(entry("", gpu=True), tmp_path, {}, say=quiet)
+    assert found["status"] == "skipped" and "GPU" in found["reason"]
 
 
 def test_a_run_that_takes_too_long_ends(tmp_path):

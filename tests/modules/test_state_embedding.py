@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -64,13 +65,33 @@ def test_decoding_in_parts(net):
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
 
 
-def test_bfloat16_is_close(net):
+def test_padding_changes_no_value(net):
+    vectors = torch.randn(50, 12, dtype=torch.float64)
+    cells = torch.randn(90, 18, dtype=torch.float64)
+    depth = torch.rand(90, dtype=torch.float64)
+    genes = net.gene_inputs(vectors)
+    padded = copy.deepcopy(net)
+    padded.lower(torch.float64)
+    widths = [each.binary_decoder[2].in_features for each in (net, padded)]
+    assert widths == [35, 40]
+    torch.testing.assert_close(
+        padded.decode(genes, cells, depth), net.decode(genes, cells, depth)
+    )
+
+
+def test_bfloat16_is_close():
+    torch.manual_seed(0)
     net = StateEmbedding(12, 16, 4, 24, 2, 8).eval().requires_grad_(False)
-    table = net.gene_table(torch.randn(30, 12))
+    vectors = torch.randn(30, 12)
+    table, genes = net.gene_table(vectors), net.gene_inputs(vectors)
     tokens, counts = torch.randint(30, (5, 9)), 10 * torch.rand(5, 9)
-    exact, _ = net(table, tokens, counts)
-    net.transformer_encoder.bfloat16()
-    with torch.autocast("cpu", torch.bfloat16):
-        rounded, _ = net(table.bfloat16(), tokens, counts)
-    assert rounded.dtype == torch.float32
-    assert (exact * rounded).sum(dim=1).min() > 0.99
+    exact = net(table, tokens, counts)
+    decoded = net.decode(genes, torch.cat(exact, dim=1), counts[:, 0])
+    net.lower(torch.bfloat16)
+    rounded = net(table.bfloat16(), tokens, counts)
+    assert rounded[0].dtype == rounded[1].dtype == torch.float32
+    assert (exact[0] * rounded[0]).sum(dim=1).min() > 0.999
+    torch.testing.assert_close(rounded[1], exact[1], rtol=0, atol=0.02)
+    found = net.decode(genes, torch.cat(exact, dim=1), counts[:, 0])
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, decoded, rtol=0, atol=0.02)
