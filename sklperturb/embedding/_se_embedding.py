@@ -58,11 +58,12 @@ class SEEmbedding(
         Layer of an AnnData that holds the expression; None is its `X`.
     batch_size : int, default=None
         Cells that the model reads at once. None takes as many as fit into 256 MB, on
-        a GPU 4 GB. It changes no embedding.
+        a GPU 2 GB. It changes no embedding.
     device : str, default="auto"
         Device of torch, such as "cpu" or "cuda:1". "auto" is a GPU if there is one.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Of matrix products. "auto" is bfloat16 on a GPU, float32 otherwise.
+        Of the transformer and of `inverse_transform`. "auto" is bfloat16 on a GPU,
+        float32 otherwise.
     random_state : int, RandomState instance or None, default=0
         Settles ties: a cell with fewer expressed genes than its sentence has room for
         gets others, and which depends on this and on its own expression.

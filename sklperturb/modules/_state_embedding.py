@@ -187,10 +187,10 @@ class StateEmbedding(nn.Module):
         )
 
     def lower(self, dtype: torch.dtype) -> None:
-        """Run the transformer and the decoders in a type of half the size.
+        """Run the transformer and the decoder of genes in a type of half the size.
 
-        What is computed once for all cells, or from their counts, stays as it is. The
-        decoder of genes is padded to sizes that a GPU multiplies several times faster.
+        What is computed for a few positions, or once for all cells, stays as it is. The
+        decoder is padded to sizes that a GPU multiplies several times faster.
 
         Parameters
         ----------
@@ -201,13 +201,8 @@ class StateEmbedding(nn.Module):
         first.align()
         second.align()
         self.binary_decoder[2] = _padded(last)
-        for part in (
-            self.transformer_encoder,
-            self.decoder,
-            self.dataset_embedder,
-            self.binary_decoder,
-        ):
-            part.to(dtype)
+        self.transformer_encoder.to(dtype)
+        self.binary_decoder.to(dtype)
 
     def gene_table(self, vectors: torch.Tensor) -> torch.Tensor:
         """Project genes, once, to what the transformer reads of them.
@@ -254,11 +249,11 @@ class StateEmbedding(nn.Module):
             Of length one.
         dataset : Tensor of shape (n_cells, dataset_dim)
         """
-        h = self.tokens(table, tokens, counts).to(self.dataset_embedder.weight)
         *inner, last = self.transformer_encoder.layers
+        h = self.tokens(table, tokens, counts).to(last.norm1.weight)
         for layer in inner:
             h = layer(h)
-        outputs = self.decoder(last.ends(h))
+        outputs = self.decoder(last.ends(h).to(self.dataset_embedder.weight))
         cell = F.normalize(outputs[:, 0].float(), dim=1)
         return cell, self.dataset_embedder(outputs[:, 1]).float()
 

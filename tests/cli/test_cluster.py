@@ -105,6 +105,7 @@ def test_an_interrupt_leaves_finished_folds_and_nothing_half_written(
 def test_a_cluster_that_is_not_there_is_told_at_once(
     cli, cells, monkeypatch, tmp_path, address, told
 ):
+    pytest.importorskip("distributed")
     from sklperturb.cli import _choices
 
     monkeypatch.setattr(_choices, "_CONNECT", "0.2s")

@@ -78,6 +78,7 @@ def test_the_id_map_has_costs_and_plates_too(cli, folder, tmp_path):
 
 
 def test_whole_compounds_by_structure(cli, folder, tmp_path):
+    pytest.importorskip("rdkit")
     new = load_op2(folder).X_test.drop_duplicates("sm_name").head(5)
     new = new.assign(sm_name=[f"new {i}" for i in range(len(new))])
     both = pd.concat([new, new.assign(cell_type="NK cells")])
@@ -93,6 +94,7 @@ def test_whole_compounds_by_structure(cli, folder, tmp_path):
 
 def test_new_compounds_by_their_targets(cli, folder, tmp_path):
     """Without structures; and gene sets tell of targets, not of compounds."""
+    pytest.importorskip("rdkit")
     shutil.copytree(folder, data := tmp_path / "targets")
     train = pd.read_parquet(data / "de_train.parquet").drop(columns="SMILES")
     names = train["sm_name"].unique()

@@ -181,7 +181,8 @@ def test_names_of_genes(checkpoint, cells, fitted, embedded, tmp_path):
     # One name in the vocabulary, and the reference looks no further.
     mixed = renamed.copy()
     mixed.var_names = ["GENE1", "GENE2", "GENE3", "GENE4", *renamed.var_names[4:]]
-    model = SEEmbedding(checkpoint, min_mapped=0, on_unmapped="ignore").fit(mixed)
+    model = SEEmbedding(checkpoint, device="cpu", min_mapped=0, on_unmapped="ignore")
+    model.fit(mixed)
     assert (model.gene_origin_, model.n_mapped_) == ("names", 4)
     model.set_params(gene_names="symbol").fit(mixed)
     assert_array_equal(model.transform(mixed), embedded)

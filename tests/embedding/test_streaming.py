@@ -157,7 +157,7 @@ def test_a_killed_run_goes_on(path, cells, embedded, checkpoint, tmp_path):
         "main()\n"
     )
     arguments = ["embed", str(path), "--checkpoint", str(checkpoint.path)]
-    arguments += ["--output", str(output), "--chunk-size", "2"]
+    arguments += ["--output", str(output), "--chunk-size", "2", "--device", "cpu"]
     running = subprocess.Popen([sys.executable, "-c", slow, *arguments])
     done = tmp_path / "out.h5ad.unfinished" / "done"
     limit = time.monotonic() + 300
