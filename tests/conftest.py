@@ -9,6 +9,9 @@ import pytest
 # Read when torch and the linear algebra libraries are first imported. Their threads
 # wait for each other for most of the time on problems as small as those of the tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What scanpy has compiled before it is first called takes ten seconds, in each worker,
+# and the tests give it a few rows.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,7 @@
 """Every example runs, quietly and quickly, draws something, and has a place."""
 
-import os
-import subprocess
-import sys
+import runpy
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,6 @@ import pytest
 GALLERY = Path(__file__).parent.parent / "examples"
 EXAMPLES = sorted(GALLERY.rglob("*.py"))
 SECTIONS = sorted({path.parent for path in EXAMPLES})
-# Runs a script as the gallery does, which takes the pictures that are open at the end
-# of a cell, and leaves their number in a file.
-RUN = """
-import runpy, sys
-import matplotlib.pyplot as plt
-runpy.run_path(sys.argv[1], run_name="__main__")
-open("pictures", "w").write(str(len(plt.get_fignums())))
-"""
 
 
 def test_there_are_examples():
@@ -33,15 +24,13 @@ def test_section_has_a_header_and_a_place_in_the_gallery(section):
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_example(path, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "error::FutureWarning:sklperturb", "-c", RUN, path],
-        cwd=tmp_path,
-        env=os.environ | {"MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    # Without a picture the gallery shows a placeholder.
-    assert int((tmp_path / "pictures").read_text()) > 0
+def test_example(path, tmp_path, monkeypatch, pyplot):
+    # In this process, as the gallery runs all of them in one: a new one would import
+    # the package again, which takes longer than many an example.
+    monkeypatch.chdir(tmp_path)
+    with pyplot.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("error", category=FutureWarning, module="sklperturb")
+        runpy.run_path(str(path), run_name="__main__")
+    # The pictures that are open at the end of a cell are taken; without one the gallery
+    # shows a placeholder.
+    assert pyplot.get_fignums()

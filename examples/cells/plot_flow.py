@@ -57,7 +57,7 @@ from sklperturb.preprocessing import LookupEmbedding
 model = FlowMatchingRegressor(
     LookupEmbedding(screen.gene_embedding, n_components=16, add_indicator=False),
     hidden_dim=128,
-    max_steps=1000,
+    max_steps=500,
     random_state=0,
 ).fit(screen.X[train], cells[train])
 print(model.mean_choice_, {k: round(v, 2) for k, v in model.mean_cv_errors_.items()})

@@ -73,10 +73,25 @@ def indicator(codes, n_levels, dtype=np.float64):
 
     Rows with code -1, an unseen level, are empty.
     """
-    rows = np.flatnonzero(codes >= 0)
-    return sparse.csr_array(
-        (np.ones(len(rows), dtype), (rows, codes[rows])), shape=(len(codes), n_levels)
-    )
+    seen = codes >= 0
+    # Built as it is stored: from coordinates, scipy would sort and look for doubles.
+    bounds = np.append(0, np.cumsum(seen))
+    values = np.ones(bounds[-1], dtype)
+    return sparse.csr_array((values, codes[seen], bounds), (len(codes), n_levels))
+
+
+def level_sums(codes, n_levels, y, dtype=None):
+    """Return the sum of the rows of `y` for each level, by weights of `dtype`."""
+    seen = codes >= 0
+    bounds = np.append(0, np.cumsum(seen))
+    values = np.ones(bounds[-1], y.dtype if dtype is None else dtype)
+    # The transposed `indicator`, which takes as long again to make.
+    return sparse.csc_array((values, codes[seen], bounds), (n_levels, len(codes))) @ y
+
+
+def level_counts(codes, n_levels):
+    """Return the number of rows of each level, (n_levels,), as floats."""
+    return np.bincount(codes[codes >= 0], minlength=n_levels).astype(np.float64)
 
 
 def level_means(codes, n_levels, y):
@@ -87,9 +102,9 @@ def level_means(codes, n_levels, y):
     means : ndarray of shape (n_levels, n_targets)
     counts : ndarray of shape (n_levels,)
     """
-    member = indicator(codes, n_levels)
-    counts = np.asarray(member.sum(axis=0)).ravel()
-    return (member.T @ y) / np.maximum(counts, 1)[:, None], counts
+    counts = level_counts(codes, n_levels)
+    sums = level_sums(codes, n_levels, y, np.float64)
+    return sums / np.maximum(counts, 1)[:, None], counts
 
 
 def pair_means(first, second, n_levels, y):

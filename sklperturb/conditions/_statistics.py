@@ -7,7 +7,13 @@ from numbers import Real
 import numpy as np
 from scipy import linalg, sparse
 
-from sklperturb.conditions._levels import indicator, level_means, take_levels
+from sklperturb.conditions._levels import (
+    indicator,
+    level_counts,
+    level_means,
+    level_sums,
+    take_levels,
+)
 
 # Levels of a column above which its equations are eliminated before the others.
 _MANY_LEVELS = 1000
@@ -61,9 +67,8 @@ class LevelStatistics:
 
     @classmethod
     def _of_column(cls, code, n_levels, residual, plan, smooth, centres):
-        member = indicator(code, n_levels, residual.dtype)
-        counts = np.asarray(member.sum(axis=0)).ravel()
-        sums = member.T @ residual
+        counts = level_counts(code, n_levels).astype(residual.dtype)
+        sums = level_sums(code, n_levels, residual)
         mean = sums / np.maximum(counts, 1)[:, None]
         overall_mean = sums.sum(axis=0) / len(residual)
         # Each quantile needs the sorted rows of a level: sort them once for all.
@@ -72,7 +77,7 @@ class LevelStatistics:
         found, weights = [], []
         for name, q in plan:
             if name == "std":
-                squares = member.T @ residual**2
+                squares = level_sums(code, n_levels, residual**2)
                 values = _spread(squares, np.maximum(counts, 1)[:, None], mean)
                 centre = _spread(squares.sum(axis=0), len(residual), overall_mean)
                 found.append((values, centre))
@@ -105,22 +110,26 @@ def joint_effects(codes, n_levels, centred, lambdas):
     """
     if max(n_levels) > _MANY_LEVELS:
         return _joint_effects_of_many(codes, n_levels, centred, lambdas)
-    members = [
-        indicator(code, n, centred.dtype)
-        for code, n in zip(codes, n_levels, strict=True)
-    ]
     bounds = np.concatenate([[0], np.cumsum(n_levels)])
     gram = np.zeros((bounds[-1], bounds[-1]))
     right = np.empty((bounds[-1], centred.shape[1]), dtype=centred.dtype)
-    for i, left in enumerate(members):
+    for i, code in enumerate(codes):
         rows = slice(bounds[i], bounds[i + 1])
-        right[rows] = left.T @ centred
-        for j, other in enumerate(members):
-            gram[rows, bounds[j] : bounds[j + 1]] = (left.T @ other).toarray()
+        right[rows] = level_sums(code, n_levels[i], centred)
+        for j, other in enumerate(codes):
+            pairs = _pair_counts(code, other, n_levels[i], n_levels[j])
+            gram[rows, bounds[j] : bounds[j + 1]] = pairs
         # A crossed design is singular without a penalty; a level without rows too.
         gram[rows, rows] += np.eye(n_levels[i]) * _penalty(lambdas[i])
     solved = np.linalg.inv(gram).astype(centred.dtype) @ right
     return [solved[bounds[i] : bounds[i + 1]] for i in range(len(codes))]
+
+
+def _pair_counts(first, second, n_first, n_second):
+    """Return how many rows each pair of levels has, (n_first, n_second)."""
+    seen = (first >= 0) & (second >= 0)
+    pairs = first[seen] * n_second + second[seen]
+    return np.bincount(pairs, minlength=n_first * n_second).reshape(n_first, n_second)
 
 
 def joint_residuals(codes, n_levels, centred, lambdas, effects=None):
@@ -248,12 +257,11 @@ def _without_others(codes, n_levels, y, lambdas):
 
 def _empirical_bayes(code, n_levels, centred):
     """Return within-level over between-level variance, pooled over targets."""
-    member = indicator(code, n_levels)
-    counts = np.asarray(member.sum(axis=0)).ravel()
+    counts = level_counts(code, n_levels)
     used = counts > 0
     n, n_used = counts.sum(), used.sum()
     total = float(np.einsum("ij,ij->", centred, centred, dtype=np.float64))
-    sums = member.T.astype(centred.dtype) @ centred
+    sums = level_sums(code, n_levels, centred)
     between_ss = float((np.einsum("ij,ij->i", sums, sums)[used] / counts[used]).sum())
     if n_used < 2 or n <= n_used:
         # One level, or no replicate of any: no evidence on either variance.

@@ -235,7 +235,7 @@ def draw_like(pools, X, controls, rng):
     return drawn
 
 
-def counts_of(model, drawn, conditions, amplitude, rng, spread=None):
+def counts_of(model, drawn, moved, rng, spread=None):
     """Return counts of controls under conditions, by a fitted `CellScreenModel`.
 
     Parameters
@@ -243,19 +243,14 @@ def counts_of(model, drawn, conditions, amplitude, rng, spread=None):
     model : CellScreenModel
     drawn : ndarray of int of shape (n_cells,)
         Which of the controls that it keeps each cell is made of.
-    conditions : DataFrame of shape (n_cells, n_columns)
-    amplitude : {"expected", "typical"}
+    moved : tuple of two ndarray
+        Of the conditions, from `moves_under`.
     rng : numpy Generator
     spread : float, default=None
         Variance of the cells' strengths; None is what was learnt in their context.
     """
-    if amplitude not in ("expected", "typical"):
-        raise ValueError(f"amplitude={amplitude!r} is not 'expected' or 'typical'.")
-    flow, kept = model.flow_._flow, model.controls_.iloc[model.cells_.places]
-    start = kept.iloc[drawn].reset_index(drop=True)
-    stretch = model.amplitude_ if amplitude == "typical" else 1.0
-    decode = None if model.decoder_ is None else model.decoder_.decode
-    groups, moves = moves_of(flow, start, conditions, stretch, decode)
+    groups, moves = moved
+    kept = model.controls_.iloc[model.cells_.places]
     back, target_sum = model.space_.decoder_[:-1], model.space_.target_sum
 
     def spread_in(context):
@@ -267,11 +262,31 @@ def counts_of(model, drawn, conditions, amplitude, rng, spread=None):
         drawn,
         groups,
         lambda i: moves[i] @ back,
-        flow.pools.contexts(kept),
+        model.flow_._flow.pools.contexts(kept),
         target_sum,
         rng,
         spread_in,
     )
+
+
+def moves_under(model, drawn, conditions, amplitude):
+    """Return what `moves_of` does, of controls that a `CellScreenModel` keeps.
+
+    Parameters
+    ----------
+    model : CellScreenModel
+    drawn : ndarray of int of shape (n_cells,)
+        Which of its controls each cell is made of.
+    conditions : DataFrame of shape (n_cells, n_columns)
+    amplitude : {"expected", "typical"}
+    """
+    if amplitude not in ("expected", "typical"):
+        raise ValueError(f"amplitude={amplitude!r} is not 'expected' or 'typical'.")
+    kept = model.controls_.iloc[model.cells_.places]
+    start = kept.iloc[drawn].reset_index(drop=True)
+    stretch = model.amplitude_ if amplitude == "typical" else 1.0
+    decode = None if model.decoder_ is None else model.decoder_.decode
+    return moves_of(model.flow_._flow, start, conditions, stretch, decode)
 
 
 def moves_of(flow, start, conditions, stretch=1.0, decode=None):

@@ -9,7 +9,7 @@ from sklperturb.cells import open_cells
 from sklperturb.cells._strengths import SpreadEvidence
 from sklperturb.conditions._labels import control_rows, take_labels
 from sklperturb.files._fields import Array, Listed, Number
-from sklperturb.flow._generation import counts_of, draw_like
+from sklperturb.flow._generation import counts_of, draw_like, moves_under
 from sklperturb.flow._state import COLUMN, stored
 
 _FEWEST_PERTURBATIONS = 10  # to hold some out
@@ -238,13 +238,17 @@ def find_spreads(model, X, y):
         rows = np.sort(rows)
         conditions = X.iloc[rows].reset_index(drop=True)
         drawn = draw_like(flow.pools, conditions, kept, rng)
-        shown.append((drawn, conditions, model.space_._points_of(cells.rows(rows))))
+        # Moves are the same whatever the spread, and take longer than to draw counts.
+        moved = moves_under(model, drawn, conditions, "expected")
+        points = model.space_._points_of
+        start, measured = points(model.cells_.counts[drawn]), points(cells.rows(rows))
+        context = str(flow.pools.contexts(conditions)[0])
+        shown.append((drawn, moved, context, start, measured))
 
     def generate(spread):
         made = []
-        for i, (drawn, conditions, _) in enumerate(shown):
-            given = model, drawn, conditions, "expected"
-            counts = counts_of(*given, np.random.default_rng(i), spread)
+        for i, (drawn, moved, *_) in enumerate(shown):
+            counts = counts_of(model, drawn, moved, np.random.default_rng(i), spread)
             made.append(model.space_._points_of(counts))
         return made
 
@@ -252,12 +256,10 @@ def find_spreads(model, X, y):
 
     def evidence(tried):
         found = SpreadEvidence([], [], [], [])
-        for of_one, of_several, (drawn, conditions, measured) in zip(
+        for *made, (*_, context, start, measured) in zip(
             one, generate(tried), shown, strict=True
         ):
-            start = model.space_._points_of(model.cells_.counts[drawn])
-            context = str(flow.pools.contexts(conditions)[0])
-            found.add(context, start, measured, (of_one, of_several), tried)
+            found.add(context, start, measured, made, tried)
         return found.pooled()
 
     # What a spread does is not proportional to it, so that it is tried near the answer.

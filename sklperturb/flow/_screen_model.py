@@ -38,6 +38,7 @@ from sklperturb.flow._generation import (
     draw_like,
     draw_places,
     find_amplitude,
+    moves_under,
     points_of,
 )
 from sklperturb.flow._populations import find_spreads
@@ -329,7 +330,8 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
             obsm[self.obsm] = points_of(flow, pool[drawn], conditions, random_state)
         if self.space_ is None:
             return anndata.AnnData(obs=obs, obsm=obsm)
-        drawn = counts_of(self, drawn, conditions, amplitude, rng)
+        moved = moves_under(self, drawn, conditions, amplitude)
+        drawn = counts_of(self, drawn, moved, rng)
         if log1p:
             drawn = log_normalise(drawn, _TARGET_SUM).astype(np.float32)
         genes = self.space_.genes_
@@ -367,7 +369,8 @@ class CellScreenModel(DocumentedMixin, BaseEstimator):
         if self.space_ is None:
             flow, places = self.flow_._flow, self._kept[drawn]
             return points_of(flow, places, X, random_state)
-        return counts_of(self, drawn, X, amplitude, rng)
+        moved = moves_under(self, drawn, X, amplitude)
+        return counts_of(self, drawn, moved, rng)
 
     @property
     def _target_names(self):

@@ -3,7 +3,7 @@
 import inspect
 import pickle
 import sys
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -109,13 +109,14 @@ def perturbation_checks(estimator):
         checks = _ANY_CHECKS + _CONDITION_CHECKS + _TRANSFORMER_CHECKS
     else:
         checks = _ANY_CHECKS + _TRANSFORMER_CHECKS
+    checked = _Checked(estimator)
     for check in checks:
-        yield check.__name__, partial(check, estimator)
+        yield check.__name__, partial(check, checked)
 
 
-def check_row_independence(estimator):
+def check_row_independence(checked):
     """An output depends on its own row only, not on the others or their order."""
-    fitted, X, _ = _fit(estimator)
+    fitted, X, _ = checked.fit()
     expected = np.asarray(_outputs(fitted, X))
     order = np.random.default_rng(0).permutation(len(X))
     for rows, what in (
@@ -131,17 +132,18 @@ def check_row_independence(estimator):
         )
 
 
-def check_random_state(estimator):
+def check_random_state(checked):
     """The same seed gives the same bits, and no global generator moves."""
-    seeded = _seed_names(estimator)
+    seeded = _seed_names(checked.estimator)
     before = _global_states()
-    first, X, _ = _fit(estimator)
+    model, X, y = checked.prepare()
+    first = model.fit(X, y)
     output = np.asarray(_outputs(first, X))
     after = _global_states()
     for name, state in before.items():
         assert state == after[name], f"the global generator of {name} was used"
     np.random.RandomState(1).rand()
-    second, *_ = _fit(estimator)
+    second, *_ = checked.fit()  # another, wherever it was made
     again = np.asarray(_outputs(second, X))
     if seeded:
         assert np.array_equal(output, again, equal_nan=True), (
@@ -151,9 +153,9 @@ def check_random_state(estimator):
         _assert_same(again, output, "two fits differ, and there is no random_state")
 
 
-def check_inputs_unchanged(estimator):
+def check_inputs_unchanged(checked):
     """Fitting and predicting change neither X nor y."""
-    model, X, y = _prepare(estimator)
+    model, X, y = checked.prepare()
     X_given, y_given = X.copy(deep=True), y.copy(deep=True)
     model.fit(X_given, y_given)
     pd.testing.assert_frame_equal(X_given, X, obj="X after fit")
@@ -162,9 +164,9 @@ def check_inputs_unchanged(estimator):
     pd.testing.assert_frame_equal(X_given, X, obj="X after predict or transform")
 
 
-def check_training_data_not_needed(estimator):
+def check_training_data_not_needed(checked):
     """Outputs need no y, and do not change when the training data do."""
-    model, X, y = _prepare(estimator)
+    model, X, y = checked.prepare()
     X_given, y_given = X.copy(deep=True), y.to_numpy(copy=True)
     model.fit(X_given, y_given)
     method = getattr(model, "predict", None) or model.transform
@@ -183,9 +185,9 @@ def check_training_data_not_needed(estimator):
     )
 
 
-def check_serialisation(estimator):
+def check_serialisation(checked):
     """A pickled copy, and one in another process, give the same outputs."""
-    fitted, X, _ = _fit(estimator)
+    fitted, X, _ = checked.fit()
     expected = _outputs(fitted, X)
     copy = pickle.loads(pickle.dumps(fitted))
     _assert_same(_outputs(copy, X), expected, "a pickled copy differs")
@@ -194,14 +196,14 @@ def check_serialisation(estimator):
     _assert_same(output, expected, "a copy in a worker process differs")
 
 
-def check_clone_after_fit(estimator):
+def check_clone_after_fit(checked):
     """A clone of a fitted estimator is unfitted and can learn other sizes."""
-    fitted, X, y = _fit(estimator)
+    fitted, X, y = checked.fit()
     cloned = clone(fitted)
     state = [name for name in vars(cloned) if name not in cloned.get_params(deep=False)]
     # A Pipeline and its like keep parameters under other names; those of a new
     # object are no sign of a fit.
-    fresh = vars(_prepare(estimator)[0])
+    fresh = vars(checked.prepare()[0])
     kept = [name for name in state if name not in fresh]
     assert not kept, f"a clone of a fitted estimator carries {kept}"
     narrow = y.iloc[:, : y.shape[1] // 2]
@@ -210,10 +212,10 @@ def check_clone_after_fit(estimator):
     assert len(_outputs(cloned, rows)) == len(X)
 
 
-def check_callbacks(estimator):
+def check_callbacks(checked):
     """Callbacks of scikit-learn survive `fit`, are told of it and change nothing."""
-    model, X, y = _prepare(estimator)
-    expected = _outputs(clone(model).fit(X, y), X)
+    model, X, y = checked.prepare()
+    expected = _outputs(checked.fit()[0], X)
     fitted, listener = fit_with_listener(model, X, y)
     _assert_same(_outputs(fitted, X), expected, "outputs differ with callbacks")
     if listener is None or listener.last is None:
@@ -224,9 +226,9 @@ def check_callbacks(estimator):
     _assert_same(_outputs(told, rows), expected, message)
 
 
-def check_categories_and_extra_columns(estimator):
+def check_categories_and_extra_columns(checked):
     """Categorical and string columns, and unused ones, change nothing."""
-    fitted, X, y = _fit(estimator)
+    fitted, X, y = checked.fit()
     expected = _outputs(fitted, X)
     names = ["cell_type", "sm_name", "SMILES"]
     extra = X.assign(
@@ -234,8 +236,10 @@ def check_categories_and_extra_columns(estimator):
     )
     for table, what in (
         (X.astype(dict.fromkeys(names, "category")), "of dtype category"),
-        (X.astype(dict.fromkeys(names, "string")), "of dtype string"),
-        (extra, "with unused ones besides"),
+        (
+            extra.astype(dict.fromkeys(names, "string")),
+            "of dtype string, with unused ones besides",
+        ),
     ):
         model = clone(fitted).fit(table, y)
         _assert_same(
@@ -243,9 +247,9 @@ def check_categories_and_extra_columns(estimator):
         )
 
 
-def check_unseen_levels(estimator):
+def check_unseen_levels(checked):
     """A new context, a new perturbation and both get finite outputs."""
-    fitted, X, _ = _fit(estimator)
+    fitted, X, _ = checked.fit()
     width = np.shape(_outputs(fitted, X))[1]
     new_context = {"cell_type": "a new cell type"}
     new_perturbation = {"sm_name": "a new compound", "SMILES": "CC(=O)NCCO"}
@@ -256,9 +260,9 @@ def check_unseen_levels(estimator):
         assert np.isfinite(output).all(), f"outputs are not finite for {values}"
 
 
-def check_missing_perturbation(estimator):
+def check_missing_perturbation(checked):
     """A row without the name of its perturbation is refused, in fit and after."""
-    fitted, X, y = _fit(estimator)
+    fitted, X, y = checked.fit()
     if is_regressor(fitted) and np.ptp(fitted.predict(X), axis=0).max() == 0:
         return  # The same prediction for every row: no name is read.
     nameless = X.copy()
@@ -274,9 +278,9 @@ def check_missing_perturbation(estimator):
         raise AssertionError(f"a missing sm_name raised no ValueError in {what}")
 
 
-def check_predictions(estimator):
+def check_predictions(checked):
     """Predictions are float64 with the shape of y, be it a frame or an array."""
-    fitted, X, y = _fit(estimator)
+    fitted, X, y = checked.fit()
     y_pred = fitted.predict(X)
     assert isinstance(y_pred, np.ndarray), f"got {type(y_pred).__name__}, not ndarray"
     assert y_pred.shape == y.shape, f"shape {y_pred.shape} for y of shape {y.shape}"
@@ -291,17 +295,17 @@ def check_predictions(estimator):
     _assert_same(column.ravel(), single, "one column and one dimension differ")
 
 
-def check_cross_validation(estimator):
+def check_cross_validation(checked):
     """Unseen pairs can be predicted and scored by `cross_val_score`."""
-    model, X, y = _prepare(estimator)
+    model, X, y = checked.prepare()
     cv, scorer = UnseenPairKFold(2, random_state=0), neg_mrrmse_scorer
     scores = cross_val_score(model, X, y, cv=cv, scoring=scorer, error_score="raise")
     assert np.isfinite(scores).all() and (scores <= 0).all(), f"scores are {scores}"
 
 
-def check_transform_shapes(estimator):
+def check_transform_shapes(checked):
     """`fit_transform`, `transform` and the feature names agree on the width."""
-    model, X, y = _prepare(estimator)
+    model, X, y = checked.prepare()
     fitted_output = np.asarray(model.fit_transform(X, y))
     output = np.asarray(model.transform(X))
     assert fitted_output.shape == output.shape, (
@@ -316,9 +320,9 @@ def check_transform_shapes(estimator):
     assert len(set(names)) == len(names), "feature names are not unique"
 
 
-def check_set_output(estimator):
+def check_set_output(checked):
     """``set_output(transform="pandas")`` gives named columns and keeps the index."""
-    model, X, y = _prepare(estimator)
+    model, X, y = checked.prepare()
     X = X.set_axis([f"r{i}" for i in range(len(X))])
     y = y.set_axis(X.index)
     plain = np.asarray(clone(model).fit(X, y).transform(X))
@@ -357,23 +361,39 @@ def _takes_conditions(estimator):
     return get_tags(estimator).input_tags.categorical
 
 
-def _prepare(estimator):
-    """Return (unfitted estimator that takes X, X, y)."""
+class _Checked:
+    """An estimator that is checked, and a fit of it that its checks share.
+
+    None of them changes what is fitted, and to fit takes nearly all of their time.
+    """
+
+    def __init__(self, estimator):
+        self.estimator, self._fitted = estimator, None
+
+    def prepare(self):
+        """Return (unfitted estimator that takes X, X, y)."""
+        X, y = (table.copy() for table in _data())
+        model = clone(self.estimator)
+        model.set_params(**dict.fromkeys(_seed_names(model), 0))
+        if _takes_conditions(model):
+            return model, X, y
+        if is_regressor(model):
+            return make_pipeline(make_condition_encoder(n_components=4), model), X, y
+        return model, y.copy(), y
+
+    def fit(self):
+        """Return (fitted estimator, X, y)."""
+        model, X, y = self.prepare()
+        if self._fitted is None:
+            self._fitted = model.fit(X.copy(), y.copy())
+        return self._fitted, X, y
+
+
+@cache
+def _data():
+    """Return the conditions and the responses that estimators are fitted to."""
     screen = make_chemical_screen(4, 20, 30, random_state=0)
-    X, y = screen.X[["cell_type", "sm_name", "SMILES", "control"]].copy(), screen.y
-    model = clone(estimator)
-    model.set_params(**dict.fromkeys(_seed_names(model), 0))
-    if _takes_conditions(model):
-        return model, X, y
-    if is_regressor(model):
-        return make_pipeline(make_condition_encoder(n_components=4), model), X, y
-    return model, y.copy(), y
-
-
-def _fit(estimator):
-    """Return (fitted estimator, X, y)."""
-    model, X, y = _prepare(estimator)
-    return model.fit(X.copy(), y.copy()), X, y
+    return screen.X[["cell_type", "sm_name", "SMILES", "control"]], screen.y
 
 
 def _outputs(fitted, X):

@@ -3,10 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.utils.estimator_checks import check_estimator
 
 from sklperturb.baseline import NearestCompoundRegressor
-from sklperturb.testing import check_perturbation_estimator
 
 pytest.importorskip("rdkit", reason="structures need rdkit")
 from rdkit import Chem, DataStructs
@@ -129,8 +127,3 @@ def test_invalid_structures_give_one_warning():
 def test_errors(params, match):
     with pytest.raises(ValueError, match=match):
         NearestCompoundRegressor(**params).fit(TRAIN, Y)
-
-
-def test_estimator_checks():
-    check_estimator(NearestCompoundRegressor(), on_skip=None)
-    check_perturbation_estimator(NearestCompoundRegressor())

@@ -183,7 +183,8 @@ def test_real_layouts(cli, shared_data, tmp_path):
         ("l1000_consensus_op2_layout", (246, 979)),
     ):
         data, output = shared_data(name), tmp_path / f"{name}.csv"
-        done = cli("leaderboard", "--data", data, "--models", "additive_joint")
+        board = ["leaderboard", "--data", data, "--n-splits", 2]
+        done = cli(*board, "--models", "additive_joint")
         assert "additive_joint" in done.stdout
         cli("submit", "--data", data, "--model", "additive_joint", "--output", output)
         written = pd.read_csv(output)

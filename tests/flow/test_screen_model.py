@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 
@@ -490,10 +490,9 @@ def test_without_an_embedding_seen_genes_are_known(screen, genes, tmp_path):
 
 
 @pytest.mark.parametrize("n_controls", [-3, 2.5])
-def test_numbers_of_controls_are_whole(screen, n_controls):
-    model = make(screen).fit(screen.X, screen.y)
+def test_numbers_of_controls_are_whole(fitted, n_controls):
     with pytest.raises(ValueError, match="n_controls must be a whole number"):
-        model.predict(["control"], 5, n_controls=n_controls)
+        fitted.predict(["control"], 5, n_controls=n_controls)
 
 
 def test_a_cell_of_each_row(screen, fitted):
@@ -517,12 +516,14 @@ def test_cross_validation_of_counts(screen):
     cv = UnseenPerturbationKFold(
         2, keep_controls="both", schema=screen.schema, random_state=0
     )
-    for scorer in (
-        CellScorer("discrimination"),
-        CellScorer("energy", "populations", n_components=5),
-        CellScorer("expr_mse_norm", "vcc2026"),
-    ):
-        found = cross_val_score(
-            make(screen), screen.X, screen.y, cv=cv, scoring=scorer, error_score="raise"
-        )
-        assert np.isfinite(found).all() and found.shape == (2,)
+    scoring = {
+        "discrimination": CellScorer("discrimination"),
+        "energy": CellScorer("energy", "populations", n_components=5),
+        "error": CellScorer("expr_mse_norm", "vcc2026"),
+    }
+    found = cross_validate(
+        make(screen), screen.X, screen.y, cv=cv, scoring=scoring, error_score="raise"
+    )
+    for name in scoring:
+        scores = found[f"test_{name}"]
+        assert np.isfinite(scores).all() and scores.shape == (2,)

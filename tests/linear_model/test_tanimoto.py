@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
-from sklearn.utils.estimator_checks import check_estimator
 
 from sklperturb.baseline import AdditiveRegressor, GroupStatisticRegressor
 from sklperturb.datasets import load_op2, make_chemical_screen
@@ -17,7 +16,6 @@ from sklperturb.model_selection import (
     UnseenPairKFold,
     UnseenPerturbationKFold,
 )
-from sklperturb.testing import check_perturbation_estimator
 
 pytest.importorskip("rdkit", reason="structures need rdkit")
 from rdkit import Chem, DataStructs
@@ -387,8 +385,3 @@ def test_structure_helps_on_measurements(shared_data):
 def test_errors(params, match, small):
     with pytest.raises(ValueError, match=match):
         TanimotoKernelRidge(**params).fit(small.X, small.y)
-
-
-def test_estimator_checks():
-    check_estimator(TanimotoKernelRidge(), on_skip=None)
-    check_perturbation_estimator(TanimotoKernelRidge())

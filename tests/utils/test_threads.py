@@ -133,7 +133,7 @@ def ready(*_):
     time.sleep(0.5)
     return os.getpid()
 
-if __name__ != "__main__":
+if __name__ != "__main__" and os.environ["WHEN"] == "starting":
     time.sleep(4)  # of workers: these are given calls while they start
 
 if __name__ == "__main__":
@@ -163,7 +163,10 @@ def test_workers_end_with_the_process_that_was_killed(tmp_path, how, when):
     path = tmp_path / "orphans.py"
     path.write_text(ORPHANS)
     with subprocess.Popen(
-        [sys.executable, path, how], stdout=subprocess.PIPE, text=True
+        [sys.executable, path, how],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"WHEN": when},
+        text=True,
     ) as parent:
         while parent.stdout.readline() != f"{when}\n":
             assert parent.poll() is None

@@ -1,5 +1,6 @@
 """Plans of experiments, for a report, and the conditions that they are made from."""
 
+import numpy as np
 import pandas as pd
 
 from tests.robustness.cases import accepted, cases, refused, survived
@@ -161,6 +162,14 @@ _asked = [
     ("1,000 columns more", _wider(1000), accepted(same=False)),
 ]  # fmt: skip
 
+
+def _renamed(frame, n_times):
+    """Return the rows so many times, each time under names of their own."""
+    numbers = np.repeat(np.arange(n_times), len(frame)).astype(str)
+    rows = frame.iloc[np.tile(np.arange(len(frame)), n_times)]
+    return rows.assign(sm_name=rows["sm_name"] + numbers)
+
+
 _candidates = [
     ("a candidate twice", _frame(lambda f: pd.concat([f, f.iloc[:1]])), refused("twice")),
     ("what a plan adds", _frame(lambda f: f.assign(reason="x", gain=1)), accepted(same=False)),
@@ -173,9 +182,7 @@ _candidates = [
     ("one plate", _frame(lambda f: f.assign(plate="001")), refused("--max-per")),
     ("a missing plate", _set("plate", None), accepted(same=False)),
     ("what is measured", _measured, refused("measured already")),
-    ("too many to compare", _frame(lambda f: pd.concat(
-        [f.assign(sm_name=f["sm_name"] + str(i)) for i in range(20_000)]
-    )), survived()),
+    ("too many to compare", _frame(lambda f: _renamed(f, 20_000)), survived()),
 ]  # fmt: skip
 
 CASES = [
