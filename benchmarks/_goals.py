@@ -89,7 +89,8 @@ def machines(kept):
     found = {}
     for result in results:
         machine = result["machine"]
-        name = f"{machine['processor']}, {machine['cores']} cores"
+        parts = [machine["processor"], f"{machine['cores']} cores", machine.get("gpu")]
+        name = ", ".join(filter(None, parts))
         found.setdefault(name, []).append((result["date"], machine.get("load", 0)))
     lines = []
     for name, seen in found.items():
