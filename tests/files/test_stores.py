@@ -1,6 +1,8 @@
 """Files of cells that lead elsewhere, or are broken: one line that names the file."""
 
 import os
+import shutil
+from pathlib import Path
 
 import anndata as ad
 import h5py
@@ -28,14 +30,23 @@ def cells(x=None):
     return ad.AnnData(x, obs, var)
 
 
-@pytest.fixture(params=["h5ad", "zarr"])
-def path(request, tmp_path):
-    path = tmp_path / f"cells.{request.param}"
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Write the cells once: to write a store of zarr takes most of a second."""
+    folder = tmp_path_factory.mktemp("written")
     data = cells()
     data.layers["dense"] = VALUES
     data.layers["csc"] = sparse.csc_matrix(VALUES)
-    (data.write_zarr if request.param == "zarr" else data.write_h5ad)(path)
-    return path
+    data.write_h5ad(folder / "cells.h5ad")
+    data.write_zarr(folder / "cells.zarr")
+    return folder
+
+
+@pytest.fixture(params=["h5ad", "zarr"])
+def path(request, written, tmp_path):
+    name = f"cells.{request.param}"
+    copy = shutil.copytree if request.param == "zarr" else shutil.copy
+    return Path(copy(written / name, tmp_path / name))
 
 
 def edit(path, change):
