@@ -72,9 +72,13 @@ def cli():
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def dask_cluster():
-    """Return a Dask cluster of two worker processes of one thread."""
+    """Return a Dask cluster of two worker processes of one thread.
+
+    All tests share it, since each new worker imports the package, for seconds. Whatever
+    a test changes in a worker has to be harmless after.
+    """
     distributed = pytest.importorskip(
         "distributed", reason='distributed is not installed (pip "sklperturb[scale]")'
     )
