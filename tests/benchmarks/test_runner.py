@@ -1,5 +1,6 @@
 """A benchmark runs by itself, is kept, shown, and leaves the others alone."""
 
+import copy
 import json
 import re
 import shutil
@@ -33,9 +34,15 @@ GOOD = entry("--draws 3")
 BAD = entry("--no-such-option", name="bad")
 
 
+@pytest.fixture(scope="module")
+def only_result(tmp_path_factory):
+    return _runner.run(GOOD, tmp_path_factory.mktemp("run"), {}, say=quiet)
+
+
 @pytest.fixture
-def result(tmp_path):
-    return _runner.run(GOOD, tmp_path, {}, say=quiet)
+def result(only_result):
+    """Return a copy, which may be changed, of what one run for all tests gave."""
+    return copy.deepcopy(only_result)
 
 
 def test_a_result_says_what_where_and_how_long(result):

@@ -170,11 +170,11 @@ def busy(seconds):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_what_waits_for_a_processor_does_not_hang(monkeypatch):
-    monkeypatch.setattr(interruptions, "LIMIT", 4)
-    # Working now and then, for longer than the limit.
-    turns = child(lambda: [(time.sleep(0.7), busy(0.2)) for _ in range(7)])
-    assert interruptions.wait(turns) == 7
     monkeypatch.setattr(interruptions, "LIMIT", 2)
+    # Working now and then, for longer than the limit.
+    turns = child(lambda: [(time.sleep(0.35), busy(0.1)) for _ in range(7)])
+    assert interruptions.wait(turns) == 7
+    monkeypatch.setattr(interruptions, "LIMIT", 1)
     assert interruptions.wait(child(lambda: time.sleep(600))) == "hangs"
     assert interruptions.wait(child(lambda: busy(600))) == "hangs"
 

@@ -143,7 +143,7 @@ def test_command(cli, path, cells, embedded, checkpoint, tmp_path):
         assert message in cli(*base, *more, code=2).stderr
 
 
-def test_a_killed_run_goes_on(path, cells, embedded, checkpoint, tmp_path):
+def test_a_killed_run_goes_on(cli, path, cells, embedded, checkpoint, tmp_path):
     output = tmp_path / "out.h5ad"
     slow = (
         "import sys, time\n"
@@ -168,12 +168,7 @@ def test_a_killed_run_goes_on(path, cells, embedded, checkpoint, tmp_path):
     running.wait()
     assert not output.exists()
     n_done = len(list(done.glob("*.json")))
-    resumed = subprocess.run(
-        [sys.executable, "-m", "sklperturb", *arguments, "--resume"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    resumed = cli(*arguments, "--resume")
     assert f"{30 - 2 * n_done} cells in" in resumed.stderr
     check(output, cells, embedded)
 
