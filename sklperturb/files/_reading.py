@@ -100,8 +100,20 @@ def one_line(error, length=300):
     return text if len(text) <= length else f"{text[:length]} ..."
 
 
+class _Short(reprlib.Repr):
+    """Code of values, cut; pandas lays out a whole table, so these are counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxstring = self.maxother = 80
+
+    def repr_DataFrame(self, table, level):
+        return f"<DataFrame of {len(table)} rows and {table.shape[1]} columns>"
+
+    def repr_Series(self, table, level):
+        return f"<Series of {len(table)} rows>"
+
+
 def short(value):
     """Return `value` as code, cut to a length that a message can hold, on one line."""
-    shown = reprlib.Repr()
-    shown.maxstring = shown.maxother = 80
-    return re.sub(r"\n\s*", " ", shown.repr(value))
+    return re.sub(r"\n\s*", " ", _Short().repr(value))

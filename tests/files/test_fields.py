@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sklperturb.files._fields import (
@@ -118,3 +119,6 @@ def test_values_in_messages_are_one_line():
     shown = short([["weight", np.arange(15) / 7]])
     assert "\n" not in shown and shown.startswith("[['weight', array([0.")
     assert short("a\nb  c") == r"'a\nb  c'"
+    table = pd.DataFrame({"a": [1, 2, 3], "b": 0.5})
+    assert short(table) == "<DataFrame of 3 rows and 2 columns>"
+    assert short([table["a"]]) == "[<Series of 3 rows>]"
