@@ -73,20 +73,24 @@ def indicator(codes, n_levels, dtype=np.float64):
 
     Rows with code -1, an unseen level, are empty.
     """
-    seen = codes >= 0
-    # Built as it is stored: from coordinates, scipy would sort and look for doubles.
-    bounds = np.append(0, np.cumsum(seen))
-    values = np.ones(bounds[-1], dtype)
-    return sparse.csr_array((values, codes[seen], bounds), (len(codes), n_levels))
+    return sparse.csr_array(_membership(codes, dtype), (len(codes), n_levels))
 
 
 def level_sums(codes, n_levels, y, dtype=None):
     """Return the sum of the rows of `y` for each level, by weights of `dtype`."""
+    parts = _membership(codes, y.dtype if dtype is None else dtype)
+    # The transposed `indicator`, which takes as long again to make.
+    return sparse.csc_array(parts, (n_levels, len(codes))) @ y
+
+
+def _membership(codes, dtype):
+    """Return values, levels and where those of each row begin.
+
+    As they are stored: from coordinates, scipy would sort and look for doubles.
+    """
     seen = codes >= 0
     bounds = np.append(0, np.cumsum(seen))
-    values = np.ones(bounds[-1], y.dtype if dtype is None else dtype)
-    # The transposed `indicator`, which takes as long again to make.
-    return sparse.csc_array((values, codes[seen], bounds), (n_levels, len(codes))) @ y
+    return np.ones(bounds[-1], dtype), codes[seen], bounds
 
 
 def level_counts(codes, n_levels):

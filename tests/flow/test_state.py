@@ -29,9 +29,7 @@ def model():
     flow = FlowMatchingRegressor(
         mean_estimator="kernel", n_components=3, max_steps=3, hidden_dim=8
     )
-    # Few columns, since each file says what the table looks like, as pandas prints it.
-    table = screen.gene_embedding.iloc[:, :3]
-    model = CellScreenModel(table, n_components=4, flow=flow)
+    model = CellScreenModel(screen.gene_embedding, n_components=4, flow=flow)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return model.fit(screen.X, screen.y)
